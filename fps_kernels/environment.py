@@ -1,0 +1,56 @@
+"""Where a kernel runs and with which environment variables. Pure but for looking at folders."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+SECRETS = frozenset(
+    {
+        "CONFIGPROXY_AUTH_TOKEN",
+        "FPS_KERNELS_TOKEN",
+        "JPY_API_TOKEN",
+        "JUPYTER_TOKEN",
+        "KG_AUTH_TOKEN",
+    }
+)
+"""What would let a kernel's code act as the server. JupyterHub's JUPYTERHUB_API_TOKEN is the user's
+own, and notebooks rely on it."""
+
+
+def server_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The server's environment without the server's secrets."""
+    return {name: value for name, value in environ.items() if name not in SECRETS}
+
+
+def request_environment(requested: Mapping[str, str], allowed: Collection[str]) -> dict[str, str]:
+    """Of what a request wants to set: KERNEL_* and the allowed names."""
+    return {
+        name: value for name, value in requested.items() if name.startswith("KERNEL_") or name in allowed
+    }
+
+
+def session_environment(root: Path, session_path: str) -> dict[str, str]:
+    """JPY_SESSION_NAME: the full path of the notebook, as jupyter_server sets it."""
+    return {"JPY_SESSION_NAME": str(root / session_path.strip("/"))}
+
+
+def working_directory(root: Path, path: str) -> Path:
+    """Where the kernel of a notebook, or of a folder, runs: its folder, or the nearest one that exists.
+
+    root: the contents root. path: relative to it, as clients write it, with or without a leading
+      slash. Never outside the root, whatever the path says and wherever its links point.
+    """
+    root = root.resolve()
+    relative = path.strip("/")
+    if "\0" in relative:
+        return root
+    try:
+        folder = (root / relative).resolve()
+        while folder.is_relative_to(root):
+            if folder.is_dir():
+                return folder
+            folder = folder.parent
+    except (OSError, RuntimeError):  # a name too long, a circle of links
+        return root
+    return root

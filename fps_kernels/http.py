@@ -1,0 +1,171 @@
+"""What all our HTTP routes share: JSON in, JSON out, errors, and the headers clients rely on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from jupyverse_api.exceptions import RedirectException
+from starlette.exceptions import HTTPException
+
+from .errors import InvalidBody, InvalidField, KernelsError, MissingField
+
+logger = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 1024 * 1024
+"""No request of this API comes near it."""
+
+
+class BodyTooLarge(InvalidBody):
+    status = 413
+
+
+class JSONBody:
+    """The JSON object that a client sent, asked field by field; each error names its field."""
+
+    def __init__(self, data: Mapping[str, Any], prefix: str = "") -> None:
+        self._data = data
+        self._prefix = prefix
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._data
+
+    def text(self, name: str) -> str | None:
+        """A string, or None for null or nothing. Raises InvalidField."""
+        value = self._data.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, str) or "\0" in value:
+            raise InvalidField(self._prefix + name, "a string")
+        return value
+
+    def required_text(self, name: str) -> str:
+        """Raises MissingField, InvalidField."""
+        value = self.text(name)
+        if value is None:
+            raise MissingField(self._prefix + name)
+        return value
+
+    def child(self, name: str) -> JSONBody | None:
+        """An object, or None for null or nothing. Raises InvalidField."""
+        value = self._data.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, dict):
+            raise InvalidField(self._prefix + name, "an object")
+        return JSONBody(value, f"{self._prefix}{name}.")
+
+    def environment(self, name: str) -> dict[str, str]:
+        """An object of strings, for environment variables. Raises InvalidField."""
+        child = self.child(name)
+        if child is None:
+            return {}
+        for key, value in child._data.items():
+            if not isinstance(value, str) or "\0" in value or not key or "=" in key or "\0" in key:
+                raise InvalidField(f"{self._prefix}{name}.{key}", "a string, under a name that the environment allows")
+        return dict(child._data)
+
+
+async def read_json(request: Request) -> JSONBody | None:
+    """The body of a request; None when it is empty or null.
+
+    Raises InvalidBody, BodyTooLarge.
+    """
+    data = bytearray()
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > MAX_BODY_BYTES:
+            raise BodyTooLarge(f"The body is larger than {MAX_BODY_BYTES} bytes")
+    if not data.strip():
+        return None
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as exc:
+        raise InvalidBody("The body is not valid JSON") from exc
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise InvalidBody("The body is not a JSON object")
+    return JSONBody(value)
+
+
+def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    return Response(json.dumps(value), status, dict(headers or {}), "application/json")
+
+
+def error_response(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    """The one form that errors have: what happened, and the status in words."""
+    return json_response({"message": message, "reason": _phrase(status)}, status, headers)
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"
+
+
+def api_route_class(base_url: str) -> type[APIRoute]:
+    """A route class whose routes always answer in our form.
+
+    Needed under a host like plain jupyverse, whose FastAPI runs in debug mode and would show
+    tracebacks for a 500, whatever exception handlers say.
+    """
+    policy = f"frame-ancestors 'self'; report-uri {base_url}api/security/csp-report; default-src 'none'"
+
+    class KernelsRoute(APIRoute):
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handler = super().get_route_handler()
+
+            async def handle(request: Request) -> Response:
+                response = await _guard(handler, request)
+                if response.status_code == 200 and request.method in ("GET", "HEAD"):
+                    response = _not_modified(request, response)
+                response.headers["X-Content-Type-Options"] = "nosniff"
+                response.headers["Content-Security-Policy"] = policy
+                return response
+
+            return handle
+
+    return KernelsRoute
+
+
+async def _guard(handler: Callable[[Request], Coroutine[Any, Any, Response]], request: Request) -> Response:
+    try:
+        return await handler(request)
+    except RedirectException:
+        raise  # jupyverse's way to a login page
+    except KernelsError as exc:
+        if exc.status >= 500:
+            logger.warning("%s %s: %s", request.method, request.url.path, exc)
+        return error_response(exc.status, exc.message)
+    except HTTPException as exc:
+        return error_response(exc.status_code, str(exc.detail), exc.headers)
+    except RequestValidationError as exc:
+        fields = ", ".join(".".join(map(str, error["loc"])) for error in exc.errors())
+        return error_response(422, f"Invalid request: {fields}")
+    except Exception:  # a fault of ours: all of it to the log, nothing of it to the client
+        logger.exception("%s %s failed", request.method, request.url.path)
+        return error_response(500, "Internal Server Error")
+
+
+def _not_modified(request: Request, response: Response) -> Response:
+    """Give a 200 its ETag, and answer 304 to who has it already."""
+    etag = response.headers.get("etag")
+    if etag is None:
+        if not response.body:
+            return response
+        etag = f'"{hashlib.sha1(response.body, usedforsecurity=False).hexdigest()}"'
+        response.headers["etag"] = etag
+    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+    if etag not in known and "*" not in known:
+        return response
+    kept = {name: response.headers[name] for name in ("etag", "last-modified") if name in response.headers}
+    return Response(status_code=304, headers=kept)

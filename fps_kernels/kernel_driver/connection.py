@@ -1,0 +1,111 @@
+"""Connection files: where a kernel listens, and the keys to talk to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import KernelError
+from .message import Signer
+
+CHANNEL_NAMES = ("shell", "iopub", "stdin", "control", "hb")
+MAX_FILE_BYTES = 65_536
+"""A connection file has some hundred bytes; anything of this size is not one."""
+
+
+class InvalidConnection(KernelError):
+    """What should be connection info is not; the message names what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionInfo:
+    """Where a kernel listens and how its messages are signed and encrypted.
+
+    ports: by channel name, all five of them.
+    curve_publickey, curve_secretkey: Z85, or None when the connection is not encrypted.
+    """
+
+    transport: str
+    ip: str
+    ports: Mapping[str, int]
+    key: bytes = field(repr=False)
+    signature_scheme: str
+    kernel_name: str = ""
+    curve_publickey: bytes | None = field(default=None, repr=False)
+    curve_secretkey: bytes | None = field(default=None, repr=False)
+
+    def url(self, channel: str) -> str:
+        separator = ":" if self.transport == "tcp" else "-"
+        return f"{self.transport}://{self.ip}{separator}{self.ports[channel]}"
+
+    def signer(self) -> Signer:
+        return Signer(self.key, self.signature_scheme)
+
+    @classmethod
+    def from_dict(cls, info: Mapping[str, Any]) -> ConnectionInfo:
+        """Check and take over connection info, from a file or from a provisioner.
+
+        Raises InvalidConnection, naming the field that is missing or wrong.
+        """
+        ports = {}
+        for channel in CHANNEL_NAMES:
+            port = info.get(f"{channel}_port")
+            if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65_536:
+                raise InvalidConnection(f"{channel}_port is not a port")
+            ports[channel] = port
+        transport = info.get("transport", "tcp")
+        if transport not in ("tcp", "ipc"):
+            raise InvalidConnection("transport is neither tcp nor ipc")
+        ip = info.get("ip")
+        if not isinstance(ip, str) or not ip:
+            raise InvalidConnection("ip is missing")
+        scheme = info.get("signature_scheme", "hmac-sha256")
+        curve = [_as_bytes(info, name) for name in ("curve_publickey", "curve_secretkey")]
+        result = cls(
+            transport=transport,
+            ip="127.0.0.1" if ip in ("0.0.0.0", "*") else ip,
+            ports=ports,
+            key=_as_bytes(info, "key") or b"",
+            signature_scheme=scheme,
+            kernel_name=info["kernel_name"] if isinstance(info.get("kernel_name"), str) else "",
+            curve_publickey=curve[0] if all(curve) else None,
+            curve_secretkey=curve[1] if all(curve) else None,
+        )
+        try:
+            result.signer()
+        except (ValueError, TypeError, AttributeError) as exc:
+            raise InvalidConnection("signature_scheme is unknown") from exc
+        return result
+
+    @classmethod
+    def from_file(cls, path: Path) -> ConnectionInfo:
+        """Read a connection file; blocking.
+
+        Raises InvalidConnection when it is not (yet) a whole connection file.
+        """
+        try:
+            with path.open("rb") as file:
+                data = file.read(MAX_FILE_BYTES + 1)
+        except OSError as exc:
+            raise InvalidConnection(f"cannot be read: {exc.strerror}") from exc
+        if len(data) > MAX_FILE_BYTES:
+            raise InvalidConnection(f"is larger than {MAX_FILE_BYTES} bytes")
+        try:
+            info = json.loads(data)
+        except (ValueError, RecursionError) as exc:
+            raise InvalidConnection("is not valid JSON") from exc
+        if not isinstance(info, dict):
+            raise InvalidConnection("is not a JSON object")
+        return cls.from_dict(info)
+
+
+def _as_bytes(info: Mapping[str, Any], name: str) -> bytes | None:
+    value = info.get(name)
+    if value is None or isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        return value.encode()
+    raise InvalidConnection(f"{name} is not a string")

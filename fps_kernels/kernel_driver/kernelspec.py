@@ -1,0 +1,142 @@
+"""Find kernelspecs and describe them to clients.
+
+jupyter_client does the finding; here its answers become the models of the REST API. Everything
+blocks on the disk: call it in a thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+from urllib.parse import quote
+
+from ..errors import KernelspecNotFound, NotFound
+
+if TYPE_CHECKING:
+    from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+
+logger = logging.getLogger(__name__)
+
+NATIVE_NAME = "python3"
+ALIASES = {"python": NATIVE_NAME}
+"""Names that clients use for the native Python kernelspec, as jupyter_client reads them."""
+
+_VALID_NAME = re.compile(r"[a-z0-9._-]{1,255}", re.IGNORECASE | re.ASCII)
+
+
+class KernelspecModel(TypedDict):
+    name: str
+    spec: dict[str, Any]
+    resources: dict[str, str]
+
+
+class KernelspecsModel(TypedDict):
+    default: str
+    kernelspecs: dict[str, KernelspecModel]
+
+
+class Kernelspecs:
+    """The kernelspecs of this machine.
+
+    default_name: the configured default kernel, used when it exists.
+    base_url: begins and ends with a slash; prefix of the resources' URLs.
+    """
+
+    def __init__(self, default_name: str = "", base_url: str = "/") -> None:
+        self._default_name = default_name
+        self._base_url = base_url
+        self._manager: KernelSpecManager | None = None
+
+    @property
+    def manager(self) -> KernelSpecManager:
+        if self._manager is None:
+            # Importing jupyter_client takes 0.15 s: not before somebody asks.
+            from jupyter_client.kernelspec import KernelSpecManager
+
+            self._manager = KernelSpecManager()
+            self._manager.log = logger  # a broken kernel.json is skipped there, with a warning
+        return self._manager
+
+    def get(self, name: str | None) -> KernelSpec:
+        """The kernelspec of a name in any case; None or "" is the default one.
+
+        Raises KernelspecNotFound, also for one that cannot be read.
+        """
+        from jupyter_client.kernelspec import NoSuchKernel
+
+        wanted = name or self.default()
+        wanted = ALIASES.get(wanted, wanted)
+        if not _VALID_NAME.fullmatch(wanted):
+            raise KernelspecNotFound(wanted)
+        try:
+            spec = self.manager.get_kernel_spec(wanted)
+        except NoSuchKernel as exc:
+            raise KernelspecNotFound(wanted) from exc
+        except Exception as exc:  # whatever a kernel.json may hold: jupyter_client does not say
+            logger.warning("kernelspec %s cannot be read: %s", wanted, exc)
+            raise KernelspecNotFound(wanted) from exc
+        spec.name = wanted.lower()
+        return spec
+
+    def default(self) -> str:
+        """The configured default kernel if it exists, else the native Python one, else the first."""
+        names = self.manager.find_kernel_specs()
+        configured = ALIASES.get(self._default_name, self._default_name).lower()
+        if configured in names:
+            return configured
+        if NATIVE_NAME in names or not names:
+            return NATIVE_NAME
+        return sorted(names)[0]
+
+    def list(self) -> KernelspecsModel:
+        """All kernelspecs that can be read, for `GET /api/kernelspecs`."""
+        specs = self.manager.get_all_specs()
+        return {
+            "default": self.default(),
+            "kernelspecs": {
+                name: self._model(name, found["spec"], Path(found["resource_dir"]))
+                for name, found in sorted(specs.items())
+            },
+        }
+
+    def model(self, name: str) -> KernelspecModel:
+        """One kernelspec, for `GET /api/kernelspecs/{name}`. Raises KernelspecNotFound."""
+        spec = self.get(name)
+        return self._model(spec.name, spec.to_dict(), Path(spec.resource_dir))
+
+    def resource(self, name: str, file: str) -> Path:
+        """The path of a file in a kernelspec's folder or below it.
+
+        Raises NotFound when it is not there, not a regular file, or would lie outside.
+        """
+        folder = Path(self.get(name).resource_dir)
+        missing = NotFound(f"Kernelspec resource not found: {name}/{file}")
+        if not file or "\0" in file or "\\" in file or file.startswith("/") or ".." in file.split("/"):
+            raise missing
+        path = folder / file
+        try:
+            real = path.resolve(strict=True)
+            # A kernelspec may itself be a link, or lie in a folder of links: compare what is real.
+            inside = real.is_relative_to(folder.resolve(strict=True))
+        except (OSError, RuntimeError, ValueError) as exc:
+            raise missing from exc
+        if not inside or not real.is_file():
+            raise missing
+        return real
+
+    def _model(self, name: str, spec: dict[str, Any], folder: Path) -> KernelspecModel:
+        url = f"{self._base_url}kernelspecs/{quote(name)}/"
+        resources = {}
+        try:
+            files = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
+        except OSError:
+            files = []
+        for file in files:
+            if file in ("kernel.js", "kernel.css"):
+                resources[file] = url + file
+            elif file.startswith("logo-"):
+                resources[os.path.splitext(file)[0]] = url + quote(file)
+        return {"name": name, "spec": spec, "resources": resources}

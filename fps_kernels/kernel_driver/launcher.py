@@ -1,0 +1,342 @@
+"""Launch a kernel's process and know at once when it exits.
+
+jupyter_client's manager and provisioners do the launching, so that every provisioner on PyPI works
+from a kernelspec's metadata; one manager per process, never reused. Talking to the kernel is the
+client's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import signal
+import sys
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import KernelStartFailed
+from .connection import ConnectionInfo
+
+if TYPE_CHECKING:
+    from jupyter_client.manager import AsyncKernelManager
+    from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
+
+    from .kernelspec import Kernelspecs
+
+logger = logging.getLogger(__name__)
+
+POLL_INTERVAL_S = 1.0
+"""How often a process is looked at that has no pidfd: a remote one, or not on Linux."""
+POLL_TIMEOUT_S = 30.0
+STDERR_GRACE_S = 0.05
+"""After the exit, how long to wait for the rest of stderr; a grandchild may hold the pipe for ever."""
+STDERR_LINES = 20
+STDERR_LINE_CHARS = 500
+REASON_LINES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchOptions:
+    """What a kernel is launched with.
+
+    env: the environment before the kernelspec's own; extra_env wins over that as well.
+    encryption: auto, required or disabled (CurveZMQ).
+    """
+
+    kernel_name: str
+    cwd: str
+    env: Mapping[str, str] = field(repr=False)
+    extra_env: Mapping[str, str] = field(repr=False)
+    connection_dir: Path
+    encryption: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class ExitStatus:
+    """How a kernel's process ended.
+
+    code: the exit status, negative for a signal (as subprocess has it); None when unknown.
+    stderr: its last lines, oldest first.
+    """
+
+    code: int | None
+    stderr: tuple[str, ...] = ()
+
+    @property
+    def reason(self) -> str:
+        """One line for people, without paths of the server."""
+        text = self._how()
+        lines = [line for line in self.stderr if line.strip() and not line[0].isspace()]
+        lines = [line for line in lines if not line.startswith("Traceback ")]
+        if lines and self.code is not None and self.code >= 0:
+            text += ": " + " | ".join(_without_paths(line) for line in lines[-REASON_LINES:])
+        return text
+
+    def _how(self) -> str:
+        if self.code is None:
+            return "exited"
+        if self.code >= 0:
+            return f"exited with code {self.code}"
+        try:
+            name = signal.Signals(-self.code).name
+        except ValueError:
+            name = f"signal {-self.code}"
+        if name == "SIGKILL":
+            return "killed (SIGKILL), possibly out of memory"
+        return f"killed ({name})"
+
+
+_PATH = re.compile(r"(?<![\w/])(?:/[\w.@+~-]+){2,}/?")
+
+
+def _without_paths(line: str) -> str:
+    """The line with every absolute path cut to its last component."""
+    return _PATH.sub(lambda match: match[0].rstrip("/").rsplit("/", 1)[1], line)
+
+
+class _Stderr(asyncio.Protocol):
+    """Reads a kernel's stderr as long as it lives: a full pipe would block it. Keeps the last lines."""
+
+    def __init__(self, kernel_id: str) -> None:
+        self.lines: deque[str] = deque(maxlen=STDERR_LINES)
+        self.closed = asyncio.get_running_loop().create_future()
+        self._kernel_id = kernel_id
+        self._partial = b""
+
+    def data_received(self, data: bytes) -> None:
+        *lines, partial = (self._partial + data).split(b"\n")
+        self._partial = partial[:65_536]
+        for line in lines:
+            self._keep(line)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._partial:
+            self._keep(self._partial)
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def _keep(self, line: bytes) -> None:
+        text = line.decode("utf-8", "replace").rstrip("\r")
+        self.lines.append(text[:STDERR_LINE_CHARS])
+        logger.info("kernel %s: %s", self._kernel_id, text)
+
+
+class KernelProcess:
+    """One launched process of a kernel, from its launch to its exit.
+
+    exited: a future with the ExitStatus; it is done as soon as the process is gone.
+    connection: where the provisioner says that it listens.
+    """
+
+    def __init__(
+        self, kernel_id: str, manager: AsyncKernelManager, provisioner: KernelProvisionerBase, info: ConnectionInfo
+    ) -> None:
+        self.kernel_id = kernel_id
+        self.connection = info
+        self.exited: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()
+        self._manager = manager
+        self._provisioner = provisioner
+        self._stderr: tuple[asyncio.ReadTransport, _Stderr] | None = None
+        self._watcher: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The local process id; None for a kernel elsewhere."""
+        pid = getattr(self._provisioner, "pid", None)
+        return pid if isinstance(pid, int) and pid > 0 else None
+
+    @property
+    def interrupt_mode(self) -> str:
+        spec = self._manager.kernel_spec
+        return str(spec.interrupt_mode) if spec is not None else "signal"
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        spec = self._manager.kernel_spec
+        return spec.metadata if spec is not None else {}
+
+    def resolve_path(self, path: str) -> str | None:
+        """`path` as the kernel would find it from its working directory, if that exists."""
+        resolve = getattr(self._provisioner, "resolve_path", None)
+        return resolve(path) if resolve is not None else None
+
+    @classmethod
+    async def launch(cls, kernel_id: str, options: LaunchOptions, specs: Kernelspecs) -> KernelProcess:
+        """Start the process. It runs when this returns, which does not mean that it answers.
+
+        Raises KernelStartFailed when it cannot be started at all.
+        """
+        manager_class = await asyncio.to_thread(_import_manager)
+        options.connection_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        manager = manager_class(
+            kernel_name=options.kernel_name,
+            kernel_spec_manager=specs.manager,
+            connection_file=str(options.connection_dir / f"kernel-{kernel_id}.json"),
+        )
+        manager.kernel_id = kernel_id
+        stderr_read = stderr_write = -1
+        try:
+            stderr_read, stderr_write = os.pipe()
+            command, kwargs = await manager.pre_start_kernel(
+                cwd=options.cwd,
+                env=dict(options.env),
+                transport_encryption=_encryption(options.encryption),
+            )
+            # The provisioner has put the kernelspec's env over ours; what was asked for wins over both.
+            kwargs["env"].update(options.extra_env)
+            provisioner = manager.provisioner
+            assert provisioner is not None
+            local = _is_local(provisioner)
+            if local:
+                kwargs["stderr"] = stderr_write
+            info = await provisioner.launch_kernel(command, **kwargs)
+            process = cls(kernel_id, manager, provisioner, ConnectionInfo.from_dict(dict(info)))
+            await provisioner.post_launch(**kwargs)
+        except BaseException as exc:
+            if stderr_read >= 0:
+                os.close(stderr_read)
+            await _abandon(manager)
+            if isinstance(exc, Exception):
+                raise KernelStartFailed(_why(options, exc)) from exc
+            raise
+        finally:
+            if stderr_write >= 0:
+                os.close(stderr_write)
+        if local:
+            await process._read_stderr(stderr_read)
+        else:
+            os.close(stderr_read)
+        process._watch(local)
+        return process
+
+    async def _read_stderr(self, fd: int) -> None:
+        pipe = os.fdopen(fd, "rb", buffering=0)
+        loop = asyncio.get_running_loop()
+        self._stderr = await loop.connect_read_pipe(lambda: _Stderr(self.kernel_id), pipe)
+
+    def _watch(self, local: bool) -> None:
+        fd = -1
+        if local and self.pid and sys.platform == "linux":
+            try:
+                fd = os.pidfd_open(self.pid)
+            except OSError as exc:  # an old kernel, or no descriptor left
+                logger.warning("no pidfd for kernel %s (%s): polling it", self.kernel_id, exc.strerror)
+        loop = asyncio.get_running_loop()
+        name = f"exit of {self.kernel_id}"
+        if fd < 0:
+            self._watcher = loop.create_task(self._poll(), name=name)
+            return
+
+        def on_exit() -> None:
+            loop.remove_reader(fd)
+            os.close(fd)
+            self._watcher = loop.create_task(self._on_exit(), name=name)
+
+        loop.add_reader(fd, on_exit)
+
+    async def _poll(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_INTERVAL_S)
+            try:
+                async with asyncio.timeout(POLL_TIMEOUT_S):
+                    code = await self._provisioner.poll()
+            except Exception as exc:  # a remote provisioner may fail in any way; ask again
+                logger.warning("polling kernel %s failed: %s", self.kernel_id, exc)
+                continue
+            if code is not None:
+                await self._on_exit()
+                return
+
+    async def _on_exit(self) -> None:
+        code = await self._provisioner.poll()
+        lines: tuple[str, ...] = ()
+        if self._stderr is not None:
+            transport, protocol = self._stderr
+            await asyncio.wait([protocol.closed], timeout=STDERR_GRACE_S)
+            lines = tuple(protocol.lines)
+            transport.close()
+        if not self.exited.done():
+            self.exited.set_result(ExitStatus(code, lines))
+
+    async def signal(self, signum: int) -> None:
+        """Send a signal to the kernel's process group, or what the provisioner makes of it."""
+        if not self.exited.done():
+            await self._provisioner.send_signal(signum)
+
+    async def shutdown_requested(self) -> None:
+        """Tell the provisioner that the kernel was asked to shut down."""
+        await self._provisioner.shutdown_requested(restart=False)
+
+    async def terminate(self) -> None:
+        if not self.exited.done():
+            await self._provisioner.terminate()
+
+    async def kill(self) -> None:
+        if not self.exited.done():
+            await self._provisioner.kill()
+
+    async def wait(self, timeout_s: float) -> bool:
+        """True when the process is gone within `timeout_s` seconds."""
+        await asyncio.wait([self.exited], timeout=max(0.0, timeout_s))
+        return self.exited.done()
+
+    async def clean_up(self) -> None:
+        """Give back what the process used: connection file, ports, pipes. May be called twice."""
+        if self._watcher is not None and not self.exited.done():
+            self._watcher.cancel()
+        if self._stderr is not None:
+            self._stderr[0].close()
+        if self.exited.done() and _is_local(self._provisioner) and self._provisioner.has_process:
+            await self._provisioner.wait()  # gone already: reaps it, closes its pipes
+        await _clean_up(self._manager)
+
+
+def _import_manager() -> type[AsyncKernelManager]:
+    from jupyter_client.manager import AsyncKernelManager
+
+    return AsyncKernelManager
+
+
+def _is_local(provisioner: KernelProvisionerBase) -> bool:
+    from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+
+    return isinstance(provisioner, LocalProvisioner)
+
+
+def _encryption(policy: str) -> str:
+    import zmq
+
+    return "disabled" if policy == "auto" and not zmq.has("curve") else policy
+
+
+async def _abandon(manager: AsyncKernelManager) -> None:
+    """End a launch that failed half-way."""
+    provisioner = manager.provisioner
+    if provisioner is not None and provisioner.has_process:
+        await provisioner.kill()
+        if _is_local(provisioner):
+            await provisioner.wait()
+    await _clean_up(manager)
+
+
+async def _clean_up(manager: AsyncKernelManager) -> None:
+    manager.cleanup_connection_file()
+    manager.cleanup_ipc_files()
+    if manager.provisioner is not None:
+        try:
+            await manager.provisioner.cleanup(restart=False)
+        except Exception as exc:  # a kernel that was never launched has no ports to give back
+            logger.debug("cleaning up after a kernel: %r", exc)
+
+
+def _why(options: LaunchOptions, exc: Exception) -> str:
+    what = f"Kernel {options.kernel_name} could not be started"
+    if isinstance(exc, OSError):
+        program = f": {exc.filename}" if exc.filename and exc.filename != options.cwd else ""
+        return f"{what}: {exc.strerror}{program}"
+    return f"{what}: {_without_paths(str(exc))}"

@@ -1,0 +1,1 @@
+"""The web side of a kernel: WebSocket connections and their protocols."""

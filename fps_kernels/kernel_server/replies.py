@@ -1,0 +1,43 @@
+"""Messages that the server makes in a kernel's place. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import KernelDied, KernelRestarted, KernelsError
+from ..kernel_driver.message import EMPTY_DICT, make_parts
+
+NOT_SENT_STATES = {"terminating": "dead"}
+"""States that clients do not know, and what they are told instead."""
+
+
+def wire_state(execution_state: str) -> str:
+    """An execution state as clients know it: starting, idle, busy, restarting or dead."""
+    return NOT_SENT_STATES.get(execution_state, execution_state)
+
+
+def status(
+    execution_state: str, session: str, parent_header: bytes = EMPTY_DICT, reason: str | None = None
+) -> list[bytes]:
+    """The parts of an iopub status message."""
+    content: dict[str, Any] = {"execution_state": wire_state(execution_state)}
+    if reason:
+        content["reason"] = reason
+    return make_parts("status", content, session, parent_header)
+
+
+def error_reply(msg_type: str, parent_header: bytes, session: str, error: KernelsError) -> list[bytes]:
+    """The parts of the reply to a request that nobody else will answer.
+
+    After a restart the status is "aborted", which front ends show as a cell that did not run; else
+    it is "error", with what happened as ename and evalue.
+    """
+    content: dict[str, Any]
+    if isinstance(error, KernelRestarted):
+        content = {"status": "aborted"}
+    else:
+        ename = "DeadKernelError" if isinstance(error, KernelDied) else type(error).__name__
+        content = {"status": "error", "ename": ename, "evalue": error.message, "traceback": []}
+    if msg_type == "execute_request":
+        content |= {"execution_count": None, "user_expressions": {}, "payload": []}
+    return make_parts(msg_type.removesuffix("_request") + "_reply", content, session, parent_header)

@@ -1,0 +1,192 @@
+"""The two WebSocket protocols of Jupyter: v1 (binary) and default (JSON). Pure.
+
+Every offset that a peer sends is checked before it is used. Source: "Websocket protocols" in the
+documentation of Jupyter Server.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Sequence
+
+from ..errors import MalformedMessage
+from ..kernel_driver.message import EMPTY_DICT, dump_json, load_object, peek_msg_id, peek_msg_type
+
+V1_PROTOCOL = "v1.kernel.websocket.jupyter.org"
+CHANNELS = frozenset({"shell", "control", "stdin", "iopub"})
+
+_U64 = struct.Struct("<Q")
+_U32 = struct.Struct("!I")
+# The prefix of a message without buffers: the count and six offsets.
+_V1_PLAIN = struct.Struct("<7Q")
+_MAX_BUFFERS = 65_536
+"""More buffers in one message than any client makes; keeps a forged count from costing time."""
+
+
+def encode_v1(channel: bytes, parts: Sequence[bytes]) -> bytes:
+    """One v1 frame of a message.
+
+    channel: ASCII; parts: header, parent_header, metadata, content, then any buffers.
+    """
+    if len(parts) == 4:
+        header, parent_header, metadata, content = parts
+        first = 56 + len(channel)
+        second = first + len(header)
+        third = second + len(parent_header)
+        fourth = third + len(metadata)
+        prefix = _V1_PLAIN.pack(6, 56, first, second, third, fourth, fourth + len(content))
+        return b"".join((prefix, channel, header, parent_header, metadata, content))
+    count = len(parts) + 2
+    offset = 8 * (count + 1)
+    offsets = [offset]
+    offset += len(channel)
+    offsets.append(offset)
+    for part in parts:
+        offset += len(part)
+        offsets.append(offset)
+    return b"".join((struct.pack(f"<{count + 1}Q", count, *offsets), channel, *parts))
+
+
+def decode_v1(data: bytes) -> tuple[str, list[bytes]]:
+    """Split a v1 frame into its channel and its parts.
+
+    data: count (u64 little-endian), that many u64 offsets from the start of the frame, channel,
+      header, parent_header, metadata, content, then any buffers; the last offset is the length.
+    Raises MalformedMessage when the frame is short, or an offset is out of order or outside.
+    Source: v1.kernel.websocket.jupyter.org, documentation of Jupyter Server.
+    """
+    size = len(data)
+    if size < 8:
+        raise MalformedMessage(f"a v1 frame of {size} bytes has no offset count")
+    (count,) = _U64.unpack_from(data)
+    if not 6 <= count <= _MAX_BUFFERS + 6:
+        raise MalformedMessage(f"a v1 frame has at least 6 offsets, not {count}")
+    start = 8 * (count + 1)
+    if start > size:
+        raise MalformedMessage(f"a v1 frame of {size} bytes cannot hold {count} offsets")
+    offsets = struct.unpack_from(f"<{count}Q", data, 8)
+    if offsets[0] != start or offsets[-1] != size:
+        raise MalformedMessage("the offsets of a v1 frame do not span it")
+    pieces = []
+    previous = start
+    for offset in offsets[1:]:
+        if not previous <= offset <= size:
+            raise MalformedMessage("the offsets of a v1 frame are out of order")
+        pieces.append(data[previous:offset])
+        previous = offset
+    channel, *parts = pieces
+    return _known_channel(channel), parts
+
+
+def encode_default(channel: str, parts: Sequence[bytes]) -> str | bytes:
+    """One frame of the default protocol: text, or binary when the message has buffers.
+
+    The JSON parts are copied as they are, not parsed.
+    """
+    header = bytes(parts[0])
+    body = b"".join(
+        (
+            b'{"channel":"',
+            channel.encode(),
+            b'","msg_id":',
+            dump_json(peek_msg_id(header)),
+            b',"msg_type":',
+            dump_json(peek_msg_type(header)),
+            b',"header":',
+            header,
+            b',"parent_header":',
+            parts[1],
+            b',"metadata":',
+            parts[2],
+            b',"content":',
+            parts[3],
+        )
+    )
+    if len(parts) == 4:
+        return (body + b',"buffers":[]}').decode("utf-8", "replace")
+    body += b"}"
+    pieces = [body, *parts[4:]]
+    count = len(pieces)
+    offset = 4 * (count + 1)
+    offsets = []
+    for piece in pieces:
+        offsets.append(offset)
+        offset += len(piece)
+    if offset >= 1 << 32:
+        raise MalformedMessage("a message of 4 GiB does not fit into the default protocol", 1009)
+    return b"".join((struct.pack(f"!{count + 1}I", count, *offsets), *pieces))
+
+
+def decode_default(data: str | bytes) -> tuple[str, list[bytes]]:
+    """Split a frame of the default protocol into its channel and its parts.
+
+    data: JSON text; or, binary: count (u32 big-endian), that many u32 offsets from the start of the
+      frame, JSON, buffers. Without a channel it is for shell.
+    Raises MalformedMessage.
+    Source: "Websocket Wire protocol" in the documentation of Jupyter Server.
+    """
+    buffers: list[bytes] = []
+    if isinstance(data, str):
+        body = data.encode("utf-8", "surrogatepass")
+    else:
+        body, *buffers = _split_binary(data)
+    message = load_object(body, "message")
+    channel = message.get("channel") or "shell"
+    if not isinstance(channel, str):
+        raise MalformedMessage("channel is not a string")
+    header = message.get("header")
+    if not isinstance(header, dict):
+        raise MalformedMessage("a message without a header")
+    parts = [dump_json(header)]
+    for name in ("parent_header", "metadata", "content"):
+        value = message.get(name)
+        if value is None:
+            parts.append(EMPTY_DICT)
+        elif isinstance(value, dict):
+            parts.append(dump_json(value))
+        else:
+            raise MalformedMessage(f"{name} is not a JSON object")
+    return _known_channel(channel.encode("utf-8", "replace")), parts + buffers
+
+
+def check_request(channel: str, parts: Sequence[bytes]) -> None:
+    """Raises MalformedMessage unless a client may send this to a kernel.
+
+    The header must be a JSON object with a msg_id and a msg_type that are strings, so that the
+    reply can be routed; iopub goes only the other way.
+    """
+    if channel == "iopub":
+        raise MalformedMessage("a client cannot send on iopub", 1003)
+    header = load_object(bytes(parts[0]), "header")
+    for key in ("msg_id", "msg_type"):
+        if not isinstance(header.get(key), str) or not header[key]:
+            raise MalformedMessage(f"header has no {key}")
+
+
+def _known_channel(channel: bytes) -> str:
+    name = channel.decode("ascii", "replace")
+    if name not in CHANNELS:
+        raise MalformedMessage(f"unknown channel: {json.dumps(name[:40])}", 1003)
+    return name
+
+
+def _split_binary(data: bytes) -> list[bytes]:
+    size = len(data)
+    if size < 4:
+        raise MalformedMessage(f"a binary frame of {size} bytes has no offset count")
+    (count,) = _U32.unpack_from(data)
+    if not 1 <= count <= _MAX_BUFFERS + 1:
+        raise MalformedMessage(f"a binary frame cannot have {count} offsets")
+    start = 4 * (count + 1)
+    if start > size:
+        raise MalformedMessage(f"a binary frame of {size} bytes cannot hold {count} offsets")
+    offsets = struct.unpack_from(f"!{count}I", data, 4)
+    if offsets[0] != start:
+        raise MalformedMessage("the first offset of a binary frame does not follow the offsets")
+    pieces = []
+    for begin, end in zip(offsets, (*offsets[1:], size), strict=True):
+        if not begin <= end <= size:
+            raise MalformedMessage("the offsets of a binary frame are out of order")
+        pieces.append(data[begin:end])
+    return pieces

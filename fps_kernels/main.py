@@ -1,0 +1,82 @@
+"""The Asphalt component: configuration in, `Kernels` out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any
+
+from asphalt.core import Component, Context, context_teardown
+from jupyverse_api.app import App
+from jupyverse_api.auth import Auth
+from jupyverse_api.frontend import FrontendConfig
+from jupyverse_api.kernels import Kernels
+from jupyverse_api.kernels import KernelsConfig as JupyverseKernelsConfig
+from jupyverse_api.yjs import Yjs
+
+from .config import InvalidConfiguration, KernelsConfig
+from .external import ExternalKernels
+from .kernel_driver.kernelspec import Kernelspecs
+from .registry import KernelRegistry
+from .routes import _Kernels
+
+logger = logging.getLogger(__name__)
+
+
+class KernelsComponent(Component):
+    """Serves kernels under the application of the host.
+
+    Keyword arguments: the options of KernelsConfig.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        try:
+            self.config = KernelsConfig.parse(options)
+        except InvalidConfiguration as exc:
+            # The host would print a traceback for an exception; this is one line and exit code 1.
+            sys.exit(exc.message)
+
+    @context_teardown
+    async def start(self, ctx: Context) -> AsyncGenerator[None, BaseException | None]:
+        config = self.config
+        ctx.add_resource(config, types=[KernelsConfig, JupyverseKernelsConfig])
+        app = await ctx.request_resource(App)
+        auth = await ctx.request_resource(Auth)  # type: ignore[type-abstract]  # resources are found by base class
+        frontend = await ctx.request_resource(FrontendConfig)
+        yjs = await ctx.request_resource(Yjs) if config.require_yjs else None  # type: ignore[type-abstract]  # same
+
+        base_url = f"/{frontend.base_url.strip('/')}/".replace("//", "/")
+        registry = KernelRegistry(config, Kernelspecs(config.default_kernel, base_url))
+
+        def stop_before_server() -> None:
+            # Teardown runs backwards, and the host's HTTP server, started last, waits without end for
+            # requests in flight: those that wait for a kernel must be ended before it. When the first
+            # request comes the server is up, so what is added then is torn down before it.
+            ctx.add_teardown_callback(registry.stop)
+
+        kernels = _Kernels(app, config, auth, base_url, registry, yjs, on_first_use=stop_before_server)
+        ctx.add_resource(kernels, types=Kernels)
+
+        external = watcher = None
+        if config.allow_external_kernels:
+            folder = config.external_connection_dir
+            external = ExternalKernels(registry, Path(folder) if folder else ExternalKernels.default_folder())
+            watcher = asyncio.create_task(external.watch(), name="external kernels")
+            watcher.add_done_callback(_log_failure)
+
+        yield
+
+        if external is not None and watcher is not None:
+            external.stop()
+            await asyncio.wait([watcher], timeout=2)
+            watcher.cancel()
+            await asyncio.gather(watcher, return_exceptions=True)
+        await registry.stop()
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (exc := task.exception()) is not None:
+        logger.error("watching for external kernels failed", exc_info=exc)

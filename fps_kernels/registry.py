@@ -1,0 +1,330 @@
+"""All kernels of this server, by id: how they come, go and are found."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NotRequired, Protocol, TypedDict
+
+import zmq
+
+from .config import KernelsConfig
+from .environment import request_environment, server_environment, session_environment, working_directory
+from .errors import ExternalKernel, KernelNotFound, KernelsError, LimitReached, ServerStopping
+from .kernel_driver.client import KernelClient
+from .kernel_driver.connection import ConnectionInfo
+from .kernel_driver.driver import KernelDriver, LifecycleObserver, LifecycleOptions
+from .kernel_driver.external import ExternalDriver
+from .kernel_driver.kernelspec import Kernelspecs
+from .kernel_driver.launcher import LaunchOptions
+from .kernel_driver.state import ExecutionState
+from .kernel_server.connection import CLOSE_NORMAL, CLOSE_RESTART
+from .kernel_server.server import KernelServer
+
+logger = logging.getLogger(__name__)
+
+MAX_SOCKETS = 16_384
+"""libzmq's own limit of 1,023 sockets would be reached at 250 kernels."""
+
+
+class KernelModel(TypedDict):
+    id: str
+    name: str
+    last_activity: str
+    execution_state: str
+    connections: int
+    reason: NotRequired[str]
+
+
+class Driver(Protocol):
+    """What KernelDriver and ExternalDriver have in common."""
+
+    kernel_id: str
+    client: KernelClient
+    observer: LifecycleObserver
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def reason(self) -> str | None: ...
+    def resolve_path(self, path: str) -> str | None: ...
+    def set_environment(self, **names: str) -> None: ...
+    async def start(self) -> None: ...
+    async def interrupt(self) -> None: ...
+    async def restart(self) -> None: ...
+    async def shutdown(self, *, now: bool = False) -> None: ...
+
+
+class Kernel:
+    """A kernel of the registry: its driver, its web side, and the tasks that start and stop it."""
+
+    def __init__(self, driver: Driver, *, external: bool = False) -> None:
+        self.driver = driver
+        self.external = external
+        self.server = KernelServer(driver.client)
+        self.starting: asyncio.Task[None] | None = None
+        self.stopping: asyncio.Task[None] | None = None
+        driver.observer = self.server
+
+    @property
+    def id(self) -> str:
+        return self.driver.kernel_id
+
+    @property
+    def execution_state(self) -> ExecutionState:
+        return self.driver.client.execution_state
+
+    def model(self) -> KernelModel:
+        """What the REST API shows."""
+        state = self.driver.client.state
+        model: KernelModel = {
+            "id": self.id,
+            "name": self.driver.name,
+            "last_activity": format_date(state.last_activity),
+            "execution_state": state.execution_state.value,
+            "connections": self.server.connections,
+        }
+        if state.reason:
+            model["reason"] = state.reason
+        return model
+
+
+def format_date(date: datetime) -> str:
+    """UTC with microseconds, always, and Z: GatewayClient's parser fails on anything else."""
+    return date.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+class KernelRegistry:
+    """Starts, finds and stops kernels.
+
+    on_removed: called with a kernel's id once it is gone for good.
+    """
+
+    def __init__(self, config: KernelsConfig, specs: Kernelspecs) -> None:
+        self.specs = specs
+        self.started = datetime.now(UTC)
+        self.stopping = False
+        self.on_removed: Callable[[str], None] = lambda kernel_id: None
+        self._config = config
+        self._kernels: dict[str, Kernel] = {}
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._lifecycle = LifecycleOptions(
+            startup_timeout_s=config.startup_timeout_s,
+            shutdown_wait_time_s=config.shutdown_wait_time_s,
+            restart_limit=config.restart_limit,
+            restart_window_s=config.restart_window_s,
+        )
+        self.root = Path(config.root_dir or os.getcwd()).expanduser().resolve()
+
+    # --- finding ---------------------------------------------------------------------------------
+
+    def __contains__(self, kernel_id: object) -> bool:
+        return kernel_id in self._kernels
+
+    def get(self, kernel_id: str) -> Kernel:
+        """Raises KernelNotFound."""
+        try:
+            return self._kernels[kernel_id]
+        except KeyError:
+            raise KernelNotFound(kernel_id) from None
+
+    def list(self) -> list[Kernel]:
+        return list(self._kernels.values())
+
+    def status(self) -> dict[str, Any]:
+        """For `GET /api/status`: activity of kernels, not of requests."""
+        activity = [kernel.driver.client.last_activity for kernel in self._kernels.values()]
+        return {
+            "connections": sum(kernel.server.connections for kernel in self._kernels.values()),
+            "kernels": len(self._kernels),
+            "last_activity": format_date(max(activity, default=self.started)),
+            "started": format_date(self.started),
+        }
+
+    # --- starting --------------------------------------------------------------------------------
+
+    async def start(
+        self,
+        name: str | None = None,
+        *,
+        kernel_id: str | None = None,
+        path: str = "",
+        env: Mapping[str, str] | None = None,
+        session_path: str | None = None,
+    ) -> Kernel:
+        """Start a kernel; returns when it is ready, or after `start_answer_s` while it is starting.
+
+        kernel_id: that of a kernel which is there already returns that one.
+        path: of the notebook or folder it is for, relative to the contents root.
+        session_path: of the notebook, for JPY_SESSION_NAME.
+        Raises KernelspecNotFound, LimitReached, KernelStartFailed, ServerStopping. A kernel that did
+        not start is not in the registry.
+        """
+        if kernel_id is not None and kernel_id in self._kernels:
+            kernel = self._kernels[kernel_id]
+        else:
+            kernel = await self._create(name, kernel_id, path, dict(env or {}), session_path)
+        await self._wait_started(kernel)
+        return kernel
+
+    async def _create(
+        self, name: str | None, kernel_id: str | None, path: str, env: dict[str, str], session_path: str | None
+    ) -> Kernel:
+        spec, cwd = await asyncio.to_thread(lambda: (self.specs.get(name), working_directory(self.root, path)))
+        # No await from here to the entry in the dictionary: that makes the limit hold for requests at once.
+        if self.stopping:
+            raise ServerStopping
+        if kernel_id is not None and kernel_id in self._kernels:
+            return self._kernels[kernel_id]
+        self._admit()
+        extra_env = request_environment(env, self._config.client_env)
+        if session_path is not None:
+            extra_env |= session_environment(self.root, session_path)
+        options = LaunchOptions(
+            kernel_name=spec.name,
+            cwd=str(cwd),
+            env=server_environment(os.environ),
+            extra_env=extra_env,
+            connection_dir=self._connection_dir(),
+            encryption=self._config.transport_encryption,
+        )
+        driver = KernelDriver(
+            kernel_id or str(uuid.uuid4()),
+            options,
+            self._lifecycle,
+            self.specs,
+            self.context,
+            verify=self._config.verify_signatures,
+        )
+        return self._add(Kernel(driver))
+
+    def _admit(self) -> None:
+        limit = self._config.max_kernels
+        if limit is not None and sum(not kernel.external for kernel in self._kernels.values()) >= limit:
+            raise LimitReached
+
+    def _add(self, kernel: Kernel) -> Kernel:
+        kernel.server.allow_messages(self._config.allowed_message_types)
+        self._kernels[kernel.id] = kernel
+        kernel.starting = asyncio.create_task(kernel.driver.start(), name=f"start {kernel.id}")
+        kernel.starting.add_done_callback(lambda task: _log_failed_start(kernel, task))
+        return kernel
+
+    async def _wait_started(self, kernel: Kernel) -> None:
+        starting = kernel.starting
+        if starting is None:
+            return
+        await asyncio.wait([starting], timeout=self._config.start_answer_s)
+        if not starting.done():
+            return
+        error = None if starting.cancelled() else starting.exception()
+        if self.stopping and (error is not None or starting.cancelled()):
+            raise ServerStopping
+        if error is not None and kernel.id in self._kernels:
+            await self._remove(kernel)
+        if error is not None:
+            raise error
+
+    def add_external(self, kernel_id: str, name: str, info: ConnectionInfo) -> Kernel:
+        """Connect to a kernel that somebody else started; it is listed at once."""
+        driver = ExternalDriver(
+            kernel_id,
+            name,
+            info,
+            self._config.startup_timeout_s,
+            self.context,
+            verify=self._config.verify_signatures,
+        )
+        return self._add(Kernel(driver, external=True))
+
+    def rename_session(self, kernel: Kernel, session_path: str) -> None:
+        """The notebook of a kernel was renamed: its next process is told."""
+        kernel.driver.set_environment(**session_environment(self.root, session_path))
+
+    # --- stopping --------------------------------------------------------------------------------
+
+    async def shutdown(self, kernel_id: str) -> None:
+        """Stop a kernel and forget it; returns when its process is gone.
+
+        Raises KernelNotFound, ExternalKernel.
+        """
+        kernel = self.get(kernel_id)
+        if kernel.external:
+            raise ExternalKernel(kernel_id, "shut down")
+        await self._remove(kernel)
+
+    async def remove_external(self, kernel_id: str) -> None:
+        """Forget an external kernel, which goes on. Nothing happens when it is not there."""
+        kernel = self._kernels.get(kernel_id)
+        if kernel is not None and kernel.external:
+            await self._remove(kernel)
+
+    async def _remove(self, kernel: Kernel) -> None:
+        if kernel.stopping is None:
+            kernel.stopping = asyncio.create_task(self._stop(kernel), name=f"stop {kernel.id}")
+        # A client that hangs up must not leave a kernel half stopped.
+        await asyncio.shield(kernel.stopping)
+
+    async def _stop(self, kernel: Kernel) -> None:
+        try:
+            await kernel.driver.shutdown()
+            if kernel.starting is not None:
+                kernel.starting.cancel()
+                await asyncio.gather(kernel.starting, return_exceptions=True)
+        finally:
+            if self._kernels.get(kernel.id) is kernel:
+                del self._kernels[kernel.id]
+                self.on_removed(kernel.id)
+            code = CLOSE_RESTART if self.stopping else CLOSE_NORMAL
+            kernel.server.close(code, "the server is shutting down" if self.stopping else "the kernel is gone")
+
+    async def restart(self, kernel_id: str) -> Kernel:
+        """Returns when the new process answers. Raises KernelNotFound, KernelStartFailed, ExternalKernel."""
+        kernel = self.get(kernel_id)
+        await kernel.driver.restart()
+        return kernel
+
+    async def interrupt(self, kernel_id: str) -> None:
+        """Raises KernelNotFound; Conflict while the kernel is starting."""
+        await self.get(kernel_id).driver.interrupt()
+
+    async def stop(self) -> None:
+        """Stop all kernels at once, in bounded time, and accept no more. May be called twice."""
+        self.stopping = True
+        for kernel in self._kernels.values():
+            kernel.server.close(CLOSE_RESTART, "the server is shutting down")
+        await asyncio.gather(*(self._remove(kernel) for kernel in self.list()), return_exceptions=True)
+        context, self._context = self._context, None
+        if context is not None:
+            context.destroy(linger=0)
+
+    # --- shared ----------------------------------------------------------------------------------
+
+    @property
+    def context(self) -> zmq.Context[zmq.Socket[bytes]]:
+        """One ZMQ context, with its one I/O thread, for all kernels."""
+        if self._context is None:
+            self._context = zmq.Context()
+            self._context.set(zmq.MAX_SOCKETS, MAX_SOCKETS)
+        return self._context
+
+    def _connection_dir(self) -> Path:
+        if self._config.connection_dir is not None:
+            return Path(self._config.connection_dir).expanduser()
+        from jupyter_core.paths import jupyter_runtime_dir
+
+        return Path(jupyter_runtime_dir())
+
+
+def _log_failed_start(kernel: Kernel, task: asyncio.Task[None]) -> None:
+    """Also marks the exception as seen: nobody may be waiting for the task any more."""
+    error = None if task.cancelled() else task.exception()
+    if isinstance(error, KernelsError):
+        logger.warning("kernel %s (%s) did not start: %s", kernel.id, kernel.driver.name, error.message)
+    elif error is not None:
+        logger.error("kernel %s (%s) did not start", kernel.id, kernel.driver.name, exc_info=error)

@@ -1,0 +1,417 @@
+"""The route table: parse, call, respond.
+
+`_Kernels` is jupyverse's `Kernels`, so that other plugins find it, but with a router of its own: the
+base class lacks a third of the routes and answers with other status codes, and a path can be
+registered only once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request, Response, WebSocket
+from fastapi.responses import FileResponse, RedirectResponse
+from jupyverse_api import Router
+from jupyverse_api.app import App
+from jupyverse_api.auth import Auth
+from jupyverse_api.auth.models import User
+from jupyverse_api.kernels import Kernels
+from jupyverse_api.yjs import Yjs
+from starlette.routing import Match
+
+from . import __version__
+from .config import KernelsConfig
+from .errors import InvalidBody, InvalidKernelId, KernelNotFound, KernelsError, MissingField, NotAvailable
+from .external import ExternalKernels
+from .http import JSONBody, api_route_class, error_response, json_response, read_json
+from .kernel_driver.client import KernelClient
+from .kernel_driver.kernelspec import KernelspecsModel
+from .kernel_server.wire import V1_PROTOCOL
+from .registry import KernelModel, KernelRegistry
+from .sessions import KernelChoice, SessionModel, SessionStore
+from .websocket import StarletteSocket, deny, origin_allowed
+
+Permissions = dict[str, list[str]]
+Endpoint = Callable[..., Awaitable[Response]]
+
+ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+PREFIXES = ("/api", "/api/status", "/api/kernels", "/api/kernelspecs", "/api/sessions", "/api/resolvePath")
+TREES = ("/api/kernels", "/api/kernelspecs", "/api/sessions", "/kernelspecs")
+
+MAX_SESSION_ID_CHARS = 256
+_SESSION_KERNEL_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+
+
+class _Kernels(Kernels):
+    """All routes of rest-api.md and the channels' WebSocket, on a registry of kernels.
+
+    on_first_use: called once, before the first request is answered; the server is up then.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        config: KernelsConfig,
+        auth: Auth,
+        base_url: str,
+        registry: KernelRegistry,
+        yjs: Yjs | None = None,
+        on_first_use: Callable[[], None] = lambda: None,
+    ) -> None:
+        Router.__init__(self, app)  # not Kernels.__init__, see above
+        self.registry = registry
+        self.sessions = SessionStore(registry)
+        self._config = config
+        self._yjs = yjs
+        self._base_url = base_url
+        self._on_first_use: Callable[[], None] | None = on_first_use
+        self._auth = auth
+        self._router = APIRouter(route_class=api_route_class(base_url))
+        self._add_routes()
+        self._add_websocket()
+        self._add_fallbacks()
+        self.include_router(self._router)  # type: ignore[no-untyped-call]  # jupyverse_api leaves it untyped
+
+    def get_client(self, kernel_id: str) -> KernelClient:
+        """The shared client of a kernel, for other plugins. Raises KernelNotFound."""
+        return self.registry.get(kernel_id).driver.client
+
+    # --- the table -------------------------------------------------------------------------------
+
+    def _add_routes(self) -> None:
+        add = self._add
+        add("GET", "/api", self._http_version)
+        add("GET", "/api/status", self._http_status, {"status": ["read"]})
+        add("POST", "/api/security/csp-report", self._http_csp_report)
+        add("GET", "/api/resolvePath", self._http_resolve_path, {"kernels": ["read"]})
+
+        add("GET", "/api/kernelspecs", self._http_kernelspecs, {"kernelspecs": ["read"]})
+        add("GET", "/api/kernelspecs/{name}", self._http_kernelspec, {"kernelspecs": ["read"]})
+        add(("GET", "HEAD"), "/kernelspecs/{name}/{file:path}", self._http_resource, {})
+
+        add("GET", "/api/kernels", self._http_kernels, {"kernels": ["read"]})
+        add("POST", "/api/kernels", self._http_start_kernel, {"kernels": ["write"]})
+        add("GET", "/api/kernels/{kernel_id}", self._http_kernel, {"kernels": ["read"]})
+        add("DELETE", "/api/kernels/{kernel_id}", self._http_shutdown, {"kernels": ["write"]})
+        add("POST", "/api/kernels/{kernel_id}/interrupt", self._http_interrupt, {"kernels": ["write"]})
+        add("POST", "/api/kernels/{kernel_id}/restart", self._http_restart, {"kernels": ["write"]})
+        add("POST", "/api/kernels/{kernel_id}/execute", self._http_execute, {"kernels": ["write"]})
+
+        add("GET", "/api/sessions", self._http_sessions, {"sessions": ["read"]})
+        add("POST", "/api/sessions", self._http_create_session, {"sessions": ["write"]})
+        add("GET", "/api/sessions/{session_id}", self._http_session, {"sessions": ["read"]})
+        add("PATCH", "/api/sessions/{session_id}", self._http_change_session, {"sessions": ["write"]})
+        add("DELETE", "/api/sessions/{session_id}", self._http_delete_session, {"sessions": ["write"]})
+
+    def _add(
+        self, methods: str | Sequence[str], path: str, endpoint: Endpoint, permissions: Permissions | None = None
+    ) -> None:
+        """permissions: None: no authentication needed; {}: any user."""
+        dependencies = [Depends(self._used)]
+        if permissions is not None:
+            dependencies.append(Depends(self._auth.current_user(permissions=permissions or None)))
+        self._router.add_api_route(
+            path,
+            endpoint,
+            methods=[methods] if isinstance(methods, str) else list(methods),
+            dependencies=dependencies,
+            response_model=None,
+            name=endpoint.__name__.removeprefix("_http_"),
+        )
+
+    async def _used(self) -> None:
+        callback, self._on_first_use = self._on_first_use, None
+        if callback is not None:
+            callback()
+
+    def _add_websocket(self) -> None:
+        authenticate = self._auth.websocket_auth(permissions={"kernels": ["read", "execute"]})
+
+        @self._router.websocket("/api/kernels/{kernel_id}/channels")
+        async def channels(kernel_id: str, websocket_permissions: Any = Depends(authenticate)) -> None:
+            if websocket_permissions is not None:  # else it was refused and closed already
+                session_id = websocket_permissions[0].query_params.get("session_id")
+                await self.kernel_channels(kernel_id, session_id, websocket_permissions)
+
+    def _add_fallbacks(self) -> None:
+        """Unknown paths and wrong methods below our prefixes answer in our form, too."""
+        ours = list(self._router.routes)
+
+        async def fallback(request: Request) -> Response:
+            path = request.url.path
+            if path.endswith("/") and _allowed(ours, {**request.scope, "path": path.rstrip("/")}):
+                return RedirectResponse(str(request.url.replace(path=path.rstrip("/"))), 307)
+            methods = _allowed(ours, dict(request.scope))
+            if not methods:
+                return error_response(404, f"Not found: {path}")
+            return error_response(405, f"{request.method} is not allowed here", {"Allow": ", ".join(methods)})
+
+        for path in (*PREFIXES, *(f"{tree}/{{rest:path}}" for tree in TREES)):
+            self._router.add_api_route(
+                path, fallback, methods=list(ALL_METHODS), include_in_schema=False, response_model=None
+            )
+
+    # --- the server itself -----------------------------------------------------------------------
+
+    async def _http_version(self) -> Response:
+        return json_response({"version": __version__})
+
+    async def _http_status(self) -> Response:
+        return json_response(self.registry.status())
+
+    async def _http_csp_report(self) -> Response:
+        return Response(status_code=204)
+
+    async def _http_resolve_path(self, request: Request) -> Response:
+        """Where a path leads: seen from the contents root (`server`) and from a kernel's folder (`kernel`)."""
+        path = request.query_params.get("path")
+        kernel_id = request.query_params.get("kernel")
+        if path is None:
+            raise MissingField("path")
+        if "\0" in path:
+            raise InvalidBody("path must not contain NUL")
+        resolved = []
+        unresolved = []
+        found = await asyncio.to_thread(_contents_path, self.registry.root, path)
+        if found is not None:
+            resolved.append({"scope": "server", "path": found})
+        if kernel_id:
+            try:
+                kernel = self.registry.get(kernel_id)
+            except KernelNotFound:
+                unresolved.append({"scope": "kernel", "reason": f"Kernel {kernel_id} could not be found"})
+            else:
+                found = await asyncio.to_thread(kernel.driver.resolve_path, path)
+                if found is not None:
+                    resolved.append({"scope": "kernel", "path": found})
+        answer: dict[str, Any] = {"resolved": resolved}
+        if unresolved:
+            answer["unresolved"] = unresolved
+        return json_response(answer)
+
+    # --- kernelspecs -----------------------------------------------------------------------------
+
+    async def _http_kernelspecs(self) -> Response:
+        return json_response(await asyncio.to_thread(self.registry.specs.list))
+
+    async def _http_kernelspec(self, name: str) -> Response:
+        return json_response(await asyncio.to_thread(self.registry.specs.model, name))
+
+    async def _http_resource(self, name: str, file: str) -> Response:
+        return await self._resource(name, file)
+
+    async def _resource(self, name: str, file: str) -> Response:
+        path = await asyncio.to_thread(self.registry.specs.resource, name, file)
+        return FileResponse(path, stat_result=await asyncio.to_thread(os.stat, path))
+
+    # --- kernels ---------------------------------------------------------------------------------
+
+    async def _http_kernels(self) -> Response:
+        return json_response([kernel.model() for kernel in self.registry.list()])
+
+    async def _http_start_kernel(self, request: Request) -> Response:
+        body = await read_json(request) or JSONBody({})
+        kernel_id = body.text("kernel_id")
+        if kernel_id is not None:
+            kernel_id = _check_uuid(kernel_id)
+        path = body.text("path")
+        kernel = await self.registry.start(
+            body.text("name"), kernel_id=kernel_id, path=path or "", env=body.environment("env")
+        )
+        return json_response(kernel.model(), 201, {"Location": f"{self._base_url}api/kernels/{kernel.id}"})
+
+    async def _http_kernel(self, kernel_id: str) -> Response:
+        return json_response(self.registry.get(kernel_id).model())
+
+    async def _http_shutdown(self, kernel_id: str) -> Response:
+        await self.registry.shutdown(kernel_id)
+        return Response(status_code=204)
+
+    async def _http_interrupt(self, kernel_id: str) -> Response:
+        await self.registry.interrupt(kernel_id)
+        return Response(status_code=204)
+
+    async def _http_restart(self, kernel_id: str) -> Response:
+        return json_response((await self.registry.restart(kernel_id)).model())
+
+    async def _http_execute(self, request: Request, kernel_id: str) -> Response:
+        return json_response(await self._execute(request, kernel_id))
+
+    async def _execute(self, request: Request, kernel_id: str) -> dict[str, Any]:
+        self.registry.get(kernel_id)
+        raise NotAvailable("Server-side execution is not available: this server has no shared documents")
+
+    # --- sessions --------------------------------------------------------------------------------
+
+    async def _http_sessions(self) -> Response:
+        return json_response([self.sessions.model(session) for session in self.sessions.list()])
+
+    async def _http_create_session(self, request: Request) -> Response:
+        model = await self._create_session(request)
+        return json_response(model, 201, {"Location": f"{self._base_url}api/sessions/{model['id']}"})
+
+    async def _create_session(self, request: Request) -> SessionModel:
+        body = await read_json(request)
+        if body is None:
+            raise InvalidBody("No JSON data provided")
+        notebook = body.child("notebook")  # the form of notebook < 4.3
+        kind: str | None
+        if notebook is not None:
+            path = notebook.text("path") or notebook.required_text("name")
+            kind = "notebook"
+        else:
+            path = body.required_text("path")
+            kind = body.required_text("type")
+        choice = _kernel_choice(body.child("kernel"))
+        if choice.id is not None and choice.id not in self.registry and not _SESSION_KERNEL_ID.fullmatch(choice.id):
+            raise InvalidKernelId(f"Invalid kernel id: {choice.id[:100]}")
+        session = await self.sessions.create(path, body.text("name") or "", kind, choice)
+        return self.sessions.model(session)
+
+    async def _http_session(self, session_id: str) -> Response:
+        return json_response(self.sessions.model(self.sessions.get(session_id)))
+
+    async def _http_change_session(self, request: Request, session_id: str) -> Response:
+        return json_response(await self._change_session(request, session_id))
+
+    async def _change_session(self, request: Request, session_id: str) -> SessionModel:
+        self.sessions.get(session_id)
+        body = await read_json(request)
+        if body is None:
+            raise InvalidBody("No JSON data provided")
+        if body.text("id") not in (None, session_id):
+            raise InvalidBody("id in the body is not that of the URL")
+        path = body.text("path")
+        notebook = body.child("notebook")
+        if path is None and notebook is not None:
+            path = notebook.text("path")
+        kernel = body.child("kernel")
+        session = await self.sessions.change(
+            session_id,
+            path=path,
+            name=body.text("name"),
+            kind=body.text("type"),
+            choice=None if kernel is None else _kernel_choice(kernel),
+        )
+        return self.sessions.model(session)
+
+    async def _http_delete_session(self, session_id: str) -> Response:
+        await self.sessions.delete(session_id)
+        return Response(status_code=204)
+
+    # --- what jupyverse's class asks for: the same, for other plugins -----------------------------
+
+    async def watch_connection_files(self, path: Path) -> None:
+        """Take in external kernels from a folder, until cancelled."""
+        await ExternalKernels(self.registry, path).watch()
+
+    async def get_status(self, user: User) -> dict[str, Any]:
+        return self.registry.status()
+
+    async def get_kernelspecs(self, user: User) -> KernelspecsModel:
+        return await asyncio.to_thread(self.registry.specs.list)
+
+    async def get_kernelspec(self, kernel_name: str, file_name: str, user: User) -> Response:
+        return await self._resource(kernel_name, file_name)
+
+    async def get_kernels(self, user: User) -> list[KernelModel]:
+        return [kernel.model() for kernel in self.registry.list()]
+
+    async def get_kernel(self, kernel_id: str, user: User) -> KernelModel:
+        return self.registry.get(kernel_id).model()
+
+    async def shutdown_kernel(self, kernel_id: str, user: User) -> None:
+        await self.registry.shutdown(kernel_id)
+
+    async def interrupt_kernel(self, kernel_id: str, user: User) -> None:
+        await self.registry.interrupt(kernel_id)
+
+    async def restart_kernel(self, kernel_id: str, user: User) -> KernelModel:
+        return (await self.registry.restart(kernel_id)).model()
+
+    async def execute_cell(self, request: Request, kernel_id: str, user: User) -> dict[str, Any]:
+        return await self._execute(request, kernel_id)
+
+    async def get_sessions(self, user: User) -> list[SessionModel]:  # type: ignore[override]  # JSON, not pydantic
+        return [self.sessions.model(session) for session in self.sessions.list()]
+
+    async def create_session(self, request: Request, user: User) -> SessionModel:  # type: ignore[override]  # same
+        return await self._create_session(request)
+
+    async def rename_session(self, request: Request, user: User) -> SessionModel:  # type: ignore[override]  # same
+        return await self._change_session(request, request.path_params["session_id"])
+
+    async def delete_session(self, session_id: str, user: User) -> None:
+        await self.sessions.delete(session_id)
+
+    async def kernel_channels(
+        self, kernel_id: str, session_id: str | None, websocket_permissions: tuple[WebSocket, Permissions | None]
+    ) -> None:
+        """Serve a WebSocket to a kernel until it is closed; refuse it with an HTTP status before it is opened."""
+        await self._used()
+        websocket, permissions = websocket_permissions
+        granted = None if permissions is None else permissions.get("kernels", [])
+        if granted is not None and not {"read", "execute"} & set(granted):
+            await deny(websocket, 403, "You may not watch kernels")
+            return
+        headers = websocket.headers
+        if not origin_allowed(headers.get("origin"), headers.get("host"), self._config.allow_origin):
+            await deny(websocket, 403, f"Origin not allowed: {headers['origin'][:200]}")
+            return
+        session_id = session_id or uuid.uuid4().hex
+        if len(session_id) > MAX_SESSION_ID_CHARS:
+            await deny(websocket, 400, f"session_id is longer than {MAX_SESSION_ID_CHARS} characters")
+            return
+        try:
+            server = self.registry.get(kernel_id).server
+        except KernelsError as exc:
+            await deny(websocket, exc.status, exc.message)
+            return
+        v1 = V1_PROTOCOL in websocket.scope["subprotocols"]
+        await websocket.accept(V1_PROTOCOL if v1 else None)
+        may_execute = granted is None or "execute" in granted
+        await server.serve(StarletteSocket(websocket), session_id, v1=v1, may_execute=may_execute)
+
+
+def _allowed(routes: Sequence[Any], scope: dict[str, Any]) -> list[str]:
+    """The methods that some route has for the path of a request."""
+    methods: set[str] = set()
+    for route in routes:
+        match, _ = route.matches(scope)
+        if match is not Match.NONE:
+            methods |= getattr(route, "methods", None) or set()
+    return sorted(methods)
+
+
+def _kernel_choice(kernel: JSONBody | None) -> KernelChoice:
+    if kernel is None:
+        return KernelChoice(named=True)
+    return KernelChoice(kernel.text("id") or None, kernel.text("name") or None, "name" in kernel)
+
+
+def _check_uuid(kernel_id: str) -> str:
+    try:
+        uuid.UUID(kernel_id)
+    except ValueError as exc:
+        raise InvalidKernelId(f"kernel_id is not a UUID: {kernel_id[:100]}") from exc
+    # uuid.UUID also reads braces and a urn: prefix, which have no place in a URL.
+    if not _SESSION_KERNEL_ID.fullmatch(kernel_id):
+        raise InvalidKernelId(f"kernel_id is not a UUID: {kernel_id[:100]}")
+    return kernel_id
+
+
+def _contents_path(root: Path, path: str) -> str | None:
+    """A path as clients of the contents API write it, if it exists and lies below the root."""
+    try:
+        real = (root / Path(path.lstrip("/") if not path.startswith("~") else path).expanduser()).resolve()
+        if not real.is_relative_to(root) or not real.exists():
+            return None
+    except (OSError, RuntimeError):  # a name too long, a circle of links, no such user
+        return None
+    return real.relative_to(root).as_posix()

@@ -1,0 +1,170 @@
+"""Sessions of the REST API: which notebook, console or file has which kernel."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from dataclasses import dataclass
+from typing import NotRequired, TypedDict
+
+from .errors import KernelNotFound, NoSuchKernel, SessionNotFound
+from .registry import Kernel, KernelModel, KernelRegistry
+
+logger = logging.getLogger(__name__)
+
+
+class NotebookModel(TypedDict):
+    path: str
+    name: str
+
+
+class SessionModel(TypedDict):
+    id: str
+    path: str
+    name: str
+    type: str
+    kernel: KernelModel
+    notebook: NotRequired[NotebookModel]
+
+
+@dataclass(slots=True)
+class Session:
+    """A path that has a kernel. Several sessions may have the same one."""
+
+    id: str
+    path: str
+    name: str
+    type: str
+    kernel_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class KernelChoice:
+    """The kernel that a client wants for a session.
+
+    id: of a kernel, None for a new one. name: of a kernelspec, None for the default one.
+    named: whether the client spoke of a name at all, be it null.
+    """
+
+    id: str | None = None
+    name: str | None = None
+    named: bool = False
+
+
+class SessionStore:
+    """All sessions, by id. A path has at most one."""
+
+    def __init__(self, registry: KernelRegistry) -> None:
+        self._registry = registry
+        self._sessions: dict[str, Session] = {}
+        self._creating: dict[str, asyncio.Task[Session]] = {}
+        registry.on_removed = self._on_kernel_removed
+
+    def get(self, session_id: str) -> Session:
+        """Raises SessionNotFound."""
+        try:
+            return self._sessions[session_id]
+        except KeyError:
+            raise SessionNotFound(session_id) from None
+
+    def list(self) -> list[Session]:
+        return list(self._sessions.values())
+
+    def model(self, session: Session) -> SessionModel:
+        """What the REST API shows. Raises KernelNotFound."""
+        model: SessionModel = {
+            "id": session.id,
+            "path": session.path,
+            "name": session.name,
+            "type": session.type,
+            "kernel": self._registry.get(session.kernel_id).model(),
+        }
+        if session.type == "notebook":
+            model["notebook"] = {"path": session.path, "name": session.name}
+        return model
+
+    async def create(self, path: str, name: str, kind: str, choice: KernelChoice) -> Session:
+        """A session for a path, with a kernel; the one that is there if the path has one.
+
+        Raises KernelNotFound for the id of no kernel without a name, and whatever starting a kernel
+        raises.
+        """
+        for session in self._sessions.values():
+            if session.path == path:
+                return session
+        # Two requests for one path at once get the same session, and one kernel.
+        task = self._creating.get(path)
+        if task is None:
+            task = asyncio.create_task(self._create(path, name, kind, choice), name=f"session for {path}")
+            self._creating[path] = task
+            task.add_done_callback(lambda _: self._creating.pop(path, None))
+        return await asyncio.shield(task)
+
+    async def _create(self, path: str, name: str, kind: str, choice: KernelChoice) -> Session:
+        if choice.id is not None and choice.id in self._registry:
+            kernel = self._registry.get(choice.id)
+        elif choice.id is not None and not choice.named:
+            raise KernelNotFound(choice.id)
+        else:
+            kernel = await self._start_kernel(path, choice)
+        session = Session(str(uuid.uuid4()), path, name, kind, kernel.id)
+        self._sessions[session.id] = session
+        return session
+
+    async def _start_kernel(self, path: str, choice: KernelChoice) -> Kernel:
+        return await self._registry.start(choice.name, kernel_id=choice.id, path=path, session_path=path)
+
+    async def change(
+        self,
+        session_id: str,
+        *,
+        path: str | None = None,
+        name: str | None = None,
+        kind: str | None = None,
+        choice: KernelChoice | None = None,
+    ) -> Session:
+        """Change what is given; all or nothing. The replaced kernel goes unless another session has it.
+
+        choice: by id, attach to that kernel; else start a new one.
+        Raises SessionNotFound; NoSuchKernel for an unknown id; whatever starting a kernel raises.
+        """
+        session = self.get(session_id)
+        old_kernel_id = session.kernel_id
+        kernel_id = old_kernel_id
+        if choice is not None and choice.id is not None:
+            if choice.id not in self._registry:
+                raise NoSuchKernel(choice.id)
+            kernel_id = choice.id
+        elif choice is not None and choice.name is not None:
+            kernel_id = (await self._start_kernel(path or session.path, choice)).id
+        if session.id not in self._sessions:  # deleted while its new kernel was starting
+            await self._release(kernel_id)
+            raise SessionNotFound(session_id)
+        if path is not None and path != session.path:
+            session.path = path
+            self._registry.rename_session(self._registry.get(kernel_id), path)
+        session.name = session.name if name is None else name
+        session.type = kind or session.type
+        session.kernel_id = kernel_id
+        if old_kernel_id != kernel_id:
+            await self._release(old_kernel_id)
+        return session
+
+    async def delete(self, session_id: str) -> None:
+        """Forget a session; its kernel goes too, unless another session has it. Raises SessionNotFound."""
+        session = self.get(session_id)
+        del self._sessions[session_id]
+        await self._release(session.kernel_id)
+
+    async def _release(self, kernel_id: str) -> None:
+        if any(session.kernel_id == kernel_id for session in self._sessions.values()):
+            return
+        try:
+            if not self._registry.get(kernel_id).external:
+                await self._registry.shutdown(kernel_id)
+        except KernelNotFound:
+            logger.debug("kernel %s was gone before its session", kernel_id)
+
+    def _on_kernel_removed(self, kernel_id: str) -> None:
+        self._sessions = {key: one for key, one in self._sessions.items() if one.kernel_id != kernel_id}

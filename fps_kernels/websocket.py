@@ -1,0 +1,60 @@
+"""Starlette's WebSocket as kernel_server wants it, and who may open one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from urllib.parse import urlsplit
+
+from fastapi import WebSocket
+from starlette.websockets import WebSocketDisconnect
+
+from .http import error_response
+
+
+class StarletteSocket:
+    """An accepted Starlette WebSocket."""
+
+    def __init__(self, websocket: WebSocket) -> None:
+        self._websocket = websocket
+
+    async def receive(self) -> str | bytes | None:
+        message = await self._websocket.receive()
+        if message["type"] != "websocket.receive":
+            return None
+        data: bytes | None = message.get("bytes")
+        text: str | None = message.get("text")
+        return data if data is not None else text or ""
+
+    async def send(self, frame: str | bytes) -> None:
+        """Raises ConnectionResetError when the peer is gone."""
+        key = "text" if isinstance(frame, str) else "bytes"
+        try:
+            await self._websocket.send({"type": "websocket.send", key: frame})
+        except WebSocketDisconnect as exc:
+            raise ConnectionResetError("the WebSocket is closed") from exc
+
+    async def close(self, code: int, reason: str) -> None:
+        """Raises ConnectionResetError when the peer is gone."""
+        try:
+            await self._websocket.close(code, reason)
+        except WebSocketDisconnect as exc:
+            raise ConnectionResetError("the WebSocket is closed") from exc
+
+
+async def deny(websocket: WebSocket, status: int, message: str) -> None:
+    """Answer the upgrade request with an HTTP error in JSON, instead of accepting it."""
+    if "websocket.http.response" in websocket.scope.get("extensions", {}):
+        await websocket.send_denial_response(error_response(status, message))
+    else:
+        await websocket.close(1008, message)
+
+
+def origin_allowed(origin: str | None, host: str | None, allowed: Collection[str]) -> bool:
+    """Whether a page of `origin` may open a WebSocket here.
+
+    Programs send no Origin. A page must come from the Host it asks, or from one that is listed, to
+    the letter; "*" lists all. CORS middleware does not look at WebSockets at all.
+    """
+    if origin is None or "*" in allowed or origin in allowed:
+        return True
+    return bool(host) and urlsplit(origin).netloc.lower() == str(host).lower()
