@@ -51,6 +51,6 @@ def working_directory(root: Path, path: str) -> Path:
             if folder.is_dir():
                 return folder
             folder = folder.parent
-    except (OSError, RuntimeError):  # a name too long, a circle of links
+    except (OSError, RuntimeError, ValueError):  # a name too long, a circle of links, a lone surrogate
         return root
     return root

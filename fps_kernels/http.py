@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 1024 * 1024
 """No request of this API comes near it."""
+MAX_TEXT_BYTES = 65_536
+"""Texts end in environment variables and paths; Linux takes variables of up to 128 KiB."""
 
 
 class BodyTooLarge(InvalidBody):
@@ -42,9 +44,9 @@ class JSONBody:
         value = self._data.get(name)
         if value is None:
             return None
-        if not isinstance(value, str) or "\0" in value:
-            raise InvalidField(self._prefix + name, "a string")
-        return value
+        if not _is_text(value):
+            raise InvalidField(self._prefix + name, _TEXT)
+        return str(value)
 
     def required_text(self, name: str) -> str:
         """Raises MissingField, InvalidField."""
@@ -68,9 +70,23 @@ class JSONBody:
         if child is None:
             return {}
         for key, value in child._data.items():
-            if not isinstance(value, str) or "\0" in value or not key or "=" in key or "\0" in key:
-                raise InvalidField(f"{self._prefix}{name}.{key}", "a string, under a name that the environment allows")
+            if not _is_text(value) or not _is_text(key) or not key or "=" in key:
+                field = f"{self._prefix}{name}.{key[:100]}"
+                raise InvalidField(field, f"{_TEXT}, under a name that the environment allows")
         return dict(child._data)
+
+
+_TEXT = f"a string of up to {MAX_TEXT_BYTES} bytes, without NUL"
+
+
+def _is_text(value: object) -> bool:
+    """Whether it can be a path or an environment variable: JSON also has NUL and halves of surrogate pairs."""
+    if not isinstance(value, str) or "\0" in value:
+        return False
+    try:
+        return len(value.encode()) <= MAX_TEXT_BYTES
+    except UnicodeEncodeError:
+        return False
 
 
 async def read_json(request: Request) -> JSONBody | None:

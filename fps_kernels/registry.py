@@ -109,6 +109,7 @@ class KernelRegistry:
         self.specs = specs
         self.started = datetime.now(UTC)
         self.stopping = False
+        self._last_activity = self.started  # of kernels that are gone
         self.on_removed: Callable[[str], None] = lambda kernel_id: None
         self._config = config
         self._kernels: dict[str, Kernel] = {}
@@ -138,11 +139,11 @@ class KernelRegistry:
 
     def status(self) -> dict[str, Any]:
         """For `GET /api/status`: activity of kernels, not of requests."""
-        activity = [kernel.driver.client.last_activity for kernel in self._kernels.values()]
+        activity = [self._last_activity, *(kernel.driver.client.last_activity for kernel in self._kernels.values())]
         return {
             "connections": sum(kernel.server.connections for kernel in self._kernels.values()),
             "kernels": len(self._kernels),
-            "last_activity": format_date(max(activity, default=self.started)),
+            "last_activity": format_date(max(activity)),
             "started": format_date(self.started),
         }
 
@@ -165,10 +166,12 @@ class KernelRegistry:
         Raises KernelspecNotFound, LimitReached, KernelStartFailed, ServerStopping. A kernel that did
         not start is not in the registry.
         """
-        if kernel_id is not None and kernel_id in self._kernels:
-            kernel = self._kernels[kernel_id]
-        else:
-            kernel = await self._create(name, kernel_id, path, dict(env or {}), session_path)
+        existing = self._kernels.get(kernel_id or "")
+        if existing is not None and existing.stopping is not None:
+            await asyncio.wait([existing.stopping])  # its id is free then
+        kernel = self._kernels.get(kernel_id or "") or await self._create(
+            name, kernel_id, path, dict(env or {}), session_path
+        )
         await self._wait_started(kernel)
         return kernel
 
@@ -279,6 +282,7 @@ class KernelRegistry:
         finally:
             if self._kernels.get(kernel.id) is kernel:
                 del self._kernels[kernel.id]
+                self._last_activity = max(self._last_activity, kernel.driver.client.last_activity)
                 self.on_removed(kernel.id)
             code = CLOSE_RESTART if self.stopping else CLOSE_NORMAL
             kernel.server.close(code, "the server is shutting down" if self.stopping else "the kernel is gone")

@@ -40,8 +40,17 @@ from .websocket import StarletteSocket, deny, origin_allowed
 Permissions = dict[str, list[str]]
 Endpoint = Callable[..., Awaitable[Response]]
 
-ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-PREFIXES = ("/api", "/api/status", "/api/kernels", "/api/kernelspecs", "/api/sessions", "/api/resolvePath")
+ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+PREFIXES = (
+    "/api",
+    "/api/status",
+    "/api/security/csp-report",
+    "/api/kernels",
+    "/api/kernelspecs",
+    "/api/sessions",
+    "/api/resolvePath",
+    "/kernelspecs",
+)
 TREES = ("/api/kernels", "/api/kernelspecs", "/api/sessions", "/kernelspecs")
 
 MAX_SESSION_ID_CHARS = 256

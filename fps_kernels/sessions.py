@@ -130,8 +130,7 @@ class SessionStore:
         Raises SessionNotFound; NoSuchKernel for an unknown id; whatever starting a kernel raises.
         """
         session = self.get(session_id)
-        old_kernel_id = session.kernel_id
-        kernel_id = old_kernel_id
+        kernel_id = None
         if choice is not None and choice.id is not None:
             if choice.id not in self._registry:
                 raise NoSuchKernel(choice.id)
@@ -139,8 +138,11 @@ class SessionStore:
         elif choice is not None and choice.name is not None:
             kernel_id = (await self._start_kernel(path or session.path, choice)).id
         if session.id not in self._sessions:  # deleted while its new kernel was starting
-            await self._release(kernel_id)
+            await self._release(kernel_id or session.kernel_id)
             raise SessionNotFound(session_id)
+        # Only now: another request may have replaced the kernel meanwhile.
+        old_kernel_id = session.kernel_id
+        kernel_id = kernel_id or old_kernel_id
         if path is not None and path != session.path:
             session.path = path
             self._registry.rename_session(self._registry.get(kernel_id), path)

@@ -39,6 +39,7 @@ QUEUE_MESSAGES = 10_000
 QUEUE_BYTES = 64 * 1024 * 1024
 """What may wait for a kernel that is not ready: messages and bytes."""
 HANDSHAKE_REPEAT_S = 0.5
+HANDSHAKE_IOPUB_REPEAT_S = 0.02
 HANDSHAKE_IOPUB_S = 2.0
 """A kernel may answer kernel_info without publishing a status: this long after the reply it counts as ready."""
 MAX_ROUTES = 1_000
@@ -90,7 +91,7 @@ class KernelClient:
         self._state_listeners: tuple[Callable[[], None], ...] = ()
         self._routes: dict[tuple[str, str], tuple[Listener, ...]] = {}
         self._ready = asyncio.Event()
-        self._heard = False  # the process of this generation
+        self._heard = self._muted = False  # the process of this generation
         self._replied: asyncio.Future[str] | None = None
         self._published: asyncio.Event = asyncio.Event()
 
@@ -156,8 +157,7 @@ class KernelClient:
         Raises QueueFull when too much waits, KernelDied when the kernel is dead, MalformedMessage
         when the header has no msg_id.
         """
-        if self.state.execution_state is ExecutionState.DEAD:
-            raise KernelDied(f"The kernel is dead: {self.state.reason or 'unknown reason'}")
+        self._check_alive()
         if channel != "stdin":
             header = bytes(frames[0])
             msg_id = peek_msg_id(header)
@@ -181,6 +181,7 @@ class KernelClient:
         Raises KernelTimeout after `timeout_s` seconds, KernelDied or KernelRestarted when the kernel
         died or was restarted before it answered, and whatever `send` raises.
         """
+        self._check_alive()
         parts = make_parts(msg_type, content or {}, self.session)
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         request = Request(peek_msg_id(parts[0]), channel, msg_type, parts[0], future=future)
@@ -222,7 +223,7 @@ class KernelClient:
         """Open the sockets to a (new) process. Raises KernelNotConnected."""
         self.disconnect()
         self.generation += 1
-        self._heard = False
+        self._heard = self._muted = False
         self._signer = info.signer()
         self._published = asyncio.Event()
         self._replied = asyncio.get_running_loop().create_future()
@@ -234,6 +235,13 @@ class KernelClient:
         channels, self._channels = self._channels, None
         if channels is not None:
             channels.close()
+
+    def mute(self) -> None:
+        """Deliver nothing more from this process; it can still be asked to end.
+
+        For one whose requests were answered in its place: clients must not get two answers.
+        """
+        self._muted = True
 
     async def handshake(self, timeout_s: float, *, ask_control: bool = False) -> None:
         """Wait until the kernel answers kernel_info and is heard on iopub; it can be asked then.
@@ -258,26 +266,30 @@ class KernelClient:
         self._become_ready(ExecutionState.BUSY if busy else ExecutionState.IDLE)
 
     async def _hear_iopub(self) -> None:
-        deadline = asyncio.get_running_loop().time() + HANDSHAKE_IOPUB_S
+        """The status that came with the reply may have been published before we were subscribed: ask again."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + HANDSHAKE_IOPUB_S
+        patience = HANDSHAKE_IOPUB_REPEAT_S
         while not self._published.is_set():
-            left = deadline - asyncio.get_running_loop().time()
+            left = deadline - loop.time()
             if left <= 0:
                 logger.warning("kernel %s answers, but nothing is heard on iopub", self.kernel_id)
                 return
             try:
-                async with asyncio.timeout(min(left, HANDSHAKE_REPEAT_S)):
+                async with asyncio.timeout(min(left, patience)):
                     await self._published.wait()
             except TimeoutError:
                 self.send_now("shell", make_parts("kernel_info_request", {}, self.session))
+                patience *= 2
 
     def _become_ready(self, state: ExecutionState) -> None:
         self.state.change(state)
         self._ready.set()
-        self._tell_state()
         queue, self._queue = self._queue, deque()
         self._queue_bytes = 0
         for channel, parts in queue:
             self.send_now(channel, parts)
+        self._tell_state()  # whoever sends something now comes after what waited
 
     def change_state(self, state: ExecutionState, reason: str | None = None) -> None:
         """For whoever owns the kernel's process. Raises InvalidTransition."""
@@ -310,12 +322,17 @@ class KernelClient:
         self.disconnect()
         for listener in self._listeners:
             listener.stop()
-        await asyncio.gather(*(listener.stopped() for listener in self._listeners))
+        for listener in self._listeners:
+            await listener.stopped()
         self._listeners.clear()
         self._routes.clear()
         self._batch_listeners = self._state_listeners = ()
 
     # --- sending ---------------------------------------------------------------------------------
+
+    def _check_alive(self) -> None:
+        if self.state.execution_state is ExecutionState.DEAD:
+            raise KernelDied(f"The kernel is dead: {self.state.reason or 'unknown reason'}")
 
     def _send_or_queue(self, channel: str, parts: Sequence[bytes]) -> None:
         if self._ready.is_set():
@@ -339,6 +356,8 @@ class KernelClient:
     # --- receiving: the hot path -----------------------------------------------------------------
 
     def _on_batch(self, channel: str, batch: list[list[bytes]]) -> None:
+        if self._muted:
+            return
         handle = self._handle_iopub if channel == "iopub" else self._handle_reply
         messages = []
         for frames in batch:
@@ -347,6 +366,8 @@ class KernelClient:
                 if self._verify:
                     self._signer.verify(signature, parts)
                 message = handle(channel, parts)
+                if message is not None and not message.msg_type:
+                    raise MalformedMessage("header has no msg_type")
             except (BadSignature, MalformedMessage) as exc:
                 self._reject(channel, exc)
                 continue
@@ -389,14 +410,20 @@ class KernelClient:
         except ValueError:
             return  # not a state we know; clients may
         request = self._requests.get(message.parent_msg_id)
-        if request is not None:
-            if state is ExecutionState.IDLE:
-                self._requests.on_idle(request)
-            on_shell = request.channel == "shell"
-        else:
-            on_shell = peek_msg_type(message.parts[1]) not in CONTROL_TYPES
-        if on_shell:
+        if request is not None and state is ExecutionState.IDLE:
+            self._requests.on_idle(request)
+        if self._is_of_main_shell(message, request):
             self.state.kernel_says(state)
+
+    @staticmethod
+    def _is_of_main_shell(message: Message, request: Request | None) -> bool:
+        """A control request's busy and idle, or a subshell's, say nothing about the cell that runs."""
+        parent = message.parts[1]
+        if b'"subshell_id"' in parent and message.parent_header.get("subshell_id"):
+            return False
+        if request is not None:
+            return request.channel == "shell"
+        return peek_msg_type(parent) not in CONTROL_TYPES
 
     def _hear(self, parts: list[bytes]) -> None:
         """The first message of a process: until then its predecessor's session stays the kernel's."""
@@ -405,6 +432,7 @@ class KernelClient:
 
     def _handle_reply(self, channel: str, parts: list[bytes]) -> Message | None:
         message = Message(channel, parts)
+        message.check_headers()
         if not self._heard:
             self._hear(parts)
         own = self._own_session in parts[1]

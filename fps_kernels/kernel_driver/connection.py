@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +16,7 @@ from .message import Signer
 CHANNEL_NAMES = ("shell", "iopub", "stdin", "control", "hb")
 MAX_FILE_BYTES = 65_536
 """A connection file has some hundred bytes; anything of this size is not one."""
+_CURVE_KEY = re.compile(rb"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")  # 32 bytes in Z85, ZeroMQ RFC 32
 
 
 class InvalidConnection(KernelError):
@@ -60,10 +63,11 @@ class ConnectionInfo:
         if transport not in ("tcp", "ipc"):
             raise InvalidConnection("transport is neither tcp nor ipc")
         ip = info.get("ip")
-        if not isinstance(ip, str) or not ip:
-            raise InvalidConnection("ip is missing")
+        if not isinstance(ip, str) or not ip or not ip.isprintable():
+            raise InvalidConnection("ip is not an address")
         scheme = info.get("signature_scheme", "hmac-sha256")
-        curve = [_as_bytes(info, name) for name in ("curve_publickey", "curve_secretkey")]
+        # Half a pair must not end in a connection without encryption.
+        encrypted = info.get("curve_publickey") or info.get("curve_secretkey")
         result = cls(
             transport=transport,
             ip="127.0.0.1" if ip in ("0.0.0.0", "*") else ip,
@@ -71,8 +75,8 @@ class ConnectionInfo:
             key=_as_bytes(info, "key") or b"",
             signature_scheme=scheme,
             kernel_name=info["kernel_name"] if isinstance(info.get("kernel_name"), str) else "",
-            curve_publickey=curve[0] if all(curve) else None,
-            curve_secretkey=curve[1] if all(curve) else None,
+            curve_publickey=_curve_key(info, "curve_publickey") if encrypted else None,
+            curve_secretkey=_curve_key(info, "curve_secretkey") if encrypted else None,
         )
         try:
             result.signer()
@@ -87,6 +91,8 @@ class ConnectionInfo:
         Raises InvalidConnection when it is not (yet) a whole connection file.
         """
         try:
+            if not stat.S_ISREG(path.stat().st_mode):  # opening a FIFO would block
+                raise InvalidConnection("is not a regular file")
             with path.open("rb") as file:
                 data = file.read(MAX_FILE_BYTES + 1)
         except OSError as exc:
@@ -106,6 +112,16 @@ def _as_bytes(info: Mapping[str, Any], name: str) -> bytes | None:
     value = info.get(name)
     if value is None or isinstance(value, bytes):
         return value
-    if isinstance(value, str):
+    if not isinstance(value, str):
+        raise InvalidConnection(f"{name} is not a string")
+    try:
         return value.encode()
-    raise InvalidConnection(f"{name} is not a string")
+    except UnicodeEncodeError as exc:
+        raise InvalidConnection(f"{name} is not valid text") from exc
+
+
+def _curve_key(info: Mapping[str, Any], name: str) -> bytes:
+    key = _as_bytes(info, name)
+    if not key or not _CURVE_KEY.fullmatch(key):
+        raise InvalidConnection(f"{name} is not a CURVE key")
+    return key

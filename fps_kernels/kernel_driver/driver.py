@@ -132,6 +132,9 @@ class KernelDriver:
         except KernelsError as exc:
             self._become_dead(exc.message)
             raise
+        except asyncio.CancelledError:
+            self._give_up("The start of the kernel was cancelled")
+            raise
 
     async def _run(self, operation: Coroutine[Any, Any, None], name: str) -> None:
         """Start and restart exclude each other; a shutdown does not wait for them, it ends them."""
@@ -239,6 +242,11 @@ class KernelDriver:
         self.client.change_state(ExecutionState.DEAD, reason)
         self.observer.on_dead(reason)
 
+    def _give_up(self, reason: str) -> None:
+        """Whoever waited for a start has gone. After a shutdown, that says itself what happened."""
+        if not self._closing:
+            self._become_dead(reason)
+
     def _fail_requests(self, error: KernelsError) -> None:
         requests = self.client.fail_requests(error)
         if requests:
@@ -249,7 +257,7 @@ class KernelDriver:
     async def interrupt(self) -> None:
         """Interrupt what the kernel is doing, by signal or by message as its kernelspec says.
 
-        Raises Conflict while it is not ready, KernelDied when it is dead.
+        Raises Conflict while it is not ready.
         """
         state = self.client.execution_state
         if state is ExecutionState.DEAD:
@@ -274,14 +282,18 @@ class KernelDriver:
         process = self._process
         self._process = None  # from here on its end is no surprise to the watchdog
         self.client.change_state(ExecutionState.RESTARTING)
+        self.client.mute()
         self._fail_requests(KernelRestarted("The kernel was restarted"))
         self._deaths.clear()
-        if process is not None:
-            await self._stop_process(process, now=False)
         try:
+            if process is not None:
+                await self._stop_process(process, now=False)
             await self._start()
         except KernelsError as exc:
             self._become_dead(exc.message)
+            raise
+        except asyncio.CancelledError:
+            self._give_up("The restart of the kernel was cancelled")
             raise
 
     async def shutdown(self, *, now: bool = False) -> None:
@@ -315,12 +327,18 @@ class KernelDriver:
                 if not now:
                     await process.terminate()
                     await process.wait(wait_s)
-                await process.kill()
-                if not await process.wait(self._lifecycle.kill_timeout_s):
-                    logger.error("kernel %s: process %s does not end", self.kernel_id, process.pid)
+                await self._kill(process)
+        except asyncio.CancelledError:  # nobody else knows the process any more
+            await self._kill(process)
+            raise
         finally:
             self.client.disconnect()
             await process.clean_up()
+
+    async def _kill(self, process: KernelProcess) -> None:
+        await process.kill()
+        if not await process.wait(self._lifecycle.kill_timeout_s):
+            logger.error("kernel %s: process %s does not end", self.kernel_id, process.pid)
 
     async def _ask_to_stop(self, process: KernelProcess, wait_s: float) -> bool:
         try:

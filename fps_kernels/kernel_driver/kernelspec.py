@@ -55,8 +55,12 @@ class Kernelspecs:
         if self._manager is None:
             # Importing jupyter_client takes 0.15 s: not before somebody asks.
             from jupyter_client.kernelspec import KernelSpecManager
+            from jupyter_core.paths import jupyter_path
 
-            self._manager = KernelSpecManager()
+            # Its own default imports IPython, 3 MiB, only to find the last of these folders.
+            ipython = os.environ.get("IPYTHONDIR") or os.path.expanduser("~/.ipython")
+            folders = [*jupyter_path("kernels"), os.path.join(ipython, "kernels")]
+            self._manager = KernelSpecManager(kernel_dirs=folders)
             self._manager.log = logger  # a broken kernel.json is skipped there, with a warning
         return self._manager
 
@@ -131,7 +135,7 @@ class Kernelspecs:
         url = f"{self._base_url}kernelspecs/{quote(name)}/"
         resources = {}
         try:
-            files = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
+            files = sorted(name for name in os.listdir(folder) if os.path.isfile(folder / name))
         except OSError:
             files = []
         for file in files:

@@ -172,7 +172,6 @@ class KernelProcess:
         Raises KernelStartFailed when it cannot be started at all.
         """
         manager_class = await asyncio.to_thread(_import_manager)
-        options.connection_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         manager = manager_class(
             kernel_name=options.kernel_name,
             kernel_spec_manager=specs.manager,
@@ -181,6 +180,7 @@ class KernelProcess:
         manager.kernel_id = kernel_id
         stderr_read = stderr_write = -1
         try:
+            options.connection_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             stderr_read, stderr_write = os.pipe()
             command, kwargs = await manager.pre_start_kernel(
                 cwd=options.cwd,
@@ -197,6 +197,9 @@ class KernelProcess:
             info = await provisioner.launch_kernel(command, **kwargs)
             process = cls(kernel_id, manager, provisioner, ConnectionInfo.from_dict(dict(info)))
             await provisioner.post_launch(**kwargs)
+            if local:
+                pipe, stderr_read = stderr_read, -1  # the transport closes it, also when this is cancelled
+                await process._read_stderr(pipe)
         except BaseException as exc:
             if stderr_read >= 0:
                 os.close(stderr_read)
@@ -207,9 +210,7 @@ class KernelProcess:
         finally:
             if stderr_write >= 0:
                 os.close(stderr_write)
-        if local:
-            await process._read_stderr(stderr_read)
-        else:
+        if stderr_read >= 0:
             os.close(stderr_read)
         process._watch(local)
         return process
@@ -337,6 +338,6 @@ async def _clean_up(manager: AsyncKernelManager) -> None:
 def _why(options: LaunchOptions, exc: Exception) -> str:
     what = f"Kernel {options.kernel_name} could not be started"
     if isinstance(exc, OSError):
-        program = f": {exc.filename}" if exc.filename and exc.filename != options.cwd else ""
+        program = f": {Path(str(exc.filename)).name}" if exc.filename and exc.filename != options.cwd else ""
         return f"{what}: {exc.strerror}{program}"
     return f"{what}: {_without_paths(str(exc))}"

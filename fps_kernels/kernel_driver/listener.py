@@ -48,6 +48,7 @@ class Listener:
         )
         self._queue: deque[tuple[str, Sequence[bytes]]] = deque()
         self._wake = asyncio.Event()
+        self._stopped = False
         self._task: asyncio.Task[None] | None = None
 
     def wants(self, channel: str, msg_type: str) -> bool:
@@ -59,6 +60,8 @@ class Listener:
         return not keys & self._excluded
 
     def deliver(self, channel: str, parts: Sequence[bytes]) -> None:
+        if self._stopped:
+            return
         if self._is_async:
             self._enqueue(channel, parts)
             return
@@ -79,25 +82,31 @@ class Listener:
             self._task = asyncio.create_task(self._run(), name="kernel listener")
 
     async def _run(self) -> None:
-        while True:
-            while self._queue:
-                channel, parts = self._queue.popleft()
-                try:
-                    result = self.callback(channel, parts)
-                    if result is not None:
-                        await result
-                except Exception:  # as above
-                    logger.exception("a listener failed")
-            self._wake.clear()
-            await self._wake.wait()
+        while not self._stopped:
+            if not self._queue:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            channel, parts = self._queue.popleft()
+            try:
+                result = self.callback(channel, parts)
+                if result is not None:
+                    await result
+            except asyncio.CancelledError:
+                if self._task is None or self._task.cancelling():
+                    raise
+                logger.exception("a listener failed")  # what it waited for was cancelled, not this task
+            except Exception:  # as above
+                logger.exception("a listener failed")
 
     def stop(self) -> None:
-        """Deliver nothing more; what is queued is dropped."""
+        """Deliver nothing more; what is queued is dropped. A callback that does this itself may finish."""
+        self._stopped = True
         self._queue.clear()
-        if self._task is not None:
+        if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
 
     async def stopped(self) -> None:
         """Return when the task has ended, after `stop`."""
-        if self._task is not None:
+        if self._task is not None and self._task is not asyncio.current_task():
             await asyncio.gather(self._task, return_exceptions=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import QueueFull
-from .message import Message
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from .message import Message
 
 MAX_RUNNING = 20_000
 """Requests that may be under way; beyond, new ones are refused (those that owe no reply are forgotten first)."""
@@ -84,7 +87,8 @@ class RequestLog:
         return self._running.get(msg_id) or self._finished.get(msg_id)
 
     def discard(self, request: Request) -> None:
-        self._running.pop(request.msg_id, None)
+        if self._running.get(request.msg_id) is request:  # another client may have chosen the same id
+            del self._running[request.msg_id]
 
     def on_reply(self, request: Request) -> None:
         request.replied = True

@@ -70,7 +70,9 @@ class Connection:
         if self._closing is not None:
             return
         size = sum(map(len, frames))
-        if len(self._queue) + len(frames) > QUEUE_MESSAGES or self._queued_bytes + size > QUEUE_BYTES:
+        # One message may be larger than the bound; it must not wait behind others then.
+        full = len(self._queue) + len(frames) > QUEUE_MESSAGES or self._queued_bytes + size > QUEUE_BYTES
+        if full and self._queue:
             logger.warning("session %s reads too slowly: its WebSocket is closed", self.session_id)
             self._drop_queue()
             self.close(CLOSE_TRY_AGAIN, "too slow: reconnect")

@@ -7,13 +7,14 @@ from typing import Any
 from ..errors import KernelDied, KernelRestarted, KernelsError
 from ..kernel_driver.message import EMPTY_DICT, make_parts
 
-NOT_SENT_STATES = {"terminating": "dead"}
-"""States that clients do not know, and what they are told instead."""
+SHOWN_AS = {"terminating": "dead", "restarting": "starting"}
+"""States that are not sent, and what is sent instead: clients do not know `terminating`; and JupyterLab
+opens a new socket when it hears `restarting`, which would hear it again: only the watchdog says it, once."""
 
 
 def wire_state(execution_state: str) -> str:
-    """An execution state as clients know it: starting, idle, busy, restarting or dead."""
-    return NOT_SENT_STATES.get(execution_state, execution_state)
+    """An execution state as a client is told it: starting, idle, busy or dead."""
+    return SHOWN_AS.get(execution_state, execution_state)
 
 
 def status(

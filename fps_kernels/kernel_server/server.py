@@ -11,6 +11,7 @@ from ..kernel_driver.driver import LifecycleObserver
 from ..kernel_driver.message import Message, make_parts, peek_msg_type
 from ..kernel_driver.requests import Request
 from . import replies, wire
+from .adapt import Adapter
 from .connection import CLOSE_NORMAL, Connection, Frame, WebSocket
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class KernelServer(LifecycleObserver):
         self._connections: tuple[Connection, ...] = ()
         self._allowed: frozenset[str] | None = None
         self._blocked: frozenset[str] = frozenset()
+        self._adapter: Adapter | None = None
         client.add_batch_listener(self._on_batch)
         client.add_state_listener(self._on_state)
 
@@ -114,6 +116,8 @@ class KernelServer(LifecycleObserver):
             return
         try:
             self._check_allowed(connection, peek_msg_type(parts[0]))
+            if self._adapter is not None and not connection.v1:
+                parts = list(self._adapter.to_kernel(parts))
             self.client.send(channel, parts, session)
         except KernelsError as exc:
             self._refuse(connection, channel, parts, exc)
@@ -169,6 +173,8 @@ class KernelServer(LifecycleObserver):
     def _encode(self, v1: bool, channel: str, parts: Sequence[bytes]) -> Frame:
         if v1:
             return wire.encode_v1(channel.encode(), parts)
+        if self._adapter is not None:
+            parts = self._adapter.from_kernel(parts)
         return wire.encode_default(channel, parts)
 
     # --- messages of the server's own ------------------------------------------------------------
@@ -185,6 +191,7 @@ class KernelServer(LifecycleObserver):
     def _on_state(self) -> None:
         """The kernel became ready: its own idle was the answer to a request of ours, which clients do not see."""
         if self.client.state.ready:
+            self._adapter = Adapter.for_kernel(self.client.kernel_info)
             self._send_status(self._connections)
 
     def on_requests_failed(self, requests: list[Request], error: KernelsError) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..errors import MalformedMessage
 from ..kernel_driver.message import EMPTY_DICT, dump_json, load_object, peek_msg_id, peek_msg_type
@@ -90,9 +90,9 @@ def encode_default(channel: str, parts: Sequence[bytes]) -> str | bytes:
             b'{"channel":"',
             channel.encode(),
             b'","msg_id":',
-            dump_json(peek_msg_id(header)),
+            _shown(peek_msg_id, header),
             b',"msg_type":',
-            dump_json(peek_msg_type(header)),
+            _shown(peek_msg_type, header),
             b',"header":',
             header,
             b',"parent_header":',
@@ -116,6 +116,14 @@ def encode_default(channel: str, parts: Sequence[bytes]) -> str | bytes:
     if offset >= 1 << 32:
         raise MalformedMessage("a message of 4 GiB does not fit into the default protocol", 1009)
     return b"".join((struct.pack(f"!{count + 1}I", count, *offsets), *pieces))
+
+
+def _shown(peek: Callable[[bytes], str], header: bytes) -> bytes:
+    """As JSON; a kernel's header that cannot be read must not cost the other messages of its batch."""
+    try:
+        return dump_json(peek(header))
+    except MalformedMessage:
+        return b'""'
 
 
 def decode_default(data: str | bytes) -> tuple[str, list[bytes]]:
@@ -158,10 +166,14 @@ def check_request(channel: str, parts: Sequence[bytes]) -> None:
     """
     if channel == "iopub":
         raise MalformedMessage("a client cannot send on iopub", 1003)
-    header = load_object(bytes(parts[0]), "header")
-    for key in ("msg_id", "msg_type"):
+    data = bytes(parts[0])
+    header = load_object(data, "header")
+    for key, peek in (("msg_id", peek_msg_id), ("msg_type", peek_msg_type)):
         if not isinstance(header.get(key), str) or not header[key]:
             raise MalformedMessage(f"header has no {key}")
+        # Of two keys a peek sees the first, the kernel's parser the last: what is allowed must be what is done.
+        if peek(data) != header[key]:
+            raise MalformedMessage(f"header has more than one {key}")
 
 
 def _known_channel(channel: bytes) -> str:

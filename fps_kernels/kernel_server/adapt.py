@@ -1,0 +1,70 @@
+"""Messages of kernels that speak another major version of the message spec, as clients know them.
+
+jupyter_client's adapter does the translating. Only for the default protocol, whose messages are
+JSON anyway: v1 passes them through as bytes.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+from ..kernel_driver.message import PROTOCOL_VERSION, dump_json, load_object, utc_now
+
+logger = logging.getLogger(__name__)
+
+_NAMES = ("header", "parent_header", "metadata", "content")
+
+
+class Adapter:
+    """Translates between the clients' major version of the message spec and a kernel's.
+
+    What the adapter does not understand goes through as it is.
+    """
+
+    def __init__(self, kernel_major: int) -> None:
+        from jupyter_client.adapter import adapt
+
+        self._adapt = adapt
+        self._kernel_major = kernel_major
+        self._failed = False
+
+    @classmethod
+    def for_kernel(cls, kernel_info: Mapping[str, Any]) -> Self | None:
+        """The adapter that a kernel needs, as its kernel_info_reply says; None when it needs none."""
+        major = _major(kernel_info.get("protocol_version"))
+        return None if major in (None, _CLIENT_MAJOR) else cls(major)
+
+    def from_kernel(self, parts: Sequence[bytes]) -> Sequence[bytes]:
+        """The parts of a message from the kernel, for a client."""
+        return self._translate(parts, _CLIENT_MAJOR)
+
+    def to_kernel(self, parts: Sequence[bytes]) -> Sequence[bytes]:
+        """The parts of a message from a client, for the kernel."""
+        return self._translate(parts, self._kernel_major)
+
+    def _translate(self, parts: Sequence[bytes], major: int) -> Sequence[bytes]:
+        try:
+            message = {name: load_object(bytes(part), name) for name, part in zip(_NAMES, parts, strict=False)}
+            message["header"].setdefault("date", utc_now())  # the adapter's own is no JSON
+            adapted = self._adapt(message, major)
+            return [*(dump_json(adapted[name]) for name in _NAMES), *parts[4:]]
+        except Exception as exc:  # the adapter takes every key that the spec asks for to be there
+            logger.log(
+                logging.DEBUG if self._failed else logging.WARNING,
+                "a message cannot be adapted to version %d: %r",
+                major,
+                exc,
+            )
+            self._failed = True
+            return parts
+
+
+def _major(version: object) -> int | None:
+    """The major number of "5.4", or of [4, 1] as version 4 has it; None for anything else."""
+    first = version[0] if isinstance(version, list) and version else str(version).split(".")[0]
+    return int(first) if str(first).isdecimal() else None
+
+
+_CLIENT_MAJOR = int(PROTOCOL_VERSION.split(".")[0])

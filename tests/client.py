@@ -1,0 +1,310 @@
+"""A kernel client for the tests: REST by httpx, channels by websockets, in both protocols.
+
+Its codecs are its own, so that the tests do not check ours with themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import struct
+import uuid
+from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import httpx
+import websockets
+
+V1 = "v1.kernel.websocket.jupyter.org"
+Json = dict[str, Any]
+
+
+def header(msg_type: str, session: str) -> Json:
+    return {
+        "msg_id": uuid.uuid4().hex,
+        "msg_type": msg_type,
+        "username": "test",
+        "session": session,
+        "date": "2026-01-01T00:00:00.000000Z",
+        "version": "5.4",
+    }
+
+
+def pack_v1(message: Json) -> bytes:
+    parts = [message["channel"].encode()]
+    parts += [json.dumps(message[name]).encode() for name in ("header", "parent_header", "metadata", "content")]
+    parts += message["buffers"]
+    offsets = [8 * (len(parts) + 2)]
+    for part in parts:
+        offsets.append(offsets[-1] + len(part))
+    return struct.pack(f"<{len(offsets) + 1}Q", len(offsets), *offsets) + b"".join(parts)
+
+
+def unpack_v1(data: bytes) -> Json:
+    (count,) = struct.unpack("<Q", data[:8])
+    offsets = struct.unpack(f"<{count}Q", data[8 : 8 * (count + 1)])
+    parts = [data[begin:end] for begin, end in itertools.pairwise(offsets)]
+    names = ("header", "parent_header", "metadata", "content")
+    message: Json = dict(zip(names, map(json.loads, parts[1:5]), strict=True))
+    return message | {"channel": parts[0].decode(), "buffers": parts[5:], "msg_type": message["header"]["msg_type"]}
+
+
+def pack_default(message: Json) -> str | bytes:
+    if not message["buffers"]:
+        return json.dumps(message)
+    body = json.dumps({key: value for key, value in message.items() if key != "buffers"}).encode()
+    parts = [body, *message["buffers"]]
+    offsets = [4 * (len(parts) + 1)]
+    for part in parts[:-1]:
+        offsets.append(offsets[-1] + len(part))
+    return struct.pack(f"!{len(parts) + 1}I", len(parts), *offsets) + b"".join(parts)
+
+
+def unpack_default(data: str | bytes) -> Json:
+    if isinstance(data, str):
+        return json.loads(data)
+    (count,) = struct.unpack("!I", data[:4])
+    offsets = [*struct.unpack(f"!{count}I", data[4 : 4 * (count + 1)]), len(data)]
+    parts = [data[begin:end] for begin, end in itertools.pairwise(offsets)]
+    return json.loads(parts[0]) | {"buffers": parts[1:]}
+
+
+class Socket:
+    """An open WebSocket to a kernel.
+
+    received: every message that was taken from it. garbled: every frame that is none, which is passed over.
+    """
+
+    def __init__(self, connection: websockets.ClientConnection, session: str) -> None:
+        self.ws = connection
+        self.session = session
+        self.v1 = connection.subprotocol == V1
+        self.received: list[Json] = []
+        self.garbled: list[str | bytes] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.ws.close()
+
+    async def send(
+        self,
+        msg_type: str,
+        content: Json,
+        *,
+        channel: str = "shell",
+        buffers: list[bytes] | None = None,
+        parent: Json | None = None,
+    ) -> str:
+        """Send a message; returns its msg_id."""
+        head = header(msg_type, self.session)
+        await self.send_message(head, content, channel=channel, buffers=buffers, parent=parent)
+        return head["msg_id"]
+
+    async def send_message(
+        self,
+        head: Json,
+        content: Json,
+        *,
+        channel: str = "shell",
+        buffers: list[bytes] | None = None,
+        parent: Json | None = None,
+    ) -> None:
+        """Send a message with a header of the caller's own."""
+        message = {
+            "channel": channel,
+            "header": head,
+            "parent_header": parent or {},
+            "metadata": {},
+            "content": content,
+            "buffers": buffers or [],
+        }
+        await self.ws.send(pack_v1(message) if self.v1 else pack_default(message))
+
+    async def receive(self, timeout_s: float = 30) -> Json:
+        async with asyncio.timeout(timeout_s):
+            while True:
+                data = await self.ws.recv()
+                try:
+                    message = unpack_v1(data) if isinstance(data, bytes) and self.v1 else unpack_default(data)
+                except ValueError:
+                    self.garbled.append(data)
+                    continue
+                self.received.append(message)
+                return message
+
+    async def until(self, condition: Any, timeout_s: float = 30) -> list[Json]:
+        """Receive until `condition(message)`; returns all that came, the last one included."""
+        got = []
+        async with asyncio.timeout(timeout_s):
+            while True:
+                got.append(await self.receive())
+                if condition(got[-1]):
+                    return got
+
+    async def until_status(self, state: str, timeout_s: float = 30) -> Json:
+        """The next iopub status message with this state."""
+        return (await self.until(lambda m: is_status(m, state), timeout_s))[-1]
+
+    async def execute(self, code: str, *, allow_stdin: bool = False, silent: bool = False) -> str:
+        """Send an execute_request; returns its msg_id."""
+        content = {
+            "code": code,
+            "silent": silent,
+            "store_history": not silent,
+            "user_expressions": {},
+            "allow_stdin": allow_stdin,
+            "stop_on_error": True,
+        }
+        return await self.send("execute_request", content)
+
+    async def all_answers(self, *msg_ids: str, timeout_s: float = 30) -> dict[str, list[Json]]:
+        """What answers each of several requests, whose messages may come mixed."""
+        answers: dict[str, list[Json]] = {msg_id: [] for msg_id in msg_ids}
+        async with asyncio.timeout(timeout_s):
+            while not all(map(is_answered, answers.values())):
+                message = await self.receive()
+                parent = message["parent_header"]
+                if isinstance(parent, dict) and parent.get("msg_id") in answers:
+                    answers[parent["msg_id"]].append(message)
+        return answers
+
+    async def answers(self, msg_id: str, timeout_s: float = 30) -> list[Json]:
+        """Everything that answers a request, up to its reply and its idle, whichever is last."""
+        return (await self.all_answers(msg_id, timeout_s=timeout_s))[msg_id]
+
+    async def run(self, code: str, timeout_s: float = 30) -> list[Json]:
+        """Execute and return all answers."""
+        return await self.answers(await self.execute(code), timeout_s)
+
+    async def closed(self, timeout_s: float = 30) -> tuple[int, str]:
+        """Wait until the server closes; returns code and reason."""
+        try:
+            while True:
+                await self.receive(timeout_s)
+        except websockets.ConnectionClosed as exc:
+            return (exc.rcvd.code, exc.rcvd.reason) if exc.rcvd else (1006, "")
+
+
+@dataclass(frozen=True)
+class RawResponse:
+    """What came back over a raw socket. The names of headers are in lower case."""
+
+    status_code: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+async def raw_request(
+    url: str, method: str, target: str, *, headers: dict[str, str] | None = None, body: bytes = b""
+) -> RawResponse:
+    """Ask a server without any client that would tidy up the request.
+
+    target: what stands between the method and HTTP/1.1, as it is.
+    """
+    netloc = urlsplit(url).netloc
+    lines = {"Host": netloc, "Connection": "close", "Content-Length": str(len(body))} | (headers or {})
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    host, port = netloc.split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        writer.write(f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode() + body)
+        async with asyncio.timeout(30):
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    finally:
+        writer.close()
+        await writer.wait_closed()
+    status, *fields = head.decode().split("\r\n")
+    pairs = (field.split(": ", 1) for field in fields)
+    return RawResponse(int(status.split()[1]), {name.lower(): value for name, value in pairs}, body)
+
+
+def is_answered(answers: list[Json]) -> bool:
+    """Whether the reply and the idle of a request are there."""
+    return any(m["msg_type"].endswith("_reply") for m in answers) and any(is_status(m, "idle") for m in answers)
+
+
+def is_status(message: Json, state: str) -> bool:
+    return (message["channel"], message["msg_type"]) == ("iopub", "status") and message["content"][
+        "execution_state"
+    ] == state
+
+
+def of_type(messages: list[Json], msg_type: str) -> list[Json]:
+    return [message for message in messages if message["header"]["msg_type"] == msg_type]
+
+
+def text_of(messages: list[Json], name: str = "stdout") -> str:
+    """The joined stream text."""
+    return "".join(m["content"]["text"] for m in of_type(messages, "stream") if m["content"]["name"] == name)
+
+
+class Client:
+    """Talks to a server at `url`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.http = httpx.AsyncClient(base_url=url, timeout=60, trust_env=False)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.http.aclose()
+
+    async def start(self, name: str = "tiny_plain", **body: Any) -> str:
+        """Start a kernel; returns its id."""
+        response = await self.http.post("/api/kernels", json={"name": name, **body})
+        assert response.status_code == 201, response.text
+        return str(response.json()["id"])
+
+    async def start_session(self, path: str = "a.ipynb", name: str = "tiny_plain", **body: Any) -> Json:
+        """Create a session of type notebook, with a new kernel; returns its model."""
+        body = {"path": path, "name": path, "type": "notebook", "kernel": {"name": name}} | body
+        response = await self.http.post("/api/sessions", json=body)
+        assert response.status_code == 201, response.text
+        return response.json()
+
+    async def kernel(self, kernel_id: str) -> Json:
+        return (await self.http.get(f"/api/kernels/{kernel_id}")).json()
+
+    async def kernels(self) -> list[Json]:
+        return (await self.http.get("/api/kernels")).json()
+
+    async def until(self, condition: Any, timeout_s: float = 30) -> list[Json]:
+        """Ask until the list of kernels fulfils the condition: there is no event for REST."""
+        async with asyncio.timeout(timeout_s):
+            while True:
+                kernels = await self.kernels()
+                if condition(kernels):
+                    return kernels
+                await asyncio.sleep(0.02)
+
+    async def until_kernel(self, kernel_id: str, condition: Any, timeout_s: float = 30) -> Json:
+        """Ask until the kernel's model fulfils the condition."""
+        async with asyncio.timeout(timeout_s):
+            while True:
+                model = await self.kernel(kernel_id)
+                if condition(model):
+                    return model
+                await asyncio.sleep(0.02)
+
+    async def evaluate(self, kernel_id: str, expression: str) -> str:
+        """The value of a Python expression in a tiny kernel, as a string; `os` is imported."""
+        async with await self.connect(kernel_id) as socket:
+            return text_of(await socket.run(f"import os; stream(str({expression}))"))
+
+    async def connect(
+        self, kernel_id: str, *, v1: bool = True, session: str | None = None, **options: Any
+    ) -> Socket:
+        session = session or uuid.uuid4().hex
+        url = f"ws{self.url[4:]}/api/kernels/{kernel_id}/channels?session_id={session}"
+        options.setdefault("max_size", None)
+        connection = await websockets.connect(url, subprotocols=[V1] if v1 else None, proxy=None, **options)
+        return Socket(connection, session)

@@ -1,0 +1,186 @@
+"""A real server for the tests, and real kernels for the server."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+from .client import Client
+from .kernels.kernel import MODES
+
+KERNEL = Path(__file__).parent / "kernels" / "kernel.py"
+# What the tests of the kernels API do not need; without it a server starts in a second.
+NOT_NEEDED = ("contents", "jupyterlab", "lab", "nbconvert", "terminals", "yjs")
+
+
+def install_kernelspecs(share: Path) -> None:
+    """tiny_MODE for each mode of the tiny kernel, in a folder for JUPYTER_PATH."""
+    for mode in MODES:
+        spec: dict[str, Any] = {
+            "argv": [sys.executable, str(KERNEL), mode, "{connection_file}"],
+            "display_name": f"Tiny ({mode})",
+            "language": "python",
+        }
+        if mode == "message_interrupt":
+            spec["interrupt_mode"] = "message"
+        add_kernelspec(share, f"tiny_{mode}", spec)
+    add_kernelspec(share, "tiny_curve", {
+        "argv": [sys.executable, str(KERNEL), "plain", "{connection_file}"],
+        "display_name": "Tiny (curve)", "language": "python", "metadata": {"supported_encryption": ["curve"]},
+    })
+    add_kernelspec(share, "no_such_program", {
+        "argv": ["no-such-program", "{connection_file}"], "display_name": "No such program", "language": "none",
+    })
+
+
+def add_kernelspec(share: Path, name: str, spec: dict[str, Any]) -> Path:
+    folder = share / "kernels" / name
+    folder.mkdir(parents=True)
+    (folder / "kernel.json").write_text(json.dumps(spec))
+    return folder
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def jupyverse(base: Path, port: int, *arguments: str, full: bool = False) -> tuple[list[str], dict[str, str]]:
+    """The command and the environment of a server whose files are all below `base`."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "KG_"))}
+    environ |= {
+        "HOME": str(base),
+        "IPYTHONDIR": str(base / "ipython"),
+        "JUPYTER_PATH": str(base / "share"),
+        "JUPYTER_RUNTIME_DIR": str(base / "runtime"),
+        "PATH": f"{Path(sys.executable).parent}:{environ['PATH']}",
+    }
+    disabled = [] if full else [word for name in NOT_NEEDED for word in ("--disable", name)]
+    program = str(Path(sys.executable).parent / "jupyverse")
+    return [program, "--port", str(port), *disabled, *arguments], environ
+
+
+def options(**values: Any) -> list[str]:
+    """Arguments that set options of the component."""
+    return [word for name, value in values.items() for word in ("--set", f"kernels.{name}={json.dumps(value)}")]
+
+
+class Server:
+    """A `jupyverse` process with our component, in folders of its own."""
+
+    def __init__(self, base: Path, *arguments: str, full: bool = False, env: dict[str, str] | None = None) -> None:
+        self.root = base / "root"
+        self.runtime = base / "runtime"
+        self.share = base / "share"
+        self.log = base / "server.log"
+        for folder in (self.root, self.runtime):
+            folder.mkdir(parents=True)
+        install_kernelspecs(self.share)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        command, environ = jupyverse(base, self.port, *arguments, full=full)
+        environ |= env or {}
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                command, cwd=self.root, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+
+    def wait_ready(self, timeout_s: float = 60) -> None:
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, self.log.read_text()
+            with contextlib.suppress(httpx.TransportError):
+                httpx.get(f"{self.url}/api", timeout=5, trust_env=False)
+                return
+            time.sleep(0.02)
+        raise TimeoutError(self.log.read_text())
+
+    def kernel_processes(self) -> list[psutil.Process]:
+        """The processes of this server's kernels, told by their connection files; also after its end."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if any(word.startswith(str(self.runtime)) for word in process.cmdline()):
+                    found.append(process)
+        return found
+
+    def process_of(self, kernel_id: str) -> psutil.Process:
+        """The process of one kernel. Raises ValueError unless there is exactly one."""
+        [process] = [one for one in self.kernel_processes() if any(kernel_id in word for word in one.cmdline())]
+        return process
+
+    def connection_files(self) -> list[str]:
+        return sorted(path.name for path in self.runtime.glob("kernel-*"))
+
+    def stop(self, signum: int = signal.SIGTERM, timeout_s: float = 30) -> int:
+        """End the server; returns its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signum)
+        try:
+            return self.process.wait(timeout_s)
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
+
+
+Launch = Callable[..., Server]
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Launch]:
+    """launch(*arguments, full=False, env=None) starts a server of the test's own and waits until it answers."""
+    servers: list[Server] = []
+
+    def start(*arguments: str, full: bool = False, env: dict[str, str] | None = None) -> Server:
+        server = Server(tmp_path / f"server{len(servers)}", *arguments, full=full, env=env)
+        servers.append(server)
+        server.wait_ready()
+        return server
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all tests that need no options of their own."""
+    server = Server(tmp_path_factory.mktemp("shared"))
+    server.wait_ready()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+async def client(server: Server) -> AsyncIterator[Client]:
+    """A client of the shared server; its kernels and sessions are removed after the test."""
+    async with tidy_client(server) as client:
+        yield client
+
+
+@contextlib.asynccontextmanager
+async def tidy_client(server: Server) -> AsyncIterator[Client]:
+    """A client of a server that is shared; all kernels and sessions that it starts are removed at the end."""
+    async with Client(server.url) as client:
+        kept = {model["id"] for model in await client.kernels()}
+        try:
+            yield client
+        finally:
+            for kind in ("sessions", "kernels"):
+                for model in (await client.http.get(f"/api/{kind}")).json():
+                    if model["id"] not in kept:
+                        await client.http.delete(f"/api/{kind}/{model['id']}")

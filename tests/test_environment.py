@@ -1,0 +1,157 @@
+"""Where a kernel runs, and with which environment variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from fps_kernels.environment import (
+    SECRETS,
+    request_environment,
+    server_environment,
+    session_environment,
+    working_directory,
+)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A contents root with folders and a notebook, and something beside it that is not for kernels."""
+    root = tmp_path / "root"
+    (root / "folder" / "inner").mkdir(parents=True)
+    (root / "folder" / "a.ipynb").touch()
+    (tmp_path / "outside" / "deep").mkdir(parents=True)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("", "."),
+        ("/", "."),
+        ("a.ipynb", "."),
+        ("folder", "folder"),
+        ("/folder/", "folder"),
+        ("folder/a.ipynb", "folder"),
+        ("/folder/new.ipynb", "folder"),
+        ("folder/inner/x/y/z.ipynb", "folder/inner"),
+        ("missing/x/y.ipynb", "."),
+        ("folder/a.ipynb/x", "folder"),
+        ("folder/../folder/inner", "folder/inner"),
+        ("folder/./inner", "folder/inner"),
+        ("folder//inner", "folder/inner"),
+    ],
+)
+def test_the_folder_of_a_notebook_or_the_nearest_one(root: Path, path: str, expected: str):
+    assert working_directory(root, path) == (root / expected).resolve()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "..",
+        "../outside",
+        "../outside/deep/x.ipynb",
+        "folder/../../outside",
+        "folder/../../../../../../etc",
+        "//../outside",
+        "/etc",
+        "../root-sibling",
+    ],
+)
+def test_dots_never_lead_out_of_the_root(root: Path, path: str):
+    assert working_directory(root, path) == root
+
+
+def test_a_link_out_of_the_root_is_not_followed(root: Path):
+    (root / "link").symlink_to(root.parent / "outside")
+    assert working_directory(root, "link") == root
+    assert working_directory(root, "link/deep/x.ipynb") == root
+
+
+def test_a_link_within_the_root_is_followed(root: Path):
+    (root / "link").symlink_to(root / "folder")
+    assert working_directory(root, "link/a.ipynb") == root / "folder"
+
+
+def test_a_circle_of_links_is_the_root(root: Path):
+    (root / "one").symlink_to(root / "two")
+    (root / "two").symlink_to(root / "one")
+    assert working_directory(root, "one/x.ipynb") == root
+
+
+def test_a_root_that_is_a_link_itself(root: Path):
+    link = root.parent / "link to root"
+    link.symlink_to(root)
+    assert working_directory(link, "folder/a.ipynb") == root / "folder"
+    assert working_directory(link, "../outside") == root
+
+
+@pytest.mark.parametrize("path", ["a\0b", "\0", "folder/\0", "x" * 5_000, "x/" * 5_000, "\ud800", "folder/\ud800/x"])
+def test_a_path_that_cannot_be_one_is_within_the_root(root: Path, path: str):
+    assert working_directory(root, path).is_relative_to(root)
+
+
+def test_a_root_that_is_not_there(tmp_path: Path):
+    assert working_directory(tmp_path / "gone", "x.ipynb") == tmp_path / "gone"
+
+
+pieces = st.sampled_from(["..", ".", "", "folder", "inner", "link", "a.ipynb", "outside", "root", "~"]) | st.text(
+    st.characters(codec=None), max_size=3
+)
+
+
+@pytest.fixture(scope="module")
+def linked_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    base = tmp_path_factory.mktemp("linked")
+    (base / "root" / "folder" / "inner").mkdir(parents=True)
+    (base / "outside").mkdir()
+    (base / "root" / "link").symlink_to(base / "outside")
+    (base / "root" / "folder" / "up").symlink_to("../..")
+    return base / "root"
+
+
+@given(path=st.lists(pieces, max_size=8).map("/".join))
+@example(path="folder/up/outside")
+@example(path="folder/\ud800")
+@settings(deadline=None)
+def test_no_path_leads_out_of_the_root(linked_root: Path, path: str):
+    found = working_directory(linked_root, path)
+    assert found.is_relative_to(linked_root)
+    assert found.is_dir()
+
+
+# --- environment variables ----------------------------------------------------------------------
+
+
+def test_secrets_of_the_server_are_not_for_kernels():
+    environ = dict.fromkeys(SECRETS, "secret") | {"PATH": "/bin", "JUPYTERHUB_API_TOKEN": "the user's own"}
+    assert server_environment(environ) == {"PATH": "/bin", "JUPYTERHUB_API_TOKEN": "the user's own"}
+
+
+@pytest.mark.parametrize("name", ["JUPYTER_TOKEN", "JPY_API_TOKEN", "KG_AUTH_TOKEN", "CONFIGPROXY_AUTH_TOKEN"])
+def test_tokens_that_must_be_secret(name: str):
+    assert server_environment({name: "secret"}) == {}
+
+
+def test_the_environment_of_the_server_itself_stays_as_it_is():
+    environ = {"JUPYTER_TOKEN": "secret", "PATH": "/bin"}
+    server_environment(environ)["NEW"] = "x"
+    assert environ == {"JUPYTER_TOKEN": "secret", "PATH": "/bin"}
+
+
+def test_a_request_sets_kernel_variables_and_what_is_allowed():
+    requested = {"KERNEL_USERNAME": "me", "ALLOWED": "1", "PATH": "/evil", "XKERNEL_": "2", "kernel_x": "3"}
+    assert request_environment(requested, ["ALLOWED", "OTHER"]) == {"KERNEL_USERNAME": "me", "ALLOWED": "1"}
+
+
+def test_a_request_without_allowed_names_sets_only_kernel_variables():
+    assert request_environment({"KERNEL_ID": "x", "LD_PRELOAD": "y"}, []) == {"KERNEL_ID": "x"}
+
+
+@pytest.mark.parametrize("path", ["folder/a.ipynb", "/folder/a.ipynb"])
+def test_the_session_name_is_the_full_path_of_the_notebook(path: str):
+    assert session_environment(Path("/root"), path) == {"JPY_SESSION_NAME": "/root/folder/a.ipynb"}

@@ -1,0 +1,481 @@
+"""JupyterLab in a real browser, used as a person uses it, with real IPython kernels.
+
+Needs Debian's chromium. SCREENSHOT=docs/images/jupyterlab.png pytest tests/test_jupyterlab.py -k picture
+renews the picture of the documentation.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from playwright.async_api import (
+    BrowserContext,
+    ConsoleMessage,
+    Error,
+    Locator,
+    Page,
+    Request,
+    Response,
+    WebSocket,
+    async_playwright,
+    expect,
+)
+
+from .conftest import Server, add_kernelspec
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+TIMEOUT_MS = 20_000
+PICTURE_MAX_BYTES = 200 * 1024
+
+OURS = re.compile(r"/(api/)?(kernels|kernelspecs|sessions)\b")
+"""URLs that this package answers. jupyverse lacks some that JupyterLab asks for; their 404s are not ours."""
+NOT_OURS = "Invalid response: 404 Not Found"
+"""What JupyterLab throws when it finds no /api/config."""
+
+EXPOSE_APP = """
+document.addEventListener("readystatechange", () => {
+  const config = document.getElementById("jupyter-config-data");
+  if (document.readyState === "interactive" && config)
+    config.textContent = JSON.stringify({...JSON.parse(config.textContent), exposeAppInBrowser: true});
+});
+"""
+"""Makes JupyterLab's own objects reachable as window.jupyterapp: jupyverse has no option for it."""
+
+PYTHON = "Python 3 (ipykernel)"
+
+
+class Lab:
+    """A browser tab with JupyterLab; `problems` is what went wrong between it and our API."""
+
+    def __init__(self, page: Page, url: str) -> None:
+        self.page = page
+        self.url = url
+        self.problems: list[str] = []
+        self.status_bar = page.locator("#jp-main-statusbar")
+        self.dialog = page.locator(".jp-Dialog")
+        self.cells = page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook .jp-Cell")
+        page.set_default_timeout(TIMEOUT_MS)
+        page.on("console", self._on_console)
+        page.on("pageerror", self._on_page_error)
+        page.on("response", self._on_response)
+        page.on("requestfailed", self._on_request_failed)
+        page.on("websocket", self._on_websocket)
+
+    # --- what goes wrong: all is printed, which pytest shows when a test fails ---------------------
+
+    def _note(self, text: str, *, ours: bool) -> None:
+        print(text)
+        if ours:
+            self.problems.append(text)
+
+    def _on_console(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            text = f"console {message.type}: {message.text} ({message.location['url']})"
+            self._note(text, ours=message.type == "error" and bool(OURS.search(text)))
+
+    def _on_page_error(self, error: Error) -> None:
+        self._note(f"uncaught: {error}", ours=NOT_OURS not in str(error))
+
+    def _on_response(self, response: Response) -> None:
+        if response.status >= 400:
+            text = f"{response.status} {response.request.method} {response.url}"
+            self._note(text, ours=bool(OURS.search(text)))
+
+    def _on_request_failed(self, request: Request) -> None:
+        if request.failure != "net::ERR_ABORTED":  # that is the page which went away
+            text = f"{request.failure} {request.method} {request.url}"
+            self._note(text, ours=bool(OURS.search(text)))
+
+    def _on_websocket(self, websocket: WebSocket) -> None:
+        ours = bool(OURS.search(websocket.url))
+        websocket.on("socketerror", lambda error: self._note(f"WebSocket: {error} {websocket.url}", ours=ours))
+
+    # --- the page ----------------------------------------------------------------------------------
+
+    async def load(self) -> None:
+        """Load JupyterLab with nothing open but its launcher."""
+        await self.page.goto(f"{self.url}/lab?reset")
+        await self.page.locator(".jp-Launcher").wait_for()
+
+    async def close_tabs(self) -> None:
+        """Close all without a question; JupyterLab shows its launcher then."""
+        await self.page.evaluate("for (const tab of [...jupyterapp.shell.widgets('main')]) tab.dispose()")
+        await self.page.locator(".jp-Launcher").wait_for()
+
+    async def menu(self, menu: str, item: str) -> None:
+        await self.page.locator(".lm-MenuBar-itemLabel").get_by_text(menu, exact=True).click()
+        await self.page.locator(".lm-Menu-itemLabel").get_by_text(item, exact=True).click()
+
+    async def answer(self, title: str, button: str) -> None:
+        """Press a button of the dialog with this title."""
+        await expect(self.dialog.locator(".jp-Dialog-header")).to_have_text(title)
+        await self.dialog.locator(".jp-Dialog-button").get_by_text(button, exact=True).click()
+        await expect(self.dialog).to_have_count(0)
+
+    async def idle(self, kernel: str = PYTHON) -> None:
+        """Wait until the status bar says so. JupyterLab loses what is run before the kernel is there."""
+        await expect(self.status_bar).to_contain_text(f"{kernel} | Idle")
+
+    # --- the notebook in front ---------------------------------------------------------------------
+
+    async def new_notebook(self, kernel: str = PYTHON) -> None:
+        await self.page.locator(".jp-LauncherCard[data-category=Notebook]").filter(has_text=kernel).click()
+        await self.idle(kernel)
+
+    async def start(self, code: str) -> Locator:
+        """Type code into the last cell and press Shift+Enter; returns the cell at once."""
+        count = await self.cells.count()
+        await self.cells.last.locator(".cm-content").click()
+        await self.page.keyboard.insert_text(code)
+        await self.page.keyboard.press("Shift+Enter")
+        await expect(self.cells).to_have_count(count + 1)
+        return self.cells.nth(count - 1)
+
+    async def run(self, code: str) -> str:
+        """Run code to its end; returns the text of its output."""
+        cell = await self.start(code)
+        await expect_ended(cell)
+        return "".join(await outputs(cell).all_inner_texts())
+
+    async def run_forever(self) -> Locator:
+        """Start a cell that does not end by itself, and wait until it runs."""
+        cell = await self.start("import time\nprint('asleep', flush=True)\ntime.sleep(1000)")
+        await expect(outputs(cell)).to_have_text("asleep\n")
+        return cell
+
+    async def restart(self) -> None:
+        await self.menu("Kernel", "Restart Kernel…")
+        await self.answer("Restart Kernel?", "Restart")
+        await self.idle()
+
+    async def change_kernel(self, kernel: str) -> None:
+        await self.menu("Kernel", "Change Kernel…")
+        await self.dialog.locator("select").select_option(label=kernel)
+        await self.answer("Select Kernel", "Select")
+
+    async def save_as(self, name: str) -> None:
+        """Save a new notebook, which JupyterLab offers to rename then."""
+        await self.menu("File", "Save Notebook")
+        await self.dialog.locator("input[type=text]").fill(name)
+        await self.answer("Rename file", "Rename and Save")
+
+    # --- our API's view ----------------------------------------------------------------------------
+
+    async def get(self, path: str) -> Any:
+        async with httpx.AsyncClient(base_url=self.url, trust_env=False) as client:
+            return (await client.get(path)).json()
+
+    async def delete_sessions(self) -> None:
+        async with httpx.AsyncClient(base_url=self.url, trust_env=False) as client:
+            for session in (await client.get("/api/sessions")).json():
+                await client.delete(f"/api/sessions/{session['id']}")
+
+
+def outputs(cell: Locator) -> Locator:
+    return cell.locator(".jp-OutputArea-output")
+
+
+async def expect_ended(cell: Locator) -> None:
+    await expect(cell.locator(".jp-InputPrompt")).to_have_text(re.compile(r"\[\d+\]:"))
+
+
+async def expect_not_run(cell: Locator) -> None:
+    await expect(cell.locator(".jp-InputPrompt")).to_have_text("[ ]:")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """`jupyverse` with JupyterLab and IPython kernels."""
+    server = Server(tmp_path_factory.mktemp("lab"), full=True)
+    shutil.rmtree(server.share / "kernels")  # the tiny kernels are no sight for a user
+    add_kernelspec(server.share, "other", {
+        "argv": ["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+        "display_name": "Other Python", "language": "python", "env": {"WHICH": "other"},
+    })
+    add_kernelspec(server.share, "broken", {
+        "argv": ["python", "-c", "raise SystemExit('no licence')", "{connection_file}"],
+        "display_name": "Broken", "language": "python",
+    })
+    server.wait_ready()
+    yield server
+    server.stop()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def context() -> AsyncIterator[BrowserContext]:
+    """A browser's window."""
+    if not CHROMIUM.exists():
+        pytest.fail(f"{CHROMIUM} is missing. Install Debian's chromium: apt-get install chromium")
+    expect.set_options(timeout=TIMEOUT_MS)
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        context = await browser.new_context(viewport={"width": 1200, "height": 800})
+        await context.add_init_script(EXPOSE_APP)
+        yield context
+        await browser.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def loaded(context: BrowserContext, server: Server) -> Lab:
+    """JupyterLab, loaded once for all tests: that takes three seconds."""
+    lab = Lab(await context.new_page(), server.url)
+    await lab.load()
+    return lab
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def lab(loaded: Lab, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Lab]:
+    """JupyterLab with a new notebook whose kernel is ready. Nothing may go wrong with our API in the test."""
+    lab = loaded
+    lab.problems.clear()
+    failed_before = request.session.testsfailed
+    await lab.new_notebook()
+    yield lab
+    await lab.page.screenshot(path=tmp_path / "end.png")
+    if request.session.testsfailed > failed_before:
+        await lab.load()  # whatever state it is in
+    else:
+        await lab.close_tabs()
+    await lab.delete_sessions()
+    assert not lab.problems, "\n".join(lab.problems)
+
+
+# --- cells -----------------------------------------------------------------------------------------
+
+
+async def test_what_a_cell_prints_and_returns_is_shown(lab: Lab) -> None:
+    cell = await lab.start("print('hello')\n6 * 7")
+    await expect(outputs(cell)).to_have_text(["hello\n", "42"])
+
+
+async def test_a_plot_is_shown_in_the_picture_for_the_documentation(lab: Lab, tmp_path: Path) -> None:
+    await lab.save_as("Waves.ipynb")
+    await lab.run("import sys\n\nprint('Hello from Python', sys.version.split()[0])")
+    cell = await lab.start(
+        "import matplotlib.pyplot as plt\nimport numpy as np\n\n"
+        "x = np.linspace(0, 10, 500)\nplt.figure(figsize=(8, 3.5))\nfor n in range(1, 6):\n"
+        "    plt.plot(x, np.sin(n * x / 2) / n, label=f'n = {n}')\nplt.legend();"
+    )
+    plot = outputs(cell).locator("img")
+    await plot.wait_for()
+    assert await plot.evaluate("image => image.naturalWidth") > 400
+    await lab.idle()
+    picture = Path(os.environ.get("SCREENSHOT", tmp_path / "jupyterlab.png"))
+    await lab.page.screenshot(path=picture)
+    assert picture.stat().st_size < PICTURE_MAX_BYTES
+
+
+async def test_input_is_answered_in_its_box(lab: Lab) -> None:
+    cell = await lab.start("print('hello ' + input('Who? '))")
+    box = cell.locator(".jp-Stdin-input")
+    await box.fill("world")
+    await box.press("Enter")
+    await expect(outputs(cell).last).to_have_text("hello world\n")
+    await expect_ended(cell)
+
+
+async def test_an_error_shows_its_traceback_and_the_next_cell_runs(lab: Lab) -> None:
+    cell = await lab.start("def half(n):\n    return n / 0\n\nhalf(1)")
+    await expect(outputs(cell)).to_contain_text("half(1)")
+    await expect(outputs(cell)).to_contain_text("ZeroDivisionError: division by zero")
+    assert await lab.run("1 + 1") == "2"
+
+
+async def test_a_hundred_thousand_lines_arrive_whole(lab: Lab) -> None:
+    cell = await lab.start("for i in range(100_000): print(i)")
+    await expect_ended(cell)
+    # JupyterLab draws only the first lines; its model has all.
+    text = await lab.page.evaluate(
+        "jupyterapp.shell.currentWidget.content.widgets[0].model.outputs.get(0).toJSON().text"
+    )
+    assert "".join(text).split() == [str(i) for i in range(100_000)]
+
+
+# --- comms: what widgets live on ---------------------------------------------------------------------
+
+
+async def test_a_comm_of_the_kernel_reaches_the_page_with_buffers_both_ways(lab: Lab) -> None:
+    await lab.page.evaluate("""() => {
+      window.heard = [];
+      const bytes = message => message.buffers.map(buffer => [...new Uint8Array(buffer.buffer ?? buffer)]);
+      jupyterapp.shell.currentWidget.sessionContext.session.kernel.registerCommTarget("page", (comm, open) => {
+        heard.push([open.content.data, bytes(open)]);
+        comm.onMsg = message => {
+          heard.push([message.content.data, bytes(message)]);
+          comm.send({answer: message.content.data.n + 1}, {}, [new Uint8Array([7, 0, 255]).buffer]);
+        };
+        comm.onClose = () => { heard.push("closed"); };
+      });
+    }""")
+    await lab.run("""
+from comm import create_comm
+comm, heard = create_comm(target_name="page", data={"from": "kernel"}, buffers=[b"open"]), []
+comm.on_msg(lambda message: heard.append((message["content"]["data"], [bytes(b) for b in message["buffers"]])))
+comm.send({"n": 1}, buffers=[b"", bytes(range(256))])
+""")
+    await lab.page.wait_for_function("heard.length == 2")
+    # The page has sent its answer before it sends this cell, on the same channel.
+    assert await lab.run("heard") == r"[({'answer': 2}, [b'\x07\x00\xff'])]"
+    await lab.run("comm.close()")
+    await lab.page.wait_for_function("heard.length == 3")
+    opened, message, closed = await lab.page.evaluate("heard")
+    assert opened == [{"from": "kernel"}, [list(b"open")]]
+    assert message == [{"n": 1}, [[], list(range(256))]]
+    assert closed == "closed"
+
+
+async def test_a_comm_of_the_page_reaches_the_kernel(lab: Lab) -> None:
+    await lab.run("""
+from comm import get_comm_manager
+def opened(comm, message):
+    comm.on_msg(lambda m: comm.send({"twice": 2 * m["content"]["data"]["n"]}, buffers=m["buffers"][::-1]))
+get_comm_manager().register_target("kernel", opened)
+""")
+    data, sizes = await lab.page.evaluate("""async () => {
+      const comm = jupyterapp.shell.currentWidget.sessionContext.session.kernel.createComm("kernel");
+      const answer = new Promise(resolve => { comm.onMsg = resolve; });
+      comm.open({});
+      comm.send({n: 4}, {}, [new Uint8Array([1, 2]).buffer, new Uint8Array(100000).buffer]);
+      const {content, buffers} = await answer;
+      return [content.data, buffers.map(buffer => buffer.byteLength)];
+    }""")
+    assert data == {"twice": 8}
+    assert sizes == [100_000, 2]
+
+
+# --- the kernel's life -------------------------------------------------------------------------------
+
+
+async def test_interrupt_ends_the_cell_that_runs(lab: Lab) -> None:
+    await lab.run("x = 5")
+    cell = await lab.run_forever()
+    await expect(lab.status_bar).to_contain_text("| Busy")
+    await lab.menu("Kernel", "Interrupt Kernel")
+    await expect(outputs(cell).last).to_contain_text("KeyboardInterrupt")
+    await lab.idle()
+    assert await lab.run("x") == "5"
+
+
+async def test_restart_forgets_variables_and_keeps_the_kernel_id(lab: Lab) -> None:
+    [before] = await lab.get("/api/sessions")
+    await lab.run("x = 5")
+    await lab.restart()
+    assert "NameError" in await lab.run("x")
+    [after] = await lab.get("/api/sessions")
+    assert after["kernel"]["id"] == before["kernel"]["id"]
+
+
+async def test_restart_while_a_cell_runs_and_another_waits(lab: Lab) -> None:
+    running = await lab.run_forever()
+    waiting = await lab.start("print('never')")
+    await lab.restart()
+    await expect_not_run(running)
+    await expect_not_run(waiting)
+    assert await lab.run("1 + 1") == "2"
+    await expect(outputs(waiting)).to_have_count(0)
+
+
+async def test_restart_and_run_all_cells(lab: Lab) -> None:
+    await lab.run("import os; x = [os.getpid()]")
+    before = await lab.run("x")
+    await lab.menu("Kernel", "Restart Kernel and Run All Cells…")
+    await lab.answer("Restart Kernel?", "Restart")
+    await expect(outputs(lab.cells.nth(1))).to_have_text(re.compile(r"\[\d+\]"))
+    await expect(outputs(lab.cells.nth(1))).not_to_have_text(before)
+    await expect_ended(lab.cells.nth(1))
+    await lab.idle()
+
+
+async def test_another_kernel_is_chosen(lab: Lab) -> None:
+    [before] = await lab.get("/api/sessions")
+    await lab.change_kernel("Other Python")
+    await lab.idle("Other Python")
+    assert await lab.run("import os; os.environ['WHICH']") == "'other'"
+    [after] = await lab.get("/api/sessions")
+    assert (after["id"], after["kernel"]["name"]) == (before["id"], "other")
+    kernels = await lab.get("/api/kernels")
+    assert [kernel["id"] for kernel in kernels] == [after["kernel"]["id"]]  # the one before is gone
+
+
+async def test_a_kernel_that_dies_at_start_says_why(lab: Lab) -> None:
+    await lab.change_kernel("Broken")
+    await expect(lab.dialog).to_contain_text("exited with code 1: no licence")
+    await lab.answer("Error Starting Kernel", "Ok")
+    assert any(problem.startswith("500 PATCH") for problem in lab.problems)
+    lab.problems.clear()
+    await lab.change_kernel(PYTHON)
+    await lab.idle()
+    assert await lab.run("1 + 1") == "2"
+
+
+async def test_a_killed_kernel_is_reported_and_restarted(lab: Lab) -> None:
+    pid = int(await lab.run("import os; os.getpid()"))
+    running = await lab.run_forever()
+    os.kill(pid, signal.SIGKILL)
+    await expect(lab.dialog).to_contain_text("appears to have died. It will restart automatically.")
+    await lab.answer("Kernel Restarting", "Ok")
+    await lab.idle()
+    await expect_not_run(running)
+    assert int(await lab.run("import os; os.getpid()")) != pid
+
+
+async def test_a_kernel_is_shut_down_and_another_started(lab: Lab) -> None:
+    await lab.run("x = 5")
+    await lab.menu("Kernel", "Shut Down Kernel")
+    await expect(lab.status_bar).to_contain_text("No Kernel")
+    assert await lab.get("/api/kernels") == []
+    await lab.menu("Kernel", "Restart Kernel…")
+    await lab.idle()
+    assert "NameError" in await lab.run("x")
+
+
+# --- pages -------------------------------------------------------------------------------------------
+
+
+async def test_a_renamed_and_reloaded_notebook_goes_on_with_its_kernel(lab: Lab) -> None:
+    await lab.run("x = 5")
+    [before] = await lab.get("/api/sessions")
+    async with lab.page.expect_response(lambda r: r.request.method == "PUT" and "/workspaces/" in r.url):
+        await lab.save_as("Renamed.ipynb")
+    await lab.page.reload()
+    await lab.idle()
+    assert await lab.run("x") == "5"
+    [after] = await lab.get("/api/sessions")
+    assert (after["path"], after["kernel"]["id"]) == ("Renamed.ipynb", before["kernel"]["id"])
+
+
+async def test_two_pages_share_the_kernel_of_a_notebook(lab: Lab, context: BrowserContext) -> None:
+    await lab.run("x = 5")
+    await lab.save_as("Shared.ipynb")
+    other = Lab(await context.new_page(), lab.url)
+    await other.load()
+    await other.page.locator(".jp-DirListing-item").get_by_text("Shared.ipynb").dblclick()
+    await other.idle()
+    cell = await other.start("x = int(input('x? '))")
+    await cell.locator(".jp-Stdin-input").wait_for()
+    await expect(lab.status_bar).to_contain_text("| Busy")
+    await expect(lab.page.locator(".jp-Stdin-input")).to_have_count(0)
+    await cell.locator(".jp-Stdin-input").fill("7")
+    await cell.locator(".jp-Stdin-input").press("Enter")
+    await expect_ended(cell)
+    await lab.idle()
+    assert await lab.run("x") == "7"
+    await other.restart()
+    assert "NameError" in await lab.run("x")
+    assert not other.problems
+    await other.page.close()
