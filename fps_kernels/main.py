@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from asphalt.core import Component, Context, context_teardown
 from jupyverse_api.app import App
@@ -19,6 +18,7 @@ from jupyverse_api.yjs import Yjs
 
 from .config import InvalidConfiguration, KernelsConfig
 from .external import ExternalKernels
+from .interrupt import InterruptChain
 from .kernel_driver.kernelspec import Kernelspecs
 from .registry import KernelRegistry
 from .routes import _Kernels
@@ -36,8 +36,7 @@ class KernelsComponent(Component):
         try:
             self.config = KernelsConfig.parse(options)
         except InvalidConfiguration as exc:
-            # The host would print a traceback for an exception; this is one line and exit code 1.
-            sys.exit(exc.message)
+            _exit(exc.message)
 
     @context_teardown
     async def start(self, ctx: Context) -> AsyncGenerator[None, BaseException | None]:
@@ -56,7 +55,9 @@ class KernelsComponent(Component):
             # requests in flight: those that wait for a kernel must be ended before it. When the first
             # request comes the server is up, so what is added then is torn down before it.
             ctx.add_teardown_callback(registry.stop)
+            interrupt.chain()
 
+        interrupt = InterruptChain(registry.stop)
         kernels = _Kernels(app, config, auth, base_url, registry, yjs, on_first_use=stop_before_server)
         ctx.add_resource(kernels, types=Kernels)
 
@@ -74,7 +75,27 @@ class KernelsComponent(Component):
             await asyncio.wait([watcher], timeout=2)
             watcher.cancel()
             await asyncio.gather(watcher, return_exceptions=True)
+        await interrupt.close()
         await registry.stop()
+
+
+def _exit(message: str) -> NoReturn:
+    """End the process with one line on stderr and exit code 1.
+
+    The host would print a traceback for an exception; and as components are made in a task of its own,
+    asyncio would add one for SystemExit, too.
+    """
+    end = SystemExit(message)
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if context.get("exception") is not end:
+            loop.default_exception_handler(context)
+
+    try:
+        asyncio.get_running_loop().set_exception_handler(handle)
+    except RuntimeError:  # made outside of a loop, as by tests
+        logger.debug("no loop to keep quiet")
+    raise end from None
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

@@ -27,7 +27,15 @@ from starlette.routing import Match
 
 from . import __version__
 from .config import KernelsConfig
-from .errors import InvalidBody, InvalidKernelId, KernelNotFound, KernelsError, MissingField, NotAvailable
+from .errors import (
+    InvalidBody,
+    InvalidKernelId,
+    KernelNotFound,
+    KernelsError,
+    MissingField,
+    NotAvailable,
+    ServerStopping,
+)
 from .external import ExternalKernels
 from .http import JSONBody, api_route_class, error_response, json_response, read_json
 from .kernel_driver.client import KernelClient
@@ -378,6 +386,8 @@ class _Kernels(Kernels):
             await deny(websocket, 400, f"session_id is longer than {MAX_SESSION_ID_CHARS} characters")
             return
         try:
+            if self.registry.stopping:  # or a client that we sent away would come back at once
+                raise ServerStopping
             server = self.registry.get(kernel_id).server
         except KernelsError as exc:
             await deny(websocket, exc.status, exc.message)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -53,9 +54,19 @@ def add_kernelspec(share: Path, name: str, spec: dict[str, Any]) -> Path:
     return folder
 
 
+def free_ports(number: int) -> list[int]:
+    """Ports that nobody listens on, from a range that the system does not give away by itself meanwhile."""
+    ports = random.sample(range(20_000, 30_000), number)
+    try:
+        for port in ports:
+            socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return free_ports(number)
+    return ports
+
+
 def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+    return free_ports(1)[0]
 
 
 def jupyverse(base: Path, port: int, *arguments: str, full: bool = False) -> tuple[list[str], dict[str, str]]:

@@ -205,6 +205,9 @@ class Inbox:
         """The stream message with just this text."""
         return await self.until(lambda message: message.msg_type == "stream" and message.content["text"] == text)
 
+    async def until_reply(self, msg_id: str) -> Message:
+        return await self.until(lambda message: message.channel == "shell" and message.parent_msg_id == msg_id)
+
     async def until_idle(self, msg_id: str) -> Message:
         """The end of what a request caused."""
         return await self.until(
@@ -239,7 +242,7 @@ async def run(client: KernelClient, code: str) -> str:
     """Execute code, check that it succeeds, and return what it printed."""
     inbox = Inbox(client)
     msg_id = execute(client, code)
-    reply = await inbox.until(lambda message: message.channel == "shell" and message.parent_msg_id == msg_id)
+    reply = await inbox.until_reply(msg_id)
     await inbox.until_idle(msg_id)
     client.remove_listener(inbox.listener)
     assert reply.content["status"] == "ok", reply.content

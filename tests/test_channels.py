@@ -593,6 +593,24 @@ async def test_a_request_in_flight_is_answered_when_the_kernel_is_deleted(client
         assert (await delete).status_code == 204
 
 
+async def test_no_socket_is_left_open_by_a_kernel_that_goes(client: Client) -> None:
+    async def connect(kernel_id: str) -> int:
+        try:
+            async with await client.connect(kernel_id) as socket:
+                return (await socket.closed(10))[0]
+        except websockets.InvalidStatus as exc:
+            return exc.response.status_code
+
+    for _ in range(3):
+        kernel_id = await client.start()
+        delete = asyncio.create_task(client.http.delete(f"/api/kernels/{kernel_id}"))
+        codes = set()
+        while not delete.done():
+            codes |= set(await asyncio.gather(*(connect(kernel_id) for _ in range(5))))
+        assert (await delete).status_code == 204
+        assert codes <= {404, 1000}
+
+
 @pytest.mark.parametrize(
     ("kernel", "code"),
     [

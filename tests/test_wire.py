@@ -331,6 +331,8 @@ def test_default_binary_frame_without_buffers():
         default_frame(2, [12, 2**32 - 1]),
         default_frame(2, [12, 4]),
         default_frame(3, [16, 40, 30]),
+        default_frame(3, [16, 16 + len(BODY) + 5, 16 + len(BODY)], BODY + b"buffers"),
+        default_frame(4, [20, 20 + len(BODY), 20 + len(BODY) + 5, 20], BODY + b"buffers"),
         default_frame(2, [12, 20]),
         default_frame(1, [8], b"\xff\xfe"),
     ],

@@ -92,6 +92,7 @@ class KernelClient:
         self._routes: dict[tuple[str, str], tuple[Listener, ...]] = {}
         self._ready = asyncio.Event()
         self._heard = self._muted = False  # the process of this generation
+        self._shell_answers = self._assumed_busy = False  # the same
         self._replied: asyncio.Future[str] | None = None
         self._published: asyncio.Event = asyncio.Event()
 
@@ -223,7 +224,7 @@ class KernelClient:
         """Open the sockets to a (new) process. Raises KernelNotConnected."""
         self.disconnect()
         self.generation += 1
-        self._heard = self._muted = False
+        self._heard = self._muted = self._shell_answers = self._assumed_busy = False
         self._signer = info.signer()
         self._published = asyncio.Event()
         self._replied = asyncio.get_running_loop().create_future()
@@ -262,8 +263,8 @@ class KernelClient:
                 await self._hear_iopub()
         except TimeoutError as exc:
             raise KernelTimeout(f"The kernel did not answer within {timeout_s:g} s") from exc
-        busy = replied.result() == "control"
-        self._become_ready(ExecutionState.BUSY if busy else ExecutionState.IDLE)
+        self._assumed_busy = not self._shell_answers
+        self._become_ready(ExecutionState.BUSY if self._assumed_busy else ExecutionState.IDLE)
 
     async def _hear_iopub(self) -> None:
         """The status that came with the reply may have been published before we were subscribed: ask again."""
@@ -413,6 +414,7 @@ class KernelClient:
         if request is not None and state is ExecutionState.IDLE:
             self._requests.on_idle(request)
         if self._is_of_main_shell(message, request):
+            self._assumed_busy = False
             self.state.kernel_says(state)
 
     @staticmethod
@@ -436,9 +438,8 @@ class KernelClient:
         if not self._heard:
             self._hear(parts)
         own = self._own_session in parts[1]
-        if own and message.msg_type == "kernel_info_reply" and self._replied and not self._replied.done():
-            self.kernel_info = message.content
-            self._replied.set_result(channel)
+        if own and message.msg_type == "kernel_info_reply":
+            self._on_kernel_info(message)
         request = self._requests.get(message.parent_msg_id)
         if request is not None and channel != "stdin":
             self._requests.on_reply(request)
@@ -446,6 +447,18 @@ class KernelClient:
                 request.future.set_result(message)
         message.request = request
         return None if own else message
+
+    def _on_kernel_info(self, message: Message) -> None:
+        """The answer to our asking whether the kernel is ready."""
+        if self._replied is not None and not self._replied.done():
+            self.kernel_info = message.content
+            self._replied.set_result(message.channel)
+        if message.channel == "shell":
+            self._shell_answers = True
+            if self._assumed_busy:  # control was only faster, or the cell has ended
+                self._assumed_busy = False
+                self.state.kernel_says(ExecutionState.IDLE)
+                self._tell_state()
 
     def _deliver(self, channel: str, message: Message) -> None:
         key = (channel, message.msg_type)

@@ -184,7 +184,8 @@ class Kernel:
                 matches = {"matches": ["tiny"], "cursor_start": 0, "cursor_end": 0, "metadata": {}}
             self.reply(channel, request, {"status": "ok", **matches})
         elif msg_type == "inspect_request":
-            self.reply(channel, request, {"status": "ok", "found": True, "data": {"text/plain": "tiny"}, "metadata": {}})
+            found = {"found": True, "data": {"text/plain": "tiny"}, "metadata": {}}
+            self.reply(channel, request, {"status": "ok", **found})
         elif msg_type == "object_info_request":
             name = request["content"]["oname"]
             self.reply(channel, request, {"oname": name, "found": True, "docstring": f"about {name}"})
