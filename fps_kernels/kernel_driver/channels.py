@@ -21,8 +21,10 @@ logger = logging.getLogger(__name__)
 
 TALKING = ("shell", "control", "stdin")
 
-DRAIN_BUDGET_S = 0.002
-"""How long one socket may hold the loop before the others, and other kernels, get their turn."""
+DRAIN_BUDGET_S = 0.0005
+DRAIN_MESSAGES = 32
+"""How long one socket may hold the loop before the others, and other kernels, get their turn: for so much
+time, of which what listeners do with the messages is not part, or so many messages."""
 DRAIN_CHECK_EVERY = 16
 """Looking at the clock costs as much as a tenth of a message."""
 
@@ -69,27 +71,10 @@ class Channels:
     def _connect(
         context: zmq.Context[zmq.Socket[bytes]], info: ConnectionInfo, channel: str, identity: bytes
     ) -> zmq.Socket[bytes]:
-        socket = context.socket(zmq.SUB if channel == "iopub" else zmq.DEALER)
-        try:
-            socket.linger = 0
-            if info.curve_publickey and info.curve_secretkey:
-                # The connection file holds one key pair, for both sides (jupyter_client does the same).
-                socket.curve_serverkey = info.curve_publickey
-                socket.curve_publickey = info.curve_publickey
-                socket.curve_secretkey = info.curve_secretkey
-            # A kernel that is not there (yet) is tried again at once, then ever more slowly.
-            socket.reconnect_ivl = 20
-            socket.reconnect_ivl_max = 2_000
-            if channel == "iopub":
-                socket.rcvhwm = IOPUB_RCVHWM
-                socket.subscribe(b"")
-            else:
-                socket.identity = identity
-                socket.rcvhwm = 0
-            socket.connect(info.url(channel))
-        except BaseException:
-            socket.close(0)
-            raise
+        if channel != "iopub":
+            return open_socket(context, info, channel, zmq.DEALER, identity=identity, rcvhwm=0)
+        socket = open_socket(context, info, channel, zmq.SUB, rcvhwm=IOPUB_RCVHWM)
+        socket.subscribe(b"")
         return socket
 
     @property
@@ -142,7 +127,7 @@ class Channels:
         try:
             while True:
                 batch.append(receive(zmq.NOBLOCK))
-                if not len(batch) % DRAIN_CHECK_EVERY and perf_counter() > deadline:
+                if not len(batch) % DRAIN_CHECK_EVERY and (len(batch) >= DRAIN_MESSAGES or perf_counter() > deadline):
                     self._schedule(channel)
                     break
         except zmq.Again:
@@ -160,3 +145,34 @@ class Channels:
         for socket in sockets.values():
             self._loop.remove_reader(socket.FD)
             socket.close(0)
+
+
+def open_socket(
+    context: zmq.Context[zmq.Socket[bytes]],
+    info: ConnectionInfo,
+    channel: str,
+    kind: int,
+    **options: bytes | int,
+) -> zmq.Socket[bytes]:
+    """A socket that connects to one channel of a kernel, encrypted if the connection info has keys.
+
+    options: socket options that must be set before it connects. Raises zmq.ZMQError.
+    """
+    socket = context.socket(kind)
+    try:
+        socket.linger = 0
+        if info.curve_publickey and info.curve_secretkey:
+            # The connection file holds one key pair, for both sides (jupyter_client does the same).
+            socket.curve_serverkey = info.curve_publickey
+            socket.curve_publickey = info.curve_publickey
+            socket.curve_secretkey = info.curve_secretkey
+        # A kernel that is not there (yet) is tried again at once, then ever more slowly.
+        socket.reconnect_ivl = 20
+        socket.reconnect_ivl_max = 2_000
+        for name, value in options.items():
+            setattr(socket, name, value)
+        socket.connect(info.url(channel))
+    except BaseException:
+        socket.close(0)
+        raise
+    return socket

@@ -19,6 +19,7 @@ import zmq
 from ..errors import BadSignature, KernelDied, KernelNotConnected, KernelTimeout, MalformedMessage, QueueFull
 from .channels import Channels
 from .connection import ConnectionInfo
+from .heartbeat import Heartbeat, HeartbeatOptions
 from .listener import Callback, Filter, Listener
 from .message import (
     DELIMITER,
@@ -70,7 +71,14 @@ class KernelClient:
     verify: whether the signatures of its messages are checked.
     """
 
-    def __init__(self, kernel_id: str, context: zmq.Context[zmq.Socket[bytes]], *, verify: bool = True) -> None:
+    def __init__(
+        self,
+        kernel_id: str,
+        context: zmq.Context[zmq.Socket[bytes]],
+        *,
+        verify: bool = True,
+        heartbeat: HeartbeatOptions | None = None,
+    ) -> None:
         self.kernel_id = kernel_id
         self.generation = 0
         self.session = uuid.uuid4().hex
@@ -83,6 +91,8 @@ class KernelClient:
         self._verify = verify
         self._signer = Signer(b"")
         self._channels: Channels | None = None
+        self._heartbeat_options = heartbeat or HeartbeatOptions()
+        self._heartbeat: asyncio.Task[None] | None = None
         self._requests = RequestLog()
         self._queue: deque[tuple[str, Sequence[bytes]]] = deque()
         self._queue_bytes = 0
@@ -229,6 +239,9 @@ class KernelClient:
         self._published = asyncio.Event()
         self._replied = asyncio.get_running_loop().create_future()
         self._channels = Channels(self._context, info, uuid.uuid4().hex.encode(), self._on_batch)
+        if self._heartbeat_options.interval_s:
+            heartbeat = Heartbeat(self.kernel_id, self.state, self._context, info, self._heartbeat_options)
+            self._heartbeat = asyncio.create_task(heartbeat.run(), name=f"heartbeat {self.kernel_id}")
 
     def disconnect(self) -> None:
         """Close the sockets; nothing that was not sent reaches the next process. Listeners stay."""
@@ -236,6 +249,9 @@ class KernelClient:
         channels, self._channels = self._channels, None
         if channels is not None:
             channels.close()
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
+        self.state.unwell = None
 
     def mute(self) -> None:
         """Deliver nothing more from this process; it can still be asked to end.
@@ -325,6 +341,8 @@ class KernelClient:
             listener.stop()
         for listener in self._listeners:
             await listener.stopped()
+        if self._heartbeat is not None:
+            await asyncio.gather(self._heartbeat, return_exceptions=True)
         self._listeners.clear()
         self._routes.clear()
         self._batch_listeners = self._state_listeners = ()

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 from collections import deque
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,9 +24,11 @@ from ..errors import (
     QueueFull,
 )
 from .client import KernelClient
+from .heartbeat import HeartbeatOptions
 from .kernelspec import Kernelspecs
 from .launcher import ExitStatus, KernelProcess, LaunchOptions
 from .message import make_parts
+from .reaper import Reaper
 from .requests import Request
 from .state import ExecutionState
 
@@ -60,6 +62,9 @@ class LifecycleObserver:
     def on_requests_failed(self, requests: list[Request], error: KernelsError) -> None:
         """These will not be answered by the kernel."""
 
+    def on_user_restart(self) -> None:
+        """A user wants a new process; what the old one said is of no interest any more."""
+
     def on_restarting(self, reason: str) -> None:
         """The kernel died, and is being restarted without anybody asking."""
 
@@ -82,10 +87,13 @@ class KernelDriver:
         context: zmq.Context[zmq.Socket[bytes]],
         *,
         verify: bool = True,
+        heartbeat: HeartbeatOptions | None = None,
+        reaper: Reaper | None = None,
     ) -> None:
         self.kernel_id = kernel_id
-        self.client = KernelClient(kernel_id, context, verify=verify)
+        self.client = KernelClient(kernel_id, context, verify=verify, heartbeat=heartbeat)
         self.observer = LifecycleObserver()
+        self._reaper = reaper
         self._options = options
         self._lifecycle = lifecycle
         self._specs = specs
@@ -108,6 +116,11 @@ class KernelDriver:
     @property
     def reason(self) -> str | None:
         return self.client.state.reason
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """The kernelspec's metadata."""
+        return self._process.metadata if self._process else {}
 
     def resolve_path(self, path: str) -> str | None:
         return self._process.resolve_path(path) if self._process else None
@@ -156,6 +169,7 @@ class KernelDriver:
         for attempt in range(1, PORT_RETRIES + 1):
             process = await KernelProcess.launch(self.kernel_id, self._options, self._specs)
             self._process = process
+            self._have_reaped(process)
             logger.info("kernel %s (%s) launched, pid %s", self.kernel_id, self.name, process.pid)
             try:
                 await self._handshake(process)
@@ -170,6 +184,12 @@ class KernelDriver:
             self._watchdog = asyncio.create_task(self._watch(process), name=f"watchdog {self.kernel_id}")
             logger.info("kernel %s is ready", self.kernel_id)
             return
+
+    def _have_reaped(self, process: KernelProcess) -> None:
+        reaper, pid = self._reaper, process.pid
+        if reaper is not None and pid is not None:
+            reaper.watch(pid)
+            process.exited.add_done_callback(lambda _: reaper.forget(pid))
 
     async def _handshake(self, process: KernelProcess) -> None:
         try:
@@ -283,6 +303,7 @@ class KernelDriver:
         self._process = None  # from here on its end is no surprise to the watchdog
         self.client.change_state(ExecutionState.RESTARTING)
         self.client.mute()
+        self.observer.on_user_restart()
         self._fail_requests(KernelRestarted("The kernel was restarted"))
         self._deaths.clear()
         try:

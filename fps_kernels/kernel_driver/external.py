@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import zmq
 
 from ..errors import Conflict, ExternalKernel, KernelDied, KernelsError
 from .client import KernelClient
 from .connection import ConnectionInfo
 from .driver import LifecycleObserver
+from .heartbeat import HeartbeatOptions
 from .message import make_parts
 from .state import ExecutionState
 
@@ -26,10 +30,11 @@ class ExternalDriver:
         context: zmq.Context[zmq.Socket[bytes]],
         *,
         verify: bool = True,
+        heartbeat: HeartbeatOptions | None = None,
     ) -> None:
         self.kernel_id = kernel_id
         self.name = name
-        self.client = KernelClient(kernel_id, context, verify=verify)
+        self.client = KernelClient(kernel_id, context, verify=verify, heartbeat=heartbeat)
         self.observer = LifecycleObserver()
         self._info = info
         self._startup_timeout_s = startup_timeout_s
@@ -38,6 +43,11 @@ class ExternalDriver:
     @property
     def reason(self) -> str | None:
         return self.client.state.reason
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """There is no kernelspec."""
+        return {}
 
     def resolve_path(self, path: str) -> str | None:
         """Nothing is known of the kernel's working directory."""

@@ -147,7 +147,7 @@ class KernelProcess:
     @property
     def pid(self) -> int | None:
         """The local process id; None for a kernel elsewhere."""
-        pid = getattr(self._provisioner, "pid", None)
+        pid = getattr(self._provisioner, "pid", None) if _is_local(self._provisioner) else None
         return pid if isinstance(pid, int) and pid > 0 else None
 
     @property

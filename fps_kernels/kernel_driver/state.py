@@ -46,15 +46,17 @@ class KernelState:
     """A kernel's execution state, why it is so, and when it last did something.
 
     last_activity: moves with the kernel's work (busy, and busy → idle), not with our asking.
-    reason: why the kernel is dead, or why it is unwell; None otherwise.
+    reason: why the kernel is dead, or is being restarted; None otherwise.
+    unwell: what is wrong with a kernel that lives, such as no heartbeat; None otherwise.
     """
 
-    __slots__ = ("execution_state", "last_activity", "last_change", "reason")
+    __slots__ = ("execution_state", "last_activity", "last_change", "reason", "unwell")
 
     def __init__(self) -> None:
         self.execution_state = ExecutionState.STARTING
         self.last_activity = self.last_change = datetime.now(UTC)
         self.reason: str | None = None
+        self.unwell: str | None = None
 
     @property
     def ready(self) -> bool:
