@@ -12,14 +12,20 @@ from .http import error_response
 
 
 class StarletteSocket:
-    """An accepted Starlette WebSocket."""
+    """An accepted Starlette WebSocket.
+
+    closed_cleanly: whether the peer sent a close frame; uvicorn gives a reason then, be it "", and none
+    when the connection broke off.
+    """
 
     def __init__(self, websocket: WebSocket) -> None:
+        self.closed_cleanly = False
         self._websocket = websocket
 
     async def receive(self) -> str | bytes | None:
         message = await self._websocket.receive()
         if message["type"] != "websocket.receive":
+            self.closed_cleanly = "reason" in message
             return None
         data: bytes | None = message.get("bytes")
         text: str | None = message.get("text")

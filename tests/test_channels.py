@@ -14,7 +14,7 @@ import pytest
 import websockets
 
 from .client import V1, Client, Json, Socket, header, is_status, of_type, pack_v1, text_of
-from .conftest import Server, options, tidy_client
+from .conftest import Launch, Server, options, tidy_client
 
 SLEEP = "import time; stream('on'); time.sleep(60)"
 LOOP = "stream('on')\nwhile True: pass"
@@ -275,16 +275,19 @@ async def test_connections_counts_open_sockets(client: Client) -> None:
     await client.until_kernel(kernel_id, lambda model: model["connections"] == 0)
 
 
-async def test_a_client_that_does_not_read_holds_nobody_up(client: Client) -> None:
-    kernel_id = await client.start()
-    code = "import os\nfor i in range(180): publish('display_data', {'i': i}, buffers=[os.urandom(1 << 20)])"
-    async with (
-        await client.connect(kernel_id, max_queue=1, compression=None) as lazy,
-        await client.connect(kernel_id, compression=None) as reader,
-    ):
-        answers = await reader.run(code)
-        assert [m["content"]["i"] for m in of_type(answers, "display_data")] == list(range(180))
-        assert (await lazy.closed())[0] == 1013
+async def test_a_client_that_does_not_read_holds_nobody_up(launch: Launch) -> None:
+    server = launch(*options(client_max_bytes=32 * 1024 * 1024))
+    code = "import os\nfor i in range(8): publish('display_data', {'i': i}, buffers=[os.urandom(1 << 20)])"
+    async with Client(server.url) as client:
+        kernel_id = await client.start()
+        async with (
+            await client.connect(kernel_id, max_queue=1, compression=None) as lazy,
+            await client.connect(kernel_id, compression=None) as reader,
+        ):
+            for _ in range(10):
+                answers = await reader.run(code)
+                assert [m["content"]["i"] for m in of_type(answers, "display_data")] == list(range(8))
+            assert (await lazy.closed())[0] == 1013
 
 
 # --- opening --------------------------------------------------------------------------------------
@@ -518,7 +521,9 @@ async def test_a_killed_kernel_answers_what_it_owes_and_restarts(server: Server,
         server.process_of(kernel_id).kill()
 
         before = await first.until(lambda m: is_status(m, "restarting"))
-        reply, idle = [m for m in before if m["parent_header"].get("msg_id") == msg_id]
+        error, reply, idle = [m for m in before if m["parent_header"].get("msg_id") == msg_id]
+        assert (error["channel"], error["msg_type"]) == ("iopub", "error")  # what a front end shows in the cell
+        assert error["content"]["ename"] == "DeadKernelError"
         assert (reply["channel"], reply["msg_type"]) == ("shell", "execute_reply")
         assert (reply["content"]["status"], reply["content"]["ename"]) == ("error", "DeadKernelError")
         assert "SIGKILL" in reply["content"]["evalue"]

@@ -12,11 +12,14 @@ import pytest
 import fps_kernels
 
 PURE = [
+    "fps_kernels.culling",
     "fps_kernels.environment",
     "fps_kernels.errors",
     "fps_kernels.kernel_driver.message",
     "fps_kernels.kernel_driver.requests",
     "fps_kernels.kernel_driver.state",
+    "fps_kernels.kernel_server.limits",
+    "fps_kernels.kernel_server.replay",
     "fps_kernels.kernel_server.replies",
     "fps_kernels.kernel_server.wire",
 ]

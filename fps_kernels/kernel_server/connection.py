@@ -1,11 +1,10 @@
-"""One WebSocket to a kernel: a bounded queue and one writer."""
+"""One WebSocket to a kernel: one writer that pulls what is due, at the client's pace."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 logger = logging.getLogger(__name__)
@@ -13,13 +12,10 @@ logger = logging.getLogger(__name__)
 Frame = str | bytes
 """What goes over a WebSocket: text or binary."""
 
-QUEUE_MESSAGES = 100_000
-QUEUE_BYTES = 128 * 1024 * 1024
-"""How much may wait for a client that reads too slowly: frames and bytes. Beyond, its socket is closed."""
+FLUSH_TIMEOUT_S = 5.0
+"""How long what is due may take before a socket is closed all the same."""
 CLOSE_TIMEOUT_S = 5.0
 """How long closing may take; a client that does not read cannot even be told."""
-WRITES_BEFORE_YIELD = 256
-"""A send that does not have to wait does not yield to the loop either: do so now and then."""
 
 CLOSE_NORMAL = 1000
 CLOSE_RESTART = 1012
@@ -27,115 +23,163 @@ CLOSE_TRY_AGAIN = 1013
 
 
 class WebSocket(Protocol):
-    """What we need of a WebSocket that was accepted."""
+    """What we need of a WebSocket that was accepted.
+
+    closed_cleanly: after `receive` returned None, whether the peer sent a close frame.
+    """
+
+    @property
+    def closed_cleanly(self) -> bool: ...
 
     async def receive(self) -> Frame | None:
         """The next message; None once the peer is gone."""
 
     async def send(self, frame: Frame) -> None:
-        """Returns when the frame is written. Raises ConnectionResetError when the peer is gone."""
+        """Returns when the frame is handed to the transport.
+
+        Raises ConnectionResetError, having handed over nothing, when the peer is gone.
+        """
 
     async def close(self, code: int, reason: str) -> None:
         """Raises ConnectionResetError when the peer is gone."""
 
 
+class Outbox(Protocol):
+    """Where a connection's writer gets what it sends."""
+
+    @property
+    def pause_s(self) -> float:
+        """When `take` gave nothing: after how many seconds to ask again though nobody called `wake`; 0: never."""
+
+    def take(self) -> Sequence[Frame]:
+        """The next frames to send, none when there is nothing to send now."""
+
+    def sent(self, number: int) -> None:
+        """So many of the frames of the last `take` are handed over; the others are not."""
+
+
 class Connection:
-    """A client's WebSocket, and what waits for it.
+    """A client's WebSocket.
 
     v1: whether it speaks v1.kernel.websocket.jupyter.org rather than the default protocol.
-    may_execute: whether what it sends goes to the kernel.
+    may_execute: whether what it sends goes to the kernel. blocked: whether the client did not take at
+    once what it was sent last.
     """
 
     def __init__(self, socket: WebSocket, session_id: str, *, v1: bool, may_execute: bool = True) -> None:
         self.session_id = session_id
         self.v1 = v1
         self.may_execute = may_execute
+        self.blocked = False
+        self._turn = 0
         self._socket = socket
-        self._queue: deque[Frame] = deque()
-        self._queued_bytes = 0
         self._wake = asyncio.Event()
         self._closing: tuple[int, str] | None = None
+        self._writer: asyncio.Task[None] | None = None
+        self._flush_limit: asyncio.TimerHandle | None = None
+        self._unread_close = False
 
     @property
     def closing(self) -> bool:
         return self._closing is not None
 
     @property
-    def queued(self) -> tuple[int, int]:
-        """Frames and bytes that wait."""
-        return len(self._queue), self._queued_bytes
+    def lost(self) -> bool:
+        """After `run`: whether it broke off, so that nobody knows what the client has read."""
+        return self._unread_close or (self._closing is None and not self._socket.closed_cleanly)
 
-    def put(self, frames: Sequence[Frame]) -> None:
-        """Have frames sent, in order; never blocks. Beyond the bound of the queue the socket is closed."""
-        if self._closing is not None:
-            return
-        size = sum(map(len, frames))
-        # One message may be larger than the bound; it must not wait behind others then.
-        full = len(self._queue) + len(frames) > QUEUE_MESSAGES or self._queued_bytes + size > QUEUE_BYTES
-        if full and self._queue:
-            logger.warning("session %s reads too slowly: its WebSocket is closed", self.session_id)
-            self._drop_queue()
-            self.close(CLOSE_TRY_AGAIN, "too slow: reconnect")
-            return
-        self._queue.extend(frames)
-        self._queued_bytes += size
+    def wake(self) -> None:
+        """There may be something to send."""
         self._wake.set()
 
-    def close(self, code: int, reason: str) -> None:
-        """Close the socket once what waits is sent. The first code counts."""
+    def close(self, code: int, reason: str, *, flush: bool = True) -> None:
+        """Close the socket once what is due is sent, or (not flush) at once. The first call counts."""
         if self._closing is None:
             # A close frame holds 125 bytes, two of them for the code (RFC 6455, 5.5).
             self._closing = code, reason.encode()[:123].decode("utf-8", "ignore")
             self._wake.set()
+            if flush:
+                self._flush_limit = asyncio.get_running_loop().call_later(FLUSH_TIMEOUT_S, self._stop_writing)
+        if not flush:
+            self._stop_writing()
 
-    def _drop_queue(self) -> None:
-        self._queue.clear()
-        self._queued_bytes = 0
+    def _stop_writing(self) -> None:
+        if self._writer is not None:
+            self._writer.cancel()
 
-    async def run(self, on_frame: Callable[[Frame], Awaitable[None] | None]) -> None:
+    async def run(self, outbox: Outbox, on_frame: Callable[[Frame], None]) -> None:
         """Serve the socket until it is closed, by either side.
 
         on_frame: called with each message of the client.
         """
-        writer = asyncio.create_task(self._write(), name=f"writer {self.session_id}")
+        writer = self._writer = asyncio.create_task(self._write(outbox), name=f"writer {self.session_id}")
         reader = asyncio.create_task(self._read(on_frame), name=f"reader {self.session_id}")
         try:
             await asyncio.wait([writer, reader], return_when=asyncio.FIRST_COMPLETED)
-            for task in (writer, reader):
-                exc = task.exception() if task.done() else None
-                if exc is not None and not isinstance(exc, ConnectionResetError):
-                    logger.error("WebSocket of session %s failed", self.session_id, exc_info=exc)
+            self._log_failures(writer, reader)
+            if self._closing is not None and not reader.done():
+                await self._close_socket(*self._closing)
         finally:
-            self._closing = self._closing or (CLOSE_NORMAL, "")
-            self._drop_queue()
+            if self._flush_limit is not None:
+                self._flush_limit.cancel()
             writer.cancel()
             reader.cancel()
             await asyncio.gather(writer, reader, return_exceptions=True)
 
-    async def _read(self, on_frame: Callable[[Frame], Awaitable[None] | None]) -> None:
+    def _log_failures(self, *tasks: asyncio.Task[None]) -> None:
+        for task in tasks:
+            exc = task.exception() if task.done() and not task.cancelled() else None
+            if exc is not None and not isinstance(exc, ConnectionResetError):
+                logger.error("WebSocket of session %s failed", self.session_id, exc_info=exc)
+
+    async def _read(self, on_frame: Callable[[Frame], None]) -> None:
         while (frame := await self._socket.receive()) is not None:
             if self._closing is None:
                 on_frame(frame)
 
-    async def _write(self) -> None:
-        written = 0
+    async def _write(self, outbox: Outbox) -> None:
+        """Returns when nothing is left to send and the socket is to be closed."""
         while True:
-            while self._queue:
-                frame = self._queue.popleft()
-                self._queued_bytes -= len(frame)
-                await self._socket.send(frame)
-                written += 1
-                if not written % WRITES_BEFORE_YIELD:
-                    await asyncio.sleep(0)
-            if self._closing is not None:
-                await self._close_socket(*self._closing)
+            while frames := outbox.take():
+                await self._send(outbox, frames)
+            if self._closing is not None and not outbox.pause_s:
                 return
             self._wake.clear()
+            await self._wait(outbox.pause_s)
+
+    async def _send(self, outbox: Outbox, frames: Sequence[Frame]) -> None:
+        number = 0
+        began = self._turn
+        asyncio.get_running_loop().call_soon(self._next_turn)
+        try:
+            for frame in frames:
+                await self._socket.send(frame)
+                number += 1
+        finally:
+            # Before the loop had its turn: the transport took all at once. After: it made us wait.
+            self.blocked = self._turn != began
+            outbox.sent(number)  # exact, also when the peer went away in the middle
+        await asyncio.sleep(0)  # sends that did not have to wait did not yield, either
+
+    def _next_turn(self) -> None:
+        self._turn += 1
+
+    async def _wait(self, pause_s: float) -> None:
+        if not pause_s:
             await self._wake.wait()
+            return
+        try:
+            async with asyncio.timeout(pause_s):
+                await self._wake.wait()
+        except TimeoutError:
+            return
 
     async def _close_socket(self, code: int, reason: str) -> None:
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self._socket.close(code, reason)
+        except ConnectionResetError:
+            return  # it was faster
         except TimeoutError:
+            self._unread_close = True
             logger.info("session %s does not even read the closing of its WebSocket", self.session_id)

@@ -27,6 +27,21 @@ def status(
     return make_parts("status", content, session, parent_header)
 
 
+def stream(name: str, text: str, session: str, parent_header: bytes = EMPTY_DICT) -> list[bytes]:
+    """The parts of an iopub stream message."""
+    return make_parts("stream", {"name": name, "text": text}, session, parent_header)
+
+
+def error(error: KernelsError, session: str, parent_header: bytes) -> list[bytes]:
+    """The parts of an iopub error message: what a front end shows below a cell."""
+    content = {"ename": _ename(error), "evalue": error.message, "traceback": [f"{_ename(error)}: {error.message}"]}
+    return make_parts("error", content, session, parent_header)
+
+
+def _ename(error: KernelsError) -> str:
+    return "DeadKernelError" if isinstance(error, KernelDied) else type(error).__name__
+
+
 def error_reply(msg_type: str, parent_header: bytes, session: str, error: KernelsError) -> list[bytes]:
     """The parts of the reply to a request that nobody else will answer.
 
@@ -37,8 +52,7 @@ def error_reply(msg_type: str, parent_header: bytes, session: str, error: Kernel
     if isinstance(error, KernelRestarted):
         content = {"status": "aborted"}
     else:
-        ename = "DeadKernelError" if isinstance(error, KernelDied) else type(error).__name__
-        content = {"status": "error", "ename": ename, "evalue": error.message, "traceback": []}
+        content = {"status": "error", "ename": _ename(error), "evalue": error.message, "traceback": []}
     if msg_type == "execute_request":
         content |= {"execution_count": None, "user_expressions": {}, "payload": []}
     return make_parts(msg_type.removesuffix("_request") + "_reply", content, session, parent_header)

@@ -4,42 +4,61 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
 
-from ..errors import Forbidden, KernelsError, MalformedMessage
+from ..errors import Forbidden, KernelDied, KernelsError, MalformedMessage
 from ..kernel_driver.client import KernelClient
 from ..kernel_driver.driver import LifecycleObserver
 from ..kernel_driver.message import Message, make_parts, peek_msg_type
 from ..kernel_driver.requests import Request
 from . import replies, wire
 from .adapt import Adapter
-from .connection import CLOSE_NORMAL, Connection, Frame, WebSocket
+from .connection import CLOSE_NORMAL, CLOSE_TRY_AGAIN, Connection, Frame, WebSocket
+from .limits import RateLimits
+from .replay import Entry, Inbox, IopubLog, ReplayLimits
+from .session import ClientSession, SessionOutbox
 
 logger = logging.getLogger(__name__)
 
-MAX_SESSIONS = 1_000
-"""Sessions that are remembered, those that are away included."""
+MAX_AWAY = 100
+"""Sessions that are away and remembered."""
+SLICES = 4
+SLICE_BYTES = 1024 * 1024
+"""Encoded runs of the log that are shared by the writers of WebSockets with the same protocol; a message
+larger than that is not worth the memory."""
 
 
-class ClientSession:
-    """A client, as its session_id names it, over all its WebSockets; at most one is open."""
+@dataclass(frozen=True, slots=True)
+class ServerLimits:
+    """What is kept for clients, and how fast they are served.
 
-    __slots__ = ("connection", "session_id")
+    socket_max_messages, socket_max_bytes: how far an open WebSocket may be behind before it is
+    closed; four messages may be waiting whatever their size.
+    """
 
-    def __init__(self, session_id: str) -> None:
-        self.session_id = session_id
-        self.connection: Connection | None = None
+    replay: ReplayLimits = field(default_factory=ReplayLimits)
+    rates: RateLimits = field(default_factory=RateLimits)
+    socket_max_messages: int = 100_000
+    socket_max_bytes: int = 256 * 1024 * 1024
+    socket_min_messages: int = 4
 
 
 class KernelServer(LifecycleObserver):
     """Bridges any number of WebSockets to one kernel's shared client.
 
-    iopub goes to all of them; replies and input requests to the one whose request they answer.
+    iopub goes to all of them, through one log; replies and input requests to the session whose
+    request they answer, through its inbox. Each writer reads at its client's pace.
     """
 
-    def __init__(self, client: KernelClient) -> None:
+    def __init__(self, client: KernelClient, limits: ServerLimits | None = None) -> None:
         self.client = client
+        self._limits = limits or ServerLimits()
+        self._log = IopubLog(self._limits.replay)
         self._sessions: dict[str, ClientSession] = {}
         self._connections: tuple[Connection, ...] = ()
+        self._left_at_seq: int | None = None  # where the last client was when it left
+        self._slices: dict[tuple[bool, int, int, int], list[Frame]] = {}
         self._allowed: frozenset[str] | None = None
         self._blocked: frozenset[str] = frozenset()
         self._adapter: Adapter | None = None
@@ -66,38 +85,147 @@ class KernelServer(LifecycleObserver):
         """Serve an accepted WebSocket until it is closed, by either side."""
         connection = Connection(socket, session_id, v1=v1, may_execute=may_execute)
         session = self._attach(connection)
+        outbox = SessionOutbox(
+            session,
+            self._log,
+            self._limits.rates,
+            lambda channel, parts: self._encode(v1, channel, parts),
+            lambda entries: self._encode_run(v1, entries),
+            lambda: self._kernel_session,
+        )
         try:
-            await connection.run(lambda frame: self._on_frame(connection, session, frame))
+            await connection.run(outbox, lambda frame: self._on_frame(connection, session, frame))
         finally:
             self._detach(connection, session)
 
     def _attach(self, connection: Connection) -> ClientSession:
-        session = self._sessions.pop(connection.session_id, None) or ClientSession(connection.session_id)
-        self._sessions[connection.session_id] = session  # the youngest is last
+        self._forget_sessions()
+        self._trim()  # what has become too old since the kernel last spoke
+        session = self._sessions.get(connection.session_id) or self._new_session(connection.session_id)
+        if any(one.session_id == connection.session_id for one in self._connections):
+            session.repeat_recent()  # it may have come back before anybody noticed that it was lost
         if session.connection is not None:
             # 1000, or JupyterLab would reconnect, and two clients with one id would duel for ever.
-            session.connection.close(CLOSE_NORMAL, "replaced by a newer connection of the same session")
+            session.connection.close(
+                CLOSE_NORMAL, "replaced by a newer connection of the same session", flush=False
+            )
         session.connection = connection
         self._connections = (*self._connections, connection)
-        self._forget_sessions()
-        self._send_status([connection])
+        self._left_at_seq = None
+        self._put_status(session)
+        return session
+
+    def _new_session(self, session_id: str) -> ClientSession:
+        """Nothing that was said before is for it, unless nobody else is there to hear it."""
+        cursor = self._log.next_seq
+        if not self._connections and self._left_at_seq is not None:
+            cursor = self._left_at_seq
+        session = ClientSession(session_id, Inbox(self._limits.replay), cursor)
+        self._sessions[session_id] = session
         return session
 
     def _detach(self, connection: Connection, session: ClientSession) -> None:
         self._connections = tuple(one for one in self._connections if one is not connection)
-        if session.connection is connection:
+        if session.connection is connection or session.connection is None:  # it may have been too slow
             session.connection = None
+            session.left_at = monotonic()
+            if connection.lost:
+                session.repeat_recent()
+            else:
+                session.recent.clear()
+        if not self._connections:
+            self._left_at_seq = session.cursor
+            self._slices.clear()
 
     def _forget_sessions(self) -> None:
-        if len(self._sessions) > MAX_SESSIONS:
-            away = next((one for one in self._sessions.values() if one.connection is None), None)
-            if away is not None:
-                del self._sessions[away.session_id]
+        """Those that are away too long, and the oldest if there are too many."""
+        horizon = monotonic() - self._limits.replay.max_age_s
+        away = sorted(
+            (one for one in self._sessions.values() if one.connection is None), key=lambda one: one.left_at
+        )
+        for number, session in enumerate(away):
+            if session.left_at < horizon or number < len(away) - MAX_AWAY:
+                del self._sessions[session.session_id]
 
     def close(self, code: int, reason: str) -> None:
         """Close all WebSockets, after what waits for them."""
         for connection in self._connections:
             connection.close(code, reason)
+
+    # --- from the kernel: the hot path -----------------------------------------------------------
+
+    def _on_batch(self, channel: str, messages: list[Message]) -> None:
+        if channel != "iopub":
+            for message in messages:
+                self._route(channel, message)
+            return
+        if not self._sessions and self._left_at_seq is None:
+            return  # nobody was ever there to hear it
+        log = self._log
+        log.append(messages, monotonic())
+        for connection in self._connections:
+            connection.wake()
+        self._trim()
+
+    def _trim(self) -> None:
+        """Forget what all have heard, and see that what is left keeps its bounds."""
+        log = self._log
+        cursors = [session.cursor for session in self._sessions.values()]
+        if self._left_at_seq is not None:
+            cursors.append(self._left_at_seq)
+        log.forget_before(min(cursors, default=log.next_seq))
+        now = monotonic()
+        if log.exceeds_bounds(now) or log.bytes > self._limits.socket_max_bytes:
+            self._close_the_slow()
+            sessions = self._sessions.values()
+            live = [session.cursor for session in sessions if session.connection is not None]
+            for session in sessions:
+                cursors += session.inbox.places()
+                cursors += [entry.end for entry in session.in_flight]
+            log.keep_bounds(cursors, now, keep_from=min(live, default=log.next_seq))
+
+    def _close_the_slow(self) -> None:
+        limits = self._limits
+        for session in self._sessions.values():
+            connection = session.connection
+            if connection is None:
+                continue
+            messages, size = self._log.waiting(session.cursor)
+            if messages > limits.socket_max_messages or (
+                size > limits.socket_max_bytes and messages > limits.socket_min_messages
+            ):
+                logger.warning("session %s reads too slowly: its WebSocket is closed", session.session_id)
+                connection.close(CLOSE_TRY_AGAIN, "too slow: reconnect", flush=False)
+                session.connection = None  # from now on it is away, and the bounds of replay hold
+                session.left_at = monotonic()
+
+    def _route(self, channel: str, message: Message) -> None:
+        origin = message.request.origin if message.request is not None else None
+        if origin is None:
+            origin = self._sessions.get(message.parent_session)
+        if isinstance(origin, ClientSession):
+            origin.put(self._log.next_seq, channel, message.parts)
+
+    def _encode(self, v1: bool, channel: str, parts: Sequence[bytes]) -> Frame:
+        if v1:
+            return wire.encode_v1(channel.encode(), parts)
+        if self._adapter is not None:
+            parts = self._adapter.from_kernel(parts)
+        return wire.encode_default(channel, parts)
+
+    def _encode_run(self, v1: bool, entries: Sequence[Entry]) -> Sequence[Frame]:
+        """Frames of a run of the log. Writers that keep pace read the same runs: they are encoded once."""
+        large = len(entries) == 1 and entries[0].size > SLICE_BYTES
+        if large or len(self._connections) < 2:
+            return [self._encode(v1, "iopub", entry.parts) for entry in entries]
+        key = v1, entries[0].seq, entries[-1].end, len(entries)  # merging changes their number
+        frames = self._slices.get(key)
+        if frames is None:
+            frames = [self._encode(v1, "iopub", entry.parts) for entry in entries]
+            while len(self._slices) >= SLICES:
+                del self._slices[next(iter(self._slices))]
+            self._slices[key] = frames
+        return frames
 
     # --- from clients ----------------------------------------------------------------------------
 
@@ -120,7 +248,7 @@ class KernelServer(LifecycleObserver):
                 parts = list(self._adapter.to_kernel(parts))
             self.client.send(channel, parts, session)
         except KernelsError as exc:
-            self._refuse(connection, channel, parts, exc)
+            self._refuse(session, channel, parts, exc)
 
     def _check_allowed(self, connection: Connection, msg_type: str) -> None:
         if not connection.may_execute:
@@ -128,54 +256,18 @@ class KernelServer(LifecycleObserver):
         if msg_type in self._blocked or (self._allowed is not None and msg_type not in self._allowed):
             raise Forbidden(f"Messages of type {msg_type} are not allowed here")
 
-    def _refuse(self, connection: Connection, channel: str, parts: Sequence[bytes], error: KernelsError) -> None:
+    def _refuse(self, session: ClientSession, channel: str, parts: Sequence[bytes], error: KernelsError) -> None:
         msg_type = peek_msg_type(parts[0])
-        logger.info("session %s: %s on %s refused: %s", connection.session_id, msg_type, channel, error)
+        logger.info("session %s: %s on %s refused: %s", session.session_id, msg_type, channel, error)
         if msg_type.endswith("_request"):
-            self._answer(connection, channel, msg_type, parts[0], error)
+            self._answer(session, channel, msg_type, parts[0], error)
 
     def _answer(
-        self, connection: Connection, channel: str, msg_type: str, header: bytes, error: KernelsError
+        self, session: ClientSession, channel: str, msg_type: str, header: bytes, error: KernelsError
     ) -> None:
         """Reply in the kernel's place, and say idle, so that nobody waits for ever."""
-        session = self._kernel_session
-        self._put(connection, channel, replies.error_reply(msg_type, header, session, error))
-        self._put(connection, "iopub", replies.status("idle", session, header))
-
-    # --- from the kernel: the hot path -----------------------------------------------------------
-
-    def _on_batch(self, channel: str, messages: list[Message]) -> None:
-        if channel != "iopub":
-            for message in messages:
-                self._route(channel, message)
-        elif self._connections:
-            self._broadcast([message.parts for message in messages])
-
-    def _route(self, channel: str, message: Message) -> None:
-        origin = message.request.origin if message.request is not None else None
-        if origin is None:
-            origin = self._sessions.get(message.parent_session)
-        if isinstance(origin, ClientSession) and origin.connection is not None:
-            self._put(origin.connection, channel, message.parts)
-
-    def _broadcast(self, batch: Sequence[Sequence[bytes]]) -> None:
-        """Send iopub messages to all; each is encoded once for each protocol that is spoken."""
-        encoded: dict[bool, list[Frame]] = {}
-        for connection in self._connections:
-            frames = encoded.get(connection.v1)
-            if frames is None:
-                frames = encoded[connection.v1] = [self._encode(connection.v1, "iopub", parts) for parts in batch]
-            connection.put(frames)
-
-    def _put(self, connection: Connection, channel: str, parts: Sequence[bytes]) -> None:
-        connection.put([self._encode(connection.v1, channel, parts)])
-
-    def _encode(self, v1: bool, channel: str, parts: Sequence[bytes]) -> Frame:
-        if v1:
-            return wire.encode_v1(channel.encode(), parts)
-        if self._adapter is not None:
-            parts = self._adapter.from_kernel(parts)
-        return wire.encode_default(channel, parts)
+        self._put(session, channel, replies.error_reply(msg_type, header, self._kernel_session, error))
+        self._put(session, "iopub", replies.status("idle", self._kernel_session, header))
 
     # --- messages of the server's own ------------------------------------------------------------
 
@@ -183,26 +275,45 @@ class KernelServer(LifecycleObserver):
     def _kernel_session(self) -> str:
         return self.client.kernel_session or self.client.session
 
-    def _send_status(self, connections: Sequence[Connection]) -> None:
-        parts = replies.status(self.client.execution_state.value, self._kernel_session)
-        for connection in connections:
-            self._put(connection, "iopub", parts)
+    def _put(self, session: ClientSession, channel: str, parts: Sequence[bytes]) -> None:
+        session.put(self._log.next_seq, channel, parts)
+
+    def _put_status(self, session: ClientSession) -> None:
+        self._put(session, "iopub", replies.status(self.client.execution_state.value, self._kernel_session))
 
     def _on_state(self) -> None:
         """The kernel became ready: its own idle was the answer to a request of ours, which clients do not see."""
         if self.client.state.ready:
             self._adapter = Adapter.for_kernel(self.client.kernel_info)
-            self._send_status(self._connections)
+            for session in self._sessions.values():
+                if session.connection is not None:
+                    self._put_status(session)
 
     def on_requests_failed(self, requests: list[Request], error: KernelsError) -> None:
+        for session in self._sessions.values():
+            session.inbox.discard("stdin")  # nobody waits for that input any more
+        explained = not isinstance(error, KernelDied)
         for request in requests:
             session = request.origin
-            if not isinstance(session, ClientSession) or session.connection is None:
+            if not isinstance(session, ClientSession):
                 continue
+            if not explained and request.msg_type == "execute_request":
+                explained = True  # in the cell that ran: a front end shows errors, but no reasons of a status
+                self._put(session, "iopub", replies.error(error, self._kernel_session, request.header))
             if request.owes_reply and not request.replied:
-                self._answer(session.connection, request.channel, request.msg_type, request.header, error)
+                self._answer(session, request.channel, request.msg_type, request.header, error)
             else:
-                self._put(session.connection, "iopub", replies.status("idle", self._kernel_session, request.header))
+                self._put(session, "iopub", replies.status("idle", self._kernel_session, request.header))
+
+    def on_user_restart(self) -> None:
+        """What the old process said is of no interest any more, but for the answers that are still due."""
+        self._log.clear()
+        self._slices.clear()
+        for session in self._sessions.values():
+            session.cursor = self._log.next_seq
+            session.inbox.move_up(session.cursor)
+        if self._left_at_seq is not None:
+            self._left_at_seq = self._log.next_seq
 
     def on_restarting(self, reason: str) -> None:
         self._announce("restarting", reason)
@@ -213,4 +324,6 @@ class KernelServer(LifecycleObserver):
     def _announce(self, state: str, reason: str) -> None:
         """A word of the watchdog: with a session of our own, so that clients know it is not the kernel's."""
         content = {"execution_state": state, "reason": reason}
-        self._broadcast([make_parts("status", content, self.client.session)])
+        parts = make_parts("status", content, self.client.session)
+        for session in self._sessions.values():
+            self._put(session, "iopub", parts)

@@ -1,0 +1,308 @@
+"""What a kernel said, kept for those who have not heard it yet. Pure: time is passed in.
+
+One log of iopub messages per kernel, and a cursor for each session: for an open WebSocket its writer
+reads at the client's pace, for a session that is away it waits. What all have read is forgotten at
+once. Replies and input requests are a session's own, in its inbox, with their place among the iopub
+messages.
+
+Sequence numbers count messages. Merging adjacent stream messages makes one entry of several, which
+covers the numbers of all of them; a cursor never points into the middle of one.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from ..errors import MalformedMessage
+from ..kernel_driver.message import Message, dump_json, load_object, peek_msg_type
+
+MERGED_MAX_BYTES = 1024 * 1024
+"""A merged stream message is not made larger than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayLimits:
+    """How much is kept for sessions that are away or slow."""
+
+    max_messages: int = 10_000
+    max_bytes: int = 64 * 1024 * 1024
+    max_age_s: float = 600.0
+
+
+class Entry:
+    """One message of the log, or several stream messages merged into one.
+
+    seq: the number of its (first) message. count: how many messages it stands for. offset: the bytes
+    of all messages of the log that came before it.
+    """
+
+    __slots__ = ("count", "is_status", "offset", "parts", "seq", "size", "time")
+
+    def __init__(
+        self, seq: int, time: float, parts: Sequence[bytes], is_status: bool, count: int = 1, offset: int = 0
+    ) -> None:
+        self.seq = seq
+        self.count = count
+        self.time = time
+        self.parts = parts
+        self.is_status = is_status
+        self.offset = offset
+        self.size = sum(map(len, parts))
+
+    def replaced(self, parts: Sequence[bytes]) -> Entry:
+        """The same place in the log with other parts."""
+        return Entry(self.seq, self.time, parts, self.is_status, self.count, self.offset)
+
+    @property
+    def end(self) -> int:
+        """The number after its last message."""
+        return self.seq + self.count
+
+
+class IopubLog:
+    """The iopub messages that somebody still has to hear, oldest first.
+
+    next_seq: the number of the next message. first_seq: below it, nothing is kept. bytes: of what is
+    kept; total_bytes: of all that ever came.
+    """
+
+    def __init__(self, limits: ReplayLimits) -> None:
+        self.limits = limits
+        self.next_seq = 0
+        self.first_seq = 0
+        self.bytes = 0
+        self.total_bytes = 0
+        self._entries: list[Entry] = []
+        self._merged_at = 0  # entries there were after the last merging
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def append(self, batch: Sequence[Message], now: float) -> None:
+        seq = self.next_seq
+        for message in batch:
+            entry = Entry(seq, now, message.parts, message.msg_type == "status", 1, self.total_bytes)
+            self._entries.append(entry)
+            self.bytes += entry.size
+            self.total_bytes += entry.size
+            seq += 1
+        self.next_seq = seq
+
+    def read(self, cursor: int, max_messages: int, max_bytes: int) -> list[Entry]:
+        """What comes from `cursor` on: at least one entry if there is any, then up to the bounds."""
+        entries = self._entries
+        start = self._index(cursor)
+        stop = min(len(entries), start + max_messages)
+        found = entries[start:stop]
+        size = 0
+        for number, entry in enumerate(found):
+            size += entry.size
+            if size > max_bytes and number:
+                return found[:number]
+        return found
+
+    def missing(self, cursor: int) -> int:
+        """How many messages from `cursor` on were dropped because of a bound."""
+        return max(0, self.first_seq - cursor)
+
+    def exceeds_bounds(self, now: float) -> bool:
+        """Whether there is something for `keep_bounds` to do."""
+        limits = self.limits
+        return (
+            len(self._entries) > limits.max_messages
+            or self.bytes > limits.max_bytes
+            or (bool(self._entries) and now - self._entries[0].time > limits.max_age_s)
+        )
+
+    def forget_before(self, cursor: int) -> None:
+        """Everybody has heard what is before `cursor`."""
+        self._drop(self._index(cursor))
+        self.first_seq = max(self.first_seq, min(cursor, self.next_seq))
+
+    def clear(self) -> None:
+        """Nobody is to hear what is kept."""
+        self.forget_before(self.next_seq)
+
+    def keep_bounds(self, cursors: Collection[int], now: float, keep_from: int) -> None:
+        """Merge, then drop the oldest, until the limits hold for what only absent sessions have to hear.
+
+        cursors: where all sessions are or, with what is being sent, may be next; entries on the two
+        sides of one are not merged. keep_from: what open WebSockets still have to send is neither
+        merged nor dropped; their bound is another one.
+        """
+        limits = self.limits
+        too_many = len(self._entries) > limits.max_messages or self.bytes > limits.max_bytes
+        grown = len(self._entries) > self._merged_at + limits.max_messages // 10
+        if too_many and grown and keep_from > self._entries[0].seq:
+            self._merge(frozenset(cursors), self._index(keep_from))
+            self._merged_at = len(self._entries)
+        number = 0
+        count, size = len(self._entries), self.bytes
+        for entry in self._entries:
+            old = now - entry.time > limits.max_age_s
+            if entry.seq >= keep_from or not (
+                old or count > limits.max_messages or size > limits.max_bytes
+            ):
+                break
+            number += 1
+            count -= 1
+            size -= entry.size
+        if number:
+            self.first_seq = self._entries[number - 1].end
+            self._drop(number)
+
+    def waiting(self, cursor: int) -> tuple[int, int]:
+        """How many entries come from `cursor` on, and how many bytes they had before any merging."""
+        index = self._index(cursor)
+        count = len(self._entries) - index
+        return count, self.total_bytes - self._entries[index].offset if count else 0
+
+    def _index(self, cursor: int) -> int:
+        entries = self._entries
+        if not entries or cursor <= entries[0].seq:
+            return 0
+        if cursor >= self.next_seq:
+            return len(entries)
+        index = cursor - entries[0].seq  # exact as long as nothing was merged
+        if index < len(entries) and entries[index].seq == cursor:
+            return index
+        return bisect_left(entries, cursor, key=lambda entry: entry.seq)
+
+    def _drop(self, number: int) -> None:
+        if number:
+            self.bytes -= sum(entry.size for entry in self._entries[:number])
+            del self._entries[:number]
+            self._merged_at = max(0, self._merged_at - number)
+
+    def _merge(self, cursors: frozenset[int], stop: int) -> None:
+        merged = [
+            run[0] if len(run) == 1 else _merge_run(run) for run in _runs(self._entries[:stop], cursors)
+        ]
+        self._entries[:stop] = merged
+        self.bytes = sum(entry.size for entry in self._entries)
+
+
+def merge_entries(entries: Sequence[Entry]) -> list[Entry]:
+    """Directly adjacent stream messages of one parent and name as one, for a reader that lags."""
+    return [run[0] if len(run) == 1 else _merge_run(run) for run in _runs(entries, frozenset())]
+
+
+def _runs(entries: Sequence[Entry], cursors: frozenset[int]) -> Iterator[list[Entry]]:
+    """Split into runs that may become one message each."""
+    run: list[Entry] = []
+    key: tuple[bytes, str] | None = None
+    size = 0
+    for entry in entries:
+        this = stream_key(entry)
+        if (
+            run
+            and this is not None
+            and this == key
+            and size + entry.size <= MERGED_MAX_BYTES
+            and entry.seq not in cursors
+        ):
+            run.append(entry)
+            size += entry.size
+            continue
+        if run:
+            yield run
+        run, key, size = [entry], this, entry.size
+    if run:
+        yield run
+
+
+def stream_key(entry: Entry) -> tuple[bytes, str] | None:
+    """What two stream messages must share to become one; None for what is not to be merged."""
+    parts = entry.parts
+    if len(parts) != 4 or b'"stream"' not in parts[0]:
+        return None
+    try:
+        if peek_msg_type(parts[0]) != "stream":
+            return None
+        content = load_object(parts[3], "content")
+    except MalformedMessage:
+        return None
+    name, text = content.get("name"), content.get("text")
+    if not isinstance(name, str) or not isinstance(text, str) or len(content) != 2:
+        return None
+    return parts[1], name
+
+
+def _merge_run(run: Sequence[Entry]) -> Entry:
+    """One entry with the text of all; header, parent and metadata of the first."""
+    first = run[0]
+    contents = [json.loads(entry.parts[3]) for entry in run]
+    text = "".join(content["text"] for content in contents)
+    content = dump_json({"name": contents[0]["name"], "text": text})
+    return Entry(first.seq, first.time, [*first.parts[:3], content], False, run[-1].end - first.seq, first.offset)
+
+
+class Inbox:
+    """What only one session is to hear, with its place among the iopub messages. Bounded.
+
+    dropped: how many messages were dropped because of a bound; whoever tells the client takes that off.
+    """
+
+    def __init__(self, limits: ReplayLimits) -> None:
+        self._limits = limits
+        self._items: deque[tuple[int, str, Sequence[bytes]]] = deque()
+        self._bytes = 0
+        self.dropped = 0
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def put(self, after: int, channel: str, parts: Sequence[bytes]) -> None:
+        """after: the iopub message that comes next, when this comes."""
+        self._items.append((after, channel, parts))
+        self._bytes += sum(map(len, parts))
+        while len(self._items) > 1 and (
+            len(self._items) > self._limits.max_messages or self._bytes > self._limits.max_bytes
+        ):
+            self.pop()
+            self.dropped += 1
+
+    def due(self, cursor: int) -> tuple[str, Sequence[bytes]] | None:
+        """The channel and parts of the next message, if all iopub messages before it were heard."""
+        if self._items and self._items[0][0] <= cursor:
+            _, channel, parts = self._items[0]
+            return channel, parts
+        return None
+
+    def places(self) -> set[int]:
+        """The iopub messages before which something waits; those around them must not be merged."""
+        return {after for after, _, _ in self._items}
+
+    def next_place(self) -> int | None:
+        """Up to where iopub may be read before the next message is due."""
+        return self._items[0][0] if self._items else None
+
+    def put_first(self, after: int, messages: Sequence[tuple[str, Sequence[bytes]]]) -> None:
+        """Before all that waits."""
+        for channel, parts in reversed(messages):
+            self._items.appendleft((after, channel, parts))
+            self._bytes += sum(map(len, parts))
+
+    def pop(self) -> tuple[str, Sequence[bytes]]:
+        """Take the next message."""
+        _, channel, parts = self._items.popleft()
+        self._bytes -= sum(map(len, parts))
+        return channel, parts
+
+    def remove_first(self, parts: Sequence[bytes]) -> None:
+        """What `due` gave was sent. Nothing happens when it was dropped or discarded meanwhile."""
+        if self._items and self._items[0][2] is parts:
+            self.pop()
+
+    def move_up(self, after: int) -> None:
+        """The iopub messages before `after` will not come: what waits for them waits no more."""
+        self._items = deque((after, channel, parts) for _, channel, parts in self._items)
+
+    def discard(self, channel: str) -> None:
+        """Forget what waits on one channel."""
+        self._items = deque(item for item in self._items if item[1] != channel)
+        self._bytes = sum(sum(map(len, parts)) for _, _, parts in self._items)

@@ -1,0 +1,202 @@
+"""A client over all its WebSockets: what it has heard, and what it is still to hear."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from time import monotonic
+
+from ..kernel_driver.message import EMPTY_DICT, dump_json, load_object
+from . import replies
+from .connection import Connection, Frame
+from .limits import MERGE_INTERVAL_S, RateLimiter, RateLimits, cut_middle
+from .replay import Entry, Inbox, IopubLog, merge_entries, stream_key
+
+READ_MESSAGES = 48
+READ_BYTES = 1024 * 1024
+"""What a writer takes from the log at a time: a millisecond's work, and more than a drain of the kernel's
+socket brings, so that what comes faster than it is sent waits in libzmq and not here."""
+LAG_MESSAGES = 2_000
+"""A client that is so far behind, because it reads too slowly, gets adjacent stream messages as one."""
+RECENT_MESSAGES = 200
+RECENT_S = 45.0
+"""Status and replies of the last seconds before a connection broke off are sent again. Between two
+pings and a missed pong lie at most 40 s under plain jupyverse."""
+
+
+class ClientSession:
+    """A client, as its session_id names it; at most one of its WebSockets is open.
+
+    cursor: the iopub message it is to hear next. in_flight: what is just being sent to it, from the
+    cursor on. left_at: since when it is away, on the clock of time.monotonic.
+    """
+
+    __slots__ = ("connection", "cursor", "in_flight", "inbox", "left_at", "recent", "session_id")
+
+    def __init__(self, session_id: str, inbox: Inbox, cursor: int) -> None:
+        self.session_id = session_id
+        self.connection: Connection | None = None
+        self.cursor = cursor
+        self.in_flight: Sequence[Entry] = ()
+        self.inbox = inbox
+        self.left_at = monotonic()
+        self.recent: deque[tuple[float, str, Sequence[bytes]]] = deque(maxlen=RECENT_MESSAGES)
+
+    def put(self, after: int, channel: str, parts: Sequence[bytes]) -> None:
+        """A message for this client alone; it waits while the client is away."""
+        self.inbox.put(after, channel, parts)
+        if self.connection is not None:
+            self.connection.wake()
+
+    def remember(self, channel: str, parts: Sequence[bytes]) -> None:
+        """This was handed to the transport; whether the client has read it, nobody says."""
+        self.recent.append((monotonic(), channel, parts))
+
+    def repeat_recent(self) -> None:
+        """The connection broke off: what the client may not have read, and must not miss, is due again."""
+        horizon = monotonic() - RECENT_S
+        self.inbox.put_first(
+            self.cursor, [(channel, parts) for time, channel, parts in self.recent if time >= horizon]
+        )
+        self.recent.clear()
+
+
+class SessionOutbox:
+    """What one WebSocket of a session is to be sent: its inbox and the log, in order.
+
+    encode: makes a frame of a channel and parts. encode_run: frames of a run of the log as it is,
+    shared by all that read the same one.
+    """
+
+    def __init__(
+        self,
+        session: ClientSession,
+        log: IopubLog,
+        limits: RateLimits,
+        encode: Callable[[str, Sequence[bytes]], Frame],
+        encode_run: Callable[[Sequence[Entry]], Sequence[Frame]],
+        kernel_session: Callable[[], str],
+    ) -> None:
+        self.pause_s = 0.0
+        self._session = session
+        self._log = log
+        self._limiter = RateLimiter(limits) if limits.on else None
+        self._encode = encode
+        self._encode_run = encode_run
+        self._kernel_session = kernel_session
+        self._merge_at = 0.0
+        self._on_sent: Callable[[int], None] = lambda number: None
+
+    def take(self) -> Sequence[Frame]:
+        self.pause_s = 0.0
+        session = self._session
+        missing, dropped = self._log.missing(session.cursor), session.inbox.dropped
+        if missing or dropped:
+            return self._take_notice(missing, dropped)
+        due = session.inbox.due(session.cursor)
+        if due is not None:
+            return self._take_private(*due)
+        if session.cursor >= self._log.next_seq:
+            return ()
+        if self._limiter is None and not self._lags:
+            entries = self._read(READ_MESSAGES)
+            return self._take_entries(entries, self._encode_run(entries))
+        return self._take_merged()
+
+    def sent(self, number: int) -> None:
+        self._on_sent(number)
+
+    # --- the log ---------------------------------------------------------------------------------
+
+    @property
+    def _lags(self) -> bool:
+        connection = self._session.connection
+        behind = self._log.next_seq - self._session.cursor > LAG_MESSAGES
+        return behind and connection is not None and connection.blocked
+
+    def _read(self, max_messages: int) -> list[Entry]:
+        session = self._session
+        entries = self._log.read(session.cursor, max_messages, READ_BYTES)
+        place = session.inbox.next_place()
+        if place is not None and entries[-1].seq >= place:
+            entries = [entry for entry in entries if entry.seq < place]
+        return entries
+
+    def _take_entries(self, entries: Sequence[Entry], frames: Sequence[Frame]) -> Sequence[Frame]:
+        session = self._session
+
+        def sent(number: int) -> None:
+            session.in_flight = ()
+            if number:
+                session.cursor = max(session.cursor, entries[number - 1].end)  # a restart may have moved it on
+                for entry in entries[:number]:
+                    if entry.is_status:
+                        session.remember("iopub", entry.parts)
+
+        session.in_flight = entries
+        self._on_sent = sent
+        return frames
+
+    def _encode_each(self, entries: Sequence[Entry]) -> Sequence[Frame]:
+        return [self._encode("iopub", entry.parts) for entry in entries]
+
+    def _take_merged(self) -> Sequence[Frame]:
+        """For a client that lags, or has a rate limit: stream messages as few as possible."""
+        limiter, now = self._limiter, monotonic()
+        lagging = self._lags
+        if limiter is None:
+            entries = merge_entries(self._read(LAG_MESSAGES))
+            return self._take_entries(entries, self._encode_each(entries))
+        if not lagging and not limiter.too_many(now):
+            entries = self._read(READ_MESSAGES)
+            if limiter.cuts_text:
+                entries = merge_entries(entries)  # one notice for all
+        elif not lagging and now < self._merge_at:
+            self.pause_s = self._merge_at - now
+            return ()
+        else:
+            self._merge_at = now + MERGE_INTERVAL_S
+            entries = merge_entries(self._read(LAG_MESSAGES))
+        limiter.count(now, len(entries))
+        entries = [self._shorten(limiter, now, entry) for entry in entries]
+        return self._take_entries(entries, self._encode_each(entries))
+
+    @staticmethod
+    def _shorten(limiter: RateLimiter, now: float, entry: Entry) -> Entry:
+        if stream_key(entry) is None:
+            return entry
+        content = load_object(entry.parts[3], "content")
+        size = len(entry.parts[3])
+        allowed = limiter.allow_text(now, size)
+        if allowed >= size:
+            return entry
+        content["text"] = cut_middle(content["text"], allowed)
+        return entry.replaced([*entry.parts[:3], dump_json(content)])
+
+    # --- the session's own -----------------------------------------------------------------------
+
+    def _take_private(self, channel: str, parts: Sequence[bytes]) -> Sequence[Frame]:
+        def sent(number: int) -> None:
+            if number:
+                self._session.inbox.remove_first(parts)
+                if channel != "stdin":  # JupyterLab shows a box for each input request
+                    self._session.remember(channel, parts)
+
+        self._on_sent = sent
+        return [self._encode(channel, parts)]
+
+    def _take_notice(self, missing: int, dropped: int) -> Sequence[Frame]:
+        session = self._session
+        cursor = max(session.cursor, self._log.first_seq)
+        # With the parent of what comes next, so that a front end has a place to show it.
+        following = self._log.read(cursor, 1, 1)
+        parent = bytes(following[0].parts[1]) if following else EMPTY_DICT
+
+        def sent(number: int) -> None:
+            if number:
+                session.cursor = max(session.cursor, cursor)
+                session.inbox.dropped -= dropped
+
+        self._on_sent = sent
+        text = f"[{missing + dropped} messages are missing here: they came faster than they were read]\n"
+        return [self._encode("iopub", replies.stream("stderr", text, self._kernel_session(), parent))]
