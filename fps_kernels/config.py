@@ -70,6 +70,44 @@ class KernelsConfig(JupyverseKernelsConfig):
         description="Names of environment variables that a request may set for its kernel, besides KERNEL_*.",
     )
 
+    buffer_max_messages: int = Field(
+        default=10_000, ge=1, description="iopub messages of a kernel kept for clients that are away."
+    )
+    buffer_max_bytes: int = Field(
+        default=64 * 1024 * 1024, ge=1, description="Bytes kept of each kernel for clients that are away."
+    )
+    buffer_max_age_s: float = Field(
+        default=600.0, gt=0, description="Seconds that messages are kept for clients that are away."
+    )
+    client_max_bytes: int = Field(
+        default=256 * 1024 * 1024,
+        ge=1,
+        description="Bytes that may wait for a connected client that reads slowly; beyond, it is disconnected.",
+    )
+    iopub_msg_rate_limit: float = Field(
+        default=0.0,
+        ge=0,
+        description="iopub messages per second and client above which stream messages are merged; 0: no limit.",
+    )
+    iopub_data_rate_limit: float = Field(
+        default=0.0,
+        ge=0,
+        description="Bytes of stream text per second and client above which its middle is cut out; 0: no limit.",
+    )
+    rate_limit_window_s: float = Field(default=3.0, gt=0, description="Seconds over which the rates are taken.")
+    heartbeat_interval_s: float = Field(
+        default=15.0, ge=0, description="Seconds between two looks whether a kernel's process still turns; 0: none."
+    )
+    heartbeat_timeout_s: float = Field(
+        default=30.0, gt=0, description="Seconds of silence after which a kernel is shown as unresponsive."
+    )
+    cull_idle_timeout_s: float = Field(
+        default=0.0, ge=0, description="Seconds without activity after which a kernel is culled; 0: never."
+    )
+    cull_interval_s: float = Field(default=300.0, gt=0, description="Seconds between two looks for idle kernels.")
+    cull_connected: bool = Field(default=False, description="Whether kernels with connected clients are culled, too.")
+    cull_busy: bool = Field(default=False, description="Whether busy kernels are culled, too.")
+
     @classmethod
     def parse(cls, values: dict[str, Any]) -> Self:
         """Raises InvalidConfiguration, in one line that names each option that is wrong."""

@@ -14,17 +14,22 @@ from typing import Any, NotRequired, Protocol, TypedDict
 import zmq
 
 from .config import KernelsConfig
+from .culling import CullPolicy
 from .environment import request_environment, server_environment, session_environment, working_directory
 from .errors import ExternalKernel, KernelNotFound, KernelsError, LimitReached, ServerStopping
 from .kernel_driver.client import KernelClient
 from .kernel_driver.connection import ConnectionInfo
 from .kernel_driver.driver import KernelDriver, LifecycleObserver, LifecycleOptions
 from .kernel_driver.external import ExternalDriver
+from .kernel_driver.heartbeat import HeartbeatOptions
 from .kernel_driver.kernelspec import Kernelspecs
 from .kernel_driver.launcher import LaunchOptions
+from .kernel_driver.reaper import Reaper
 from .kernel_driver.state import ExecutionState
 from .kernel_server.connection import CLOSE_NORMAL, CLOSE_RESTART
-from .kernel_server.server import KernelServer
+from .kernel_server.limits import RateLimits
+from .kernel_server.replay import ReplayLimits
+from .kernel_server.server import KernelServer, ServerLimits
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +57,8 @@ class Driver(Protocol):
     def name(self) -> str: ...
     @property
     def reason(self) -> str | None: ...
+    @property
+    def metadata(self) -> Mapping[str, Any]: ...
     def resolve_path(self, path: str) -> str | None: ...
     def set_environment(self, **names: str) -> None: ...
     async def start(self) -> None: ...
@@ -63,10 +70,10 @@ class Driver(Protocol):
 class Kernel:
     """A kernel of the registry: its driver, its web side, and the tasks that start and stop it."""
 
-    def __init__(self, driver: Driver, *, external: bool = False) -> None:
+    def __init__(self, driver: Driver, limits: ServerLimits, *, external: bool = False) -> None:
         self.driver = driver
         self.external = external
-        self.server = KernelServer(driver.client)
+        self.server = KernelServer(driver.client, limits)
         self.starting: asyncio.Task[None] | None = None
         self.stopping: asyncio.Task[None] | None = None
         driver.observer = self.server
@@ -89,8 +96,9 @@ class Kernel:
             "execution_state": state.execution_state.value,
             "connections": self.server.connections,
         }
-        if state.reason:
-            model["reason"] = state.reason
+        reason = state.reason or state.unwell
+        if reason:
+            model["reason"] = reason
         return model
 
 
@@ -114,6 +122,15 @@ class KernelRegistry:
         self._config = config
         self._kernels: dict[str, Kernel] = {}
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._reaper = Reaper()
+        self._culling: asyncio.Task[None] | None = None
+        self._stop_task: asyncio.Task[None] | None = None
+        self._limits = ServerLimits(
+            ReplayLimits(config.buffer_max_messages, config.buffer_max_bytes, config.buffer_max_age_s),
+            RateLimits(config.iopub_msg_rate_limit, config.iopub_data_rate_limit, config.rate_limit_window_s),
+            socket_max_bytes=config.client_max_bytes,
+        )
+        self._cull_policy = CullPolicy(config.cull_idle_timeout_s, config.cull_connected, config.cull_busy)
         self._lifecycle = LifecycleOptions(
             startup_timeout_s=config.startup_timeout_s,
             shutdown_wait_time_s=config.shutdown_wait_time_s,
@@ -203,8 +220,10 @@ class KernelRegistry:
             self.specs,
             self.context,
             verify=self._config.verify_signatures,
+            heartbeat=HeartbeatOptions(self._config.heartbeat_interval_s, self._config.heartbeat_timeout_s),
+            reaper=self._reaper,
         )
-        return self._add(Kernel(driver))
+        return self._add(Kernel(driver, self._limits))
 
     def _admit(self) -> None:
         limit = self._config.max_kernels
@@ -216,6 +235,8 @@ class KernelRegistry:
         self._kernels[kernel.id] = kernel
         kernel.starting = asyncio.create_task(kernel.driver.start(), name=f"start {kernel.id}")
         kernel.starting.add_done_callback(lambda task: _log_failed_start(kernel, task))
+        if self._culling is None:
+            self._culling = asyncio.create_task(self._cull(), name="culling")
         return kernel
 
     async def _wait_started(self, kernel: Kernel) -> None:
@@ -242,8 +263,9 @@ class KernelRegistry:
             self._config.startup_timeout_s,
             self.context,
             verify=self._config.verify_signatures,
+            heartbeat=HeartbeatOptions(self._config.heartbeat_interval_s, self._config.heartbeat_timeout_s),
         )
-        return self._add(Kernel(driver, external=True))
+        return self._add(Kernel(driver, self._limits, external=True))
 
     def rename_session(self, kernel: Kernel, session_path: str) -> None:
         """The notebook of a kernel was renamed: its next process is told."""
@@ -287,6 +309,34 @@ class KernelRegistry:
             code = CLOSE_RESTART if self.stopping else CLOSE_NORMAL
             kernel.server.close(code, "the server is shutting down" if self.stopping else "the kernel is gone")
 
+    async def _cull(self) -> None:
+        """Shut down kernels that nobody uses, as long as there is a registry."""
+        while True:
+            await asyncio.sleep(self._config.cull_interval_s)
+            doomed = [kernel for kernel in self.list() if self._is_to_be_culled(kernel)]
+            results = await asyncio.gather(*map(self._remove, doomed), return_exceptions=True)
+            for kernel, result in zip(doomed, results, strict=True):
+                if isinstance(result, Exception):
+                    logger.error("kernel %s could not be culled", kernel.id, exc_info=result)
+
+    def _is_to_be_culled(self, kernel: Kernel) -> bool:
+        if kernel.external or kernel.stopping is not None:
+            return False
+        state = kernel.driver.client.state
+        policy = self._cull_policy.for_kernelspec(kernel.driver.metadata)
+        cull, why = policy.verdict(
+            datetime.now(UTC), state.last_activity, state.execution_state, kernel.server.connections
+        )
+        logger.log(
+            logging.INFO if cull else logging.DEBUG,
+            "kernel %s (%s) is %s: %s",
+            kernel.id,
+            kernel.driver.name,
+            "culled" if cull else "not culled",
+            why,
+        )
+        return cull
+
     async def restart(self, kernel_id: str) -> Kernel:
         """Returns when the new process answers. Raises KernelNotFound, KernelStartFailed, ExternalKernel."""
         kernel = self.get(kernel_id)
@@ -298,14 +348,26 @@ class KernelRegistry:
         await self.get(kernel_id).driver.interrupt()
 
     async def stop(self) -> None:
-        """Stop all kernels at once, in bounded time, and accept no more. May be called twice."""
+        """Stop all kernels at once, in bounded time, and accept no more.
+
+        May be called again, also while it goes on: each call returns when all is done.
+        """
         self.stopping = True
+        if self._stop_task is None:
+            self._stop_task = asyncio.create_task(self._stop_all(), name="stop all kernels")
+        await asyncio.shield(self._stop_task)
+
+    async def _stop_all(self) -> None:
+        if self._culling is not None:
+            self._culling.cancel()
+            await asyncio.gather(self._culling, return_exceptions=True)
         for kernel in self._kernels.values():
             kernel.server.close(CLOSE_RESTART, "the server is shutting down")
         await asyncio.gather(*(self._remove(kernel) for kernel in self.list()), return_exceptions=True)
         context, self._context = self._context, None
         if context is not None:
             context.destroy(linger=0)
+        await self._reaper.close()
 
     # --- shared ----------------------------------------------------------------------------------
 
