@@ -229,6 +229,26 @@ async def test_a_reply_waits_for_its_session(client: Client, tmp_path: Any, v1: 
     assert order == [msg_id, asked]
 
 
+async def test_a_reply_is_kept_longer_than_the_log(launch: Launch, tmp_path: Any) -> None:
+    """A closed laptop: what its cell wrote may be too old by now, and is counted; its reply is there."""
+    server = launch(*options(buffer_max_age_s=0.1))
+    async with Client(server.url) as client:
+        kernel_id = await client.start()
+        socket = await client.connect(kernel_id, session="mine")
+        msg_id = await begin(socket, gated(tmp_path / "gate", "stream('old')"))
+        await leave_and_be_missed(client, kernel_id, socket)
+        (tmp_path / "gate").touch()
+        await until_idle(client, kernel_id)
+        async with await client.connect(kernel_id, session="other") as other:
+            await other.run("import time; time.sleep(0.2)")
+            await other.run("stream('new')")
+        async with await client.connect(kernel_id, session="mine") as again:
+            answers = await replay(again)
+    assert reply_to(answers, msg_id)["content"]["status"] == "ok"
+    assert "old" not in text_of(answers)
+    assert len(notices_of(answers)) == 1
+
+
 # --- another session ------------------------------------------------------------------------------
 
 

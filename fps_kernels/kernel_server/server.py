@@ -99,7 +99,6 @@ class KernelServer(LifecycleObserver):
             self._detach(connection, session)
 
     def _attach(self, connection: Connection) -> ClientSession:
-        self._forget_sessions()
         self._trim()  # what has become too old since the kernel last spoke
         session = self._sessions.get(connection.session_id) or self._new_session(connection.session_id)
         if any(one.session_id == connection.session_id for one in self._connections):
@@ -113,6 +112,7 @@ class KernelServer(LifecycleObserver):
         self._connections = (*self._connections, connection)
         self._left_at_seq = None
         self._put_status(session)
+        self._forget_sessions()
         return session
 
     def _new_session(self, session_id: str) -> ClientSession:
@@ -138,14 +138,15 @@ class KernelServer(LifecycleObserver):
             self._slices.clear()
 
     def _forget_sessions(self) -> None:
-        """Those that are away too long, and the oldest if there are too many."""
-        horizon = monotonic() - self._limits.replay.max_age_s
+        """Those that are away longest, if there are too many.
+
+        Not by age, as for the log: the reply to a cell that ran for an hour must find a laptop that was closed.
+        """
         away = sorted(
             (one for one in self._sessions.values() if one.connection is None), key=lambda one: one.left_at
         )
-        for number, session in enumerate(away):
-            if session.left_at < horizon or number < len(away) - MAX_AWAY:
-                del self._sessions[session.session_id]
+        for session in away[: max(0, len(away) - MAX_AWAY)]:
+            del self._sessions[session.session_id]
 
     def close(self, code: int, reason: str) -> None:
         """Close all WebSockets, after what waits for them."""
