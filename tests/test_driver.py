@@ -308,7 +308,8 @@ async def test_without_restarts_a_killed_kernel_is_dead_with_the_reason(kernels:
     await told.until("dead")
     assert told.events == ["requests failed", "dead"]
     assert driver.client.execution_state == "dead"
-    assert driver.reason == told.reason == "The kernel died: killed (SIGKILL), possibly out of memory"
+    assert driver.reason == told.reason
+    assert driver.reason in (f"The kernel died: killed (SIGKILL){doubt}" for doubt in ("", ", possibly out of memory"))
 
 
 async def test_a_dead_kernel_leaves_nothing_though_it_is_still_known(kernels: Drivers):
@@ -387,20 +388,28 @@ async def test_a_restart_by_the_user_forgets_earlier_deaths(kernels: Drivers):
 
 
 @pytest.mark.parametrize(
-    ("code", "stderr", "reason"),
+    ("status", "reason"),
     [
-        (None, [], "exited"),
-        (0, [], "exited with code 0"),
-        (1, ["one", "two", "three", "four"], "exited with code 1: two | three | four"),
-        (1, ["Traceback (most recent call last):", "  File x", "", "OSError: why"], "exited with code 1: OSError: why"),
-        (1, ["cannot open /home/me/.local/secret.json: no"], "exited with code 1: cannot open secret.json: no"),
-        (-signal.SIGKILL, ["noise"], "killed (SIGKILL), possibly out of memory"),
-        (-signal.SIGSEGV, [], "killed (SIGSEGV)"),
-        (-200, [], "killed (signal 200)"),
+        (ExitStatus(None), "exited"),
+        (ExitStatus(0), "exited with code 0"),
+        (ExitStatus(1, ("one", "two", "three", "four")), "exited with code 1: two | three | four"),
+        (
+            ExitStatus(1, ("Traceback (most recent call last):", "  File x", "", "OSError: why")),
+            "exited with code 1: OSError: why",
+        ),
+        (
+            ExitStatus(1, ("cannot open /home/me/.local/secret.json: no",)),
+            "exited with code 1: cannot open secret.json: no",
+        ),
+        (ExitStatus(-signal.SIGKILL, ("noise",)), "killed (SIGKILL), possibly out of memory"),
+        (ExitStatus(-signal.SIGKILL, out_of_memory=True), "killed (SIGKILL), out of memory"),
+        (ExitStatus(-signal.SIGKILL, out_of_memory=False), "killed (SIGKILL)"),
+        (ExitStatus(-signal.SIGSEGV), "killed (SIGSEGV)"),
+        (ExitStatus(-200), "killed (signal 200)"),
     ],
 )
-def test_the_reason_of_an_exit_is_one_line_without_paths(code: int | None, stderr: list[str], reason: str):
-    assert ExitStatus(code, tuple(stderr)).reason == reason
+def test_the_reason_of_an_exit_is_one_line_without_paths(status: ExitStatus, reason: str):
+    assert status.reason == reason
 
 
 # --- restart ------------------------------------------------------------------------------------

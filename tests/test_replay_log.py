@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from fps_kernels.kernel_driver.client import KernelClient
-from fps_kernels.kernel_driver.message import Message, dump_json, make_header
+from fps_kernels.kernel_driver.message import Message, dump_json, make_header, make_parts
 from fps_kernels.kernel_server.connection import Connection
 from fps_kernels.kernel_server.limits import RateLimits
 from fps_kernels.kernel_server.replay import (
@@ -535,6 +537,17 @@ def test_status_and_replies_that_nobody_confirmed_are_sent_again():
     assert names_of(reader.read()) == ["status", "reply"]
 
 
+def test_a_restart_is_told_once_though_the_connection_broke_off():
+    """JupyterLab connects anew when it hears of it, and would hear it again for ever."""
+    reader = Reader(IopubLog(WIDE))
+    reader.session.put(0, "iopub", make_parts("status", {"execution_state": "restarting", "reason": "x"}, "server"))
+    reader.session.put(0, "iopub", make_parts("status", {"execution_state": "idle"}, "kernel"))
+    assert names_of(reader.read()) == ["status", "status"]
+    reader.session.repeat_recent()
+    [(_, parts)] = reader.read()
+    assert content_of(parts) == {"execution_state": "idle"}
+
+
 # --- a client that stalls, over the whole of the server's side ------------------------------------
 
 
@@ -594,3 +607,25 @@ async def test_merging_in_the_middle_of_sending_loses_nothing():
         await serving
         text = "".join(message["content"]["text"] for message in got if message["msg_type"] == "stream")
         assert text == "".join(f"{number}," for number in range(100)) + "end"
+
+
+@pytest.mark.parametrize("ended_by", ["client", "server"])
+async def test_a_socket_that_was_closed_is_given_back_at_once(ended_by: str):
+    """Without the garbage collector: what a WebSocket holds is megabytes in the worst case."""
+    with zmq.Context() as context:
+        client = KernelClient("id", context)
+        server = KernelServer(client)
+        socket = StallingSocket()
+        socket.reads.set()
+        serving = asyncio.create_task(server.serve(socket, "me", v1=False))
+        await socket.until('"starting"')
+        socket.left.set() if ended_by == "client" else server.close(1000, "over")
+        await serving
+        kept = weakref.ref(socket)
+        gc.disable()
+        try:
+            del socket, serving
+            await asyncio.sleep(0)
+            assert kept() is None
+        finally:
+            gc.enable()

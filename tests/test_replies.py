@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from fps_kernels.errors import Forbidden, KernelDied, KernelRestarted, KernelsError, QueueFull
-from fps_kernels.kernel_driver.state import ExecutionState
-from fps_kernels.kernel_server.replies import error_reply, status, wire_state
+from fps_kernels.kernel_driver.state import ExecutionState, wire_state
+from fps_kernels.kernel_server.replies import error_reply, status
 
 PARENT = b'{"msg_id":"p",  "session":"client"}'
 

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -32,7 +32,7 @@ from .message import (
     split_frames,
 )
 from .requests import Request, RequestLog
-from .state import ExecutionState, KernelState
+from .state import ExecutionState, KernelState, wire_state
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,8 @@ class KernelClient:
 
     generation: counts the connections; 0 before the first.
     session: the session in the headers of our own requests; their answers are not for listeners.
-    kernel_session: the session that the kernel puts into its headers, "" before it spoke.
+    kernel_session: the session that the kernel puts into its headers; before it spoke, ours. For messages
+      in the kernel's place: JupyterLab takes another one for a new kernel, and throws its queue away.
     kernel_info: the content of its last kernel_info_reply.
     verify: whether the signatures of its messages are checked.
     """
@@ -82,7 +83,7 @@ class KernelClient:
         self.kernel_id = kernel_id
         self.generation = 0
         self.session = uuid.uuid4().hex
-        self.kernel_session = ""
+        self.kernel_session = self.session
         self.kernel_info: dict[str, Any] = {}
         self.state = KernelState()
         self.rejected = 0
@@ -156,7 +157,7 @@ class KernelClient:
 
     def broadcast_state(self, listener: Listener) -> None:
         """Tell one listener the current execution state, as an iopub status message."""
-        parts = self.make_parts("status", {"execution_state": self.state.execution_state.value})
+        parts = self.make_parts("status", {"execution_state": wire_state(self.execution_state)})
         if listener.wants("iopub", "status"):
             listener.deliver("iopub", parts)
 
@@ -185,10 +186,17 @@ class KernelClient:
             self._send_or_queue(channel, frames)
 
     async def request(
-        self, channel: str, msg_type: str, content: dict[str, Any] | None = None, *, timeout_s: float
+        self,
+        channel: str,
+        msg_type: str,
+        content: dict[str, Any] | None = None,
+        *,
+        timeout_s: float,
+        at_once: bool = False,
     ) -> Message:
         """Send a request of the server's own and return the reply.
 
+        at_once: also before the kernel is ready for others, instead of waiting for that.
         Raises KernelTimeout after `timeout_s` seconds, KernelDied or KernelRestarted when the kernel
         died or was restarted before it answered, and whatever `send` raises.
         """
@@ -198,7 +206,10 @@ class KernelClient:
         request = Request(peek_msg_id(parts[0]), channel, msg_type, parts[0], future=future)
         self._requests.add(request)
         try:
-            self._send_or_queue(channel, parts)
+            if at_once:
+                self.send_now(channel, parts)
+            else:
+                self._send_or_queue(channel, parts)
             async with asyncio.timeout(timeout_s):
                 return await future
         except TimeoutError as exc:
@@ -221,12 +232,8 @@ class KernelClient:
         self._state_listeners = (*self._state_listeners, callback)
 
     def make_parts(self, msg_type: str, content: dict[str, Any], parent_header: bytes = b"{}") -> list[bytes]:
-        """A message of the server's own that looks like the kernel's.
-
-        It has the kernel's session: JupyterLab takes another one for a new kernel, and throws its
-        queue away.
-        """
-        return make_parts(msg_type, content, self.kernel_session or self.session, parent_header)
+        """A message of the server's own that looks like the kernel's."""
+        return make_parts(msg_type, content, self.kernel_session, parent_header)
 
     # --- for the driver: connections and states --------------------------------------------------
 
@@ -260,10 +267,17 @@ class KernelClient:
         """
         self._muted = True
 
-    async def handshake(self, timeout_s: float, *, ask_control: bool = False) -> None:
+    async def handshake(
+        self,
+        timeout_s: float,
+        *,
+        ask_control: bool = False,
+        prepare: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
         """Wait until the kernel answers kernel_info and is heard on iopub; it can be asked then.
 
         ask_control: ask there too; a kernel that is busy does not answer on shell.
+        prepare: awaited when it answers, before anybody else can ask it.
         Raises KernelTimeout after `timeout_s` seconds.
         """
         replied = self._replied
@@ -274,11 +288,13 @@ class KernelClient:
             async with asyncio.timeout(timeout_s):
                 while not replied.done():
                     for channel in asking:
-                        self.send_now(channel, make_parts("kernel_info_request", {}, self.session))
+                        self.ask_now(channel, "kernel_info_request")
                     await asyncio.wait([replied], timeout=HANDSHAKE_REPEAT_S)
                 await self._hear_iopub()
         except TimeoutError as exc:
             raise KernelTimeout(f"The kernel did not answer within {timeout_s:g} s") from exc
+        if prepare is not None:
+            await prepare()
         self._assumed_busy = not self._shell_answers
         self._become_ready(ExecutionState.BUSY if self._assumed_busy else ExecutionState.IDLE)
 
@@ -296,7 +312,7 @@ class KernelClient:
                 async with asyncio.timeout(min(left, patience)):
                     await self._published.wait()
             except TimeoutError:
-                self.send_now("shell", make_parts("kernel_info_request", {}, self.session))
+                self.ask_now("shell", "kernel_info_request")
                 patience *= 2
 
     def _become_ready(self, state: ExecutionState) -> None:
@@ -371,6 +387,10 @@ class KernelClient:
         if self._channels is None:
             raise KernelNotConnected("The kernel is not connected")
         self._channels.send(channel, [DELIMITER, self._signer.sign(parts), *parts])
+
+    def ask_now(self, channel: str, msg_type: str, content: dict[str, Any] | None = None) -> None:
+        """A request of the server's own, as `send_now`; listeners do not see the answer."""
+        self.send_now(channel, make_parts(msg_type, content or {}, self.session))
 
     # --- receiving: the hot path -----------------------------------------------------------------
 

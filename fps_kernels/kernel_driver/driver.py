@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 from collections import deque
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,7 +27,6 @@ from .client import KernelClient
 from .heartbeat import HeartbeatOptions
 from .kernelspec import Kernelspecs
 from .launcher import ExitStatus, KernelProcess, LaunchOptions
-from .message import make_parts
 from .reaper import Reaper
 from .requests import Request
 from .state import ExecutionState
@@ -62,6 +61,9 @@ class LifecycleObserver:
     def on_requests_failed(self, requests: list[Request], error: KernelsError) -> None:
         """These will not be answered by the kernel."""
 
+    def on_interrupt(self) -> None:
+        """A user wants the kernel to stop what it is doing."""
+
     def on_user_restart(self) -> None:
         """A user wants a new process; what the old one said is of no interest any more."""
 
@@ -70,6 +72,36 @@ class LifecycleObserver:
 
     def on_dead(self, reason: str) -> None:
         """The kernel is dead, and stays so until somebody restarts it."""
+
+
+class Observers(LifecycleObserver):
+    """Several observers as one; told in the order in which they were added."""
+
+    def __init__(self, *observers: LifecycleObserver) -> None:
+        self._observers = observers
+
+    def add(self, observer: LifecycleObserver) -> None:
+        self._observers = (*self._observers, observer)
+
+    def on_requests_failed(self, requests: list[Request], error: KernelsError) -> None:
+        for observer in self._observers:
+            observer.on_requests_failed(requests, error)
+
+    def on_interrupt(self) -> None:
+        for observer in self._observers:
+            observer.on_interrupt()
+
+    def on_user_restart(self) -> None:
+        for observer in self._observers:
+            observer.on_user_restart()
+
+    def on_restarting(self, reason: str) -> None:
+        for observer in self._observers:
+            observer.on_restarting(reason)
+
+    def on_dead(self, reason: str) -> None:
+        for observer in self._observers:
+            observer.on_dead(reason)
 
 
 class KernelDriver:
@@ -89,11 +121,13 @@ class KernelDriver:
         verify: bool = True,
         heartbeat: HeartbeatOptions | None = None,
         reaper: Reaper | None = None,
+        prepare: Callable[[str, KernelClient], Awaitable[None]] | None = None,
     ) -> None:
         self.kernel_id = kernel_id
         self.client = KernelClient(kernel_id, context, verify=verify, heartbeat=heartbeat)
         self.observer = LifecycleObserver()
         self._reaper = reaper
+        self._prepare = prepare
         self._options = options
         self._lifecycle = lifecycle
         self._specs = specs
@@ -197,7 +231,8 @@ class KernelDriver:
         except KernelNotConnected as exc:
             raise KernelStartFailed(exc.message) from exc
         answer = asyncio.create_task(
-            self.client.handshake(self._lifecycle.startup_timeout_s), name=f"handshake {self.kernel_id}"
+            self.client.handshake(self._lifecycle.startup_timeout_s, prepare=self._prepared),
+            name=f"handshake {self.kernel_id}",
         )
         try:
             waiting: set[asyncio.Future[Any]] = {answer, process.exited}
@@ -211,6 +246,10 @@ class KernelDriver:
             answer.cancel()
             await asyncio.gather(answer, return_exceptions=True)
         raise KernelStartFailed(f"Kernel {self.name} died at start: {process.exited.result().reason}")
+
+    async def _prepared(self) -> None:
+        if self._prepare is not None:
+            await self._prepare(self.name, self.client)
 
     # --- watchdog --------------------------------------------------------------------------------
 
@@ -285,8 +324,9 @@ class KernelDriver:
         process = self._process
         if not self.client.state.ready or process is None:
             raise Conflict(f"The kernel is {state.value}: it cannot be interrupted now")
+        self.observer.on_interrupt()
         if process.interrupt_mode == "message":
-            self._send_control("interrupt_request", {})
+            self.client.ask_now("control", "interrupt_request")
         else:
             await process.signal(signal.SIGINT)
 
@@ -366,7 +406,7 @@ class KernelDriver:
             if self.client.execution_state is not ExecutionState.STARTING and process.interrupt_mode == "signal":
                 # A cell that runs keeps many kernels from shutting down.
                 await process.signal(signal.SIGINT)
-            self._send_control("shutdown_request", {"restart": False})
+            self.client.ask_now("control", "shutdown_request", {"restart": False})
             await process.shutdown_requested()
         except (KernelError, QueueFull, OSError) as exc:
             logger.debug("kernel %s cannot be asked to stop: %s", self.kernel_id, exc)
@@ -376,9 +416,6 @@ class KernelDriver:
     async def _let_go(self, process: KernelProcess) -> None:
         self.client.disconnect()
         await process.clean_up()
-
-    def _send_control(self, msg_type: str, content: dict[str, Any]) -> None:
-        self.client.send_now("control", make_parts(msg_type, content, self.client.session))
 
 
 def _port_taken(status: ExitStatus | None) -> bool:

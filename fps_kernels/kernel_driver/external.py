@@ -12,7 +12,6 @@ from .client import KernelClient
 from .connection import ConnectionInfo
 from .driver import LifecycleObserver
 from .heartbeat import HeartbeatOptions
-from .message import make_parts
 from .state import ExecutionState
 
 
@@ -69,7 +68,8 @@ class ExternalDriver:
         """Ask the kernel to interrupt itself; there is no process to send a signal to."""
         if not self.client.state.ready:
             raise Conflict(f"The kernel is {self.client.execution_state.value}: it cannot be interrupted now")
-        self.client.send_now("control", make_parts("interrupt_request", {}, self.client.session))
+        self.observer.on_interrupt()
+        self.client.ask_now("control", "interrupt_request")
 
     async def restart(self) -> None:
         raise ExternalKernel(self.kernel_id, "restarted")

@@ -8,6 +8,7 @@ client's business.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import re
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import KernelStartFailed
 from .connection import ConnectionInfo
+from .oom import OomWatch
 
 if TYPE_CHECKING:
     from jupyter_client.manager import AsyncKernelManager
@@ -61,11 +63,13 @@ class ExitStatus:
     """How a kernel's process ended.
 
     code: the exit status, negative for a signal (as subprocess has it); None when unknown.
-    stderr: its last lines, oldest first.
+    stderr: its last lines, oldest first. out_of_memory: whether Linux killed it for that; None when
+    nobody can tell.
     """
 
     code: int | None
     stderr: tuple[str, ...] = ()
+    out_of_memory: bool | None = None
 
     @property
     def reason(self) -> str:
@@ -86,9 +90,9 @@ class ExitStatus:
             name = signal.Signals(-self.code).name
         except ValueError:
             name = f"signal {-self.code}"
-        if name == "SIGKILL":
-            return "killed (SIGKILL), possibly out of memory"
-        return f"killed ({name})"
+        if name != "SIGKILL" or self.out_of_memory is False:
+            return f"killed ({name})"
+        return "killed (SIGKILL), " + ("out of memory" if self.out_of_memory else "possibly out of memory")
 
 
 _PATH = re.compile(r"(?<![\w/])(?:/[\w.@+~-]+){2,}/?")
@@ -134,13 +138,19 @@ class KernelProcess:
     """
 
     def __init__(
-        self, kernel_id: str, manager: AsyncKernelManager, provisioner: KernelProvisionerBase, info: ConnectionInfo
+        self,
+        kernel_id: str,
+        manager: AsyncKernelManager,
+        provisioner: KernelProvisionerBase,
+        info: ConnectionInfo,
+        oom: OomWatch,
     ) -> None:
         self.kernel_id = kernel_id
         self.connection = info
         self.exited: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()
         self._manager = manager
         self._provisioner = provisioner
+        self._oom = oom
         self._stderr: tuple[asyncio.ReadTransport, _Stderr] | None = None
         self._watcher: asyncio.Task[None] | None = None
 
@@ -194,8 +204,9 @@ class KernelProcess:
             local = _is_local(provisioner)
             if local:
                 kwargs["stderr"] = stderr_write
+            oom = OomWatch()
             info = await provisioner.launch_kernel(command, **kwargs)
-            process = cls(kernel_id, manager, provisioner, ConnectionInfo.from_dict(dict(info)))
+            process = cls(kernel_id, manager, provisioner, ConnectionInfo.from_dict(dict(info)), oom)
             await provisioner.post_launch(**kwargs)
             if local:
                 pipe, stderr_read = stderr_read, -1  # the transport closes it, also when this is cancelled
@@ -254,7 +265,11 @@ class KernelProcess:
                 return
 
     async def _on_exit(self) -> None:
+        pid = self.pid
         code = await self._provisioner.poll()
+        out_of_memory = None
+        if code == -signal.SIGKILL and pid is not None:
+            out_of_memory = await asyncio.to_thread(self._oom.killed, pid)
         lines: tuple[str, ...] = ()
         if self._stderr is not None:
             transport, protocol = self._stderr
@@ -262,7 +277,7 @@ class KernelProcess:
             lines = tuple(protocol.lines)
             transport.close()
         if not self.exited.done():
-            self.exited.set_result(ExitStatus(code, lines))
+            self.exited.set_result(ExitStatus(code, lines, out_of_memory))
 
     async def signal(self, signum: int) -> None:
         """Send a signal to the kernel's process group, or what the provisioner makes of it."""
@@ -323,6 +338,8 @@ async def _abandon(manager: AsyncKernelManager) -> None:
         if _is_local(provisioner):
             await provisioner.wait()
     await _clean_up(manager)
+    with contextlib.suppress(OSError):  # of a file that was written only in part, the manager knows nothing
+        os.unlink(manager.connection_file)
 
 
 async def _clean_up(manager: AsyncKernelManager) -> None:

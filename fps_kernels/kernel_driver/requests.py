@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MAX_RUNNING = 20_000
 """Requests that may be under way; beyond, new ones are refused (those that owe no reply are forgotten first)."""
-MAX_FINISHED = 2_000
+MAX_FINISHED = 100
 """Requests remembered after their end: threads of a cell go on printing with its header as parent."""
 
 

@@ -7,7 +7,6 @@
         any of these ──► dead            the process is gone and will not come back
         dead ──► restarting              the user wants it back
 
-`terminating` is never sent on a WebSocket: clients know starting, idle, busy, restarting and dead.
 A transition that is not drawn here raises InvalidTransition and changes nothing.
 """
 
@@ -38,6 +37,10 @@ _NEXT: dict[ExecutionState, frozenset[ExecutionState]] = {
     _S.DEAD: frozenset({_S.RESTARTING, _S.TERMINATING}),
 }
 
+_ON_THE_WIRE = {"terminating": "dead", "restarting": "starting"}
+"""States that are not sent, and what is sent instead: clients do not know `terminating`; and JupyterLab
+opens a new socket when it hears `restarting`, which would hear it again: only the watchdog says it, once."""
+
 READY = frozenset({_S.IDLE, _S.BUSY})
 """The kernel has answered and can be asked."""
 
@@ -46,6 +49,7 @@ class KernelState:
     """A kernel's execution state, why it is so, and when it last did something.
 
     last_activity: moves with the kernel's work (busy, and busy → idle), not with our asking.
+    last_change: when it came to this state.
     reason: why the kernel is dead, or is being restarted; None otherwise.
     unwell: what is wrong with a kernel that lives, such as no heartbeat; None otherwise.
     """
@@ -87,3 +91,8 @@ class KernelState:
 
     def touch(self) -> None:
         self.last_activity = datetime.now(UTC)
+
+
+def wire_state(execution_state: str) -> str:
+    """An execution state as a client is told it: starting, idle, busy or dead."""
+    return _ON_THE_WIRE.get(execution_state, execution_state)

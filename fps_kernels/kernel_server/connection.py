@@ -125,6 +125,9 @@ class Connection:
             writer.cancel()
             reader.cancel()
             await asyncio.gather(writer, reader, return_exceptions=True)
+            # The task keeps the exception that ended it, and that the frame with us: a circle, which would
+            # keep the buffers of each WebSocket until the collector passes, minutes later.
+            self._writer = None
 
     def _log_failures(self, *tasks: asyncio.Task[None]) -> None:
         for task in tasks:

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from ..errors import KernelDied, KernelRestarted, KernelsError
-from ..kernel_driver.message import EMPTY_DICT, make_parts
-
-SHOWN_AS = {"terminating": "dead", "restarting": "starting"}
-"""States that are not sent, and what is sent instead: clients do not know `terminating`; and JupyterLab
-opens a new socket when it hears `restarting`, which would hear it again: only the watchdog says it, once."""
-
-
-def wire_state(execution_state: str) -> str:
-    """An execution state as a client is told it: starting, idle, busy or dead."""
-    return SHOWN_AS.get(execution_state, execution_state)
+from ..errors import KernelRestarted, KernelsError
+from ..kernel_driver.message import EMPTY_DICT, make_parts, peek_msg_type
+from ..kernel_driver.state import wire_state
 
 
 def status(
@@ -27,6 +20,11 @@ def status(
     return make_parts("status", content, session, parent_header)
 
 
+def tells_of_restart(parts: Sequence[bytes]) -> bool:
+    """Whether it is the watchdog's word that a kernel died and is being restarted."""
+    return b'"restarting"' in parts[3] and peek_msg_type(parts[0]) == "status"
+
+
 def stream(name: str, text: str, session: str, parent_header: bytes = EMPTY_DICT) -> list[bytes]:
     """The parts of an iopub stream message."""
     return make_parts("stream", {"name": name, "text": text}, session, parent_header)
@@ -34,12 +32,8 @@ def stream(name: str, text: str, session: str, parent_header: bytes = EMPTY_DICT
 
 def error(error: KernelsError, session: str, parent_header: bytes) -> list[bytes]:
     """The parts of an iopub error message: what a front end shows below a cell."""
-    content = {"ename": _ename(error), "evalue": error.message, "traceback": [f"{_ename(error)}: {error.message}"]}
+    content = {"ename": error.ename, "evalue": error.message, "traceback": [f"{error.ename}: {error.message}"]}
     return make_parts("error", content, session, parent_header)
-
-
-def _ename(error: KernelsError) -> str:
-    return "DeadKernelError" if isinstance(error, KernelDied) else type(error).__name__
 
 
 def error_reply(msg_type: str, parent_header: bytes, session: str, error: KernelsError) -> list[bytes]:
@@ -52,7 +46,7 @@ def error_reply(msg_type: str, parent_header: bytes, session: str, error: Kernel
     if isinstance(error, KernelRestarted):
         content = {"status": "aborted"}
     else:
-        content = {"status": "error", "ename": _ename(error), "evalue": error.message, "traceback": []}
+        content = {"status": "error", "ename": error.ename, "evalue": error.message, "traceback": []}
     if msg_type == "execute_request":
         content |= {"execution_count": None, "user_expressions": {}, "payload": []}
     return make_parts(msg_type.removesuffix("_request") + "_reply", content, session, parent_header)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from time import monotonic
+from time import monotonic, time
 
 from ..errors import Forbidden, KernelDied, KernelsError, MalformedMessage
 from ..kernel_driver.client import KernelClient
 from ..kernel_driver.driver import LifecycleObserver
-from ..kernel_driver.message import Message, make_parts, peek_msg_type
+from ..kernel_driver.message import EMPTY_DICT, Message, dump_json, make_header, make_parts, peek_msg_type
 from ..kernel_driver.requests import Request
 from . import replies, wire
 from .adapt import Adapter
@@ -44,15 +44,30 @@ class ServerLimits:
     socket_min_messages: int = 4
 
 
+@dataclass(slots=True)
+class Times:
+    """When something last happened, in seconds since the epoch; None: never."""
+
+    to_client: float | None = None
+    to_kernel: float | None = None
+    connected: float | None = None
+    disconnected: float | None = None
+
+
 class KernelServer(LifecycleObserver):
     """Bridges any number of WebSockets to one kernel's shared client.
 
     iopub goes to all of them, through one log; replies and input requests to the session whose
     request they answer, through its inbox. Each writer reads at its client's pace.
+
+    greet_as_asked: whether the status that a new WebSocket is told has a parent header, as if it had asked:
+    clients of Kernel Gateway look for a msg_id in every one.
     """
 
     def __init__(self, client: KernelClient, limits: ServerLimits | None = None) -> None:
         self.client = client
+        self.times = Times()
+        self.greet_as_asked = False
         self._limits = limits or ServerLimits()
         self._log = IopubLog(self._limits.replay)
         self._sessions: dict[str, ClientSession] = {}
@@ -91,7 +106,7 @@ class KernelServer(LifecycleObserver):
             self._limits.rates,
             lambda channel, parts: self._encode(v1, channel, parts),
             lambda entries: self._encode_run(v1, entries),
-            lambda: self._kernel_session,
+            lambda: self.client.kernel_session,
         )
         try:
             await connection.run(outbox, lambda frame: self._on_frame(connection, session, frame))
@@ -110,6 +125,7 @@ class KernelServer(LifecycleObserver):
             )
         session.connection = connection
         self._connections = (*self._connections, connection)
+        self.times.connected = time()
         self._left_at_seq = None
         self._put_status(session)
         self._forget_sessions()
@@ -126,6 +142,7 @@ class KernelServer(LifecycleObserver):
 
     def _detach(self, connection: Connection, session: ClientSession) -> None:
         self._connections = tuple(one for one in self._connections if one is not connection)
+        self.times.disconnected = time()
         if session.connection is connection or session.connection is None:  # it may have been too slow
             session.connection = None
             session.left_at = monotonic()
@@ -148,6 +165,12 @@ class KernelServer(LifecycleObserver):
         for session in away[: max(0, len(away) - MAX_AWAY)]:
             del self._sessions[session.session_id]
 
+    def broadcast(self, channel: str, parts: Sequence[bytes]) -> None:
+        """Tell all that are connected now; who is away does not hear of it later."""
+        for session in self._sessions.values():
+            if session.connection is not None:
+                self._put(session, channel, parts)
+
     def close(self, code: int, reason: str) -> None:
         """Close all WebSockets, after what waits for them."""
         for connection in self._connections:
@@ -164,6 +187,8 @@ class KernelServer(LifecycleObserver):
             return  # nobody was ever there to hear it
         log = self._log
         log.append(messages, monotonic())
+        if self._connections:
+            self.times.to_client = time()
         for connection in self._connections:
             connection.wake()
         self._trim()
@@ -248,6 +273,7 @@ class KernelServer(LifecycleObserver):
             if self._adapter is not None and not connection.v1:
                 parts = list(self._adapter.to_kernel(parts))
             self.client.send(channel, parts, session)
+            self.times.to_kernel = time()
         except KernelsError as exc:
             self._refuse(session, channel, parts, exc)
 
@@ -267,20 +293,20 @@ class KernelServer(LifecycleObserver):
         self, session: ClientSession, channel: str, msg_type: str, header: bytes, error: KernelsError
     ) -> None:
         """Reply in the kernel's place, and say idle, so that nobody waits for ever."""
-        self._put(session, channel, replies.error_reply(msg_type, header, self._kernel_session, error))
-        self._put(session, "iopub", replies.status("idle", self._kernel_session, header))
+        self._put(session, channel, replies.error_reply(msg_type, header, self.client.kernel_session, error))
+        self._put(session, "iopub", replies.status("idle", self.client.kernel_session, header))
 
     # --- messages of the server's own ------------------------------------------------------------
-
-    @property
-    def _kernel_session(self) -> str:
-        return self.client.kernel_session or self.client.session
 
     def _put(self, session: ClientSession, channel: str, parts: Sequence[bytes]) -> None:
         session.put(self._log.next_seq, channel, parts)
 
     def _put_status(self, session: ClientSession) -> None:
-        self._put(session, "iopub", replies.status(self.client.execution_state.value, self._kernel_session))
+        parent = EMPTY_DICT
+        if self.greet_as_asked:
+            parent = dump_json(make_header("kernel_info_request", self.client.session))
+        state = self.client.execution_state.value
+        self._put(session, "iopub", replies.status(state, self.client.kernel_session, parent))
 
     def _on_state(self) -> None:
         """The kernel became ready: its own idle was the answer to a request of ours, which clients do not see."""
@@ -300,11 +326,11 @@ class KernelServer(LifecycleObserver):
                 continue
             if not explained and request.msg_type == "execute_request":
                 explained = True  # in the cell that ran: a front end shows errors, but no reasons of a status
-                self._put(session, "iopub", replies.error(error, self._kernel_session, request.header))
+                self._put(session, "iopub", replies.error(error, self.client.kernel_session, request.header))
             if request.owes_reply and not request.replied:
                 self._answer(session, request.channel, request.msg_type, request.header, error)
             else:
-                self._put(session, "iopub", replies.status("idle", self._kernel_session, request.header))
+                self._put(session, "iopub", replies.status("idle", self.client.kernel_session, request.header))
 
     def on_user_restart(self) -> None:
         """What the old process said is of no interest any more, but for the answers that are still due."""

@@ -50,7 +50,10 @@ class ClientSession:
 
     def remember(self, channel: str, parts: Sequence[bytes]) -> None:
         """This was handed to the transport; whether the client has read it, nobody says."""
-        self.recent.append((monotonic(), channel, parts))
+        now = monotonic()
+        self.recent.append((now, channel, parts))
+        while now - self.recent[0][0] > RECENT_S:
+            self.recent.popleft()
 
     def repeat_recent(self) -> None:
         """The connection broke off: what the client may not have read, and must not miss, is due again."""
@@ -85,7 +88,7 @@ class SessionOutbox:
         self._encode_run = encode_run
         self._kernel_session = kernel_session
         self._merge_at = 0.0
-        self._on_sent: Callable[[int], None] = lambda number: None
+        self._on_sent: Callable[[int], None] | None = None
 
     def take(self) -> Sequence[Frame]:
         self.pause_s = 0.0
@@ -104,7 +107,9 @@ class SessionOutbox:
         return self._take_merged()
 
     def sent(self, number: int) -> None:
-        self._on_sent(number)
+        on_sent, self._on_sent = self._on_sent, None  # what was sent is not kept until something else is
+        if on_sent is not None:
+            on_sent(number)
 
     # --- the log ---------------------------------------------------------------------------------
 
@@ -179,7 +184,9 @@ class SessionOutbox:
         def sent(number: int) -> None:
             if number:
                 self._session.inbox.remove_first(parts)
-                if channel != "stdin":  # JupyterLab shows a box for each input request
+                # JupyterLab shows a box for each input request, and opens a new WebSocket for each `restarting`:
+                # that would hear it again, if the old one is not seen to be closed yet.
+                if channel != "stdin" and not replies.tells_of_restart(parts):
                     self._session.remember(channel, parts)
 
         self._on_sent = sent

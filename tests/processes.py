@@ -1,0 +1,49 @@
+"""What all servers of the tests are: a process that has kernels, told by their connection files."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import subprocess
+from pathlib import Path
+
+import psutil
+
+
+class ServerProcess:
+    """process: of the server. runtime: the folder of its kernels' connection files."""
+
+    process: subprocess.Popen[bytes]
+    runtime: Path
+
+    def kernel_processes(self) -> list[psutil.Process]:
+        """The processes of this server's kernels, told by their connection files; also after its end."""
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if any(word.startswith(str(self.runtime)) for word in process.cmdline()):
+                    found.append(process)
+        return found
+
+    def process_of(self, kernel_id: str) -> psutil.Process:
+        """The process of one kernel. Raises ValueError unless there is exactly one."""
+        [process] = [one for one in self.kernel_processes() if any(kernel_id in word for word in one.cmdline())]
+        return process
+
+    def connection_files(self) -> list[str]:
+        return sorted(path.name for path in self.runtime.glob("kernel-*"))
+
+    def stop(self, signum: int = signal.SIGTERM, timeout_s: float = 30) -> int:
+        """End the server; returns its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signum)
+        return self.wait_end(timeout_s)
+
+    def wait_end(self, timeout_s: float = 30) -> int:
+        """Until it has ended, by force if it does not in time; returns its exit code."""
+        try:
+            return self.process.wait(timeout_s)
+        finally:
+            if self.process.poll() is None:
+                self.process.kill()
+                self.process.wait()
