@@ -20,6 +20,11 @@ class KernelsError(Exception):
         super().__init__(message)
         self.message = message
 
+    @property
+    def ename(self) -> str:
+        """What a front end shows as the kind of error."""
+        return type(self).__name__
+
 
 class ClientError(KernelsError):
     """The client asked for something that cannot be done as asked."""
@@ -95,6 +100,34 @@ class KernelNotFound(NotFound):
         super().__init__(f"Kernel does not exist: {kernel_id}")
 
 
+class DocumentNotFound(NotFound):
+    def __init__(self, document_id: str) -> None:
+        super().__init__(f"No such shared document: {document_id}")
+
+
+class CellNotFound(NotFound):
+    def __init__(self, cell_id: str) -> None:
+        super().__init__(f"No such cell: {cell_id}")
+
+
+class RequestNotFound(NotFound):
+    def __init__(self, request_id: str) -> None:
+        super().__init__(f"No such execution request: {request_id}")
+
+
+class NotACodeCell(ClientError):
+    """Only code is executed."""
+
+    def __init__(self, cell_id: str) -> None:
+        super().__init__(f"Cell {cell_id} is not a code cell")
+
+
+class InvalidExecution(ClientError):
+    """The body of an execution request does not say what to execute."""
+
+    status = 422
+
+
 class SessionNotFound(NotFound):
     def __init__(self, session_id: str) -> None:
         super().__init__(f"Session not found: {session_id}")
@@ -109,6 +142,13 @@ class Conflict(ClientError):
     """The kernel is in a state in which this cannot be done."""
 
     status = 409
+
+
+class SourceChanged(Conflict):
+    """A cell is not any more what the client wants to execute."""
+
+    def __init__(self, cell_id: str) -> None:
+        super().__init__(f"The source of cell {cell_id} has changed")
 
 
 class MalformedMessage(ClientError):
@@ -143,6 +183,10 @@ class KernelStartFailed(KernelError):
 
 class KernelDied(KernelError):
     """The kernel died; the message says how."""
+
+    @property
+    def ename(self) -> str:
+        return "DeadKernelError"  # what ipyparallel and nbclient have called it for years
 
 
 class KernelRestarted(KernelError):

@@ -20,6 +20,7 @@ from .config import InvalidConfiguration, KernelsConfig
 from .external import ExternalKernels
 from .interrupt import InterruptChain
 from .kernel_driver.kernelspec import Kernelspecs
+from .policy import StartPolicy
 from .registry import KernelRegistry
 from .routes import _Kernels
 
@@ -29,8 +30,10 @@ logger = logging.getLogger(__name__)
 class KernelsComponent(Component):
     """Serves kernels under the application of the host.
 
-    Keyword arguments: the options of KernelsConfig.
+    Keyword arguments: the options of KernelsConfig. policy: set by servers that decide more than these.
     """
+
+    policy = StartPolicy()
 
     def __init__(self, **options: Any) -> None:
         try:
@@ -48,7 +51,7 @@ class KernelsComponent(Component):
         yjs = await ctx.request_resource(Yjs) if config.require_yjs else None  # type: ignore[type-abstract]  # same
 
         base_url = f"/{frontend.base_url.strip('/')}/".replace("//", "/")
-        registry = KernelRegistry(config, Kernelspecs(config.default_kernel, base_url))
+        registry = KernelRegistry(config, Kernelspecs(config.default_kernel, base_url), self.policy)
 
         def stop_before_server() -> None:
             # Teardown runs backwards, and the host's HTTP server, started last, waits without end for
@@ -58,7 +61,13 @@ class KernelsComponent(Component):
             interrupt.chain()
 
         interrupt = InterruptChain(registry.stop)
-        kernels = _Kernels(app, config, auth, base_url, registry, yjs, on_first_use=stop_before_server)
+        executions = None
+        if yjs is not None:
+            from .execution.service import ExecutionService  # needs pycrdt, which comes with the Yjs plugin
+
+            executions = ExecutionService(yjs)
+            _follow_widgets(registry, yjs)
+        kernels = _Kernels(app, config, auth, base_url, registry, executions, on_first_use=stop_before_server)
         ctx.add_resource(kernels, types=Kernels)
 
         external = watcher = None
@@ -77,6 +86,20 @@ class KernelsComponent(Component):
             await asyncio.gather(watcher, return_exceptions=True)
         await interrupt.close()
         await registry.stop()
+        if executions is not None:
+            await executions.close()
+
+
+def _follow_widgets(registry: KernelRegistry, yjs: Any) -> None:
+    """Connect the Yjs plugin's widgets to all kernels, if it has any."""
+    widgets = getattr(yjs, "widgets", None)
+    if widgets is not None:
+        from .execution.ywidgets import YWidgets
+
+        def follow(kernel_id: str) -> None:
+            YWidgets(registry.get(kernel_id).driver.client, widgets)
+
+        registry.watch(follow)
 
 
 def _exit(message: str) -> NoReturn:

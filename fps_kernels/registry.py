@@ -9,17 +9,17 @@ import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NotRequired, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, Protocol, TypedDict
 
 import zmq
 
 from .config import KernelsConfig
 from .culling import CullPolicy
-from .environment import request_environment, server_environment, session_environment, working_directory
+from .environment import request_environment, session_environment, working_directory
 from .errors import ExternalKernel, KernelNotFound, KernelsError, LimitReached, ServerStopping
 from .kernel_driver.client import KernelClient
 from .kernel_driver.connection import ConnectionInfo
-from .kernel_driver.driver import KernelDriver, LifecycleObserver, LifecycleOptions
+from .kernel_driver.driver import KernelDriver, LifecycleObserver, LifecycleOptions, Observers
 from .kernel_driver.external import ExternalDriver
 from .kernel_driver.heartbeat import HeartbeatOptions
 from .kernel_driver.kernelspec import Kernelspecs
@@ -30,6 +30,10 @@ from .kernel_server.connection import CLOSE_NORMAL, CLOSE_RESTART
 from .kernel_server.limits import RateLimits
 from .kernel_server.replay import ReplayLimits
 from .kernel_server.server import KernelServer, ServerLimits
+from .policy import StartPolicy
+
+if TYPE_CHECKING:
+    from .execution.queue import ExecutionQueue
 
 logger = logging.getLogger(__name__)
 
@@ -74,9 +78,11 @@ class Kernel:
         self.driver = driver
         self.external = external
         self.server = KernelServer(driver.client, limits)
+        self.observers = Observers(self.server)
+        self.executions: ExecutionQueue | None = None  # made for the first cell that the server executes
         self.starting: asyncio.Task[None] | None = None
         self.stopping: asyncio.Task[None] | None = None
-        driver.observer = self.server
+        driver.observer = self.observers
 
     @property
     def id(self) -> str:
@@ -113,12 +119,14 @@ class KernelRegistry:
     on_removed: called with a kernel's id once it is gone for good.
     """
 
-    def __init__(self, config: KernelsConfig, specs: Kernelspecs) -> None:
+    def __init__(self, config: KernelsConfig, specs: Kernelspecs, policy: StartPolicy | None = None) -> None:
         self.specs = specs
+        self.policy = policy or StartPolicy()
         self.started = datetime.now(UTC)
         self.stopping = False
         self._last_activity = self.started  # of kernels that are gone
         self.on_removed: Callable[[str], None] = lambda kernel_id: None
+        self._watchers: list[Callable[[str], None]] = []
         self._config = config
         self._kernels: dict[str, Kernel] = {}
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
@@ -153,6 +161,17 @@ class KernelRegistry:
 
     def list(self) -> list[Kernel]:
         return list(self._kernels.values())
+
+    def watch(self, callback: Callable[[str], None]) -> None:
+        """Have `callback(kernel_id)` called for each kernel that is there, and for each that comes, at its start."""
+        self._watchers.append(callback)
+        for kernel_id in list(self._kernels):
+            _call(callback, kernel_id)
+
+    def unwatch(self, callback: Callable[[str], None]) -> None:
+        """Nothing happens when it does not watch."""
+        if callback in self._watchers:
+            self._watchers.remove(callback)
 
     def status(self) -> dict[str, Any]:
         """For `GET /api/status`: activity of kernels, not of requests."""
@@ -195,6 +214,7 @@ class KernelRegistry:
     async def _create(
         self, name: str | None, kernel_id: str | None, path: str, env: dict[str, str], session_path: str | None
     ) -> Kernel:
+        name = self.policy.kernel_name(name)
         spec, cwd = await asyncio.to_thread(lambda: (self.specs.get(name), working_directory(self.root, path)))
         # No await from here to the entry in the dictionary: that makes the limit hold for requests at once.
         if self.stopping:
@@ -202,13 +222,13 @@ class KernelRegistry:
         if kernel_id is not None and kernel_id in self._kernels:
             return self._kernels[kernel_id]
         self._admit()
-        extra_env = request_environment(env, self._config.client_env)
+        extra_env = self.policy.request_environment(request_environment(env, self._config.client_env))
         if session_path is not None:
             extra_env |= session_environment(self.root, session_path)
         options = LaunchOptions(
             kernel_name=spec.name,
             cwd=str(cwd),
-            env=server_environment(os.environ),
+            env=self.policy.environment(),
             extra_env=extra_env,
             connection_dir=self._connection_dir(),
             encryption=self._config.transport_encryption,
@@ -222,6 +242,7 @@ class KernelRegistry:
             verify=self._config.verify_signatures,
             heartbeat=HeartbeatOptions(self._config.heartbeat_interval_s, self._config.heartbeat_timeout_s),
             reaper=self._reaper,
+            prepare=self.policy.prepare,
         )
         return self._add(Kernel(driver, self._limits))
 
@@ -232,7 +253,10 @@ class KernelRegistry:
 
     def _add(self, kernel: Kernel) -> Kernel:
         kernel.server.allow_messages(self._config.allowed_message_types)
+        kernel.server.greet_as_asked = self.policy.greet_as_asked
         self._kernels[kernel.id] = kernel
+        for callback in tuple(self._watchers):
+            _call(callback, kernel.id)
         kernel.starting = asyncio.create_task(kernel.driver.start(), name=f"start {kernel.id}")
         kernel.starting.add_done_callback(lambda task: _log_failed_start(kernel, task))
         if self._culling is None:
@@ -302,6 +326,8 @@ class KernelRegistry:
                 kernel.starting.cancel()
                 await asyncio.gather(kernel.starting, return_exceptions=True)
         finally:
+            if kernel.executions is not None:
+                await kernel.executions.close()
             if self._kernels.get(kernel.id) is kernel:
                 del self._kernels[kernel.id]
                 self._last_activity = max(self._last_activity, kernel.driver.client.last_activity)
@@ -394,3 +420,10 @@ def _log_failed_start(kernel: Kernel, task: asyncio.Task[None]) -> None:
         logger.warning("kernel %s (%s) did not start: %s", kernel.id, kernel.driver.name, error.message)
     elif error is not None:
         logger.error("kernel %s (%s) did not start", kernel.id, kernel.driver.name, exc_info=error)
+
+
+def _call(callback: Callable[[str], None], kernel_id: str) -> None:
+    try:
+        callback(kernel_id)
+    except Exception:  # a plugin's fault must not keep a kernel from starting
+        logger.exception("a plugin that watches kernels failed")

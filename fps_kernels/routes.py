@@ -13,7 +13,7 @@ import re
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Depends, Request, Response, WebSocket
 from fastapi.responses import FileResponse, RedirectResponse
@@ -22,12 +22,12 @@ from jupyverse_api.app import App
 from jupyverse_api.auth import Auth
 from jupyverse_api.auth.models import User
 from jupyverse_api.kernels import Kernels
-from jupyverse_api.yjs import Yjs
 from starlette.routing import Match
 
 from . import __version__
 from .config import KernelsConfig
 from .errors import (
+    Forbidden,
     InvalidBody,
     InvalidKernelId,
     KernelNotFound,
@@ -36,14 +36,19 @@ from .errors import (
     NotAvailable,
     ServerStopping,
 )
+from .execution.stdin import EXPIRY_S
 from .external import ExternalKernels
-from .http import JSONBody, api_route_class, error_response, json_response, read_json
+from .http import JSONBody, api_route_class, error_response, json_response, read_body, read_json
 from .kernel_driver.client import KernelClient
 from .kernel_driver.kernelspec import KernelspecsModel
 from .kernel_server.wire import V1_PROTOCOL
 from .registry import KernelModel, KernelRegistry
 from .sessions import KernelChoice, SessionModel, SessionStore
 from .websocket import StarletteSocket, deny, origin_allowed
+
+if TYPE_CHECKING:
+    from .execution.queue import ExecutionQueue
+    from .execution.service import ExecutionService
 
 Permissions = dict[str, list[str]]
 Endpoint = Callable[..., Awaitable[Response]]
@@ -59,6 +64,8 @@ PREFIXES = (
     "/api/resolvePath",
     "/kernelspecs",
 )
+FALLBACK = "no such route"
+"""The name of the routes that answer for those that are not there; no function can have it."""
 TREES = ("/api/kernels", "/api/kernelspecs", "/api/sessions", "/kernelspecs")
 
 MAX_SESSION_ID_CHARS = 256
@@ -78,14 +85,14 @@ class _Kernels(Kernels):
         auth: Auth,
         base_url: str,
         registry: KernelRegistry,
-        yjs: Yjs | None = None,
+        executions: ExecutionService | None = None,
         on_first_use: Callable[[], None] = lambda: None,
     ) -> None:
         Router.__init__(self, app)  # not Kernels.__init__, see above
         self.registry = registry
         self.sessions = SessionStore(registry)
         self._config = config
-        self._yjs = yjs
+        self._executions = executions
         self._base_url = base_url
         self._on_first_use: Callable[[], None] | None = on_first_use
         self._auth = auth
@@ -98,6 +105,14 @@ class _Kernels(Kernels):
     def get_client(self, kernel_id: str) -> KernelClient:
         """The shared client of a kernel, for other plugins. Raises KernelNotFound."""
         return self.registry.get(kernel_id).driver.client
+
+    def watch_kernels(self, callback: Callable[[str], None]) -> None:
+        """Have `callback(kernel_id)` called for each kernel that is there, and for each that comes, at its start."""
+        self.registry.watch(callback)
+
+    def unwatch_kernels(self, callback: Callable[[str], None]) -> None:
+        """Take back what `watch_kernels` did."""
+        self.registry.unwatch(callback)
 
     # --- the table -------------------------------------------------------------------------------
 
@@ -119,6 +134,10 @@ class _Kernels(Kernels):
         add("POST", "/api/kernels/{kernel_id}/interrupt", self._http_interrupt, {"kernels": ["write"]})
         add("POST", "/api/kernels/{kernel_id}/restart", self._http_restart, {"kernels": ["write"]})
         add("POST", "/api/kernels/{kernel_id}/execute", self._http_execute, {"kernels": ["write"]})
+        add("GET", "/api/kernels/{kernel_id}/requests/{request_id}", self._http_request, {"kernels": ["read"]})
+        add("POST", "/api/kernels/{kernel_id}/requests/{request_id}/input", self._http_input, {"kernels": ["write"]})
+        add("PUT", "/api/kernels/{kernel_id}/stdin/{client_id}", self._http_answerer, {"kernels": ["write"]})
+        add("DELETE", "/api/kernels/{kernel_id}/stdin/{client_id}", self._http_no_answerer, {"kernels": ["write"]})
 
         add("GET", "/api/sessions", self._http_sessions, {"sessions": ["read"]})
         add("POST", "/api/sessions", self._http_create_session, {"sessions": ["write"]})
@@ -171,7 +190,7 @@ class _Kernels(Kernels):
 
         for path in (*PREFIXES, *(f"{tree}/{{rest:path}}" for tree in TREES)):
             self._router.add_api_route(
-                path, fallback, methods=list(ALL_METHODS), include_in_schema=False, response_model=None
+                path, fallback, methods=list(ALL_METHODS), include_in_schema=False, response_model=None, name=FALLBACK
             )
 
     # --- the server itself -----------------------------------------------------------------------
@@ -230,7 +249,12 @@ class _Kernels(Kernels):
     # --- kernels ---------------------------------------------------------------------------------
 
     async def _http_kernels(self) -> Response:
+        self._check_may_list()
         return json_response([kernel.model() for kernel in self.registry.list()])
+
+    def _check_may_list(self) -> None:
+        if not self.registry.policy.may_list:
+            raise Forbidden("Forbidden")
 
     async def _http_start_kernel(self, request: Request) -> Response:
         body = await read_json(request) or JSONBody({})
@@ -260,13 +284,50 @@ class _Kernels(Kernels):
     async def _http_execute(self, request: Request, kernel_id: str) -> Response:
         return json_response(await self._execute(request, kernel_id))
 
+    # --- server-side execution -------------------------------------------------------------------
+
     async def _execute(self, request: Request, kernel_id: str) -> dict[str, Any]:
-        self.registry.get(kernel_id)
-        raise NotAvailable("Server-side execution is not available: this server has no shared documents")
+        try:
+            kernel = self.registry.get(kernel_id)
+        except KernelNotFound as exc:
+            if self._executions is not None:
+                self._executions.refuse(await read_body(request), exc)
+            raise
+        service = self._execution_service()
+        data = await read_body(request)
+        return {"request_id": service.execute(kernel, data, self.sessions.path_of(kernel_id))}
+
+    def _execution_service(self) -> ExecutionService:
+        if self._executions is None:
+            raise NotAvailable("Server-side execution is not available: this server has no shared documents")
+        return self._executions
+
+    def _queue(self, kernel_id: str) -> ExecutionQueue:
+        kernel = self.registry.get(kernel_id)
+        return self._execution_service().queue(kernel)
+
+    async def _http_request(self, kernel_id: str, request_id: str) -> Response:
+        return json_response(self._queue(kernel_id).batch(request_id))
+
+    async def _http_input(self, request: Request, kernel_id: str, request_id: str) -> Response:
+        queue = self._queue(kernel_id)
+        body = await read_json(request) or JSONBody({})
+        queue.answer(request_id, body.required_text("value"))
+        return Response(status_code=204)
+
+    async def _http_answerer(self, kernel_id: str, client_id: str) -> Response:
+        queue = self._queue(kernel_id)
+        queue.answerers.register(client_id)
+        return json_response({"expires_in_s": EXPIRY_S, "pending": queue.pending()})
+
+    async def _http_no_answerer(self, kernel_id: str, client_id: str) -> Response:
+        self._queue(kernel_id).answerers.remove(client_id)
+        return Response(status_code=204)
 
     # --- sessions --------------------------------------------------------------------------------
 
     async def _http_sessions(self) -> Response:
+        self._check_may_list()
         return json_response([self.sessions.model(session) for session in self.sessions.list()])
 
     async def _http_create_session(self, request: Request) -> Response:

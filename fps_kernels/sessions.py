@@ -71,6 +71,10 @@ class SessionStore:
     def list(self) -> list[Session]:
         return list(self._sessions.values())
 
+    def path_of(self, kernel_id: str) -> str | None:
+        """Of the notebook, console or file that has this kernel: the first of them."""
+        return next((one.path for one in self._sessions.values() if one.kernel_id == kernel_id), None)
+
     def model(self, session: Session) -> SessionModel:
         """What the REST API shows. Raises KernelNotFound."""
         model: SessionModel = {

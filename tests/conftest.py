@@ -11,20 +11,27 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 
 from .client import Client
+from .documents import Desk
 from .kernels.kernel import MODES
+from .processes import ServerProcess
 
 KERNEL = Path(__file__).parent / "kernels" / "kernel.py"
 # What the tests of the kernels API do not need; without it a server starts in a second.
 NOT_NEEDED = ("contents", "jupyterlab", "lab", "nbconvert", "terminals", "yjs")
+# What shared documents do not need: "contents" and "yjs" are what they are made of.
+NOT_NEEDED_BY_DOCUMENTS = ("jupyterlab", "lab", "nbconvert", "terminals")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A job that a script runs in the background: kernels would inherit that, and could not be interrupted.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def install_kernelspecs(share: Path) -> None:
@@ -55,8 +62,12 @@ def add_kernelspec(share: Path, name: str, spec: dict[str, Any]) -> Path:
 
 
 def free_ports(number: int) -> list[int]:
-    """Ports that nobody listens on, from a range that the system does not give away by itself meanwhile."""
-    ports = random.sample(range(20_000, 30_000), number)
+    """Ports that nobody listens on, from a range that the system does not give away by itself meanwhile.
+
+    Each process that runs tests has a range of its own.
+    """
+    first = 20_000 + 1_000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 10_000
+    ports = random.sample(range(first, first + 1_000), number)
     try:
         for port in ports:
             socket.create_server(("127.0.0.1", port)).close()
@@ -69,8 +80,13 @@ def free_port() -> int:
     return free_ports(1)[0]
 
 
-def jupyverse(base: Path, port: int, *arguments: str, full: bool = False) -> tuple[list[str], dict[str, str]]:
-    """The command and the environment of a server whose files are all below `base`."""
+def jupyverse(
+    base: Path, port: int, *arguments: str, full: bool = False, disable: Sequence[str] = NOT_NEEDED
+) -> tuple[list[str], dict[str, str]]:
+    """The command and the environment of a server whose files are all below `base`.
+
+    disable: components that it goes without. full: with all of them.
+    """
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "KG_"))}
     environ |= {
         "HOME": str(base),
@@ -79,7 +95,7 @@ def jupyverse(base: Path, port: int, *arguments: str, full: bool = False) -> tup
         "JUPYTER_RUNTIME_DIR": str(base / "runtime"),
         "PATH": f"{Path(sys.executable).parent}:{environ['PATH']}",
     }
-    disabled = [] if full else [word for name in NOT_NEEDED for word in ("--disable", name)]
+    disabled = [] if full else [word for name in disable for word in ("--disable", name)]
     program = str(Path(sys.executable).parent / "jupyverse")
     return [program, "--port", str(port), *disabled, *arguments], environ
 
@@ -89,10 +105,17 @@ def options(**values: Any) -> list[str]:
     return [word for name, value in values.items() for word in ("--set", f"kernels.{name}={json.dumps(value)}")]
 
 
-class Server:
+class Server(ServerProcess):
     """A `jupyverse` process with our component, in folders of its own."""
 
-    def __init__(self, base: Path, *arguments: str, full: bool = False, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        base: Path,
+        *arguments: str,
+        full: bool = False,
+        disable: Sequence[str] = NOT_NEEDED,
+        env: dict[str, str] | None = None,
+    ) -> None:
         self.root = base / "root"
         self.runtime = base / "runtime"
         self.share = base / "share"
@@ -102,7 +125,7 @@ class Server:
         install_kernelspecs(self.share)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        command, environ = jupyverse(base, self.port, *arguments, full=full)
+        command, environ = jupyverse(base, self.port, *arguments, full=full, disable=disable)
         environ |= env or {}
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -118,34 +141,6 @@ class Server:
                 return
             time.sleep(0.02)
         raise TimeoutError(self.log.read_text())
-
-    def kernel_processes(self) -> list[psutil.Process]:
-        """The processes of this server's kernels, told by their connection files; also after its end."""
-        found = []
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                if any(word.startswith(str(self.runtime)) for word in process.cmdline()):
-                    found.append(process)
-        return found
-
-    def process_of(self, kernel_id: str) -> psutil.Process:
-        """The process of one kernel. Raises ValueError unless there is exactly one."""
-        [process] = [one for one in self.kernel_processes() if any(kernel_id in word for word in one.cmdline())]
-        return process
-
-    def connection_files(self) -> list[str]:
-        return sorted(path.name for path in self.runtime.glob("kernel-*"))
-
-    def stop(self, signum: int = signal.SIGTERM, timeout_s: float = 30) -> int:
-        """End the server; returns its exit code."""
-        if self.process.poll() is None:
-            self.process.send_signal(signum)
-        try:
-            return self.process.wait(timeout_s)
-        finally:
-            if self.process.poll() is None:
-                self.process.kill()
-                self.process.wait()
 
 
 Launch = Callable[..., Server]
@@ -174,6 +169,23 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.wait_ready()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def document_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server with shared documents, for all tests that need no options of their own."""
+    arguments = options(require_yjs=True, restart_limit=1000)
+    server = Server(tmp_path_factory.mktemp("documents"), *arguments, disable=NOT_NEEDED_BY_DOCUMENTS)
+    server.wait_ready()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+async def desk(document_server: Server) -> AsyncIterator[Desk]:
+    """Notebooks on the server with shared documents; they are closed, and their kernels removed, after the test."""
+    async with tidy_client(document_server) as client, Desk(client, document_server.root) as desk:
+        yield desk
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Server-side execution: cells that run here, and whose outputs go into the shared document."""

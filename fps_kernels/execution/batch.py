@@ -1,0 +1,75 @@
+"""What one request asked for: cells of one document, and how far they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NotRequired, TypedDict
+
+from .cell import Execution
+from .notebook import SharedNotebook
+from .stdin import PendingModel
+
+
+class CellModel(TypedDict):
+    cell_id: str
+    state: str
+    execution_count: int | None
+    reason: NotRequired[str]
+
+
+class BatchModel(TypedDict):
+    """A request, as the REST API shows it. state: queued, running or done."""
+
+    request_id: str
+    document_id: str
+    state: str
+    cells: list[CellModel]
+    input: PendingModel | None
+
+
+class Batch:
+    """The executions of one request, in order.
+
+    single: it has one cell, and was not sent as a list: its place among others is by its position.
+    after: the id of the request that comes before it, if the client said so.
+    """
+
+    def __init__(
+        self,
+        request_id: str,
+        notebook: SharedNotebook,
+        executions: Sequence[Execution],
+        *,
+        single: bool = False,
+        after: str | None = None,
+    ) -> None:
+        self.id = request_id
+        self.notebook = notebook
+        self.executions = executions
+        self.single = single
+        self.after = after
+
+    @property
+    def ended(self) -> bool:
+        return all(execution.ended for execution in self.executions)
+
+    def model(self, pending: PendingModel | None) -> BatchModel:
+        cells: list[CellModel] = []
+        for execution in self.executions:
+            cell: CellModel = {
+                "cell_id": execution.cell_id,
+                "state": execution.state.value,
+                "execution_count": execution.count,
+            }
+            if execution.reason is not None:
+                cell["reason"] = execution.reason
+            cells.append(cell)
+        started = any(execution.state != "queued" for execution in self.executions)
+        state = "done" if self.ended else "running" if started else "queued"
+        return {
+            "request_id": self.id,
+            "document_id": self.notebook.name,
+            "state": state,
+            "cells": cells,
+            "input": pending,
+        }

@@ -1,0 +1,260 @@
+"""One execution of one cell: what the kernel says of it, and how that reaches the document."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any
+
+from ..errors import KernelsError
+from ..kernel_driver.message import Message
+from .notebook import SharedNotebook
+from .outputs import Output, Outputs
+
+logger = logging.getLogger(__name__)
+
+FLUSH_INTERVAL_S = 0.04
+FLUSH_CHARS = 32 * 1024
+"""The document is changed so often at most, or when so much text waits: each change costs every front end
+a message and a rendering."""
+
+MAX_SAFE_INTEGER = 2**53 - 1
+"""Up to this, JavaScript's numbers are exact."""
+
+
+class CellState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    OK = "ok"
+    ERROR = "error"
+    ABORTED = "aborted"
+    SKIPPED = "skipped"  # nothing to execute, or the cell is gone
+
+
+PROGRESS = frozenset({"status", "execute_input", "execute_reply"})
+"""What tells how far an execution is. The next cell waits for its end, even if its outputs have no place any more."""
+
+ENDED = frozenset({CellState.OK, CellState.ERROR, CellState.ABORTED, CellState.SKIPPED})
+
+
+class Execution:
+    """A cell that is to be executed, is being executed, or was.
+
+    code: the source when it was asked for. retired: the cell was executed anew, what still comes from
+    this execution has no place any more. done: set when nothing more is expected from the kernel.
+    """
+
+    def __init__(self, notebook: SharedNotebook, cell_id: str, code: str) -> None:
+        self.notebook = notebook
+        self.cell_id = cell_id
+        self.code = code
+        self.state = CellState.QUEUED
+        self.count: int | None = None
+        self.reason: str | None = None
+        self.retired = False
+        self.outputs = Outputs()
+        self.replied = asyncio.Event()
+        self.idle = asyncio.Event()
+        self.reply: dict[str, Any] = {}
+        self._timing: dict[str, str] = {}
+        self._flush_handle: asyncio.TimerHandle | None = None
+        self._handlers: dict[str, Callable[[Message], None]] = {
+            "stream": self._on_stream,
+            "display_data": self._on_display_data,
+            "execute_result": self._on_execute_result,
+            "error": self._on_error,
+            "clear_output": self._on_clear_output,
+            "execute_input": self._on_execute_input,
+            "status": self._on_status,
+            "execute_reply": self._on_reply,
+        }
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """The document and the cell."""
+        return self.notebook.name, self.cell_id
+
+    # --- from the kernel -------------------------------------------------------------------------
+
+    def on_message(self, message: Message) -> None:
+        """Raises MalformedMessage."""
+        handler = self._handlers.get(message.msg_type)
+        if handler is None or (self.retired and message.msg_type not in PROGRESS):
+            return
+        handler(message)
+        if self.retired:
+            return
+        if self.outputs.pending_chars >= FLUSH_CHARS:
+            self.flush()
+        elif self.outputs.changed:
+            self._flush_soon()
+
+    def _on_stream(self, message: Message) -> None:
+        content = message.content
+        name, text = content.get("name"), content.get("text")
+        if isinstance(name, str) and isinstance(text, str):
+            self.outputs.stream(encodable(name), encodable(text))
+
+    def _on_display_data(self, message: Message) -> None:
+        content = message.content
+        output = {
+            "output_type": "display_data",
+            "data": content.get("data") or {},
+            "metadata": content.get("metadata") or {},
+        }
+        self.outputs.add(encodable(output), len(message.parts[3]), display_id(content))
+
+    def _on_execute_result(self, message: Message) -> None:
+        content = message.content
+        output = {
+            "output_type": "execute_result",
+            "execution_count": content.get("execution_count"),
+            "data": content.get("data") or {},
+            "metadata": content.get("metadata") or {},
+        }
+        self.outputs.add(encodable(output), len(message.parts[3]), display_id(content))
+
+    def _on_error(self, message: Message) -> None:
+        content = message.content
+        self.outputs.add(
+            encodable(error_output(content.get("ename"), content.get("evalue"), content.get("traceback"))),
+            len(message.parts[3]),
+        )
+
+    def _on_clear_output(self, message: Message) -> None:
+        self.outputs.clear(wait=bool(message.content.get("wait")))
+
+    def _on_execute_input(self, message: Message) -> None:
+        self._note_time("iopub.execute_input", message)
+        count = message.content.get("execution_count")
+        if isinstance(count, int):
+            self.count = encodable(count)
+
+    def _on_status(self, message: Message) -> None:
+        state = message.content.get("execution_state")
+        if state in ("busy", "idle"):
+            self._note_time(f"iopub.status.{state}", message)
+        if state == "idle":
+            self.idle.set()
+
+    def _on_reply(self, message: Message) -> None:
+        self.reply = content = message.content
+        self._note_time("shell.execute_reply", message)
+        started = message.metadata.get("started")
+        if isinstance(started, str):
+            self._timing["shell.execute_reply.started"] = encodable(started)
+        count = content.get("execution_count")
+        if isinstance(count, int):
+            self.count = encodable(count)
+        for payload in content.get("payload") or ():
+            if isinstance(payload, dict) and payload.get("source") == "page":  # the answer to `name?`
+                output = {"output_type": "display_data", "data": payload.get("data") or {}, "metadata": {}}
+                self.outputs.add(encodable(output), len(message.parts[3]))
+        self.replied.set()
+
+    def _note_time(self, name: str, message: Message) -> None:
+        date = message.header.get("date")
+        if isinstance(date, str):
+            self._timing[name] = encodable(date)
+
+    def update_display(self, message: Message) -> None:
+        """Something displayed by this execution may have changed, whichever cell said so."""
+        content = message.content
+        name = display_id(content)
+        if name is None or self.retired:
+            return
+        data, metadata = content.get("data") or {}, content.get("metadata") or {}
+        if self.outputs.update_display(name, encodable(data), encodable(metadata), len(message.parts[3])):
+            self._flush_soon()
+
+    # --- to the document -------------------------------------------------------------------------
+
+    def _flush_soon(self) -> None:
+        if self._flush_handle is None:
+            self._flush_handle = asyncio.get_running_loop().call_later(FLUSH_INTERVAL_S, self.flush)
+
+    def flush(self) -> None:
+        """Write what is pending. Whatever fails with one document harms nothing else."""
+        self._cancel_flush()
+        if self.retired:
+            return
+        try:
+            self.notebook.write(self.cell_id, self.outputs, None if self.ended else self._timing)
+        except Exception:  # of the plugin's document, or of pycrdt
+            logger.exception("writing outputs of cell %s failed", self.cell_id)
+
+    def _cancel_flush(self) -> None:
+        if self._flush_handle is not None:
+            self._flush_handle.cancel()
+            self._flush_handle = None
+
+    def fail(self, error: KernelsError, state: CellState = CellState.ERROR) -> None:
+        """The kernel will not answer. What happened is said in the cell, but not of what was only aborted."""
+        self.reason = error.message
+        self.count = None  # as in the reply that a front end would get
+        if state is CellState.ERROR:
+            self.outputs.add(error_output(error.ename, error.message, [f"{error.ename}: {error.message}"]))
+        self.end(state)
+
+    def end(self, state: CellState) -> None:
+        """Whatever happened, the cell is free. The first call counts."""
+        if self.ended:
+            return
+        self.state = state
+        self.replied.set()
+        self.idle.set()
+        self._cancel_flush()
+        if self.retired:
+            return
+        try:
+            self.notebook.finish(self.cell_id, self.outputs, self.count, self._timing)
+            self.outputs.let_go()
+        except Exception:  # as above
+            logger.exception("finishing cell %s failed", self.cell_id)
+
+    def retire(self) -> None:
+        """The cell is executed anew."""
+        self.retired = True
+        self.outputs = Outputs()
+        self._cancel_flush()
+
+
+def error_output(ename: Any, evalue: Any, traceback: Any) -> Output:
+    lines = [str(line) for line in traceback] if isinstance(traceback, list) else []
+    return {"output_type": "error", "ename": str(ename), "evalue": str(evalue), "traceback": lines}
+
+
+def display_id(content: dict[str, Any]) -> str | None:
+    transient = content.get("transient")
+    name = transient.get("display_id") if isinstance(transient, dict) else None
+    return name if isinstance(name, str) and name else None
+
+
+def encodable(value: Any) -> Any:
+    """The value without what JSON can hold and a shared document cannot: it panics, and works no more after that.
+
+    Lone surrogates are replaced. Integers are as exact as in JavaScript: pycrdt has none beyond 64 bits, and
+    front ends cannot write those beyond 53 bits to a file.
+    """
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return value.encode("utf-8", "replace").decode()
+        return value
+    if isinstance(value, int) and abs(value) > MAX_SAFE_INTEGER:
+        try:
+            return float(value)
+        except OverflowError:
+            return None  # in JavaScript, infinite: null in a file
+    if isinstance(value, dict):
+        return {encodable(key): encodable(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [encodable(one) for one in value]
+    return value

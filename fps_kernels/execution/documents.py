@@ -1,0 +1,113 @@
+"""The shared documents of the Yjs plugin: found, and kept open and saved while cells run in them.
+
+Keeping them open and saving them works with fps-yjs 0.6.4; with another Yjs plugin they are found by
+their names, and that is all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from ..errors import DocumentNotFound
+from .notebook import SharedNotebook
+from .rooms import Guard, outlive_clients
+
+logger = logging.getLogger(__name__)
+
+CLOSE_TIMEOUT_S = 5.0
+
+
+class Documents:
+    """All shared notebooks of one Yjs plugin.
+
+    yjs: the `jupyverse_api.yjs.Yjs` resource.
+    """
+
+    def __init__(self, yjs: Any) -> None:
+        self._yjs = yjs
+        outlive_clients(getattr(yjs, "room_manager", None))
+        self._notebooks: dict[str, SharedNotebook] = {}
+        self._guards: dict[str, Guard] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def find(self, name: str | None, cell_id: str | None, path: str | None) -> SharedNotebook:
+        """The notebook of that name; or, as a front end may have lost or kept a stale name, the one that has the cell.
+
+        path: of the notebook that the kernel is for: decides when copies of a notebook have the same cells.
+        Raises DocumentNotFound.
+        """
+        document = self._get(name)
+        if document is not None and name is not None:
+            return self._notebook(name, document)
+        having = [one for one in self._open() if cell_id is not None and one.find(cell_id) is not None]
+        at_path = [one for one in having if path is not None and one.document.path == path]
+        if not having or (len(having) > 1 and not at_path):
+            raise DocumentNotFound(name or "(none named)")
+        return (at_path or having)[0]
+
+    def _get(self, name: str | None) -> Any | None:
+        if not name:
+            return None
+        try:
+            document = self._yjs.get_document(name)
+        except KeyError:
+            return None
+        return document if hasattr(document, "ycells") else None
+
+    def _open(self) -> Iterator[SharedNotebook]:
+        manager = getattr(self._yjs, "room_manager", None)
+        documents = getattr(manager, "documents", None) or {}
+        for name, document in list(documents.items()):
+            if hasattr(document, "ycells"):
+                yield self._notebook(name, document)
+
+    def _notebook(self, name: str, document: Any) -> SharedNotebook:
+        known = self._notebooks.get(name)
+        if known is None or known.document is not document:
+            known = self._notebooks[name] = SharedNotebook(name, document)
+            self._forget_closed()
+        return known
+
+    def _forget_closed(self) -> None:
+        for name in [name for name in self._notebooks if self._get(name) is None and name not in self._guards]:
+            del self._notebooks[name]
+
+    # --- keeping them open -----------------------------------------------------------------------
+
+    def hold(self, notebook: SharedNotebook) -> None:
+        """Keep it open, and save it now and then, until `release` was called as often."""
+        guard = self._guards.get(notebook.name)
+        if guard is None:
+            guard = self._guards[notebook.name] = Guard(self._yjs, notebook)
+            for task in guard.start():
+                self._tasks.add(task)
+                task.add_done_callback(self._ended)
+        guard.holders += 1
+
+    def release(self, notebook: SharedNotebook) -> None:
+        """It is saved, and closed as usual."""
+        guard = self._guards.get(notebook.name)
+        if guard is not None:
+            guard.holders -= 1
+            if not guard.holders:
+                del self._guards[notebook.name]
+                guard.leave()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (exc := task.exception()) is not None:
+            logger.error("%s failed", task.get_name(), exc_info=exc)
+
+    async def close(self) -> None:
+        """Let go of all; returns when they are saved, or after a few seconds."""
+        for guard in self._guards.values():
+            guard.leave()
+        self._guards.clear()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=CLOSE_TIMEOUT_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)

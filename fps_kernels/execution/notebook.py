@@ -1,0 +1,201 @@
+"""A notebook in a shared document (pycrdt), and what an execution writes into its cells.
+
+The schema is that of YNotebook in jupyter_ydoc and fps-yjs: `cells` is an Array of Maps; those of code
+cells have `source` (Text), `outputs` (Array), `metadata` (Map), `execution_count` and, while they run,
+`execution_state`. Cells are found by their id each time: they may have been moved, or replaced when the
+file changed on disk. Offsets into a Text are in UTF-8 bytes; what is out of bounds makes pycrdt panic.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from pycrdt import Array, Map, Text
+
+from ..errors import CellNotFound, NotACodeCell
+from .outputs import Change, Output, Outputs
+
+STATE_KEY = "execution_state"
+
+
+class SharedNotebook:
+    """A notebook that is open as a shared document.
+
+    document: a YNotebook. name: by which the Yjs plugin knows the document.
+    """
+
+    def __init__(self, name: str, document: Any) -> None:
+        self.name = name
+        self.document = document
+        self.changed = False  # since somebody set this to False
+        _never_save_states(document)
+
+    @property
+    def cells(self) -> Any:
+        """The Array of Maps."""
+        return self.document.ycells
+
+    # --- finding cells ---------------------------------------------------------------------------
+
+    def position(self, cell_id: str) -> int | None:
+        """Where the cell is now."""
+        for number, cell in enumerate(self.cells):
+            if cell.get("id") == cell_id:
+                return number
+        return None
+
+    def find(self, cell_id: str) -> Any | None:
+        """The Map of the cell."""
+        number = self.position(cell_id)
+        return None if number is None else self.cells[number]
+
+    def _find_code(self, cell_id: str) -> Any | None:
+        """The Map of the cell, if outputs have a place in it: it may have become another kind of cell."""
+        cell = self.find(cell_id)
+        return cell if cell is not None and isinstance(cell.get("outputs"), Array) else None
+
+    def cell_id_at(self, number: int) -> str:
+        """Raises CellNotFound."""
+        if not 0 <= number < len(self.cells):
+            raise CellNotFound(str(number))
+        return str(self.cells[number].get("id", ""))
+
+    def code(self, cell_id: str) -> str:
+        """The source of a code cell. Raises CellNotFound, NotACodeCell."""
+        cell = self.find(cell_id)
+        if cell is None:
+            raise CellNotFound(cell_id)
+        if cell.get("cell_type") != "code":
+            raise NotACodeCell(cell_id)
+        return str(cell["source"])
+
+    def tags(self, cell_id: str) -> list[str]:
+        cell = self.find(cell_id)
+        tags = json.loads(str(cell["metadata"])).get("tags") if cell is not None else None
+        return tags if isinstance(tags, list) else []
+
+    # --- writing ---------------------------------------------------------------------------------
+
+    def begin(self, cell_ids: Sequence[str]) -> None:
+        """These are going to be executed: no outputs, no count, shown as running."""
+        with self.document.ydoc.transaction():
+            for cell in filter(None, map(self._find_code, cell_ids)):
+                cell["outputs"].clear()
+                cell["execution_count"] = None
+                cell["metadata"]["trusted"] = True
+                cell["metadata"].pop("execution", None)
+                cell[STATE_KEY] = "running"
+        self.changed = True
+
+    def write(self, cell_id: str, outputs: Outputs, timing: Mapping[str, str] | None = None) -> None:
+        """Bring the cell's outputs up to date, in one transaction. Nothing happens when the cell is gone."""
+        cell = self._find_code(cell_id)
+        if cell is None:
+            return
+        with self.document.ydoc.transaction():
+            if timing is not None:
+                _begin_again_if_replaced(cell, outputs)
+            if outputs.changed:
+                _write_outputs(cell["outputs"], outputs)
+            if timing is not None:
+                cell["metadata"]["execution"] = dict(timing)
+        self.changed = True
+
+    def finish(self, cell_id: str, outputs: Outputs, count: int | None, timing: Mapping[str, str]) -> None:
+        """The last of it. A missing state is idle."""
+        cell = self._find_code(cell_id)
+        if cell is None:
+            return
+        with self.document.ydoc.transaction():
+            _begin_again_if_replaced(cell, outputs)
+            if outputs.changed:
+                _write_outputs(cell["outputs"], outputs)
+            if timing:
+                cell["metadata"]["execution"] = dict(timing)
+            if count is not None:
+                cell["execution_count"] = count
+            cell.pop(STATE_KEY, None)
+        self.changed = True
+
+    def release(self, cell_ids: Sequence[str]) -> None:
+        """These are not going to be executed after all."""
+        with self.document.ydoc.transaction():
+            for cell in filter(None, map(self.find, cell_ids)):
+                cell.pop(STATE_KEY, None)
+        self.changed = True
+
+
+def _begin_again_if_replaced(cell: Any, outputs: Outputs) -> None:
+    """A cell that has lost the state that was set at the beginning is another one, with the outputs of some
+    other time: the file was changed on disk, and the plugin has made all cells anew from it."""
+    if cell.get(STATE_KEY) is None:
+        cell["outputs"].clear()
+        cell["metadata"]["trusted"] = True
+        cell[STATE_KEY] = "running"
+        outputs.write_anew()
+
+
+def _write_outputs(ours: Any, outputs: Outputs) -> None:
+    if not _are_as_left(ours, outputs):
+        # Somebody cleared or edited them: what is there stays, what is new comes after it.
+        outputs.forget_written(len(ours))
+    _apply(ours, outputs.base, outputs.take())
+
+
+def _are_as_left(ours: Any, outputs: Outputs) -> bool:
+    """Whether what was written is there, and the text at its end can be edited: that of a file read anew cannot."""
+    if len(ours) != outputs.base + outputs.written:
+        return False
+    if outputs.text_bytes is None:
+        return True
+    last = ours[len(ours) - 1]
+    text = last.get("text") if isinstance(last, Map) else None
+    return isinstance(text, Text) and len(text) == outputs.text_bytes
+
+
+def _apply(ours: Any, base: int, change: Change) -> None:
+    keep = base + change.keep
+    if len(ours) > keep:
+        del ours[keep:]
+    if change.delete or change.append:
+        text = ours[keep - 1]["text"]
+        if change.delete:
+            del text[_character_start(text, len(text) - change.delete) : len(text)]
+        if change.append:
+            text += change.append
+    if change.insert:
+        ours.extend([_shared(output) for output in change.insert])
+
+
+def _character_start(text: Any, position: int) -> int:
+    """The position in bytes, or the last one before it that is not within a character: pycrdt would panic."""
+    data = str(text).encode()
+    while position and data[position] & 0xC0 == 0x80:
+        position -= 1
+    return position
+
+
+def _shared(output: Output) -> Map:
+    if output["output_type"] == "stream":
+        return Map({**output, "text": Text(output["text"])})
+    return Map(output)
+
+
+def _never_save_states(document: Any) -> None:
+    """Keep `execution_state` out of the file, where it would be invalid, and a lie after the server's end.
+
+    YNotebook takes only the key of an older schema away. Front ends set the key to idle after the end,
+    so that taking it away there is not enough.
+    """
+    if getattr(document.get_cell, "func", None) is _get_cell:
+        return
+    document.get_cell = partial(_get_cell, document.get_cell)
+
+
+def _get_cell(get_cell: Any, number: int) -> dict[str, Any]:
+    cell: dict[str, Any] = get_cell(number)
+    cell.pop(STATE_KEY, None)
+    return cell

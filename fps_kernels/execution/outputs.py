@@ -1,0 +1,230 @@
+"""The outputs of one execution, and the smallest change that brings a document up to date. Pure.
+
+What a front end can do with a shared document decides the form of a change: JupyterLab applies a
+change of text to the last output, whichever it was, and puts every inserted output at the end. So a
+change keeps the first outputs as they are, edits the end of the text of the last of these, and then
+inserts all that follow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from .terminal import StreamText
+
+Output = dict[str, Any]
+"""An output as in the notebook format, with the text of a stream as one string."""
+
+NOTICE = "\n[... the middle of this output was left out: it was too long ...]\n"
+
+
+@dataclass(frozen=True, slots=True)
+class OutputLimits:
+    """max_text_chars: of one stream, and, when a new output comes, of all. max_bytes: of the other outputs, as JSON."""
+
+    max_text_chars: int = 4 * 1024 * 1024
+    max_outputs: int = 1_000
+    max_bytes: int = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """keep: outputs of this execution that stay. delete, append: UTF-8 bytes to delete from the end of the
+    text of the last one that stays, and the text to append to it. insert: what comes after it; all else goes.
+    """
+
+    keep: int = 0
+    delete: int = 0
+    append: str = ""
+    insert: list[Output] = field(default_factory=list)
+
+
+class _Stream:
+    """Adjacent stream messages of one name are one output."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.text = StreamText()
+        self.display_id = None
+        self.size = 0
+        self.written = False
+
+    def as_output(self) -> Output:
+        self.text.take_edit()  # taken as a whole
+        return {"output_type": "stream", "name": self.name, "text": str(self.text)}
+
+
+class _Rich:
+    """Any other output. size: in bytes, about."""
+
+    def __init__(self, output: Output, size: int, display_id: str | None = None) -> None:
+        self.output = output
+        self.size = size
+        self.display_id = display_id
+        self.written = False
+
+    def as_output(self) -> Output:
+        return self.output
+
+
+class Outputs:
+    """What an execution has said so far.
+
+    pending_chars: of stream text, since the last change was taken. written: how many of its outputs the
+    document has, after `base` outputs of somebody else. text_bytes: how long, in UTF-8, the text of the last
+    of these is, if it is a stream.
+    """
+
+    def __init__(self, limits: OutputLimits | None = None) -> None:
+        self.pending_chars = 0
+        self.written = 0
+        self.base = 0
+        self.text_bytes: int | None = None
+        self._limits = limits or OutputLimits()
+        self._items: list[_Stream | _Rich] = []
+        self._valid = 0  # how many of those are, but for the end of the last one's text, as they should be
+        self._changed = False
+        self._clear_next = False
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is a change to take."""
+        return self._changed
+
+    @property
+    def size(self) -> int:
+        """What is kept here, in characters and bytes."""
+        return sum(len(item.text) if isinstance(item, _Stream) else item.size for item in self._items)
+
+    @property
+    def display_ids(self) -> set[str]:
+        return {item.display_id for item in self._items if item.display_id is not None}
+
+    # --- what the kernel said --------------------------------------------------------------------
+
+    def stream(self, name: str, text: str) -> None:
+        self._start_anew()
+        last = self._items[-1] if self._items else None
+        if not isinstance(last, _Stream) or last.name != name:
+            last = _Stream(name)
+            self._append(last)
+        last.text.write(text)
+        self._cut_text(last)
+        self.pending_chars += len(text)
+        self._changed = True
+
+    def add(self, output: Output, size: int = 0, display_id: str | None = None) -> None:
+        """Any output but a stream. size: in bytes, about."""
+        self._start_anew()
+        self._append(_Rich(output, size, display_id))
+        self._changed = True
+
+    def clear(self, *, wait: bool = False) -> None:
+        """wait: when the next output comes, if one comes."""
+        if wait:
+            self._clear_next = True
+            return
+        self._clear_next = False
+        self._items.clear()
+        self._valid = 0
+        self._changed = True
+
+    def _start_anew(self) -> None:
+        if self._clear_next:
+            self.clear()
+
+    def update_display(self, display_id: str, data: Any, metadata: Any, size: int = 0) -> bool:
+        """Whether something was displayed under that id."""
+        found = False
+        for number, item in enumerate(self._items):
+            if isinstance(item, _Rich) and item.display_id == display_id:
+                item.output = {**item.output, "data": data, "metadata": metadata}
+                item.size = size
+                self._valid = min(self._valid, number)
+                self._changed = found = True
+        return found
+
+    # --- what the document is told ---------------------------------------------------------------
+
+    def take(self) -> Change:
+        """The change that brings the document up to date, if it is applied."""
+        keep = self._valid
+        delete, append = 0, ""
+        if keep and keep == self.written:
+            last = self._items[keep - 1]
+            if isinstance(last, _Stream):
+                delete, append = last.text.take_edit()
+        insert = [item.as_output() for item in self._items[keep:]]
+        for item in self._items[keep:]:
+            item.written = True
+        if not self._items or not isinstance(self._items[-1], _Stream):
+            self.text_bytes = None
+        elif insert:
+            self.text_bytes = len(insert[-1]["text"].encode())
+        elif self.text_bytes is not None:
+            self.text_bytes += len(append.encode()) - delete
+        self.written = self._valid = len(self._items)
+        self.pending_chars = 0
+        self._changed = False
+        return Change(keep, delete, append, insert)
+
+    def write_anew(self) -> None:
+        """The document has no outputs any more, ours not either, and not because a user wished so."""
+        self.base = self.written = self._valid = 0
+        self.text_bytes = None
+        for item in self._items:
+            item.written = False
+        self._changed = bool(self._items)
+
+    def forget_written(self, base: int) -> None:
+        """Somebody else changed the outputs in the document: the `base` that are there are not ours any more."""
+        self.base = base
+        # Not the first `written` items: since then, some may have been cleared, or left out.
+        last = next((item for item in reversed(self._items) if item.written), None)
+        self._items = [item for item in self._items if not item.written]
+        self.written = self._valid = 0
+        self.text_bytes = None
+        if isinstance(last, _Stream):
+            text = last.text.take_edit()[1]
+            if text:  # what the document has not got yet
+                rest = _Stream(last.name)
+                rest.text.write(text)
+                self._items.insert(0, rest)
+
+    def let_go(self) -> None:
+        """The execution has ended: keep of what was written only what may still change.
+
+        That is the text at the end, and from the first display on all, as it would be inserted anew.
+        """
+        first = next((number for number, item in enumerate(self._items) if item.display_id is not None), None)
+        number = min(self.written - 1 if first is None else first, self.written - 1)
+        if number > 0:
+            del self._items[:number]
+            self.base += number
+            self.written -= number
+            self._valid = max(0, self._valid - number)
+
+    # --- bounds ----------------------------------------------------------------------------------
+
+    def _cut_text(self, stream: _Stream) -> None:
+        limit = self._limits.max_text_chars
+        if len(stream.text) > limit:
+            stream.text.cut(limit // 4, limit // 4, NOTICE)
+            self._valid = min(self._valid, len(self._items) - 1)
+
+    def _append(self, item: _Stream | _Rich) -> None:
+        limits = self._limits
+        if len(self._items) >= 4:
+            text = sum(len(item.text) for item in self._items if isinstance(item, _Stream))
+            size = sum(item.size for item in self._items) + item.size
+            if len(self._items) >= limits.max_outputs or text > limits.max_text_chars or size > limits.max_bytes:
+                self._leave_out_middle()
+        self._items.append(item)
+
+    def _leave_out_middle(self) -> None:
+        """Keep the first and the last quarter; between them a display: streams could become one with a stream."""
+        quarter = max(1, len(self._items) // 4)
+        notice = {"output_type": "display_data", "data": {"text/plain": NOTICE.strip()}, "metadata": {}}
+        self._items[quarter:-quarter] = [_Rich(notice, 0)]
+        self._valid = min(self._valid, quarter)

@@ -1,0 +1,79 @@
+"""Widgets whose state is a shared document (ypywidgets): their comms, between kernels and the Yjs plugin.
+
+The plugin keeps a model of each widget, which follows the one in the kernel; the messages are those of
+the Yjs sync protocol, in the buffers of comm messages. Front ends have comms of their own.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import KernelsError, MalformedMessage
+from ..kernel_driver.client import KernelClient
+from ..kernel_driver.message import Message, make_parts
+
+logger = logging.getLogger(__name__)
+
+TARGET = "ywidget"
+
+
+class YWidgets:
+    """The widgets of one kernel.
+
+    widgets: the `widgets` of fps-yjs.
+    """
+
+    def __init__(self, client: KernelClient, widgets: Any) -> None:
+        self._client = client
+        self._widgets = widgets
+        self._session = uuid.uuid4().hex
+        self._comms: set[str] = set()
+        types = ("comm_open", "comm_msg", "comm_close")
+        client.add_listener(self._on_message, [(msg_type, "iopub") for msg_type in types])
+
+    def _on_message(self, channel: str, frames: Sequence[bytes]) -> None:
+        message = Message(channel, list(frames))
+        try:
+            content = message.content
+            comm_id = content.get("comm_id")
+            if not isinstance(comm_id, str):
+                return
+            if message.msg_type == "comm_open" and content.get("target_name") == TARGET:
+                self._widgets.comm_open(_as_dict(message), Comm(self._client, comm_id, self._session))
+                self._comms.add(comm_id)
+            elif message.msg_type == "comm_msg" and comm_id in self._comms and message.buffers:
+                self._widgets.comm_msg(_as_dict(message))
+            elif message.msg_type == "comm_close" and comm_id in self._comms:
+                self._comms.discard(comm_id)
+                self._widgets.widgets.pop(comm_id, None)
+        except MalformedMessage as exc:
+            logger.warning("kernel %s: a comm message of no use: %s", self._client.kernel_id, exc)
+
+
+class Comm:
+    """What the plugin's widgets send through."""
+
+    def __init__(self, client: KernelClient, comm_id: str, session: str) -> None:
+        self.comm_id = comm_id
+        self._client = client
+        self._session = session
+
+    def send(self, buffers: Sequence[bytes]) -> None:
+        parts = make_parts("comm_msg", {"comm_id": self.comm_id, "data": {}}, self._session)
+        try:
+            self._client.send("shell", [*parts, *buffers])
+        except KernelsError as exc:
+            logger.warning("kernel %s: a widget cannot be updated: %s", self._client.kernel_id, exc)
+
+
+def _as_dict(message: Message) -> dict[str, Any]:
+    return {
+        "header": message.header,
+        "parent_header": message.parent_header,
+        "metadata": message.metadata,
+        "content": message.content,
+        "buffers": message.buffers,
+    }

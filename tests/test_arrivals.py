@@ -1,0 +1,354 @@
+"""The order of requests that arrive at about the same time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from fps_yjs.ydocs.ynotebook import YNotebook
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fps_kernels.execution import arrivals as module
+from fps_kernels.execution.arrivals import Arrivals, in_document_order
+from fps_kernels.execution.batch import Batch
+from fps_kernels.execution.cell import Execution
+from fps_kernels.execution.notebook import SharedNotebook
+
+from .test_outputs import code_cell, content
+
+CELLS = "abcdef"
+
+
+def open_notebook(name: str) -> SharedNotebook:
+    document = YNotebook()
+    document.source = content(*map(code_cell, CELLS))
+    return SharedNotebook(name, document)
+
+
+@pytest.fixture
+def one() -> SharedNotebook:
+    return open_notebook("one")
+
+
+@pytest.fixture
+def other() -> SharedNotebook:
+    return open_notebook("other")
+
+
+def single(notebook: SharedNotebook, cell_id: str, request_id: str = "") -> Batch:
+    return Batch(request_id or cell_id, notebook, [Execution(notebook, cell_id, "1")], single=True)
+
+
+def batch(notebook: SharedNotebook, request_id: str, cell_ids: str, after: str | None = None) -> Batch:
+    return Batch(request_id, notebook, [Execution(notebook, one, "1") for one in cell_ids], after=after)
+
+
+def ids(batches: Sequence[Batch]) -> list[str]:
+    return [one.id for one in batches]
+
+
+# --- by position ---------------------------------------------------------------------------------
+
+
+async def test_single_cells_are_in_the_order_of_the_document(one: SharedNotebook):
+    assert ids(in_document_order([single(one, cell_id) for cell_id in "dafceb"])) == list(CELLS)
+
+
+async def test_the_order_is_that_of_the_document_now(one: SharedNotebook):
+    one.document.source = content(*map(code_cell, "fedcba"))
+    assert ids(in_document_order([single(one, cell_id) for cell_id in "dafceb"])) == list("fedcba")
+
+
+async def test_two_documents_keep_the_places_that_they_have_between_each_other(
+    one: SharedNotebook, other: SharedNotebook
+):
+    arrived = [
+        single(one, "c", "one c"), single(other, "b", "other b"), single(other, "a", "other a"),
+        single(one, "a", "one a"), single(other, "c", "other c"), single(one, "b", "one b"),
+    ]
+    assert ids(in_document_order(arrived)) == ["one a", "other a", "other b", "one b", "other c", "one c"]
+
+
+async def test_lists_of_cells_keep_their_place_and_their_order(one: SharedNotebook):
+    arrived = [single(one, "f"), batch(one, "list", "eb"), single(one, "a"), batch(one, "another", "c")]
+    ordered = in_document_order(arrived)
+    assert ids(ordered) == ["a", "list", "f", "another"]
+    assert [execution.cell_id for execution in ordered[1].executions] == ["e", "b"]
+
+
+async def test_the_same_cell_twice_stays_in_the_order_of_arrival(one: SharedNotebook):
+    arrived = [single(one, "b", "b1"), single(one, "a"), single(one, "b", "b2"), single(one, "b", "b3")]
+    assert ids(in_document_order(arrived)) == ["a", "b1", "b2", "b3"]
+
+
+async def test_a_cell_that_is_gone_changes_nothing_for_the_others(one: SharedNotebook):
+    arrived = [single(one, "c"), single(one, "gone"), single(one, "a")]
+    assert [name for name in ids(in_document_order(arrived)) if name != "gone"] == ["a", "c"]
+
+
+async def test_nothing_arrived():
+    assert in_document_order([]) == []
+
+
+@given(st.lists(st.tuples(st.sampled_from(["one", "other", "list"]), st.sampled_from(CELLS)), max_size=20))
+def test_any_order_is_a_permutation_in_which_documents_and_lists_keep_their_places(kinds: list[tuple[str, str]]):
+    async def check() -> None:
+        notebooks = {"one": open_notebook("one"), "other": open_notebook("other")}
+        arrived = [
+            batch(notebooks["one"], str(number), cell) if kind == "list" else single(notebooks[kind], cell, str(number))
+            for number, (kind, cell) in enumerate(kinds)
+        ]
+        ordered = in_document_order(arrived)
+        assert sorted(ids(ordered)) == sorted(ids(arrived))
+        assert [(one.notebook.name, one.single) for one in ordered] == [
+            (one.notebook.name, one.single) for one in arrived
+        ]
+        assert [one for one in ordered if not one.single] == [one for one in arrived if not one.single]
+        for name in notebooks:
+            cells = [one.executions[0].cell_id for one in ordered if one.single and one.notebook.name == name]
+            assert cells == sorted(cells)
+
+    asyncio.run(check())
+
+
+# --- as they arrive ------------------------------------------------------------------------------
+
+
+class Handed:
+    """What was handed on, and a way to wait for it."""
+
+    def __init__(self) -> None:
+        self.batches: list[Batch] = []
+        self._more = asyncio.Event()
+
+    def __call__(self, batch: Batch) -> None:
+        self.batches.append(batch)
+        self._more.set()
+
+    async def until(self, number: int) -> list[str]:
+        async with asyncio.timeout(10):
+            while len(self.batches) < number:
+                self._more.clear()
+                await self._more.wait()
+        return ids(self.batches)
+
+
+@pytest.fixture
+async def handed() -> Handed:
+    return Handed()
+
+
+@pytest.fixture
+async def arrivals(handed: Handed) -> Arrivals:
+    return Arrivals(handed)
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits for a request that never comes as good as for ever."""
+    monkeypatch.setattr(module, "PREVIOUS_TIMEOUT_S", 1000.0)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PREVIOUS_TIMEOUT_S", 0.01)
+
+
+async def timers_due() -> None:
+    """Timers set before, for less, have called: a loop calls them in the order of their times."""
+    passed = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.05, passed.set)
+    await passed.wait()
+
+
+async def settled() -> None:
+    """One round of the loop, in which nothing is due."""
+    await asyncio.sleep(0)
+
+
+async def test_nothing_is_handed_on_at_once(arrivals: Arrivals, handed: Handed, one: SharedNotebook):
+    arrivals.add(single(one, "a"))
+    await settled()
+    assert handed.batches == []
+    assert await handed.until(1) == ["a"]
+
+
+async def test_what_arrives_together_is_put_in_order(arrivals: Arrivals, handed: Handed, one: SharedNotebook):
+    for cell_id in "dafceb":
+        arrivals.add(single(one, cell_id))
+        await settled()
+    assert await handed.until(6) == list(CELLS)
+
+
+async def test_what_arrives_later_comes_later(arrivals: Arrivals, handed: Handed, one: SharedNotebook):
+    arrivals.add(single(one, "f"))
+    await handed.until(1)
+    arrivals.add(single(one, "a"))
+    assert await handed.until(2) == ["f", "a"]
+
+
+async def test_requests_without_end_do_not_keep_the_first_waiting_for_ever(
+    arrivals: Arrivals, handed: Handed, one: SharedNotebook, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "SETTLE_S", 1000.0)
+    monkeypatch.setattr(module, "SETTLE_MAX_S", 0.01)
+    arrivals.add(single(one, "a"))
+    arrivals.add(single(one, "b"))
+    assert await handed.until(2) == ["a", "b"]
+
+
+async def test_each_request_waits_for_one_more(
+    arrivals: Arrivals, handed: Handed, one: SharedNotebook, monkeypatch: pytest.MonkeyPatch
+):
+    """The timer of the first was replaced by that of the second, which is long."""
+    monkeypatch.setattr(module, "SETTLE_MAX_S", 1000.0)
+    arrivals.add(single(one, "b"))
+    monkeypatch.setattr(module, "SETTLE_S", 1000.0)
+    arrivals.add(single(one, "a"))
+    await timers_due()
+    assert handed.batches == []
+    assert ids(arrivals.clear()) == ["b", "a"]
+
+
+@pytest.mark.usefixtures("patient")
+async def test_a_request_comes_after_the_one_that_it_names_though_it_arrives_earlier(
+    arrivals: Arrivals, handed: Handed, one: SharedNotebook
+):
+    arrivals.add(batch(one, "second", "a", after="first"))
+    arrivals.add(batch(one, "else", "b"))
+    assert await handed.until(1) == ["else"]
+    arrivals.add(batch(one, "first", "c"))
+    assert await handed.until(3) == ["else", "first", "second"]
+
+
+@pytest.mark.usefixtures("patient")
+async def test_a_request_that_arrives_after_the_one_that_it_names_waits_for_nothing(
+    arrivals: Arrivals, handed: Handed, one: SharedNotebook
+):
+    arrivals.add(batch(one, "first", "c"))
+    await handed.until(1)
+    arrivals.add(batch(one, "second", "a", after="first"))
+    assert await handed.until(2) == ["first", "second"]
+
+
+@pytest.mark.usefixtures("patient")
+async def test_requests_that_arrive_together_are_put_after_those_that_they_name(
+    arrivals: Arrivals, handed: Handed, one: SharedNotebook
+):
+    arrivals.add(batch(one, "third", "a", after="second"))
+    arrivals.add(batch(one, "first", "c"))
+    arrivals.add(batch(one, "second", "b", after="first"))
+    assert await handed.until(3) == ["first", "second", "third"]
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_request_that_names_one_that_never_comes_is_handed_on_all_the_same(
+    arrivals: Arrivals, handed: Handed, one: SharedNotebook
+):
+    arrivals.add(batch(one, "second", "a", after="never"))
+    arrivals.add(batch(one, "third", "a", after="second"))
+    assert await handed.until(2) == ["second", "third"]
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_requests_that_name_each_other_are_handed_on(arrivals: Arrivals, handed: Handed, one: SharedNotebook):
+    arrivals.add(batch(one, "a", "a", after="b"))
+    arrivals.add(batch(one, "b", "b", after="a"))
+    arrivals.add(batch(one, "self", "c", after="self"))
+    assert sorted(await handed.until(3)) == ["a", "b", "self"]
+
+
+@pytest.mark.usefixtures("patient")
+async def test_two_requests_after_the_same_one_come_in_their_order_each_with_what_follows_it(
+    arrivals: Arrivals, handed: Handed, one: SharedNotebook
+):
+    arrivals.add(batch(one, "b", "b", after="first"))
+    arrivals.add(batch(one, "c", "c", after="first"))
+    arrivals.add(batch(one, "b2", "d", after="b"))
+    arrivals.add(batch(one, "first", "a"))
+    assert await handed.until(4) == ["first", "b", "b2", "c"]
+
+
+@pytest.mark.usefixtures("patient")
+async def test_a_long_chain_may_arrive_from_its_end(arrivals: Arrivals, handed: Handed, one: SharedNotebook):
+    number = 3000
+    for link in reversed(range(1, number)):
+        arrivals.add(Batch(str(link), one, [], after=str(link - 1)))
+    arrivals.add(Batch("0", one, []))
+    assert await handed.until(number) == list(map(str, range(number)))
+
+
+@pytest.mark.usefixtures("patient")
+async def test_only_so_many_ids_are_remembered(
+    arrivals: Arrivals, handed: Handed, one: SharedNotebook, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "MAX_KNOWN", 2)
+    for name in ("first", "second", "third"):
+        arrivals.add(batch(one, name, "a"))
+    await handed.until(3)
+    for name in ("first", "second", "third"):
+        arrivals.add(batch(one, f"after {name}", "b", after=name))
+    assert (await handed.until(5))[3:] == ["after second", "after third"]
+    assert ids(arrivals.clear()) == ["after first"]
+
+
+# --- taking back ---------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("patient")
+async def test_clear_takes_back_what_was_not_handed_on(arrivals: Arrivals, handed: Handed, one: SharedNotebook):
+    arrivals.add(batch(one, "orphan", "a", after="never"))
+    arrivals.add(single(one, "b"))
+    assert await handed.until(1) == ["b"]
+    arrivals.add(single(one, "d"))
+    arrivals.add(single(one, "c"))
+    assert sorted(ids(arrivals.clear())) == ["c", "d", "orphan"]
+    assert arrivals.clear() == []
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_what_was_taken_back_is_not_handed_on_later(handed: Handed, one: SharedNotebook):
+    """Neither what had not settled, nor what waited for another."""
+
+    def hand_on(batch: Batch) -> None:
+        handed(batch)
+        arrivals.add(single(one, "unsettled"))
+        taken.extend(ids(arrivals.clear()))
+
+    taken: list[str] = []
+    arrivals = Arrivals(hand_on)
+    arrivals.add(batch(one, "orphan", "a", after="never"))
+    arrivals.add(single(one, "b"))
+    await handed.until(1)
+    await timers_due()
+    assert ids(handed.batches) == ["b"]
+    assert sorted(taken) == ["orphan", "unsettled"]
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_after_a_clear_a_request_is_not_kept_waiting_for_ever(handed: Handed, one: SharedNotebook):
+    def hand_on(batch: Batch) -> None:
+        handed(batch)
+        taken.extend(ids(arrivals.clear()))
+
+    taken: list[str] = []
+    arrivals = Arrivals(hand_on)
+    arrivals.add(batch(one, "orphan", "a", after="never"))
+    arrivals.add(single(one, "b"))
+    await handed.until(1)
+    arrivals.add(batch(one, "another", "a", after="never"))
+    assert await handed.until(2) == ["b", "another"]
+    assert taken == ["orphan"]
+
+
+@pytest.mark.usefixtures("patient")
+async def test_after_a_clear_requests_are_handed_on_as_before(
+    arrivals: Arrivals, handed: Handed, one: SharedNotebook
+):
+    arrivals.add(batch(one, "orphan", "a", after="first"))
+    arrivals.clear()
+    arrivals.add(batch(one, "first", "b"))
+    arrivals.add(batch(one, "second", "c", after="first"))
+    assert await handed.until(2) == ["first", "second"]

@@ -1,0 +1,194 @@
+"""The bodies of execution requests, in every shape that front ends send, and in every shape that is wrong."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ipykernel.compiler import murmur2_x86
+
+from fps_kernels.errors import InvalidExecution
+from fps_kernels.execution.hashing import murmur2
+from fps_kernels.execution.request import MAX_CELLS, MAX_ID_CHARS, CellChoice, ExecuteBody, parse_body
+
+HASH_BITS = 32
+DOCUMENT = "json:notebook:0"
+
+
+def parse(**body: Any) -> ExecuteBody:
+    return parse_body(json.dumps(body).encode())
+
+
+# --- the shapes ----------------------------------------------------------------------------------
+
+
+def test_one_cell_by_its_id():
+    assert parse(document_id=DOCUMENT, cell_id="c") == ExecuteBody(DOCUMENT, (CellChoice("c"),), batch=False)
+
+
+def test_one_cell_by_its_id_with_a_hash_and_a_request_id():
+    body = parse(document_id=DOCUMENT, cell_id="c", source_hash="12", request_id="r")
+    assert body == ExecuteBody(DOCUMENT, (CellChoice("c", source_hash="12"),), batch=False, request_id="r")
+
+
+def test_one_cell_by_its_number():
+    assert parse(document_id=DOCUMENT, cell_idx=0) == ExecuteBody(DOCUMENT, (CellChoice(number=0),), batch=False)
+
+
+def test_a_list_of_cells():
+    body = parse(
+        document_id=DOCUMENT,
+        cells=[{"cell_id": "b", "source_hash": "4294967295"}, {"cell_id": "a"}],
+        request_id="r",
+        previous_request_id="p",
+    )
+    cells = (CellChoice("b", source_hash="4294967295"), CellChoice("a"))
+    assert body == ExecuteBody(DOCUMENT, cells, batch=True, request_id="r", previous_request_id="p")
+
+
+def test_a_list_of_one_cell_is_a_batch():
+    body = parse(document_id=DOCUMENT, cells=[{"cell_id": "a"}])
+    assert body == ExecuteBody(DOCUMENT, (CellChoice("a"),), batch=True)
+
+
+def test_the_document_may_be_missing():
+    assert parse(cell_id="c").document_id is None
+    assert parse(document_id=None, cells=[{"cell_id": "a"}]).document_id is None
+
+
+def test_what_is_null_is_missing():
+    body = parse(document_id=DOCUMENT, cells=None, cell_id="c", cell_idx=None, source_hash=None, request_id=None)
+    assert body == ExecuteBody(DOCUMENT, (CellChoice("c"),))
+    cells: list[Any] = [{"cell_id": "c", "source_hash": None}]
+    assert parse(cells=cells, request_id=None, previous_request_id=None) == ExecuteBody(
+        None, (CellChoice("c"),), batch=True
+    )
+
+
+def test_the_id_of_a_cell_counts_more_than_its_number():
+    assert parse(document_id=DOCUMENT, cell_id="c", cell_idx=3).cells == (CellChoice("c"),)
+
+
+def test_a_list_counts_more_than_one_cell():
+    assert parse(document_id=DOCUMENT, cells=[{"cell_id": "a"}], cell_id="c").cells == (CellChoice("a"),)
+
+
+def test_fields_that_are_not_known_are_left_alone():
+    assert parse(cell_id="c", colour="red") == ExecuteBody(None, (CellChoice("c"),))
+
+
+@pytest.mark.parametrize("value", [0, 12, 4294967295])
+def test_a_hash_may_be_a_number(value: int):
+    assert parse(cell_id="c", source_hash=value).cells[0].source_hash == str(value)
+
+
+# --- what is wrong -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"nothing", b"\xff\xfe", b'{"cell_id": "\xff"}', b"[" * 100_000])
+def test_a_body_that_is_no_json_is_refused(data: bytes):
+    with pytest.raises(InvalidExecution, match="not valid JSON"):
+        parse_body(data)
+
+
+@pytest.mark.parametrize("data", [b"null", b"1", b'"text"', b"[]", b'[{"cell_id": "c"}]'])
+def test_a_body_that_is_no_object_is_refused(data: bytes):
+    with pytest.raises(InvalidExecution, match="not a JSON object"):
+        parse_body(data)
+
+
+TOO_LONG = "x" * (MAX_ID_CHARS + 1)
+NO_ID: list[Any] = ["", TOO_LONG, 1, True, [], {}, 1.5, "\ud800"]
+NO_HASH: list[Any] = ["", "x", "-1", "1.5", "12345678901", 1.5, True, [], {}]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "cell_id"),
+        ({"document_id": DOCUMENT}, "cells"),
+        ({"document_id": DOCUMENT, "cell_id": None}, "cell_idx"),
+        *(({"cell_id": "c", "document_id": wrong}, "document_id") for wrong in NO_ID),
+        *(({"cell_id": wrong}, "cell_id") for wrong in NO_ID),
+        *(({"cell_id": "c", "request_id": wrong}, "request_id") for wrong in NO_ID),
+        *(({"cells": [{"cell_id": "c"}], "request_id": wrong}, "request_id") for wrong in NO_ID),
+        *(({"cells": [{"cell_id": "c"}], "previous_request_id": wrong}, "previous_request_id") for wrong in NO_ID),
+        *(({"cells": [{"cell_id": "c"}, {"cell_id": wrong}]}, "cells[1].cell_id") for wrong in NO_ID),
+        *(({"cell_id": "c", "source_hash": wrong}, "source_hash") for wrong in NO_HASH),
+        *(({"cells": [{"cell_id": "c", "source_hash": wrong}]}, "cells[0].source_hash") for wrong in NO_HASH),
+        *(({"cell_idx": wrong}, "cell_idx") for wrong in (-1, 1.0, "1", True, [], {})),
+        *(({"cells": wrong}, "cells") for wrong in ([], {}, "c", 1, True)),
+        *(({"cells": [{"cell_id": "c"}, wrong]}, "cells[1]") for wrong in (None, "c", 1, [])),
+        ({"cells": [{}]}, "cells[0].cell_id"),
+        ({"cells": [{"cell_id": None}]}, "cells[0].cell_id"),
+    ],
+)
+def test_what_is_wrong_is_named(body: dict[str, Any], field: str):
+    with pytest.raises(InvalidExecution) as caught:
+        parse(**body)
+    assert field in caught.value.message
+    assert caught.value.status == 422
+
+
+def test_ids_may_be_as_long_as_the_bound():
+    assert parse(cell_id="x" * MAX_ID_CHARS).cells[0].cell_id == "x" * MAX_ID_CHARS
+
+
+def test_a_list_may_be_as_long_as_the_bound():
+    cells = [{"cell_id": "c"}] * MAX_CELLS
+    assert len(parse(cells=cells).cells) == MAX_CELLS
+    with pytest.raises(InvalidExecution, match=f"cells .*{MAX_CELLS}"):
+        parse(cells=[*cells, cells[0]])
+
+
+NAMES = ["document_id", "cell_id", "cell_idx", "cells", "source_hash", "request_id", "previous_request_id"]
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just("\udfff")
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.dictionaries(st.sampled_from(NAMES), values, max_size=5))
+def test_whatever_the_fields_hold_nothing_else_is_raised(body: dict[str, Any]):
+    try:
+        parsed = parse(**body)
+    except InvalidExecution as exc:
+        exc.message.encode()
+        return
+    assert parsed.cells
+    for choice in parsed.cells:
+        assert (choice.cell_id is None) != (choice.number is None)
+        assert choice.source_hash is None or int(choice.source_hash) is not None
+        (choice.cell_id or "").encode()
+    ids = [parsed.document_id, parsed.request_id, parsed.previous_request_id]
+    assert all(one is None or (0 < len(one) <= MAX_ID_CHARS and one.encode()) for one in ids)
+
+
+@given(st.binary(max_size=30) | st.text(st.sampled_from('{}[]":,cell_idx019.eE- \\u'), max_size=20).map(str.encode))
+def test_whatever_the_bytes_are_nothing_else_is_raised(data: bytes):
+    try:
+        assert isinstance(parse_body(data), ExecuteBody)
+    except InvalidExecution:
+        return
+
+
+# --- the hash ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text", ["", "a", "ab", "abc", "abcd", "print('hello')\n", "é", "😀😀", "x" * 1001, "\x00\x00\x00", "ÿ" * 7]
+)
+def test_the_hash_is_that_of_the_kernel(text: str):
+    assert murmur2(text) == murmur2_x86(text, 0)
+
+
+@given(st.text(), st.integers(0, 2**HASH_BITS - 1))
+def test_the_hash_is_that_of_the_kernel_for_any_text_and_seed(text: str, seed: int):
+    assert murmur2(text, seed) == murmur2_x86(text, seed)
+    assert 0 <= murmur2(text, seed) < 2**HASH_BITS
