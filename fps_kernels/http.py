@@ -89,16 +89,22 @@ def _is_text(value: object) -> bool:
         return False
 
 
-async def read_json(request: Request) -> JSONBody | None:
-    """The body of a request; None when it is empty or null.
-
-    Raises InvalidBody, BodyTooLarge.
-    """
+async def read_body(request: Request) -> bytes:
+    """Raises BodyTooLarge."""
     data = bytearray()
     async for chunk in request.stream():
         data += chunk
         if len(data) > MAX_BODY_BYTES:
             raise BodyTooLarge(f"The body is larger than {MAX_BODY_BYTES} bytes")
+    return bytes(data)
+
+
+async def read_json(request: Request) -> JSONBody | None:
+    """The body of a request; None when it is empty or null.
+
+    Raises InvalidBody, BodyTooLarge.
+    """
+    data = await read_body(request)
     if not data.strip():
         return None
     try:
@@ -128,13 +134,22 @@ def _phrase(status: int) -> str:
         return "Unknown"
 
 
+def security_headers(base_url: str) -> dict[str, str]:
+    """What every answer has: that it is what it says, and that a browser runs nothing of it."""
+    return {
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": f"frame-ancestors 'self'; report-uri {base_url}api/security/csp-report; "
+        "default-src 'none'",
+    }
+
+
 def api_route_class(base_url: str) -> type[APIRoute]:
     """A route class whose routes always answer in our form.
 
     Needed under a host like plain jupyverse, whose FastAPI runs in debug mode and would show
     tracebacks for a 500, whatever exception handlers say.
     """
-    policy = f"frame-ancestors 'self'; report-uri {base_url}api/security/csp-report; default-src 'none'"
+    security = security_headers(base_url)
 
     class KernelsRoute(APIRoute):
         def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -144,8 +159,7 @@ def api_route_class(base_url: str) -> type[APIRoute]:
                 response = await _guard(handler, request)
                 if response.status_code == 200 and request.method in ("GET", "HEAD"):
                     response = _not_modified(request, response)
-                response.headers["X-Content-Type-Options"] = "nosniff"
-                response.headers["Content-Security-Policy"] = policy
+                response.headers.update(security)
                 return response
 
             return handle

@@ -1,0 +1,1 @@
+"""The headless server: the command `fps-kernels`, in the place of Jupyter Kernel Gateway."""

@@ -1,0 +1,40 @@
+"""The API's documents for people: OpenAPI 3 and Swagger UI, from an installed package and not from a CDN."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from fastapi import FastAPI, Request, Response
+from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.staticfiles import StaticFiles
+
+POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "frame-ancestors 'self'"
+)
+"""Swagger UI starts by a script in its page, and has its icons there."""
+
+
+def add_documents(app: FastAPI, base_url: str) -> None:
+    """Swagger UI at /docs; /openapi.json is FastAPI's own."""
+    app.openapi_version = "3.0.3"  # Swagger UI 4 does not read 3.1
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs(request: Request) -> Response:
+        token = request.query_params.get("token")  # the page's own requests need it as well
+        query = "?" + urlencode({"token": token}) if token else ""
+        page = get_swagger_ui_html(
+            openapi_url=f"{base_url}openapi.json{query}",
+            title=app.title,
+            swagger_js_url=f"{base_url}docs/static/swagger-ui-bundle.js{query}",
+            swagger_css_url=f"{base_url}docs/static/swagger-ui.css{query}",
+            swagger_favicon_url=f"{base_url}docs/static/favicon-32x32.png{query}",
+        )
+        page.headers["Content-Security-Policy"] = POLICY
+        return page
+
+    @app.get("/docs/static/{name}", include_in_schema=False)
+    async def static(request: Request, name: str) -> Response:
+        from swagger_ui_bundle import swagger_ui_path  # type: ignore[import-untyped]
+
+        return await StaticFiles(directory=swagger_ui_path).get_response(name, request.scope)

@@ -1,0 +1,50 @@
+"""What the gateway decides about kernels: their names, their environment, and the seed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from ..environment import server_environment
+from ..kernel_driver.client import KernelClient
+from ..policy import StartPolicy
+from .seed import Seed
+from .settings import Settings
+
+ALWAYS = ("PATH", "HOME")
+
+
+class GatewayPolicy(StartPolicy):
+    """wanted(code): whether a cell of the seed is to be run."""
+
+    greet_as_asked = True
+
+    def __init__(self, settings: Settings, seed: Seed | None, wanted: Callable[[str], bool]) -> None:
+        self.may_list = settings.list_kernels
+        self._settings = settings
+        self._seed = seed
+        self._wanted = wanted
+
+    def kernel_name(self, requested: str | None) -> str | None:
+        """The forced one wins over everything; "python" is the native Python's."""
+        name = self._settings.force_kernel_name or requested or self._settings.default_kernel_name
+        return "python3" if name == "python" else name or None
+
+    def environment(self) -> dict[str, str]:
+        names = self._settings.env_process_names
+        environ = server_environment(os.environ)
+        if names:
+            environ = {name: value for name, value in environ.items() if name in names or name in ALWAYS}
+        return {name: value for name, value in environ.items() if not name.startswith("KG_")}
+
+    def request_environment(self, environ: dict[str, str]) -> dict[str, str]:
+        """KG_* are the server's own, whatever env_whitelist says."""
+        return {name: value for name, value in environ.items() if not name.startswith("KG_")} | {"KERNEL_GATEWAY": "1"}
+
+    async def prepare(self, kernel_name: str, client: KernelClient) -> None:
+        """The seed is for kernels of its kernelspec; for all, if it names none or one is forced."""
+        seed = self._seed
+        if seed is None:
+            return
+        if self._settings.force_kernel_name or seed.is_for(kernel_name):
+            await seed.run(client, self._wanted)

@@ -1,0 +1,96 @@
+"""A seed notebook: its code cells are run on every kernel before it is handed out."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+
+from ..errors import KernelStartFailed, KernelTimeout
+from ..kernel_driver.client import KernelClient
+from ..kernel_driver.kernelspec import ALIASES
+from .environment import BadOption
+
+FETCH_TIMEOUT_S = 30
+MAX_BYTES = 256 * 1024 * 1024
+CELL_TIMEOUT_S = 600.0
+"""How long one cell of a seed may run."""
+
+
+class SeedFailed(KernelStartFailed):
+    """A cell of the seed notebook failed; the message says which, and how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """kernel_name: of the notebook's kernelspec, "" when it names none. cells: the sources of its code cells."""
+
+    uri: str
+    kernel_name: str
+    cells: tuple[str, ...]
+
+    def is_for(self, kernel_name: str) -> bool:
+        """Whether kernels of this kernelspec get it. kernelspec names know no case."""
+        return ALIASES.get(self.kernel_name, self.kernel_name).lower() in ("", kernel_name.lower())
+
+    async def run(self, client: KernelClient, wanted: Callable[[str], bool]) -> None:
+        """Run the cells that are wanted, one after the other. Raises SeedFailed."""
+        for number, code in enumerate(self.cells):
+            if not code.strip() or not wanted(code):
+                continue
+            content = {"code": code, "silent": False, "store_history": False, "allow_stdin": False}
+            what = f"cell {number} of the seed notebook {Path(self.uri).name}"
+            try:
+                reply = await client.request(
+                    "shell", "execute_request", content, timeout_s=CELL_TIMEOUT_S, at_once=True
+                )
+            except KernelTimeout:
+                raise SeedFailed(f"{what} did not end within {CELL_TIMEOUT_S:g} s") from None
+            answer = reply.content
+            if answer.get("status") != "ok":
+                raise SeedFailed(f"{what} failed: {answer.get('ename')}: {answer.get('evalue')}")
+
+
+def read_seed(uri: str) -> Seed:
+    """Of a path or an http(s) URL. Raises BadOption."""
+    try:
+        notebook = json.loads(_read(uri))
+        return _parse(uri, notebook)
+    except HTTPError as exc:
+        raise BadOption(f"seed_uri={uri}: the server answers {exc.code} {exc.reason}") from exc
+    except OSError as exc:
+        reason = getattr(exc, "reason", exc)  # of URLError
+        raise BadOption(f"seed_uri={uri}: {getattr(reason, 'strerror', None) or reason}") from exc
+    except HTTPException as exc:
+        raise BadOption(f"seed_uri={uri}: {exc!r}") from exc
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as exc:
+        raise BadOption(f"seed_uri={uri}: not a notebook ({exc})") from exc
+
+
+def _read(uri: str) -> bytes:
+    if uri.startswith(("http://", "https://")):
+        with urllib.request.urlopen(uri, timeout=FETCH_TIMEOUT_S) as response:  # an operator's URL
+            data: bytes = response.read(MAX_BYTES)
+            return data
+    return Path(uri.removeprefix("file://")).read_bytes()
+
+
+def _parse(uri: str, notebook: Any) -> Seed:
+    if "cells" in notebook:
+        cells = notebook["cells"]
+    else:  # nbformat 3
+        cells = [cell for sheet in notebook["worksheets"] for cell in sheet["cells"]]
+    kernel_name = notebook.get("metadata", {}).get("kernelspec", {}).get("name", "")
+    if not isinstance(kernel_name, str):
+        raise ValueError("the name of its kernelspec is not a string")
+    codes = [_text(cell.get("source", cell.get("input", ""))) for cell in cells if cell["cell_type"] == "code"]
+    return Seed(uri, kernel_name, tuple(codes))
+
+
+def _text(source: str | list[str]) -> str:
+    return source if isinstance(source, str) else "".join(source)

@@ -1,0 +1,265 @@
+"""The root of the gateway's Asphalt application, and the HTTP server below it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import unquote
+
+import uvicorn
+from asphalt.core import Context
+from fastapi import FastAPI, Request, Response
+from jupyverse_api.app import App
+from jupyverse_api.auth import Auth
+from jupyverse_api.frontend import FrontendConfig
+from jupyverse_api.kernels import Kernels
+from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ..errors import KernelsError, ServerStopping
+from ..http import error_response
+from ..main import KernelsComponent
+from ..policy import StartPolicy
+from ..registry import KernelRegistry
+from ..routes import FALLBACK, _Kernels
+from .access import AccessControl
+from .auth import TokenAuth
+from .environment import BadOption
+from .logs import boot
+from .openapi import add_documents
+from .own_routes import add_own_routes
+from .proxy import TrustedProxy
+from .settings import Listening, Settings
+
+logger = logging.getLogger(__name__)
+
+STOP_TIMEOUT_S = 15
+"""For requests and WebSockets that are open when the server is asked to stop."""
+MAX_MESSAGE_BYTES = 1024 * 1024 * 1024
+"""Of a WebSocket; the original has no bound, as Tornado's is raised by jupyter_server."""
+
+ANOTHER_PORT_HELPS = (errno.EADDRINUSE, errno.EACCES)
+"""Unlike an address that is not this machine's."""
+
+
+class HeadlessApp(App):
+    """jupyverse's wrapper of FastAPI, less its middleware, which hides that a client has gone."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._app = app
+        self._router_paths = defaultdict(list)
+        self._started_time = self._last_activity = datetime.now(UTC)
+
+
+class BelowBaseUrl:
+    """All paths begin with the base URL; routes do not know it."""
+
+    def __init__(self, app: ASGIApp, base_url: str) -> None:
+        self._app = app
+        self._root_path = unquote(base_url).rstrip("/")
+
+    def reaches(self, path: str) -> bool:
+        return f"{path}/".startswith(f"{self._root_path}/")
+
+    def inside(self, scope: Scope) -> Scope:
+        """The scope that routes get."""
+        return {**scope, "root_path": self._root_path}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] in ("http", "websocket"):
+            if not self.reaches(scope["path"]):
+                await error_response(404, f"Not found: {scope['path']}")(scope, receive, send)
+                return
+            scope = self.inside(scope)
+        await self._app(scope, receive, send)
+
+
+class Server(uvicorn.Server):
+    """Signals are the application's business."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def bind(listening: Listening) -> socket.socket:
+    """A listening socket on the first port that is free. Raises BadOption when none is."""
+    infos = _resolve(listening)
+    last = min(65_535, listening.port + listening.port_retries)
+    for port in range(listening.port, last + 1):
+        try:
+            return _bind(infos[0], port)
+        except OSError as exc:
+            if port == last or exc.errno not in ANOTHER_PORT_HELPS:
+                tried = f"port={listening.port}" if port == listening.port else f"ports {listening.port} to {port}"
+                raise BadOption(f"ip={listening.ip} {tried}: {exc.strerror}") from exc
+            logger.warning("The port %d cannot be had (%s), trying the next", port, exc.strerror)
+    raise AssertionError("no port was tried")
+
+
+def _resolve(listening: Listening) -> list[Any]:
+    try:
+        return socket.getaddrinfo(
+            listening.ip or None, listening.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except OSError as exc:
+        raise BadOption(f"ip={listening.ip}: {exc.strerror}") from exc
+
+
+def _bind(info: Any, port: int) -> socket.socket:
+    family, kind, protocol, _, address = info
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((address[0], port, *address[2:]))
+        sock.listen(1024)
+    except OSError:
+        sock.close()
+        raise
+    sock.setblocking(False)
+    return sock
+
+
+def _answers(route: BaseRoute, scope: Scope) -> bool:
+    """Whether a route has something for a path, other than that it is not there.
+
+    FastAPI copied the routes of a router that it included; now it keeps the router, as one route. Whatever
+    cannot be told is said to answer: it needs the token then.
+    """
+    if route.matches(scope)[0] is Match.NONE:
+        return False
+    router = getattr(route, "original_router", None)
+    routes = [route] if router is None else [one for one in router.routes if one.matches(scope)[0] is not Match.NONE]
+    return not routes or any(getattr(one, "name", None) != FALLBACK for one in routes)
+
+
+async def _as_json(request: Request, exc: Exception) -> Response:
+    """Errors of the framework's own, such as an unknown path."""
+    assert isinstance(exc, HTTPException)
+    return error_response(exc.status_code, str(exc.detail), exc.headers)
+
+
+class Gateway:
+    """The application: FastAPI with the kernels component, on one socket.
+
+    policy: what is decided about kernels. pool_kernel: the kernelspec of the kernels that are started with it.
+    """
+
+    def __init__(
+        self, settings: Settings, sock: socket.socket, policy: StartPolicy, pool_kernel: str | None = None
+    ) -> None:
+        self.settings = settings
+        self._policy = policy
+        self._pool_kernel = pool_kernel
+        self.ready = False
+        self._sock = sock
+        self._fastapi = FastAPI(
+            title="Jupyter Kernel Gateway", debug=False, redirect_slashes=False, docs_url=None, redoc_url=None
+        )
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Until `stop`; returns when all kernels have ended."""
+        async with Context() as ctx:
+            kernels = await self._start_kernels(ctx)
+            stopping = asyncio.create_task(stop.wait(), name="stop")
+            with boot():
+                if not await self._prespawn(kernels.registry, stopping):
+                    return
+            server = self._make_server()
+            serving = asyncio.create_task(server.serve([self._sock]), name="HTTP server")
+            self.ready = True
+            logger.info("Serving at %s", self.url)
+            try:
+                await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+                self.ready = False
+                await kernels.registry.stop()  # ends the requests that wait for a kernel, and closes the WebSockets
+            finally:
+                server.should_exit = True
+                stopping.cancel()
+                await asyncio.gather(stopping, return_exceptions=True)
+                await serving
+
+    @property
+    def url(self) -> str:
+        """Where it is to be found."""
+        host, port = self._sock.getsockname()[:2]
+        scheme = "https" if self.settings.listening.tls is not None else "http"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{self.settings.base_url}"
+
+    async def _start_kernels(self, ctx: Context) -> _Kernels:
+        settings = self.settings
+        app = HeadlessApp(self._fastapi)
+        ctx.add_resource(app, types=App)
+        ctx.add_resource(TokenAuth(), types=Auth)
+        ctx.add_resource(FrontendConfig(base_url=settings.base_url))
+        component = KernelsComponent(**settings.kernels.model_dump(exclude_unset=True))
+        component.policy = self._policy
+        self._fastapi.add_exception_handler(HTTPException, _as_json)
+        await component.start(ctx)
+        kernels: Any = await ctx.request_resource(Kernels)
+        add_own_routes(self._fastapi, settings.base_url, lambda: self.ready, kernels.registry)
+        add_documents(self._fastapi, settings.base_url)
+        return kernels  # type: ignore[no-any-return]
+
+    async def _prespawn(self, registry: KernelRegistry, stopping: asyncio.Task[Any]) -> bool:
+        """Start the pool; False when the server is asked to stop meanwhile.
+
+        Raises BadOption when a kernel does not start; all are stopped then.
+        """
+        pool = asyncio.create_task(self._start_pool(registry), name="pool")
+        await asyncio.wait([pool, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if pool.done() and pool.exception() is None:
+            return True
+        await registry.stop()
+        stopping.cancel()
+        [error] = await asyncio.gather(pool, return_exceptions=True)
+        if isinstance(error, KernelsError) and not isinstance(error, ServerStopping):
+            raise BadOption(f"prespawn_count={self.settings.prespawn_count}: {error.message}") from error
+        if isinstance(error, BaseException) and not isinstance(error, KernelsError):
+            raise error
+        return False
+
+    async def _start_pool(self, registry: KernelRegistry) -> None:
+        """Returns when all are ready; raises what the first one raises that is not."""
+        starts = [registry.start(self._pool_kernel) for _ in range(self.settings.prespawn_count)]
+        for kernel in await asyncio.gather(*starts):
+            if kernel.starting is not None:  # a slow one: `start` waits only as long as a client would
+                await asyncio.shield(kernel.starting)
+
+    def _make_server(self) -> Server:
+        listening = self.settings.listening
+        base_url = self.settings.base_url
+        inside = BelowBaseUrl(self._fastapi, base_url)
+
+        def is_known(scope: Scope) -> bool:
+            return inside.reaches(scope["path"]) and any(
+                _answers(route, inside.inside(scope)) for route in self._fastapi.routes
+            )
+
+        app: ASGIApp = AccessControl(inside, self.settings.access, base_url, is_known)
+        if listening.trust_proxy:
+            app = TrustedProxy(app)
+        config = uvicorn.Config(
+            app,
+            access_log=False,
+            log_config=None,
+            lifespan="off",
+            proxy_headers=False,  # TrustedProxy is ours
+            server_header=False,
+            ws_max_size=MAX_MESSAGE_BYTES,
+            ws_per_message_deflate=False,
+            ws_ping_interval=listening.ping_interval_s or None,
+            ws_ping_timeout=listening.ping_interval_s or None,
+            timeout_graceful_shutdown=STOP_TIMEOUT_S,
+        )
+        config.load()
+        config.ssl = listening.tls
+        return Server(config)

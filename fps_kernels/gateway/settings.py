@@ -1,0 +1,196 @@
+"""What the gateway was told, checked: from traits to the values that its parts take."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
+
+from ..config import KernelsConfig
+from .environment import BadOption
+
+if TYPE_CHECKING:
+    from .app import KernelGatewayApp
+
+SEED_ANSWER_S = 86_400.0
+"""A kernel is handed out when its seed has run, however long that takes; each cell has a bound of its own."""
+CORS_HEADERS = {
+    "allow_credentials": "Access-Control-Allow-Credentials",
+    "allow_headers": "Access-Control-Allow-Headers",
+    "allow_methods": "Access-Control-Allow-Methods",
+    "allow_origin": "Access-Control-Allow-Origin",
+    "expose_headers": "Access-Control-Expose-Headers",
+    "max_age": "Access-Control-Max-Age",
+}
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where and how the server listens. port_retries: ports that are tried after `port`."""
+
+    ip: str
+    port: int
+    port_retries: int
+    trust_proxy: bool
+    ping_interval_s: float
+    tls: ssl.SSLContext | None = None
+
+    @property
+    def public(self) -> bool:
+        """Whether others than this machine may reach it."""
+        if self.ip == "localhost":
+            return False
+        try:
+            return not ip_address(self.ip).is_loopback
+        except ValueError:  # a name, or "": all interfaces
+            return True
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may do what. token: "" for everybody. cors: headers of every response."""
+
+    token: str = field(repr=False)
+    cors: Mapping[str, str]
+    allow_origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All of it. base_url: begins and ends with a slash, escaped as in a URL."""
+
+    listening: Listening
+    access: Access
+    base_url: str
+    api: str
+    list_kernels: bool
+    prespawn_count: int
+    seed_uri: str | None
+    force_kernel_name: str
+    default_kernel_name: str
+    env_process_names: tuple[str, ...]
+    kernels: KernelsConfig
+
+
+def read(app: KernelGatewayApp) -> Settings:
+    """Raises BadOption, which names the option and its value."""
+    from .traits import JupyterWebsocketPersonality, KernelManager, SeedingMappingKernelManager
+
+    manager = SeedingMappingKernelManager(parent=app)
+    process = KernelManager(parent=app)
+    personality = JupyterWebsocketPersonality(parent=app)
+    if not 0 <= app.port <= 65535:
+        raise BadOption(f"port={app.port}: not a port, 0 to 65535")
+    if app.port_retries < 0:
+        raise BadOption(f"port_retries={app.port_retries}: less than 0")
+    if app.ws_ping_interval < 0:
+        raise BadOption(f"ws_ping_interval={app.ws_ping_interval}: less than 0")
+    prespawn_count = app.prespawn_count or 0
+    if prespawn_count < 0:
+        raise BadOption(f"prespawn_count={prespawn_count}: less than 0")
+    if app.max_kernels is not None and prespawn_count > app.max_kernels:
+        raise BadOption(f"prespawn_count={prespawn_count}: more than max_kernels={app.max_kernels}")
+    options: dict[str, Any] = {
+        "default_kernel": _native(app.default_kernel_name or manager.default_kernel_name),
+        "root_dir": manager.root_dir,
+        "max_kernels": app.max_kernels,
+        "startup_timeout_s": manager.kernel_info_timeout,
+        "shutdown_wait_time_s": process.shutdown_wait_time,
+        "transport_encryption": process.transport_encryption,
+        "client_env": [*personality.env_whitelist, *personality.client_envs],
+        "cull_idle_timeout_s": manager.cull_idle_timeout,
+        "cull_interval_s": manager.cull_interval,
+        "cull_connected": manager.cull_connected,
+        "cull_busy": manager.cull_busy,
+        "allow_origin": ["*"],  # AccessControl has looked at the origin, and knows more spellings
+    }
+    if app.seed_uri:
+        options["start_answer_s"] = SEED_ANSWER_S
+    if not process.autorestart:
+        options["restart_limit"] = 0
+    return Settings(
+        listening=Listening(
+            app.ip, app.port, app.port_retries, app.trust_xheaders, app.ws_ping_interval, _tls(app)
+        ),
+        access=Access(
+            app.auth_token,
+            _cors(app),
+            app.allow_origin,
+        ),
+        base_url=_base_url(app.base_url),
+        api=app.api,
+        list_kernels=personality.list_kernels,
+        prespawn_count=prespawn_count,
+        seed_uri=app.seed_uri,
+        force_kernel_name=_native(app.force_kernel_name),
+        default_kernel_name=_native(app.default_kernel_name),
+        env_process_names=tuple(app.env_process_whitelist),
+        kernels=KernelsConfig.parse(options),
+    )
+
+
+def _native(kernel_name: str) -> str:
+    return "python3" if kernel_name == "python" else kernel_name
+
+
+def _base_url(text: str) -> str:
+    path = "/".join(filter(None, unquote(text).split("/")))
+    return quote(f"/{path}/") if path else "/"
+
+
+def _cors(app: KernelGatewayApp) -> dict[str, str]:
+    """Verbatim; what cannot stand in a header would break every response."""
+    cors = {}
+    for name, header in CORS_HEADERS.items():
+        value = getattr(app, name).strip()
+        if not _HEADER_VALUE.fullmatch(value):
+            raise BadOption(f"{name}={value!r}: cannot be the value of a header")
+        if value:
+            cors[header] = value
+    return cors
+
+
+def _tls(app: KernelGatewayApp) -> ssl.SSLContext | None:
+    if not app.certfile:
+        for name in ("keyfile", "client_ca"):
+            if getattr(app, name):
+                raise BadOption(f"{name}={getattr(app, name)}: of no use without certfile")
+        return None
+    for name in ("certfile", "keyfile", "client_ca"):
+        path = getattr(app, name)
+        if path and not Path(path).is_file():
+            raise BadOption(f"{name}={path}: no such file")
+    context = _tls_context(app.ssl_version)
+    try:
+        context.load_cert_chain(app.certfile, app.keyfile)
+    except (ssl.SSLError, OSError) as exc:
+        files = f"certfile={app.certfile}" + (f" keyfile={app.keyfile}" if app.keyfile else "")
+        raise BadOption(f"{files}: {_reason(exc)}") from exc
+    if app.client_ca:
+        try:
+            context.load_verify_locations(app.client_ca)
+        except (ssl.SSLError, OSError) as exc:
+            raise BadOption(f"client_ca={app.client_ca}: {_reason(exc)}") from exc
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def _tls_context(version: int | None) -> ssl.SSLContext:
+    """version: a number of Python's ssl module; None: all that are safe."""
+    try:
+        protocol = ssl.PROTOCOL_TLS_SERVER if version is None else ssl._SSLMethod(version)
+        if protocol is ssl.PROTOCOL_TLS_CLIENT:
+            raise ValueError
+        return ssl.SSLContext(protocol)
+    except ValueError as exc:
+        raise BadOption(f"ssl_version={version}: no protocol that this Python can serve") from exc
+
+
+def _reason(exc: OSError) -> str:
+    return getattr(exc, "reason", None) or exc.strerror or str(exc)

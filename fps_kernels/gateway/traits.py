@@ -1,0 +1,121 @@
+"""The options of Kernel Gateway under their original names, so that its command lines and files work.
+
+traitlets applies a section of a config file to the class of that name and all that derive from it: the
+classes here have the names and the ancestry of the original's, and nothing else of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from traitlets import Bool, CaselessStrEnum, Dict, Float, List, Unicode, default
+from traitlets.config import Config, Configurable
+
+from .environment import boolean, from_environment, names
+
+
+def environment_default(trait: str, variable: str, parse: Callable[[str], Any] = str, value: Any = "") -> Any:
+    """A dynamic default of a trait: the environment variable, else `value`."""
+
+    @default(trait)
+    def get(self: Any) -> Any:
+        return from_environment(variable, parse, value)
+
+    return get
+
+
+class KernelManager(Configurable):
+    shutdown_wait_time = Float(5.0, config=True, help="Seconds that a kernel has to end politely before it is killed.")
+    autorestart = Bool(True, config=True, help="Whether a kernel that dies is restarted.")
+    transport_encryption = CaselessStrEnum(
+        ["auto", "required", "disabled"], "auto", config=True, help="CurveZMQ between server and kernels."
+    )
+
+
+class MultiKernelManager(Configurable):
+    default_kernel_name = Unicode("python3", config=True, help="The kernelspec used when a request names none.")
+
+
+class MappingKernelManager(MultiKernelManager):
+    root_dir = Unicode("", config=True, help="The folder that kernels start in or below. Default: the current one.")
+    cull_idle_timeout = Float(
+        0, config=True, help="Seconds without activity after which a kernel is culled; 0: never."
+    )
+    cull_interval = Float(300, config=True, help="Seconds between two looks for idle kernels.")
+    cull_connected = Bool(False, config=True, help="Whether kernels with connected clients are culled, too.")
+    cull_busy = Bool(False, config=True, help="Whether busy kernels are culled, too.")
+    buffer_offline_messages = Bool(True, config=True, help="Has no effect: messages of absent clients are always kept.")
+    kernel_info_timeout = Float(60, config=True, help="Seconds from the launch of a kernel to its first answer.")
+
+
+class AsyncMappingKernelManager(MappingKernelManager):
+    pass
+
+
+class SeedingMappingKernelManager(AsyncMappingKernelManager):
+    pass
+
+
+class KernelSpecManager(Configurable):
+    whitelist = List(Unicode(), config=True, help="Deprecated name of allowed_kernelspecs.")
+    allowed_kernelspecs = List(Unicode(), config=True, help="Names of kernelspecs that may be used. Default: all.")
+
+
+class JupyterWebsocketPersonality(Configurable):
+    list_kernels = Bool(
+        config=True, help="Whether the running kernels and sessions may be listed. (KG_LIST_KERNELS env var)"
+    )
+    env_whitelist = List(
+        Unicode(),
+        config=True,
+        help="Names of environment variables that a request may set for its kernel. (KG_ENV_WHITELIST env var)",
+    )
+    client_envs = List(Unicode(), config=True, help="Another name of env_whitelist. (KG_CLIENT_ENVS env var)")
+
+    _list_kernels = environment_default("list_kernels", "KG_LIST_KERNELS", boolean, False)
+    _env_whitelist = environment_default("env_whitelist", "KG_ENV_WHITELIST", names, [])
+    _client_envs = environment_default("client_envs", "KG_CLIENT_ENVS", names, [])
+
+
+class NotebookHTTPPersonality(Configurable):
+    cell_parser = Unicode(
+        config=True, help="The module that parses the notebook for endpoints. (KG_CELL_PARSER env var)"
+    )
+    comment_prefix = Dict({None: "#", "scala": "///"}, config=True, help="Comment syntax by language of the kernel.")
+    allow_notebook_download = Bool(
+        config=True, help="Whether the notebook can be downloaded. (KG_ALLOW_NOTEBOOK_DOWNLOAD env var)"
+    )
+    static_path = Unicode(
+        None, config=True, allow_none=True, help="A folder that is served as /public. (KG_STATIC_PATH env var)"
+    )
+
+    _cell_parser = environment_default("cell_parser", "KG_CELL_PARSER", str, "kernel_gateway.notebook_http.cell.parser")
+    _download = environment_default("allow_notebook_download", "KG_ALLOW_NOTEBOOK_DOWNLOAD", boolean, False)
+    _static_path = environment_default("static_path", "KG_STATIC_PATH", str, None)
+
+
+CLASSES = [
+    KernelManager,
+    SeedingMappingKernelManager,
+    KernelSpecManager,
+    JupyterWebsocketPersonality,
+    NotebookHTTPPersonality,
+]
+OF_THE_APPLICATION = {"KernelGatewayApp", "JupyterApp", "Application", "SingletonConfigurable", "LoggingConfigurable"}
+"""Sections whose unknown names traitlets itself warns of, as it makes the application."""
+
+
+def unknown_options(config: Config) -> list[str]:
+    """As Class.name: what is set for classes that this program does not have, or never makes.
+
+    traitlets warns only of names that a class does not have, when it makes one.
+    """
+    known = {base.__name__: base for cls in CLASSES for base in cls.mro() if issubclass(base, Configurable)}
+    found = []
+    for section, values in config.items():
+        if section in OF_THE_APPLICATION or not isinstance(values, Config):
+            continue
+        names = known[section].class_trait_names(config=True) if section in known else []
+        found += [f"{section}.{name}" for name in values if name not in names]
+    return sorted(found)
