@@ -315,8 +315,9 @@ def assert_valid(notebook: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server that closes documents half a second after their last client left."""
-    arguments = [*options(require_yjs=True), "--set", "yjs.document_cleanup_delay=0.5"]
+    """A server that saves documents at once, and closes them half a second after their last client left."""
+    delays = ["--set", "yjs.document_cleanup_delay=0.5", "--set", "yjs.document_save_delay=0.05"]
+    arguments = [*options(require_yjs=True), *delays]
     server = Server(tmp_path_factory.mktemp("hasty"), *arguments, disable=NOT_NEEDED_BY_DOCUMENTS)
     server.wait_ready()
     yield server
@@ -392,6 +393,17 @@ async def test_a_closed_browser_loses_nothing(hasty_desk: Desk) -> None:
     assert again.text("a") == "before, after"
     await again.run("b")
     assert again.count("b") == 3
+
+
+async def test_changes_in_the_middle_of_saves_are_not_lost(hasty_desk: Desk) -> None:
+    """The plugin alone cancels such a save, and then takes the file for somebody else's."""
+    printing = "import time\nfor n in range(40): stream(f'{n} '); time.sleep(0.06 + n / 200)"
+    doc = await hasty_desk.open(a=printing, large="#" * 4_000_000)
+    await doc.execute("a")
+    await doc.ended("a")
+    text = "".join(f"{n} " for n in range(40))
+    assert doc.text("a") == text
+    await doc.saved("a", lambda cell: cell["outputs"] == [stream(text)])
 
 
 async def test_a_client_that_comes_back_sees_what_happened_and_what_still_does(hasty_desk: Desk) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import DocumentNotFound
 from .notebook import SharedNotebook
 from .rooms import Guard, outlive_clients
+from .saving import Saver
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,11 @@ class Documents:
 
     def __init__(self, yjs: Any) -> None:
         self._yjs = yjs
-        outlive_clients(getattr(yjs, "room_manager", None))
+        self._manager = getattr(yjs, "room_manager", None)
+        self._saver: Saver | None = None
+        if self._manager is not None:
+            outlive_clients(self._manager)
+            self._saver = Saver(self._manager)
         self._notebooks: dict[str, SharedNotebook] = {}
         self._guards: dict[str, Guard] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -58,8 +63,7 @@ class Documents:
         return document if hasattr(document, "ycells") else None
 
     def _open(self) -> Iterator[SharedNotebook]:
-        manager = getattr(self._yjs, "room_manager", None)
-        documents = getattr(manager, "documents", None) or {}
+        documents = getattr(self._manager, "documents", None) or {}
         for name, document in list(documents.items()):
             if hasattr(document, "ycells"):
                 yield self._notebook(name, document)
@@ -79,10 +83,12 @@ class Documents:
 
     def hold(self, notebook: SharedNotebook) -> None:
         """Keep it open, and save it now and then, until `release` was called as often."""
+        if self._saver is None:
+            return
         guard = self._guards.get(notebook.name)
         if guard is None:
-            guard = self._guards[notebook.name] = Guard(self._yjs, notebook)
-            for task in guard.start():
+            guard = self._guards[notebook.name] = Guard(self._manager, notebook)
+            for task in guard.start(self._saver):
                 self._tasks.add(task)
                 task.add_done_callback(self._ended)
         guard.holders += 1
@@ -111,3 +117,5 @@ class Documents:
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
+        if self._saver is not None:
+            await self._saver.close(CLOSE_TIMEOUT_S)

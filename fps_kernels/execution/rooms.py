@@ -1,18 +1,18 @@
 """How documents stay open and are saved while nobody looks at them: what fps-yjs 0.6.4 has no call for.
 
 It closes a document a minute after its last client left, and saves after a second in which nothing
-changed. Here a client of our own, in the same process, keeps a room open, and parts of the plugin's room
-manager are used to save.
+changed. Here a client of our own, in the same process, keeps a room open.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from datetime import datetime
 from typing import Any, Self
 
 from .notebook import SharedNotebook
+from .saving import Saver
 
 logger = logging.getLogger(__name__)
 
@@ -80,20 +80,18 @@ class _Peer:
 class Guard:
     """Keeps one document open and saved."""
 
-    def __init__(self, yjs: Any, notebook: SharedNotebook) -> None:
+    def __init__(self, manager: Any, notebook: SharedNotebook) -> None:
         self.holders = 0
-        self._manager: Any = getattr(yjs, "room_manager", None)
+        self._manager = manager
         self._notebook = notebook
         self._peer = _Peer(notebook.name)
 
-    def start(self) -> list[asyncio.Task[None]]:
+    def start(self, saver: Saver) -> list[asyncio.Task[None]]:
         """The tasks that end after `leave`."""
-        if self._manager is None:
-            return []
         name = self._notebook.name
         return [
             asyncio.create_task(self._stay(), name=f"client of {name}"),
-            asyncio.create_task(self._save_now_and_then(), name=f"saving {name}"),
+            asyncio.create_task(self._save_now_and_then(saver), name=f"saving {name}"),
         ]
 
     def leave(self) -> None:
@@ -111,40 +109,13 @@ class Guard:
         if not room.clients and manager.websocket_server.rooms.get(name) is room:
             manager.cleaners[room] = asyncio.create_task(manager.maybe_clean_room(room, name))
 
-    async def _save_now_and_then(self) -> None:
+    async def _save_now_and_then(self, saver: Saver) -> None:
+        notebook = self._notebook
         while not self._peer.left.is_set():
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SAVE_INTERVAL_S):
                     await self._peer.left.wait()
-            except TimeoutError:
-                pass
-            try:
-                await self._save()
-            except Exception:  # a full disk, or the plugin; the next time may be better
-                logger.exception("saving %s failed", self._notebook.name)
-                self._notebook.changed = True
-
-    async def _save(self) -> None:
-        """What the plugin's own saving does, without its wait for a second of silence."""
-        notebook, manager = self._notebook, self._manager
-        file_format, kind, file_id = notebook.name.split(":", 2)
-        if not notebook.changed:
-            return
-        notebook.changed = False
-        async with manager.lock:
-            path = await manager.contents.file_id_manager.get_path(file_id)
-            if path is None:
-                return  # deleted: the plugin does not save it any more, either
-            model = await manager.contents.read_content(path, False)
-            if manager.last_modified[file_id] < _date(model.last_modified):
-                return  # changed by somebody else: the plugin takes that over
-            content = notebook.document.source
-            await manager.contents.write_content(
-                {"content": content, "format": file_format, "path": path, "type": kind}
-            )
-            model = await manager.contents.read_content(path, False)
-            manager.last_modified[file_id] = _date(model.last_modified)
-
-
-def _date(text: str) -> datetime:
-    return datetime.fromisoformat(text.rstrip("Z"))
+            if notebook.changed:
+                notebook.changed = False
+                if not await saver.save(notebook.name, notebook.document):
+                    notebook.changed = True
