@@ -17,7 +17,7 @@ from .client import Client, Json, text_of
 from .conftest import KERNEL, Launch, Server, free_ports, options
 
 CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
-SLEEP = "import time; stream('on'); time.sleep(60)"
+SLEEP = "import time; stream('on')\nwhile True: time.sleep(0.05)"
 
 
 class ExternalKernel:
@@ -252,6 +252,11 @@ async def test_an_external_kernel_is_not_ours_to_end(
     assert "external" in response.json()["message"]
     assert await visitor.kernels() == [model]
     assert await visitor.evaluate(model["id"], "os.getpid()") == str(kernel.process.pid)
+
+
+async def test_an_external_kernel_that_is_still_starting_becomes_idle(visitor: Client, watched: Path, run: Run) -> None:
+    run("control_first").show(watched)
+    await appeared(visitor, "external_control_first", "idle")
 
 
 async def test_an_external_kernel_outlives_its_sessions(visitor: Client, watched: Path, run: Run) -> None:

@@ -32,7 +32,7 @@ from .message import (
     split_frames,
 )
 from .requests import Request, RequestLog
-from .state import ExecutionState, KernelState, wire_state
+from .state import READY, ExecutionState, KernelState, wire_state
 
 logger = logging.getLogger(__name__)
 
@@ -451,7 +451,7 @@ class KernelClient:
         request = self._requests.get(message.parent_msg_id)
         if request is not None and state is ExecutionState.IDLE:
             self._requests.on_idle(request)
-        if self._is_of_main_shell(message, request):
+        if state in READY and self._is_of_main_shell(message, request):
             self._assumed_busy = False
             self.state.kernel_says(state)
 

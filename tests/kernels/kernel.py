@@ -32,6 +32,7 @@ MODES = {
     "exits": "writes two lines to stderr and exits with code 3 at once",
     "exits_once_ready": "exits with code 4, 0.3 s after the last kernel_info_request",
     "message_interrupt": "is interrupted by interrupt_request, not by SIGINT",
+    "control_first": "says that it is starting, and answers on shell, after it has answered on control",
     "old_protocol": "speaks version 4.1 of the message spec",
 }
 DELIMITER = b"<IDS|MSG>"
@@ -54,6 +55,7 @@ class Kernel:
         self.parent: dict = {}
         self.busy = False
         self.timer: threading.Timer | None = None
+        self.answered_control = threading.Event()
         context = zmq.Context()
         self.sockets = {}
         kinds = {"shell": zmq.ROUTER, "control": zmq.ROUTER, "stdin": zmq.ROUTER, "iopub": zmq.PUB, "hb": zmq.REP}
@@ -207,6 +209,8 @@ class Kernel:
             self.reply(channel, request, {"status": "ok"})
         if not quiet:
             self.publish("status", {"execution_state": "idle"}, parent=header)
+        if channel == "control":
+            self.answered_control.set()
 
     def serve(self, channel: str) -> None:
         while True:
@@ -234,6 +238,9 @@ class Kernel:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         threading.Thread(target=self.serve, args=["control"], daemon=True).start()
         threading.Thread(target=self.heartbeat, daemon=True).start()
+        if self.mode == "control_first":
+            self.answered_control.wait()
+            time.sleep(0.2)
         if self.mode != "no_status":
             self.publish("status", {"execution_state": "starting"}, parent={})
         self.serve("shell")
