@@ -170,7 +170,7 @@ class Lab:
 
     async def run_forever(self) -> Locator:
         """Start a cell that does not end by itself, and wait until it runs."""
-        cell = await self.start("import time\nprint('asleep', flush=True)\ntime.sleep(1000)")
+        cell = await self.start("import time\nprint('asleep', flush=True)\nwhile True: time.sleep(0.05)")
         await expect(outputs(cell)).to_have_text("asleep\n")
         return cell
 

@@ -16,7 +16,7 @@ import websockets
 from .client import V1, Client, Json, Socket, header, is_status, of_type, pack_v1, text_of
 from .conftest import Launch, Server, options, tidy_client
 
-SLEEP = "import time; stream('on'); time.sleep(60)"
+SLEEP = "import time; stream('on')\nwhile True: time.sleep(0.05)"
 LOOP = "stream('on')\nwhile True: pass"
 ALLOWED_ORIGIN = "http://good.example"
 
@@ -622,7 +622,7 @@ async def test_no_socket_is_left_open_by_a_kernel_that_goes(client: Client) -> N
         ("tiny_plain", SLEEP),
         ("tiny_plain", LOOP),
         ("tiny_message_interrupt", LOOP),
-        ("python3", "import time; print('on', flush=True); time.sleep(60)"),
+        ("python3", "import time; print('on', flush=True)\nwhile True: time.sleep(0.05)"),
         ("python3", "print('on', flush=True)\nwhile True: pass"),
     ],
 )

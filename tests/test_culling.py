@@ -19,7 +19,7 @@ from .test_external import ExternalKernel
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SOON = {"cull_idle_timeout_s": 1, "cull_interval_s": 0.2}
-SLEEP = "import time; stream('on'); time.sleep(60)"
+SLEEP = "import time; stream('on')\nwhile True: time.sleep(0.05)"
 
 
 def verdict(

@@ -26,7 +26,7 @@ from fps_kernels.kernel_driver.launcher import ExitStatus
 from .conftest import KERNEL, add_kernelspec
 from .drivers import TIMEOUT_S, Drivers, Inbox, Recorder, execute, run, until
 
-SLEEP = "stream('asleep')\nimport time\ntime.sleep(60)"
+SLEEP = "stream('asleep')\nimport time\nwhile True: time.sleep(0.05)"
 
 
 @pytest.fixture
@@ -821,7 +821,7 @@ async def test_ipykernel_executes_is_interrupted_and_restarted(kernels: Drivers)
     assert await run(client, "x = 6 * 7; print(x)") == "42\n"
 
     inbox = Inbox(client)
-    execute(client, "print('asleep', flush=True)\nimport time\ntime.sleep(60)")
+    execute(client, "print('asleep', flush=True)\nimport time\nwhile True: time.sleep(0.05)")
     await inbox.until_type("stream")
     await driver.interrupt()
     assert (await inbox.until_type("execute_reply")).content["ename"] == "KeyboardInterrupt"

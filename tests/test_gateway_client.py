@@ -79,7 +79,7 @@ async def test_a_jupyter_server_uses_the_kernels_of_the_gateway(front: Client) -
     async with await front.connect(kernel_id, session="page") as socket:
         names = text_of(await socket.run("import os; print(*[name for name in os.environ if name[:7] == 'KERNEL_'])"))
         assert {"KERNEL_GATEWAY", "KERNEL_LAUNCH_TIMEOUT"} <= set(names.split())
-        msg_id = await socket.execute("print('asleep', flush=True)\nimport time\ntime.sleep(1000)")
+        msg_id = await socket.execute("print('asleep', flush=True)\nimport time\nwhile True: time.sleep(0.05)")
         await socket.until(lambda message: message["msg_type"] == "stream")
         assert (await front.http.post(f"/api/kernels/{kernel_id}/interrupt")).status_code == 204
         [reply] = of_type(await socket.answers(msg_id), "execute_reply")

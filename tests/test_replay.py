@@ -17,7 +17,7 @@ import websockets
 from .client import Client, Json, Socket, is_status, of_type, text_of
 from .conftest import Launch, Server, options, tidy_client
 
-SLEEP = "import time; stream('on'); time.sleep(60)"
+SLEEP = "import time; stream('on')\nwhile True: time.sleep(0.05)"
 MIB = 1024 * 1024
 
 both = pytest.mark.parametrize("v1", [True, False], ids=["v1", "default"])
@@ -292,7 +292,7 @@ async def test_a_new_session_hears_nothing_of_a_death_before_it(server: Server, 
     """JupyterLab takes `restarting` for the death of the kernel that it has just connected to."""
     kernel_id = await client.start()
     socket = await client.connect(kernel_id, session="mine")
-    await begin(socket, "stream('on'); import time; time.sleep(60)")
+    await begin(socket, "stream('on'); import time\nwhile True: time.sleep(0.05)")
     await leave_and_be_missed(client, kernel_id, socket)
     process = server.process_of(kernel_id)
     process.kill()
@@ -530,7 +530,7 @@ async def test_a_stalled_client_does_not_make_the_server_grow(launch: Launch) ->
 async def test_a_restart_clears_the_log_but_for_answers(client: Client, tmp_path: Any, v1: bool) -> None:
     kernel_id = await client.start()
     socket = await client.connect(kernel_id, v1=v1, session="mine")
-    code = gated(tmp_path / "gate", "stream('of no interest'); open({!r}, 'x'); time.sleep(60)")
+    code = gated(tmp_path / "gate", "stream('of no interest'); open({!r}, 'x')\nwhile True: time.sleep(0.05)")
     msg_id = await begin(socket, code.format(str(tmp_path / "written")))
     waiting = await socket.execute("stream('never')")
     await leave_and_be_missed(client, kernel_id, socket)

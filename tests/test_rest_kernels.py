@@ -419,7 +419,7 @@ async def test_an_unknown_kernel_is_not_found(client: Client, method: str, actio
 async def test_a_busy_kernel_is_shown_as_busy(client: Client) -> None:
     kernel_id = await client.start()
     async with await client.connect(kernel_id) as socket:
-        await socket.execute("import time; stream('on'); time.sleep(60)")
+        await socket.execute("import time; stream('on')\nwhile True: time.sleep(0.05)")
         await socket.until(lambda message: message["msg_type"] == "stream")
         assert (await client.kernel(kernel_id))["execution_state"] == "busy"
 
@@ -459,7 +459,7 @@ async def test_a_connection_file_is_for_its_owner_only(server: Server, client: C
 async def test_interrupt_ends_a_cell(client: Client) -> None:
     kernel_id = await client.start()
     async with await client.connect(kernel_id) as socket:
-        msg_id = await socket.execute("import time; stream('on'); time.sleep(60)")
+        msg_id = await socket.execute("import time; stream('on')\nwhile True: time.sleep(0.05)")
         await socket.until(lambda message: message["msg_type"] == "stream")
         response = await client.http.post(f"/api/kernels/{kernel_id}/interrupt")
         assert (response.status_code, response.content) == (204, b"")

@@ -78,7 +78,7 @@ async def test_idle_kernels_end_with_the_server(launch: Launch, signum: int) -> 
 async def test_busy_kernels_end_with_the_server(launch: Launch, signum: int) -> None:
     server = launch()
     async with Client(server.url) as client:
-        for code in ("import time; stream('on'); time.sleep(600)", "stream('on')\nwhile True: pass"):
+        for code in ("import time; stream('on')\nwhile True: time.sleep(0.05)", "stream('on')\nwhile True: pass"):
             kernel_id = await client.start()
             async with await client.connect(kernel_id) as socket:
                 await socket.execute(code)
@@ -134,7 +134,7 @@ async def test_open_sockets_are_told_that_the_server_stops(launch: Launch, signu
     async with Client(server.url) as client:
         kernel_id = await client.start()
         async with await client.connect(kernel_id) as first, await client.connect(kernel_id, v1=False) as second:
-            await first.execute("import time; stream('on'); time.sleep(600)")
+            await first.execute("import time; stream('on')\nwhile True: time.sleep(0.05)")
             await second.until(lambda m: m["msg_type"] == "stream")
             closed = asyncio.gather(first.closed(), second.closed())
             await end(server, signum, 5)
