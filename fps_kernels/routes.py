@@ -75,6 +75,7 @@ _SESSION_KERNEL_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 class _Kernels(Kernels):
     """All routes of rest-api.md and the channels' WebSocket, on a registry of kernels.
 
+    router: all of the routes, without another router among them.
     on_first_use: called once, before the first request is answered; the server is up then.
     """
 
@@ -96,11 +97,11 @@ class _Kernels(Kernels):
         self._base_url = base_url
         self._on_first_use: Callable[[], None] | None = on_first_use
         self._auth = auth
-        self._router = APIRouter(route_class=api_route_class(base_url))
+        self.router = APIRouter(route_class=api_route_class(base_url))
         self._add_routes()
         self._add_websocket()
         self._add_fallbacks()
-        self.include_router(self._router)  # type: ignore[no-untyped-call]  # jupyverse_api leaves it untyped
+        self.include_router(self.router)  # type: ignore[no-untyped-call]  # jupyverse_api leaves it untyped
 
     def get_client(self, kernel_id: str) -> KernelClient:
         """The shared client of a kernel, for other plugins. Raises KernelNotFound."""
@@ -152,7 +153,7 @@ class _Kernels(Kernels):
         dependencies = [Depends(self._used)]
         if permissions is not None:
             dependencies.append(Depends(self._auth.current_user(permissions=permissions or None)))
-        self._router.add_api_route(
+        self.router.add_api_route(
             path,
             endpoint,
             methods=[methods] if isinstance(methods, str) else list(methods),
@@ -169,7 +170,7 @@ class _Kernels(Kernels):
     def _add_websocket(self) -> None:
         authenticate = self._auth.websocket_auth(permissions={"kernels": ["read", "execute"]})
 
-        @self._router.websocket("/api/kernels/{kernel_id}/channels")
+        @self.router.websocket("/api/kernels/{kernel_id}/channels")
         async def channels(kernel_id: str, websocket_permissions: Any = Depends(authenticate)) -> None:
             if websocket_permissions is not None:  # else it was refused and closed already
                 session_id = websocket_permissions[0].query_params.get("session_id")
@@ -177,7 +178,7 @@ class _Kernels(Kernels):
 
     def _add_fallbacks(self) -> None:
         """Unknown paths and wrong methods below our prefixes answer in our form, too."""
-        ours = list(self._router.routes)
+        ours = list(self.router.routes)
 
         async def fallback(request: Request) -> Response:
             path = request.url.path
@@ -189,7 +190,7 @@ class _Kernels(Kernels):
             return error_response(405, f"{request.method} is not allowed here", {"Allow": ", ".join(methods)})
 
         for path in (*PREFIXES, *(f"{tree}/{{rest:path}}" for tree in TREES)):
-            self._router.add_api_route(
+            self.router.add_api_route(
                 path, fallback, methods=list(ALL_METHODS), include_in_schema=False, response_model=None, name=FALLBACK
             )
 

@@ -7,7 +7,7 @@ so that its command lines and files work unchanged.
 from __future__ import annotations
 
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from jupyter_core.application import JupyterApp, NoStart, base_aliases, base_flags
 from traitlets import Bool, Integer, List, TraitError, Unicode
@@ -16,6 +16,11 @@ from .. import __version__
 from ..errors import KernelsError
 from .environment import boolean, integer, names
 from .traits import CLASSES, environment_default, unknown_options
+
+if TYPE_CHECKING:
+    from ..routes import _Kernels
+    from .seed import Seed
+    from .settings import Settings
 
 SHARED_FLAGS = ("debug", "y", "generate-config", "show-config", "show-config-json")
 FLAGS = {name: flag for name, flag in base_flags.items() if name in SHARED_FLAGS}
@@ -49,6 +54,12 @@ class KernelGatewayApp(JupyterApp):
     classes = CLASSES
     flags = FLAGS
     aliases = ALIASES
+
+    settings: Settings
+    """What all options come to; for the personality, as the following."""
+    seed: Seed | None
+    kernels: _Kernels
+    """The resource that other Jupyverse plugins get."""
 
     ip = _option("IP address on which to listen", "KG_IP")
     port = Integer(8888, config=True, help="Port on which to listen (KG_PORT env var)")

@@ -3,40 +3,99 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any, Protocol
+import inspect
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
+from fastapi import APIRouter
+from traitlets.config import LoggingConfigurable
+
+from ..errors import KernelsError
 from .environment import BadOption
 
-WEBSOCKET = ("jupyter-websocket", "kernel_gateway.jupyter_websocket")
-NOTEBOOK_HTTP = ("notebook-http", "kernel_gateway.notebook_http")
+if TYPE_CHECKING:
+    from .app import KernelGatewayApp
+
+OURS = {
+    "jupyter-websocket": "fps_kernels.gateway.jupyter_websocket",
+    "kernel_gateway.jupyter_websocket": "fps_kernels.gateway.jupyter_websocket",
+}
 
 
-class Personality(Protocol):
-    """What `create_personality` returns."""
+class Personality(LoggingConfigurable):
+    """What `create_personality` returns; any of the methods may be async. Objects of other classes will do, too.
+
+    parent: the KernelGatewayApp. Its `kernels` is the resource that other Jupyverse plugins get: it starts
+      kernels (`kernels.registry.start(name)`) and has their clients (`kernels.get_client(kernel_id)`).
+    """
+
+    parent: KernelGatewayApp
+
+    async def init_configurables(self) -> None:
+        """Called when kernels can be started, before anything is served. What it raises ends the program."""
+
+    def create_request_handlers(self) -> APIRouter:
+        """The routes, below the base URL; a router in a router is not taken."""
+        return APIRouter()
 
     def should_seed_cell(self, code: str) -> bool:
         """Whether a cell of the seed notebook is run on new kernels."""
-
-
-class JupyterWebsocket:
-    """The API of Jupyter Server: what the kernels component has."""
-
-    def should_seed_cell(self, code: str) -> bool:
         return True
 
+    async def shutdown(self) -> None:
+        """Called when the server is to end, while it still answers and its kernels live."""
 
-def load_personality(api: str, parent: Any) -> Personality:
+
+class Plugin:
+    """A personality, whatever its class and whether its methods are async.
+
+    api: its name. Raises BadOption when the object is none, and for what its methods raise.
+    """
+
+    def __init__(self, api: str, personality: Any) -> None:
+        self.api = api
+        self._personality = personality
+
+    async def init_configurables(self) -> None:
+        await self._call("init_configurables")
+
+    async def create_request_handlers(self) -> APIRouter:
+        router = await self._call("create_request_handlers")
+        if router is None:
+            return APIRouter()
+        if not isinstance(router, APIRouter):
+            found = type(router).__name__
+            raise BadOption(f"api={self.api}: create_request_handlers returns a {found}, not a fastapi.APIRouter")
+        return router
+
+    async def should_seed_cell(self, code: str) -> bool:
+        return bool(await self._call("should_seed_cell", code))
+
+    async def shutdown(self) -> None:
+        await self._call("shutdown")
+
+    async def _call(self, name: str, *arguments: Any) -> Any:
+        method = getattr(self._personality, name, None) or partial(getattr(Personality, name), self._personality)
+        try:
+            result = method(*arguments)
+            return await result if inspect.isawaitable(result) else result
+        except KernelsError:
+            raise
+        except Exception as exc:  # whatever somebody else's code may do
+            raise BadOption(f"api={self.api}: {name} failed: {exc!r}") from exc
+
+
+def load_personality(api: str, parent: KernelGatewayApp) -> Plugin:
     """Raises BadOption when there is no such module, or it is not a personality."""
-    if api in WEBSOCKET:
-        return JupyterWebsocket()
-    if api in NOTEBOOK_HTTP:
+    if api in ("notebook-http", "kernel_gateway.notebook_http"):
         raise BadOption(f"api={api}: not there yet")
     try:
-        module = importlib.import_module(api)
-    except Exception as exc:  # whatever a module of somebody else's may do when it is imported
+        module = importlib.import_module(OURS.get(api, api))
+        create = getattr(module, "create_personality", None)
+        if create is None:
+            raise BadOption(f"api={api}: the module has no create_personality")
+        return Plugin(api, create(parent=parent))
+    except KernelsError:
+        raise
+    except Exception as exc:  # whatever a module of somebody else's may do
         raise BadOption(f"api={api}: {exc}") from exc
-    create = getattr(module, "create_personality", None)
-    if create is None:
-        raise BadOption(f"api={api}: the module has no create_personality")
-    personality: Personality = create(parent)
-    return personality

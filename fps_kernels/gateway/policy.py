@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from ..environment import server_environment
 from ..kernel_driver.client import KernelClient
@@ -19,7 +19,7 @@ class GatewayPolicy(StartPolicy):
 
     greet_as_asked = True
 
-    def __init__(self, settings: Settings, seed: Seed | None, wanted: Callable[[str], bool]) -> None:
+    def __init__(self, settings: Settings, seed: Seed | None, wanted: Callable[[str], Awaitable[bool]]) -> None:
         self.may_list = settings.list_kernels
         self._settings = settings
         self._seed = seed

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import KernelspecNotFound
 from ..kernel_driver.kernelspec import Kernelspecs
+from ..routes import _Kernels
 from .environment import BadOption
 from .logs import configure
 from .personality import load_personality
@@ -32,7 +33,12 @@ def run(app: KernelGatewayApp) -> None:
     seed = read_seed(settings.seed_uri) if settings.seed_uri else None
     check_kernelspec(settings, seed)
     policy = GatewayPolicy(settings, seed, personality.should_seed_cell)
-    gateway = Gateway(settings, bind(settings.listening), policy, seed.kernel_name if seed is not None else None)
+    app.settings, app.seed = settings, seed
+
+    def publish(kernels: _Kernels) -> None:
+        app.kernels = kernels
+
+    gateway = Gateway(settings, bind(settings.listening), policy, personality, publish)
     if settings.listening.public and not settings.access.token:
         logger.warning(
             "This server is open to everybody who reaches %s: whoever does can run code. Set auth_token",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -38,10 +38,10 @@ class Seed:
         """Whether kernels of this kernelspec get it. kernelspec names know no case."""
         return ALIASES.get(self.kernel_name, self.kernel_name).lower() in ("", kernel_name.lower())
 
-    async def run(self, client: KernelClient, wanted: Callable[[str], bool]) -> None:
+    async def run(self, client: KernelClient, wanted: Callable[[str], Awaitable[bool]]) -> None:
         """Run the cells that are wanted, one after the other. Raises SeedFailed."""
         for number, code in enumerate(self.cells):
-            if not code.strip() or not wanted(code):
+            if not code.strip() or not await wanted(code):
                 continue
             content = {"code": code, "silent": False, "store_history": False, "allow_stdin": False}
             what = f"cell {number} of the seed notebook {Path(self.uri).name}"

@@ -7,8 +7,7 @@ import contextlib
 import errno
 import logging
 import socket
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
@@ -33,14 +32,17 @@ from ..routes import FALLBACK, _Kernels
 from .access import AccessControl
 from .auth import TokenAuth
 from .environment import BadOption
+from .health import add_health
 from .logs import boot
 from .openapi import add_documents
-from .own_routes import add_own_routes
+from .personality import Plugin
 from .proxy import TrustedProxy
 from .settings import Listening, Settings
 
 logger = logging.getLogger(__name__)
 
+DRAIN_TIMEOUT_S = 20
+"""For what the personality still does when the server is asked to stop; it answers meanwhile."""
 STOP_TIMEOUT_S = 15
 """For requests and WebSockets that are open when the server is asked to stop."""
 MAX_MESSAGE_BYTES = 1024 * 1024 * 1024
@@ -51,12 +53,14 @@ ANOTHER_PORT_HELPS = (errno.EADDRINUSE, errno.EACCES)
 
 
 class HeadlessApp(App):
-    """jupyverse's wrapper of FastAPI, less its middleware, which hides that a client has gone."""
+    """What plugins put their routes into: nothing is served of them but what the personality takes."""
 
-    def __init__(self, app: FastAPI) -> None:
-        self._app = app
-        self._router_paths = defaultdict(list)
+    def __init__(self) -> None:
+        # Not App.__init__: its middleware hides that a client has gone.
         self._started_time = self._last_activity = datetime.now(UTC)
+
+    def _include_router(self, router: Any, _type: Any, **kwargs: Any) -> None:
+        """The personality asks the plugin for it."""
 
 
 class BelowBaseUrl:
@@ -148,17 +152,23 @@ async def _as_json(request: Request, exc: Exception) -> Response:
 
 
 class Gateway:
-    """The application: FastAPI with the kernels component, on one socket.
+    """The application: the kernels component, and FastAPI with the personality's routes, on one socket.
 
-    policy: what is decided about kernels. pool_kernel: the kernelspec of the kernels that are started with it.
+    policy: what is decided about kernels. publish(kernels): called before the personality is.
     """
 
     def __init__(
-        self, settings: Settings, sock: socket.socket, policy: StartPolicy, pool_kernel: str | None = None
+        self,
+        settings: Settings,
+        sock: socket.socket,
+        policy: StartPolicy,
+        personality: Plugin,
+        publish: Callable[[_Kernels], None],
     ) -> None:
         self.settings = settings
         self._policy = policy
-        self._pool_kernel = pool_kernel
+        self._personality = personality
+        self._publish = publish
         self.ready = False
         self._sock = sock
         self._fastapi = FastAPI(
@@ -171,8 +181,9 @@ class Gateway:
             kernels = await self._start_kernels(ctx)
             stopping = asyncio.create_task(stop.wait(), name="stop")
             with boot():
-                if not await self._prespawn(kernels.registry, stopping):
+                if not await self._begin(kernels.registry, stopping):
                     return
+            await self._add_routes()
             server = self._make_server()
             serving = asyncio.create_task(server.serve([self._sock]), name="HTTP server")
             self.ready = True
@@ -180,6 +191,7 @@ class Gateway:
             try:
                 await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
                 self.ready = False
+                await self._end()
                 await kernels.registry.stop()  # ends the requests that wait for a kernel, and closes the WebSockets
             finally:
                 server.should_exit = True
@@ -196,43 +208,50 @@ class Gateway:
 
     async def _start_kernels(self, ctx: Context) -> _Kernels:
         settings = self.settings
-        app = HeadlessApp(self._fastapi)
-        ctx.add_resource(app, types=App)
+        ctx.add_resource(HeadlessApp(), types=App)
         ctx.add_resource(TokenAuth(), types=Auth)
         ctx.add_resource(FrontendConfig(base_url=settings.base_url))
         component = KernelsComponent(**settings.kernels.model_dump(exclude_unset=True))
         component.policy = self._policy
-        self._fastapi.add_exception_handler(HTTPException, _as_json)
         await component.start(ctx)
         kernels: Any = await ctx.request_resource(Kernels)
-        add_own_routes(self._fastapi, settings.base_url, lambda: self.ready, kernels.registry)
-        add_documents(self._fastapi, settings.base_url)
+        self._publish(kernels)
         return kernels  # type: ignore[no-any-return]
 
-    async def _prespawn(self, registry: KernelRegistry, stopping: asyncio.Task[Any]) -> bool:
-        """Start the pool; False when the server is asked to stop meanwhile.
+    async def _add_routes(self) -> None:
+        self._fastapi.add_exception_handler(HTTPException, _as_json)
+        self._fastapi.include_router(await self._personality.create_request_handlers())
+        add_health(self._fastapi, lambda: self.ready)
+        add_documents(self._fastapi, self.settings.base_url)
 
-        Raises BadOption when a kernel does not start; all are stopped then.
+    async def _begin(self, registry: KernelRegistry, stopping: asyncio.Task[Any]) -> bool:
+        """Have the personality start what it needs; False when the server is asked to stop meanwhile.
+
+        Raises what the personality does; all kernels are stopped then.
         """
-        pool = asyncio.create_task(self._start_pool(registry), name="pool")
-        await asyncio.wait([pool, stopping], return_when=asyncio.FIRST_COMPLETED)
-        if pool.done() and pool.exception() is None:
+        beginning = asyncio.create_task(self._personality.init_configurables(), name="personality")
+        await asyncio.wait([beginning, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if beginning.done() and beginning.exception() is None:
             return True
+        was_asked = stopping.done()
         await registry.stop()
+        beginning.cancel()
         stopping.cancel()
-        [error] = await asyncio.gather(pool, return_exceptions=True)
-        if isinstance(error, KernelsError) and not isinstance(error, ServerStopping):
-            raise BadOption(f"prespawn_count={self.settings.prespawn_count}: {error.message}") from error
-        if isinstance(error, BaseException) and not isinstance(error, KernelsError):
-            raise error
-        return False
+        [error] = await asyncio.gather(beginning, return_exceptions=True)
+        if was_asked or isinstance(error, ServerStopping):
+            return False
+        assert error is not None
+        raise error
 
-    async def _start_pool(self, registry: KernelRegistry) -> None:
-        """Returns when all are ready; raises what the first one raises that is not."""
-        starts = [registry.start(self._pool_kernel) for _ in range(self.settings.prespawn_count)]
-        for kernel in await asyncio.gather(*starts):
-            if kernel.starting is not None:  # a slow one: `start` waits only as long as a client would
-                await asyncio.shield(kernel.starting)
+    async def _end(self) -> None:
+        """Have the personality finish what it does."""
+        try:
+            async with asyncio.timeout(DRAIN_TIMEOUT_S):
+                await self._personality.shutdown()
+        except TimeoutError:
+            logger.warning("%s did not come to its end within %d s", self._personality.api, DRAIN_TIMEOUT_S)
+        except KernelsError as exc:
+            logger.error("%s", exc.message)
 
     def _make_server(self) -> Server:
         listening = self.settings.listening

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
-from fastapi import FastAPI
 from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
 
 from .. import __version__
 
 _PARAMETER = re.compile(r"{(\w+)(?::\w+)?}")
 
 
-def swagger(app: FastAPI, base_url: str) -> dict[str, Any]:
-    """All routes that are in the schema."""
+def swagger(routes: Iterable[BaseRoute], base_url: str) -> dict[str, Any]:
+    """All of the routes that are in the schema."""
     paths: dict[str, dict[str, Any]] = {}
-    for route in _flat(app.routes):
+    for route in routes:
         if isinstance(route, APIRoute) and route.include_in_schema:
             path = _PARAMETER.sub(r"{\1}", route.path)
             for method in sorted((route.methods or set()) - {"HEAD"}):
@@ -34,16 +34,6 @@ def swagger(app: FastAPI, base_url: str) -> dict[str, Any]:
         "consumes": ["application/json"],
         "paths": {path: paths[path] for path in sorted(paths)},
     }
-
-
-def _flat(routes: Iterable[Any]) -> Iterator[Any]:
-    """FastAPI keeps an included router as one route nowadays."""
-    for route in routes:
-        router = getattr(route, "original_router", None)
-        if router is None:
-            yield route
-        else:
-            yield from _flat(router.routes)
 
 
 def _operation(route: APIRoute, method: str) -> dict[str, Any]:

@@ -1,0 +1,141 @@
+"""Personalities of other people: modules that decide what `fps-kernels` serves."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from .gateways import Gateway
+
+EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
+PLAIN = """
+from fastapi import APIRouter
+
+class Plain:
+    {methods}
+
+def create_personality(parent):
+    return Plain()
+"""
+
+Start = Callable[..., Gateway]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """start(*options, api=…, module=…): `module` is the text of a module of that name."""
+    gateways = []
+
+    def start(*options: str, api: str = "mine", module: str | None = None) -> Gateway:
+        if module is not None:
+            (tmp_path / f"{api}.py").write_text(module)
+        path = f"{tmp_path}:{EXAMPLES}"
+        gateways.append(Gateway(tmp_path / "gateway", f"--api={api}", *options, env={"PYTHONPATH": path}))
+        return gateways[-1]
+
+    yield start
+    for gateway in gateways:
+        gateway.stop()
+
+
+def plain(*methods: str) -> str:
+    return PLAIN.format(methods="\n    ".join(methods) or "pass")
+
+
+def post(gateway: Gateway, path: str, **body: Any) -> httpx.Response:
+    return httpx.post(gateway.url + path, json=body, timeout=30, trust_env=False)
+
+
+def get(gateway: Gateway, path: str) -> httpx.Response:
+    return httpx.get(gateway.url + path, timeout=30, trust_env=False)
+
+
+def seed(folder: Path, *cells: str) -> str:
+    path = folder / "seed.ipynb"
+    path.write_text(json.dumps({
+        "cells": [{"cell_type": "code", "source": source, "metadata": {}, "outputs": []} for source in cells],
+        "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }))
+    return f"--seed_uri={path}"
+
+
+def test_the_example_of_the_documentation(start: Start, tmp_path: Path) -> None:
+    gateway = start(seed(tmp_path, "answer = 42", "# not for the evaluator\nanswer = 0"), api="evaluator")
+    gateway.wait_ready()
+    assert post(gateway, "/evaluate", expression="answer").json() == {"value": "42"}
+    assert post(gateway, "/evaluate", expression="1 / 0").status_code == 400
+    assert list(get(gateway, "/openapi.json").json()["paths"]) == ["/evaluate"]
+    assert get(gateway, "/api/kernels").status_code == 404, "the API of another personality is there"
+    gateway.send_signal(signal.SIGTERM)
+    assert gateway.wait() == 0
+    assert "The evaluator has shut down" in gateway.log.read_text()
+
+
+def test_a_personality_is_below_the_base_url_and_behind_the_token(start: Start) -> None:
+    gateway = start("--KernelGatewayApp.base_url=/below", "--token=secret", api="evaluator")
+    gateway.wait_ready()
+    assert post(gateway, "/below/evaluate", expression="1").status_code == 401
+    assert post(gateway, "/below/evaluate?token=secret", expression="1").json() == {"value": "1"}
+    assert post(gateway, "/evaluate?token=secret", expression="1").status_code == 404
+
+
+def test_methods_may_be_missing_or_plain_functions(start: Start) -> None:
+    gateway = start(module=plain(
+        "def create_request_handlers(self):",
+        "    router = APIRouter()",
+        "    router.add_api_route('/hello', lambda: 'hello')",
+        "    return router",
+    ))
+    gateway.wait_ready()
+    assert get(gateway, "/hello").json() == "hello"
+
+
+@pytest.mark.parametrize(
+    ("module", "complaint"),
+    [
+        (plain("def create_request_handlers(self): return [('/', None)]"), "create_request_handlers returns a list"),
+        (plain("def create_request_handlers(self): raise KeyError('x')"), "create_request_handlers failed: KeyError"),
+        (plain("async def init_configurables(self): 1 / 0"), "init_configurables failed: ZeroDivisionError"),
+        ("def create_personality(parent): raise OSError('no licence')", "no licence"),
+    ],
+    ids=["handlers of Tornado", "handlers fail", "init fails", "creation fails"],
+)
+def test_a_personality_that_fails_ends_the_program_with_one_line(start: Start, module: str, complaint: str) -> None:
+    gateway = start(module=module)
+    assert gateway.wait() == 1
+    [line] = gateway.log.read_text().splitlines()
+    assert line.startswith("fps-kernels: api=mine: ")
+    assert complaint in line
+
+
+def test_a_failing_shutdown_does_not_keep_the_server_from_ending(start: Start) -> None:
+    gateway = start(module=plain("def shutdown(self): 1 / 0"))
+    gateway.wait_ready()
+    gateway.send_signal(signal.SIGTERM)
+    assert gateway.wait() == 0
+    assert "api=mine: shutdown failed: ZeroDivisionError" in gateway.log.read_text()
+
+
+def test_it_answers_but_is_not_ready_while_the_personality_finishes(start: Start, tmp_path: Path) -> None:
+    finish = tmp_path / "finish"
+    gateway = start(module="import asyncio, os\n" + plain(
+        "async def shutdown(self):",
+        f"    while not os.path.exists({str(finish)!r}): await asyncio.sleep(0.01)",
+    ))
+    gateway.wait_ready()
+    assert get(gateway, "/readyz").status_code == 200
+    gateway.send_signal(signal.SIGTERM)
+    while get(gateway, "/readyz").status_code == 200:
+        pass
+    assert get(gateway, "/readyz").status_code == 503
+    assert get(gateway, "/healthz").status_code == 200
+    finish.touch()
+    assert gateway.wait() == 0
