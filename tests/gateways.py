@@ -1,21 +1,26 @@
-"""The command `fps-kernels` for the tests: a process, started as users start it."""
+"""The command `fps-kernels` for the tests: a process, started as its users start it, with tiny kernels."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-
-import httpx
 
 from .conftest import free_port, install_kernelspecs
 from .processes import ServerProcess
 
 COMMAND = str(Path(sys.executable).parent / "fps-kernels")
+
+
+def option(name: str, value: object) -> str:
+    """As in the manual of Jupyter Kernel Gateway."""
+    return f"--KernelGatewayApp.{name}={value}"
 
 
 def environment(base: Path, **names: str) -> dict[str, str]:
@@ -29,7 +34,6 @@ def environment(base: Path, **names: str) -> dict[str, str]:
         "HOME": str(base),
         "IPYTHONDIR": str(base / "ipython"),
         "JUPYTER_CONFIG_DIR": str(base / "config"),
-        "JUPYTER_NO_CONFIG": "",
         "JUPYTER_PATH": str(share),
         "JUPYTER_RUNTIME_DIR": str(base / "runtime"),
         "PATH": f"{Path(sys.executable).parent}:{environ['PATH']}",
@@ -38,55 +42,69 @@ def environment(base: Path, **names: str) -> dict[str, str]:
 
 
 class Gateway(ServerProcess):
-    """`fps-kernels` on a free port, with options in the original's spelling.
+    """A process of the command, in folders of its own.
 
-    log: what it writes to stdout and stderr. exit_code: None while it runs. stdin: as of subprocess.
+    port: a free one, unless an option says otherwise. url: without a slash at its end; once it is ready, as it
+    says itself. stdin: as of subprocess.
     """
 
-    def __init__(
-        self, base: Path, *options: str, env: dict[str, str] | None = None, port: int | None = None, stdin: Any = None
-    ) -> None:
+    def __init__(self, base: Path, *options: str, env: dict[str, str] | None = None, stdin: Any = None) -> None:
         base.mkdir(parents=True, exist_ok=True)
         self.base = base
         self.runtime = base / "runtime"
-        self.log = base / "gateway.log"
-        self.port = port or free_port()
+        self.log_file = base / "gateway.log"
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        command = [COMMAND, f"--KernelGatewayApp.port={self.port}", *options]
-        with self.log.open("wb") as log:
+        with self.log_file.open("wb") as log:
             self.process = subprocess.Popen(
-                command,
+                [COMMAND, *options],
                 cwd=base,
-                env=environment(base, **(env or {})),
+                # By its variable, as an option can only be given once.
+                env=environment(base, **{"KG_PORT": str(self.port)} | (env or {})),
                 stdin=subprocess.DEVNULL if stdin is None else stdin,
                 stdout=log,
                 stderr=log,
             )
 
     @property
-    def exit_code(self) -> int | None:
-        return self.process.poll()
+    def log(self) -> str:
+        """What it has written to stdout and stderr."""
+        return self.log_file.read_text()
 
     def wait_ready(self, timeout_s: float = 60) -> None:
+        """Until it says where it serves; its socket takes connections then."""
         deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            assert self.exit_code is None, self.log.read_text()
-            with contextlib.suppress(httpx.TransportError):
-                httpx.get(f"{self.url}/healthz", timeout=30, trust_env=False)
-                return
+        while not (found := re.search(r"Serving at (\S+)/\n", self.log)):
+            assert self.process.poll() is None, self.log
+            assert time.monotonic() < deadline, self.log
             time.sleep(0.02)
-        raise TimeoutError(self.log.read_text())
+        self.url = found[1]
 
     def wait_log(self, text: str, timeout_s: float = 30) -> None:
         """Until the log has it: a file has no events."""
         deadline = time.monotonic() + timeout_s
-        while text not in self.log.read_text():
-            assert time.monotonic() < deadline, self.log.read_text()
+        while text not in self.log:
+            assert time.monotonic() < deadline, self.log
             time.sleep(0.02)
 
-    def send_signal(self, signum: int) -> None:
-        self.process.send_signal(signum)
 
-    def wait(self, timeout_s: float = 30) -> int:
-        """Until it has ended; returns its exit code."""
-        return self.process.wait(timeout_s)
+Begin = Callable[..., Gateway]
+
+
+@contextlib.contextmanager
+def gateways(base: Path) -> Iterator[Begin]:
+    """begin(*options, env=None, stdin=None, ready=True) starts a gateway and waits for it; all are stopped at the end.
+
+    Their folders are gateway0, gateway1, … in `base`.
+    """
+    with contextlib.ExitStack() as stack:
+        names = (f"gateway{number}" for number in range(1_000))
+
+        def begin(*options: str, ready: bool = True, **more: Any) -> Gateway:
+            gateway = Gateway(base / next(names), *options, **more)
+            stack.callback(gateway.stop)
+            if ready:
+                gateway.wait_ready()
+            return gateway
+
+        yield begin

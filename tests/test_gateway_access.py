@@ -23,7 +23,7 @@ from fps_kernels.gateway.settings import read
 
 from .client import raw_request
 from .conftest import free_port
-from .gateway_doors import Begin, Gateway, begin, begin_shared, option  # noqa: F401  # fixtures
+from .gateways import Begin, Gateway, gateways, option
 
 UNKNOWN_ID = "12345678-1234-5678-1234-567812345678"
 TOKEN = "a-token"
@@ -88,17 +88,31 @@ def refusal(gateway: Gateway) -> str:
     return line
 
 
+@pytest.fixture
+def begin(tmp_path: Path) -> Iterator[Begin]:
+    """Gateways of the test's own."""
+    with gateways(tmp_path) as begin:
+        yield begin
+
+
+@pytest.fixture(scope="module")
+def begin_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Begin]:
+    """Gateways that several tests use."""
+    with gateways(tmp_path_factory.mktemp("gateways")) as begin:
+        yield begin
+
+
 # --- token ----------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def closed(begin_shared: Begin) -> Gateway:  # noqa: F811
+def closed(begin_shared: Begin) -> Gateway:
     """A gateway with a token."""
     return begin_shared(option("auth_token", TOKEN), "--JupyterWebsocketPersonality.list_kernels=True")
 
 
 @pytest.fixture(scope="module")
-def opened(begin_shared: Begin) -> Gateway:  # noqa: F811
+def opened(begin_shared: Begin) -> Gateway:
     """A gateway without a token, nor any other option."""
     return begin_shared()
 
@@ -186,7 +200,7 @@ def test_a_preflight_needs_no_token(closed: Gateway, path: str) -> None:
 
 @pytest.mark.parametrize("token", ["pässwörd", "口令", "a b+c%20d&e=f"])
 @pytest.mark.parametrize("charset", ["utf-8", "latin-1"])
-def test_a_token_may_have_any_characters(begin: Begin, token: str, charset: str) -> None:  # noqa: F811
+def test_a_token_may_have_any_characters(begin: Begin, token: str, charset: str) -> None:
     gateway = begin(env={"KG_AUTH_TOKEN": token})
     assert ask(f"{gateway.url}/api?token={quote(token)}").status_code == 200
     assert ask(f"{gateway.url}/api?token={quote(token + 'ü')}").status_code == 401
@@ -211,14 +225,14 @@ def test_an_open_server_on_this_machine_is_quiet(opened: Gateway) -> None:
     assert "WARNING" not in opened.log.partition("Serving at")[0]
 
 
-def test_an_open_server_for_other_machines_warns(begin: Begin) -> None:  # noqa: F811
+def test_an_open_server_for_other_machines_warns(begin: Begin) -> None:
     assert "WARNING This server is open to everybody" in begin(option("ip", "0.0.0.0")).log
     assert "WARNING" not in begin(option("ip", "0.0.0.0"), option("auth_token", TOKEN)).log
 
 
 def test_a_refusal_is_logged_without_the_token(closed: Gateway) -> None:
     assert ask(f"{closed.url}/api/kernelspecs?token=secret-guess").status_code == 401
-    closed.wait_logged("401 for '/api/kernelspecs' from 127.0.0.1: no token, or a wrong one")
+    closed.wait_log("401 for '/api/kernelspecs' from 127.0.0.1: no token, or a wrong one")
     assert "secret-guess" not in closed.log
 
 
@@ -239,7 +253,7 @@ def cors_header(name: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def crossed(begin_shared: Begin) -> Gateway:  # noqa: F811
+def crossed(begin_shared: Begin) -> Gateway:
     """A gateway with a token and all six options."""
     return begin_shared(option("auth_token", TOKEN), *(option(name, value) for name, value in CORS.items()))
 
@@ -282,13 +296,13 @@ def test_without_the_options_no_answer_has_a_cors_header(
     assert response.headers["x-content-type-options"] == "nosniff"
 
 
-def test_one_option_sets_one_header(begin: Begin) -> None:  # noqa: F811
+def test_one_option_sets_one_header(begin: Begin) -> None:
     response = ask(f"{begin(env={'KG_MAX_AGE': '5'}).url}/api")
     assert [name for name in response.headers if name.startswith("access-control-")] == ["access-control-max-age"]
     assert "content-security-policy" not in response.headers
 
 
-def test_a_value_that_no_header_can_have_ends_the_command(begin: Begin) -> None:  # noqa: F811
+def test_a_value_that_no_header_can_have_ends_the_command(begin: Begin) -> None:
     assert "allow_origin='a\\nb'" in refusal(begin(option("allow_origin", "a\nb"), ready=False))
 
 
@@ -346,7 +360,7 @@ async def test_a_star_allows_every_origin(any_origin: Gateway, origin: str) -> N
 
 
 @pytest.fixture(scope="module")
-def any_origin(begin_shared: Begin) -> Gateway:  # noqa: F811
+def any_origin(begin_shared: Begin) -> Gateway:
     return begin_shared(option("allow_origin", "*"))
 
 
@@ -354,7 +368,7 @@ def any_origin(begin_shared: Begin) -> Gateway:  # noqa: F811
 
 
 @pytest.fixture(scope="module", params=["foo/bar", "/foo/bar", "/foo/bar/", "//foo//bar//"])
-def below(request: pytest.FixtureRequest, begin_shared: Begin) -> Gateway:  # noqa: F811
+def below(request: pytest.FixtureRequest, begin_shared: Begin) -> Gateway:
     """A gateway with a token, below /foo/bar."""
     return begin_shared(option("base_url", request.param), option("auth_token", TOKEN))
 
@@ -391,7 +405,7 @@ async def test_the_token_is_needed_below_the_base_url_only(below: Gateway) -> No
 
 
 @pytest.mark.parametrize("given", ["a b/ü", "a%20b/%C3%BC"])
-def test_a_base_url_may_have_any_characters(begin: Begin, given: str) -> None:  # noqa: F811
+def test_a_base_url_may_have_any_characters(begin: Begin, given: str) -> None:
     gateway = begin(option("base_url", given))
     assert gateway.url.endswith("/a%20b/%C3%BC")
     created = ask(f"{gateway.url}/api/kernels", "POST", json={"name": "tiny_plain"})
@@ -410,19 +424,19 @@ def taken_port() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def test_the_port_after_one_that_is_taken_is_used(begin: Begin, taken_port: int) -> None:  # noqa: F811
+def test_the_port_after_one_that_is_taken_is_used(begin: Begin, taken_port: int) -> None:
     gateway = begin(option("port", taken_port))
     assert taken_port < httpx.URL(gateway.url).port <= taken_port + 50
     assert f"The port {taken_port} cannot be had (Address already in use), trying the next" in gateway.log
     assert ask(f"{gateway.url}/api").status_code == 200
 
 
-def test_without_retries_a_port_that_is_taken_ends_the_command(begin: Begin, taken_port: int) -> None:  # noqa: F811
+def test_without_retries_a_port_that_is_taken_ends_the_command(begin: Begin, taken_port: int) -> None:
     gateway = begin(option("port", taken_port), option("port_retries", 0), ready=False)
     assert f"port={taken_port}: Address already in use" in refusal(gateway)
 
 
-def test_an_address_of_another_machine_ends_the_command_at_once(begin: Begin) -> None:  # noqa: F811
+def test_an_address_of_another_machine_ends_the_command_at_once(begin: Begin) -> None:
     assert "ip=192.0.2.1 port=" in refusal(begin(option("ip", "192.0.2.1"), option("auth_token", "x"), ready=False))
 
 
@@ -463,7 +477,7 @@ async def test_both_safe_versions_of_tls_are_served(
 
 
 @pytest.fixture(scope="module")
-def secured(begin_shared: Begin, certificate: tuple[str, str]) -> Gateway:  # noqa: F811
+def secured(begin_shared: Begin, certificate: tuple[str, str]) -> Gateway:
     return begin_shared(*tls_options(certificate))
 
 
@@ -473,7 +487,7 @@ def test_a_server_with_a_certificate_serves_nothing_in_the_clear(secured: Gatewa
 
 
 def test_a_client_needs_a_certificate_when_there_is_a_client_ca(
-    begin: Begin,  # noqa: F811
+    begin: Begin,
     certificate: tuple[str, str],
     tmp_path: Path,
 ) -> None:
@@ -491,7 +505,7 @@ def test_a_client_needs_a_certificate_when_there_is_a_client_ca(
 
 @pytest.mark.parametrize("name", ["keyfile", "client_ca"])
 def test_a_part_of_tls_without_a_certificate_ends_the_command(
-    begin: Begin,  # noqa: F811
+    begin: Begin,
     certificate: tuple[str, str],
     name: str,
 ) -> None:
@@ -503,7 +517,7 @@ def test_a_part_of_tls_without_a_certificate_ends_the_command(
 @pytest.mark.parametrize("name", ["certfile", "keyfile", "client_ca"])
 @pytest.mark.parametrize("content", [None, b"", b"-----BEGIN CERTIFICATE-----\nnonsense\n", b"\xff\0"])
 def test_a_broken_file_of_tls_ends_the_command(
-    begin: Begin,  # noqa: F811
+    begin: Begin,
     certificate: tuple[str, str],
     tmp_path: Path,
     name: str,
@@ -519,7 +533,7 @@ def test_a_broken_file_of_tls_ends_the_command(
 
 @pytest.mark.parametrize("version", [1, 16, 99])
 def test_a_protocol_that_cannot_be_served_ends_the_command(
-    begin: Begin,  # noqa: F811
+    begin: Begin,
     certificate: tuple[str, str],
     version: int,
 ) -> None:
@@ -546,11 +560,11 @@ def test_the_client_of_a_proxy_is_believed_only_when_told_to(
     for gateway, address in ((closed, "127.0.0.1"), (proxied, "198.51.100.7")):
         path = f"/api/kernels/{header}"
         assert ask(gateway.url + path, headers={header: "198.51.100.7"}).status_code == 401
-        gateway.wait_logged(f"401 for '{path}' from {address}")
+        gateway.wait_log(f"401 for '{path}' from {address}")
 
 
 @pytest.fixture(scope="module")
-def proxied(begin_shared: Begin) -> Gateway:  # noqa: F811
+def proxied(begin_shared: Begin) -> Gateway:
     return begin_shared(option("trust_xheaders", "True"), option("auth_token", TOKEN))
 
 
@@ -615,7 +629,7 @@ def count_pings(gateway: Gateway) -> Any:
     return websockets.connect(url, create_connection=PingCounter, ping_interval=None, proxy=None)
 
 
-async def test_websockets_are_pinged_unless_that_is_off(begin: Begin) -> None:  # noqa: F811
+async def test_websockets_are_pinged_unless_that_is_off(begin: Begin) -> None:
     """One that is not pinged stands beside one that is: nothing else tells how long to wait for nothing."""
     often, never = begin(option("ws_ping_interval", 1)), begin(env={"KG_WS_PING_INTERVAL_SECS": "0"})
     async with count_pings(never) as silent, count_pings(often) as pinged, asyncio.timeout(30):
@@ -629,5 +643,5 @@ def test_websockets_are_pinged_every_30_seconds() -> None:
     assert read(KernelGatewayApp()).listening.ping_interval_s == 30
 
 
-def test_a_negative_interval_ends_the_command(begin: Begin) -> None:  # noqa: F811
+def test_a_negative_interval_ends_the_command(begin: Begin) -> None:
     assert "ws_ping_interval=-1" in refusal(begin(option("ws_ping_interval", -1), ready=False))

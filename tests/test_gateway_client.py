@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
@@ -14,20 +14,20 @@ import pytest
 
 from .client import Client, of_type, text_of
 from .conftest import free_port
-from .gateways import Gateway
+from .gateways import Gateway, gateways, option
 
 TOKEN = "the-token"
 
 
 @pytest.fixture
-async def front(tmp_path: Path) -> AsyncIterator[Client]:
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
+    with gateways(tmp_path) as begin:
+        yield begin(option("auth_token", TOKEN), "--JupyterWebsocketPersonality.list_kernels=True")
+
+
+@pytest.fixture
+async def front(gateway: Gateway, tmp_path: Path) -> AsyncIterator[Client]:
     """A client of the Jupyter server in front."""
-    gateway = Gateway(
-        tmp_path / "gateway",
-        f"--KernelGatewayApp.auth_token={TOKEN}",
-        "--JupyterWebsocketPersonality.list_kernels=True",
-    )
-    gateway.wait_ready()
     port = free_port()
     folder = tmp_path / "front"
     folder.mkdir()
@@ -51,7 +51,6 @@ async def front(tmp_path: Path) -> AsyncIterator[Client]:
     finally:
         process.terminate()
         process.wait(30)
-        gateway.stop()
 
 
 def run(command: list[str], environ: dict[str, str], path: Path) -> subprocess.Popen[bytes]:

@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import async_playwright, expect
 
 from .client import Client
-from .gateways import Gateway
+from .gateways import Gateway, gateways, option
 from .lab import ARGUMENTS, CHROMIUM
 
 TOKEN = "secret"
@@ -17,16 +17,12 @@ ROUTES = {"/api/kernels", "/api/kernels/{kernel_id}", "/api/sessions", "/api/ker
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    gateway = Gateway(
-        tmp_path_factory.mktemp("gateway"), f"--KernelGatewayApp.auth_token={TOKEN}", "--KernelGatewayApp.base_url=/a/b"
-    )
-    gateway.wait_ready()
-    yield gateway
-    gateway.stop()
+    with gateways(tmp_path_factory.mktemp("gateways")) as begin:
+        yield begin(option("auth_token", TOKEN), option("base_url", "/a/b"))
 
 
 async def test_swagger_and_openapi_list_the_routes(gateway: Gateway) -> None:
-    async with Client(f"{gateway.url}/a/b") as client:
+    async with Client(gateway.url) as client:
         for name in ("swagger.json", "swagger.yaml"):
             document = (await client.http.get(f"/api/{name}")).json()
             assert document["swagger"] == "2.0"
@@ -40,7 +36,7 @@ async def test_swagger_and_openapi_list_the_routes(gateway: Gateway) -> None:
 
 
 async def test_activity_tells_when_a_kernel_was_used(gateway: Gateway) -> None:
-    async with Client(f"{gateway.url}/a/b") as client:
+    async with Client(gateway.url) as client:
         client.http.headers["Authorization"] = f"token {TOKEN}"
         kernel_id = (await client.http.post("/api/kernels", json={"name": "tiny_plain"})).json()["id"]
         before = (await client.http.get("/_api/activity")).json()[kernel_id]
@@ -64,7 +60,7 @@ async def test_swagger_ui_shows_the_api_from_this_server_alone(gateway: Gateway)
         page = await browser.new_page()
         elsewhere: list[str] = []
         page.on("request", lambda request: elsewhere.append(request.url) if gateway.url not in request.url else None)
-        await page.goto(f"{gateway.url}/a/b/docs?token={TOKEN}")
+        await page.goto(f"{gateway.url}/docs?token={TOKEN}")
         paths = page.locator(".opblock-summary-path")
         await expect(paths.get_by_text("/api/kernels", exact=True).first).to_be_visible()
         assert [url for url in elsewhere if not url.startswith("data:")] == []

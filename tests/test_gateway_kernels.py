@@ -19,7 +19,7 @@ import pytest
 
 from .client import Client, of_type, text_of
 from .conftest import free_port
-from .gateways import Gateway
+from .gateways import Gateway, gateways
 
 LIST = "--JupyterWebsocketPersonality.list_kernels=True"
 Launch = Callable[..., AbstractAsyncContextManager[Client]]
@@ -31,14 +31,11 @@ def launch(tmp_path: Path) -> Launch:
 
     @asynccontextmanager
     async def start(*options: str, env: dict[str, str] | None = None) -> AsyncIterator[Client]:
-        gateway = Gateway(tmp_path / uuid.uuid4().hex[:8], *options, env=env)
-        try:
-            await asyncio.to_thread(gateway.wait_ready)
+        with gateways(tmp_path) as begin:
+            gateway = begin(*options, env=env)
             async with Client(gateway.url) as client:
                 client.gateway = gateway
                 yield client
-        finally:
-            await asyncio.to_thread(gateway.stop)
 
     return start
 
@@ -81,8 +78,8 @@ def seed(tmp_path: Path) -> Callable[..., str]:
 
 async def ended(gateway: Gateway) -> str:
     """Wait until the command has ended as one that cannot start; returns its one line."""
-    assert await asyncio.to_thread(gateway.wait) == 1
-    [line] = gateway.log.read_text().splitlines()
+    assert await asyncio.to_thread(gateway.wait_end) == 1
+    [line] = gateway.log.splitlines()
     assert gateway.kernel_processes() == []
     assert gateway.connection_files() == []
     return line

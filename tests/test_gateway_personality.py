@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from .gateways import Gateway
+from .gateways import Gateway, gateways
 
 EXAMPLES = Path(__file__).parent.parent / "docs" / "examples"
 PLAIN = """
@@ -30,18 +29,14 @@ Start = Callable[..., Gateway]
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """start(*options, api=…, module=…): `module` is the text of a module of that name."""
-    gateways = []
+    with gateways(tmp_path) as begin:
 
-    def start(*options: str, api: str = "mine", module: str | None = None) -> Gateway:
-        if module is not None:
-            (tmp_path / f"{api}.py").write_text(module)
-        path = f"{tmp_path}:{EXAMPLES}"
-        gateways.append(Gateway(tmp_path / "gateway", f"--api={api}", *options, env={"PYTHONPATH": path}))
-        return gateways[-1]
+        def start(*options: str, api: str = "mine", module: str | None = None, ready: bool = True) -> Gateway:
+            if module is not None:
+                (tmp_path / f"{api}.py").write_text(module)
+            return begin(f"--api={api}", *options, env={"PYTHONPATH": f"{tmp_path}:{EXAMPLES}"}, ready=ready)
 
-    yield start
-    for gateway in gateways:
-        gateway.stop()
+        yield start
 
 
 def plain(*methods: str) -> str:
@@ -69,22 +64,21 @@ def seed(folder: Path, *cells: str) -> str:
 
 def test_the_example_of_the_documentation(start: Start, tmp_path: Path) -> None:
     gateway = start(seed(tmp_path, "answer = 42", "# not for the evaluator\nanswer = 0"), api="evaluator")
-    gateway.wait_ready()
     assert post(gateway, "/evaluate", expression="answer").json() == {"value": "42"}
     assert post(gateway, "/evaluate", expression="1 / 0").status_code == 400
     assert list(get(gateway, "/openapi.json").json()["paths"]) == ["/evaluate"]
     assert get(gateway, "/api/kernels").status_code == 404, "the API of another personality is there"
-    gateway.send_signal(signal.SIGTERM)
-    assert gateway.wait() == 0
-    assert "The evaluator has shut down" in gateway.log.read_text()
+    gateway.process.terminate()
+    assert gateway.process.wait(30) == 0
+    assert "The evaluator has shut down" in gateway.log
 
 
 def test_a_personality_is_below_the_base_url_and_behind_the_token(start: Start) -> None:
     gateway = start("--KernelGatewayApp.base_url=/below", "--token=secret", api="evaluator")
-    gateway.wait_ready()
-    assert post(gateway, "/below/evaluate", expression="1").status_code == 401
-    assert post(gateway, "/below/evaluate?token=secret", expression="1").json() == {"value": "1"}
-    assert post(gateway, "/evaluate?token=secret", expression="1").status_code == 404
+    assert gateway.url.endswith("/below")
+    assert post(gateway, "/evaluate", expression="1").status_code == 401
+    assert post(gateway, "/evaluate?token=secret", expression="1").json() == {"value": "1"}
+    assert post(gateway, "/../evaluate?token=secret", expression="1").status_code == 404
 
 
 def test_methods_may_be_missing_or_plain_functions(start: Start) -> None:
@@ -94,7 +88,6 @@ def test_methods_may_be_missing_or_plain_functions(start: Start) -> None:
         "    router.add_api_route('/hello', lambda: 'hello')",
         "    return router",
     ))
-    gateway.wait_ready()
     assert get(gateway, "/hello").json() == "hello"
 
 
@@ -109,19 +102,18 @@ def test_methods_may_be_missing_or_plain_functions(start: Start) -> None:
     ids=["handlers of Tornado", "handlers fail", "init fails", "creation fails"],
 )
 def test_a_personality_that_fails_ends_the_program_with_one_line(start: Start, module: str, complaint: str) -> None:
-    gateway = start(module=module)
-    assert gateway.wait() == 1
-    [line] = gateway.log.read_text().splitlines()
+    gateway = start(module=module, ready=False)
+    assert gateway.process.wait(30) == 1
+    [line] = gateway.log.splitlines()
     assert line.startswith("fps-kernels: api=mine: ")
     assert complaint in line
 
 
 def test_a_failing_shutdown_does_not_keep_the_server_from_ending(start: Start) -> None:
     gateway = start(module=plain("def shutdown(self): 1 / 0"))
-    gateway.wait_ready()
-    gateway.send_signal(signal.SIGTERM)
-    assert gateway.wait() == 0
-    assert "api=mine: shutdown failed: ZeroDivisionError" in gateway.log.read_text()
+    gateway.process.terminate()
+    assert gateway.process.wait(30) == 0
+    assert "api=mine: shutdown failed: ZeroDivisionError" in gateway.log
 
 
 def test_it_answers_but_is_not_ready_while_the_personality_finishes(start: Start, tmp_path: Path) -> None:
@@ -130,12 +122,11 @@ def test_it_answers_but_is_not_ready_while_the_personality_finishes(start: Start
         "async def shutdown(self):",
         f"    while not os.path.exists({str(finish)!r}): await asyncio.sleep(0.01)",
     ))
-    gateway.wait_ready()
     assert get(gateway, "/readyz").status_code == 200
-    gateway.send_signal(signal.SIGTERM)
+    gateway.process.terminate()
     while get(gateway, "/readyz").status_code == 200:
         pass
     assert get(gateway, "/readyz").status_code == 503
     assert get(gateway, "/healthz").status_code == 200
     finish.touch()
-    assert gateway.wait() == 0
+    assert gateway.process.wait(30) == 0
