@@ -63,4 +63,8 @@ def origin_allowed(origin: str | None, host: str | None, allowed: Collection[str
     """
     if origin is None or "*" in allowed or origin in allowed:
         return True
-    return bool(host) and urlsplit(origin).netloc.lower() == str(host).lower()
+    try:
+        netloc = urlsplit(origin).netloc
+    except ValueError:  # such as http://[
+        return False
+    return bool(host) and netloc.lower() == str(host).lower()

@@ -427,6 +427,9 @@ async def test_a_session_id_that_is_too_long_is_refused(client: Client) -> None:
         "null",
         "",
         "http://",
+        "http://[",
+        "http://[::1",
+        "http://[v1.]",
     ],
 )
 async def test_a_foreign_origin_is_refused_before_the_upgrade(client: Client, origin: str) -> None:
