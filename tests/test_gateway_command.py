@@ -257,7 +257,15 @@ def test_a_variable_that_is_not_a_number_is_named_with_its_value(clean: pytest.M
         (["--api=json"], ["api=json", "create_personality"]),
         (["--JupyterWebsocketPersonality.list_kernels=maybe"], ["list_kernels", "maybe"]),
         (["--MappingKernelManager.cull_idle_timeout=soon"], ["cull_idle_timeout", "soon"]),
-        (["--MappingKernelManager.cull_interval=0"], ["cull_interval", "0"]),
+        (["--MappingKernelManager.cull_interval=-1"], ["MappingKernelManager.cull_interval=-1: should be greater"]),
+        (["--AsyncMappingKernelManager.cull_interval=0"], [" AsyncMappingKernelManager.cull_interval=0: "]),
+        (["--MappingKernelManager.cull_idle_timeout=-1.5"], [" MappingKernelManager.cull_idle_timeout=-1.5: "]),
+        (["--MappingKernelManager.kernel_info_timeout=0"], [" MappingKernelManager.kernel_info_timeout=0: "]),
+        (["--KernelManager.shutdown_wait_time=-1"], [" KernelManager.shutdown_wait_time=-1: "]),
+        (
+            ["--MappingKernelManager.cull_interval=-1", "--KernelGatewayApp.max_kernels=-1"],
+            [" MappingKernelManager.cull_interval=-1: ", " max_kernels=-1: "],
+        ),
         (["--KernelManager.transport_encryption=rot13"], ["transport_encryption", "rot13"]),
     ],
 )
@@ -269,6 +277,7 @@ def test_a_bad_value_ends_the_command_with_one_line(tmp_path: Path, options: lis
     [line] = done.stderr.splitlines()
     for word in named:
         assert word in line
+    assert "kernels." not in line  # a name that is nowhere in the gateway's documentation
 
 
 def test_a_bad_variable_ends_the_command_with_one_line(tmp_path: Path):

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
+from pydantic import ValidationError
+from traitlets.config import Application, Configurable
+
 from ..config import KernelsConfig
 from .environment import BadOption
 
@@ -27,6 +30,8 @@ CORS_HEADERS = {
     "expose_headers": "Access-Control-Expose-Headers",
     "max_age": "Access-Control-Max-Age",
 }
+Source = tuple[Configurable, str]
+"""Where a value comes from: whose trait, and which."""
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
 
 
@@ -94,20 +99,22 @@ def read(app: KernelGatewayApp) -> Settings:
     prespawn_count = app.prespawn_count or 0
     if prespawn_count < 0:
         raise BadOption(f"prespawn_count={prespawn_count}: less than 0")
-    if app.max_kernels is not None and prespawn_count > app.max_kernels:
+    if prespawn_count and app.max_kernels is not None and prespawn_count > app.max_kernels:
         raise BadOption(f"prespawn_count={prespawn_count}: more than max_kernels={app.max_kernels}")
+    sources: dict[str, Source] = {
+        "root_dir": (manager, "root_dir"),
+        "max_kernels": (app, "max_kernels"),
+        "startup_timeout_s": (manager, "kernel_info_timeout"),
+        "shutdown_wait_time_s": (process, "shutdown_wait_time"),
+        "transport_encryption": (process, "transport_encryption"),
+        "cull_idle_timeout_s": (manager, "cull_idle_timeout"),
+        "cull_interval_s": (manager, "cull_interval"),
+        "cull_connected": (manager, "cull_connected"),
+        "cull_busy": (manager, "cull_busy"),
+    }
     options: dict[str, Any] = {
         "default_kernel": _native(app.default_kernel_name or manager.default_kernel_name),
-        "root_dir": manager.root_dir,
-        "max_kernels": app.max_kernels,
-        "startup_timeout_s": manager.kernel_info_timeout,
-        "shutdown_wait_time_s": process.shutdown_wait_time,
-        "transport_encryption": process.transport_encryption,
         "client_env": [*personality.env_whitelist, *personality.client_envs],
-        "cull_idle_timeout_s": manager.cull_idle_timeout,
-        "cull_interval_s": manager.cull_interval,
-        "cull_connected": manager.cull_connected,
-        "cull_busy": manager.cull_busy,
         "allow_origin": ["*"],  # AccessControl has looked at the origin, and knows more spellings
     }
     if app.seed_uri:
@@ -131,8 +138,39 @@ def read(app: KernelGatewayApp) -> Settings:
         force_kernel_name=_native(app.force_kernel_name),
         default_kernel_name=_native(app.default_kernel_name),
         env_process_names=tuple(app.env_process_whitelist),
-        kernels=KernelsConfig.parse(options),
+        kernels=_kernels(sources, options),
     )
+
+
+def _kernels(sources: Mapping[str, Source], options: Mapping[str, Any]) -> KernelsConfig:
+    """Raises BadOption; the names of the component's own options mean nothing to users of the gateway."""
+    values = {name: getattr(owner, trait) for name, (owner, trait) in sources.items()}
+    try:
+        return KernelsConfig(**values, **options)
+    except ValidationError as exc:
+        errors = [(sources[str(error["loc"][0])], error) for error in exc.errors()]
+        raise BadOption(
+            "; ".join(
+                f"{spelling(*source)}={_shown(error['input'])}: {error['msg'].removeprefix('Input ')}"
+                for source, error in errors
+            )
+        ) from exc
+
+
+def spelling(owner: Configurable, trait: str) -> str:
+    """An option as the user wrote it: with the class it is set for, which may be an ancestor.
+
+    The application's own need no class, as they may come from an alias or a variable.
+    """
+    if isinstance(owner, Application):
+        return trait
+    names = [cls.__name__ for cls in type(owner).mro()]
+    set_for = next((name for name in names if trait in owner.config.get(name, {})), names[0])
+    return f"{set_for}.{trait}"
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _native(kernel_name: str) -> str:
