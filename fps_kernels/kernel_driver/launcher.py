@@ -38,6 +38,8 @@ POLL_TIMEOUT_S = 30.0
 STDERR_GRACE_S = 0.05
 """After the exit, how long to wait for the rest of stderr; a grandchild may hold the pipe for ever."""
 STDERR_LINES = 20
+STDERR_READ_BYTES = 65_536
+"""What a pipe of Linux holds."""
 STDERR_LINE_CHARS = 500
 REASON_LINES = 3
 
@@ -103,26 +105,48 @@ def _without_paths(line: str) -> str:
     return _PATH.sub(lambda match: match[0].rstrip("/").rsplit("/", 1)[1], line)
 
 
-class _Stderr(asyncio.Protocol):
-    """Reads a kernel's stderr as long as it lives: a full pipe would block it. Keeps the last lines."""
+class _Stderr:
+    """Reads a kernel's stderr as long as it lives: a full pipe would block it. Keeps the last lines.
 
-    def __init__(self, kernel_id: str) -> None:
+    Not a transport of the loop: uvloop closes the descriptor of a pipe twice, and when another thread
+    has been given its number in between, as those of ZMQ are, theirs is closed, and libzmq aborts.
+    """
+
+    def __init__(self, kernel_id: str, fd: int) -> None:
         self.lines: deque[str] = deque(maxlen=STDERR_LINES)
-        self.closed = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self.closed = self._loop.create_future()
         self._kernel_id = kernel_id
+        self._fd = fd
         self._partial = b""
+        os.set_blocking(fd, False)
+        self._loop.add_reader(fd, self._read)
 
-    def data_received(self, data: bytes) -> None:
+    def _read(self) -> None:
+        try:
+            data = os.read(self._fd, STDERR_READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError as exc:
+            logger.warning("reading stderr of kernel %s failed: %s", self._kernel_id, exc.strerror)
+            data = b""
+        if not data:
+            self.close()
+            return
         *lines, partial = (self._partial + data).split(b"\n")
         self._partial = partial[:65_536]
         for line in lines:
             self._keep(line)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def close(self) -> None:
+        """Stop reading. May be called twice."""
+        if self.closed.done():
+            return
+        self._loop.remove_reader(self._fd)
+        os.close(self._fd)
         if self._partial:
             self._keep(self._partial)
-        if not self.closed.done():
-            self.closed.set_result(None)
+        self.closed.set_result(None)
 
     def _keep(self, line: bytes) -> None:
         text = line.decode("utf-8", "replace").rstrip("\r")
@@ -151,7 +175,7 @@ class KernelProcess:
         self._manager = manager
         self._provisioner = provisioner
         self._oom = oom
-        self._stderr: tuple[asyncio.ReadTransport, _Stderr] | None = None
+        self._stderr: _Stderr | None = None
         self._watcher: asyncio.Task[None] | None = None
 
     @property
@@ -209,8 +233,8 @@ class KernelProcess:
             process = cls(kernel_id, manager, provisioner, ConnectionInfo.from_dict(dict(info)), oom)
             await provisioner.post_launch(**kwargs)
             if local:
-                pipe, stderr_read = stderr_read, -1  # the transport closes it, also when this is cancelled
-                await process._read_stderr(pipe)
+                process._stderr = _Stderr(kernel_id, stderr_read)
+                stderr_read = -1  # it closes that
         except BaseException as exc:
             if stderr_read >= 0:
                 os.close(stderr_read)
@@ -225,11 +249,6 @@ class KernelProcess:
             os.close(stderr_read)
         process._watch(local)
         return process
-
-    async def _read_stderr(self, fd: int) -> None:
-        pipe = os.fdopen(fd, "rb", buffering=0)
-        loop = asyncio.get_running_loop()
-        self._stderr = await loop.connect_read_pipe(lambda: _Stderr(self.kernel_id), pipe)
 
     def _watch(self, local: bool) -> None:
         fd = -1
@@ -272,10 +291,9 @@ class KernelProcess:
             out_of_memory = await asyncio.to_thread(self._oom.killed, pid)
         lines: tuple[str, ...] = ()
         if self._stderr is not None:
-            transport, protocol = self._stderr
-            await asyncio.wait([protocol.closed], timeout=STDERR_GRACE_S)
-            lines = tuple(protocol.lines)
-            transport.close()
+            await asyncio.wait([self._stderr.closed], timeout=STDERR_GRACE_S)
+            lines = tuple(self._stderr.lines)
+            self._stderr.close()
         if not self.exited.done():
             self.exited.set_result(ExitStatus(code, lines, out_of_memory))
 
@@ -306,7 +324,7 @@ class KernelProcess:
         if self._watcher is not None and not self.exited.done():
             self._watcher.cancel()
         if self._stderr is not None:
-            self._stderr[0].close()
+            self._stderr.close()
         if self.exited.done() and _is_local(self._provisioner) and self._provisioner.has_process:
             await self._provisioner.wait()  # gone already: reaps it, closes its pipes
         await _clean_up(self._manager)
