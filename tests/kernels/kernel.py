@@ -226,13 +226,12 @@ class Kernel:
             self.sockets["hb"].send(self.sockets["hb"].recv())
 
     def run(self) -> None:
-        def interrupt(*_) -> None:
-            if self.busy:
-                raise Interrupted("interrupted")
+        def interrupt(signum: int, _: object) -> None:
+            if self.busy:  # else it would cost the request that has just been taken
+                raise KeyboardInterrupt if signum == signal.SIGINT else Interrupted("interrupted")
 
         signal.signal(signal.SIGUSR1, interrupt)
-        if self.mode == "message_interrupt":
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN if self.mode == "message_interrupt" else interrupt)
         if self.mode == "ignores_sigterm":
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             signal.signal(signal.SIGINT, signal.SIG_IGN)
