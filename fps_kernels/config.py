@@ -65,6 +65,9 @@ class KernelsConfig(JupyverseKernelsConfig):
     allowed_message_types: list[str] | None = Field(
         default=None, description="Message types that clients may send to kernels. Default: all."
     )
+    allowed_kernelspecs: list[str] = Field(
+        default=[], description="Names of the kernelspecs that clients may see and start. Default: all."
+    )
     client_env: list[str] = Field(
         default=[],
         description="Names of environment variables that a request may set for its kernel, besides KERNEL_*.",

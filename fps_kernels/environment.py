@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -54,3 +55,18 @@ def working_directory(root: Path, path: str) -> Path:
     except (OSError, RuntimeError, ValueError):  # a name too long, a circle of links, a lone surrogate
         return root
     return root
+
+
+def existing_folder(path: str, root: Path | None) -> Path | None:
+    """A folder by its absolute path, when a process of ours can start in it; else None.
+
+    root: the folder that it must be in or be, wherever links point; None: anywhere.
+    """
+    if not os.path.isabs(path) or "\0" in path:
+        return None
+    try:
+        folder = Path(path).resolve()
+        usable = folder.is_dir() and os.access(folder, os.X_OK)
+    except (OSError, RuntimeError, ValueError):  # a name too long, a circle of links, a lone surrogate
+        return None
+    return folder if usable and (root is None or folder.is_relative_to(root.resolve())) else None

@@ -51,7 +51,8 @@ class KernelsComponent(Component):
         yjs = await ctx.request_resource(Yjs) if config.require_yjs else None  # type: ignore[type-abstract]  # same
 
         base_url = f"/{frontend.base_url.strip('/')}/".replace("//", "/")
-        registry = KernelRegistry(config, Kernelspecs(config.default_kernel, base_url), self.policy)
+        specs = Kernelspecs(config.default_kernel, base_url, config.allowed_kernelspecs)
+        registry = KernelRegistry(config, specs, self.policy)
 
         def stop_before_server() -> None:
             # Teardown runs backwards, and the host's HTTP server, started last, waits without end for

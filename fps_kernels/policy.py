@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .environment import server_environment
+from .environment import server_environment, working_directory
 
 if TYPE_CHECKING:
     from .kernel_driver.client import KernelClient
@@ -31,6 +33,14 @@ class StartPolicy:
     def request_environment(self, environ: dict[str, str]) -> dict[str, str]:
         """What of a request's variables, of those that are allowed, its kernel gets over all else."""
         return environ
+
+    def working_directory(self, root: Path, path: str, environ: Mapping[str, str]) -> Path:
+        """Where a kernel starts. May look at folders: it is called in a thread.
+
+        root: the contents root. path: of the notebook or folder it is for, "" when the request has none.
+        environ: what the request wants to set, as it came.
+        """
+        return working_directory(root, path)
 
     async def prepare(self, kernel_name: str, client: KernelClient) -> None:
         """Called for each new process that answers, also after a restart, before anybody else can talk to it.

@@ -15,7 +15,7 @@ import zmq
 
 from .config import KernelsConfig
 from .culling import CullPolicy
-from .environment import request_environment, session_environment, working_directory
+from .environment import request_environment, session_environment
 from .errors import ExternalKernel, KernelNotFound, KernelsError, LimitReached, ServerStopping
 from .kernel_driver.client import KernelClient
 from .kernel_driver.connection import ConnectionInfo
@@ -215,7 +215,9 @@ class KernelRegistry:
         self, name: str | None, kernel_id: str | None, path: str, env: dict[str, str], session_path: str | None
     ) -> Kernel:
         name = self.policy.kernel_name(name)
-        spec, cwd = await asyncio.to_thread(lambda: (self.specs.get(name), working_directory(self.root, path)))
+        spec, cwd = await asyncio.to_thread(
+            lambda: (self.specs.get(name), self.policy.working_directory(self.root, path, env))
+        )
         # No await from here to the entry in the dictionary: that makes the limit hold for requests at once.
         if self.stopping:
             raise ServerStopping

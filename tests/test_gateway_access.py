@@ -531,6 +531,25 @@ def test_a_broken_file_of_tls_ends_the_command(
     assert f"{name}={file}" in line
 
 
+@pytest.mark.parametrize("together", [False, True])
+def test_a_key_that_is_encrypted_ends_the_command(
+    begin: Begin,
+    certificate: tuple[str, str],
+    tmp_path: Path,
+    together: bool,
+) -> None:
+    """together: the key is in the file of the certificate. Nobody could type its pass phrase."""
+    file = tmp_path / "encrypted.pem"
+    command = ["openssl", "pkey", "-aes256", "-passout", "pass:secret", "-in", certificate[1], "-out", str(file)]
+    subprocess.run(command, check=True, capture_output=True)
+    options = [option("certfile", certificate[0]), option("keyfile", file)]
+    if together:
+        file.write_text(Path(certificate[0]).read_text() + file.read_text())
+        options = [option("certfile", file)]
+    line = refusal(begin(*options, ready=False))
+    assert f"{'certfile' if together else 'keyfile'}={file}: its key is encrypted" in line
+
+
 @pytest.mark.parametrize("version", [1, 16, 99])
 def test_a_protocol_that_cannot_be_served_ends_the_command(
     begin: Begin,

@@ -89,3 +89,13 @@ async def test_a_jupyter_server_uses_the_kernels_of_the_gateway(front: Client) -
         assert text_of(await socket.run("print('back')")) == "back\n"
     assert (await front.http.delete(f"/api/kernels/{kernel_id}")).status_code == 204
     assert await front.kernels() == []
+
+
+async def test_a_kernel_of_a_notebook_starts_in_its_folder(front: Client, tmp_path: Path) -> None:
+    """Both servers see the same files here, as on one machine or with a shared home."""
+    (tmp_path / "front" / "project").mkdir()
+    session = await front.start_session("project/a.ipynb", "python3")
+    async with await front.connect(session["kernel"]["id"], session="page") as socket:
+        folder = text_of(await socket.run("import os; print(os.getcwd())"))
+    assert folder == f"{tmp_path / 'front' / 'project'}\n"
+    assert (await front.http.delete(f"/api/sessions/{session['id']}")).status_code == 204

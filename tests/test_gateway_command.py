@@ -14,11 +14,12 @@ from typing import Any
 
 import httpx
 import pytest
+from traitlets.config import Configurable
 
 from fps_kernels.gateway.app import KernelGatewayApp
 from fps_kernels.gateway.environment import BadOption
 from fps_kernels.gateway.settings import Settings, read
-from fps_kernels.gateway.traits import NotebookHTTPPersonality
+from fps_kernels.gateway.traits import CLASSES, NotebookHTTPPersonality
 
 from .client import Client
 from .gateways import COMMAND, Begin, Gateway, environment, gateways
@@ -118,6 +119,58 @@ def test_what_is_set_is_shown(tmp_path: Path):
     assert "list_kernels = True" in done.stdout
 
 
+def one_line(done: subprocess.CompletedProcess[str]) -> str:
+    """What the command says as it refuses to start."""
+    assert (done.returncode, done.stdout) == (1, "")
+    [line] = done.stderr.splitlines()
+    return line
+
+
+@pytest.mark.parametrize("name", ["no_such.py", "no_such.json", "no_such", "there.txt", "a_folder"])
+def test_a_config_file_that_is_not_there_ends_the_command(tmp_path: Path, name: str):
+    (tmp_path / "there.txt").write_text("c.KernelGatewayApp.auth_token = 'x'")  # only .py and .json are loaded
+    (tmp_path / "a_folder").mkdir()
+    for path in (name, f"{tmp_path}/{name}"):
+        assert f"config={path}: no such file" in one_line(run(tmp_path, f"--config={path}"))
+
+
+@pytest.mark.parametrize("name", ["mine.py", "mine"])
+def test_a_config_file_is_found_with_and_without_its_extension(tmp_path: Path, name: str):
+    (tmp_path / "mine.py").write_text("c.KernelGatewayApp.port = 98")
+    assert "port = 98" in run(tmp_path, f"--config={name}", "--show-config").stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("mine.py", "c.KernelGatewayApp.port = (\n", ["SyntaxError", "line 1"]),
+        ("mine.py", "\nimport no_such_module\n", ["line 2: ModuleNotFoundError: No module named 'no_such_module'"]),
+        ("mine.py", "raise RuntimeError('one\\ntwo')", ["line 1: RuntimeError: one two"]),
+        ("mine.py", "c.KernelGatewayApp.port = '\0'", ["null bytes"]),
+        ("mine.json", "{", ["JSONDecodeError"]),
+        ("mine.json", "5", ["TypeError"]),
+    ],
+)
+@pytest.mark.parametrize("found", [True, False])
+def test_a_broken_config_file_ends_the_command_with_one_line(
+    tmp_path: Path, name: str, content: str, said: list[str], found: bool
+):
+    """found: by its name in Jupyter's folder, and not because it is named."""
+    path = tmp_path / "config" / f"jupyter_kernel_gateway_config{Path(name).suffix}" if found else tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content)
+    line = one_line(run(tmp_path, *([] if found else [f"--config={path}"]), "--port=99"))
+    for word in (str(path), *said):
+        assert word in line
+
+
+def test_a_bad_value_in_a_config_file_ends_the_command_with_one_line(tmp_path: Path):
+    (tmp_path / "mine.py").write_text("c.KernelGatewayApp.port = 'abc'")
+    line = one_line(run(tmp_path, "--config=mine.py"))
+    assert "port" in line
+    assert "abc" in line
+
+
 async def test_culling_options_reach_the_kernels(begin: Begin):
     gateway = begin(
         "--JupyterWebsocketPersonality.list_kernels=True",
@@ -151,6 +204,7 @@ VARIABLES: dict[str, tuple[str, str, Any, Callable[[Settings], Any] | None]] = {
     "KG_TRUST_XHEADERS": ("KernelGatewayApp.trust_xheaders", "True", True, lambda s: s.listening.trust_proxy),
     "KG_MAX_KERNELS": ("KernelGatewayApp.max_kernels", "4", 4, lambda s: s.kernels.max_kernels),
     "KG_SEED_URI": ("KernelGatewayApp.seed_uri", "s.ipynb", "s.ipynb", lambda s: s.seed_uri),
+    "KG_SEED_CELL_TIMEOUT": ("KernelGatewayApp.seed_cell_timeout", "1.5", 1.5, lambda s: s.seed_cell_timeout_s),
     "KG_PRESPAWN_COUNT": ("KernelGatewayApp.prespawn_count", "2", 2, lambda s: s.prespawn_count),
     "KG_DEFAULT_KERNEL_NAME": ("KernelGatewayApp.default_kernel_name", "k", "k", lambda s: s.default_kernel_name),
     "KG_FORCE_KERNEL_NAME": ("KernelGatewayApp.force_kernel_name", "k", "k", lambda s: s.force_kernel_name),
@@ -217,13 +271,39 @@ def test_what_is_not_set_is_as_in_the_original(clean: pytest.MonkeyPatch):
     assert (settings.listening.ip, settings.listening.port, settings.listening.port_retries) == ("127.0.0.1", 8888, 50)
     assert (settings.base_url, settings.access.token, settings.access.cors) == ("/", "", {})
     assert (settings.kernels.max_kernels, settings.prespawn_count, settings.seed_uri) == (None, 0, None)
+    assert settings.seed_cell_timeout_s == 600
     assert (settings.list_kernels, settings.listening.ping_interval_s) == (False, 30)
     assert settings.kernels.cull_idle_timeout_s == 0
 
 
+@pytest.mark.parametrize("cls", [KernelGatewayApp, *CLASSES])
+def test_the_help_tells_the_default_that_is_used(clean: pytest.MonkeyPatch, cls: type[Configurable]):
+    owner = cls()
+    told = {name: trait.default_value_repr() for name, trait in cls.class_own_traits(config=True).items()}
+    assert told == {name: repr(getattr(owner, name)) for name in told}
+
+
+def test_the_documentation_has_every_option_and_variable():
+    text = (Path(__file__).parent.parent / "docs" / "gateway.md").read_text()
+    documented = set(re.findall(r"`(?:[A-Za-z]*\.)?(\w+)`", text))
+    classes = {base for cls in CLASSES for base in cls.mro() if issubclass(base, Configurable)} | {KernelGatewayApp}
+    names = {name for cls in classes for name in cls.class_own_traits(config=True)}
+    assert len(names) > 40
+    assert names - documented == set()
+    assert set(VARIABLES) - documented == set()
+
+
 @pytest.mark.parametrize(
     "variable",
-    ["KG_PORT", "KG_PORT_RETRIES", "KG_MAX_KERNELS", "KG_PRESPAWN_COUNT", "KG_SSL_VERSION", "KG_WS_PING_INTERVAL_SECS"],
+    [
+        "KG_PORT",
+        "KG_PORT_RETRIES",
+        "KG_MAX_KERNELS",
+        "KG_PRESPAWN_COUNT",
+        "KG_SEED_CELL_TIMEOUT",
+        "KG_SSL_VERSION",
+        "KG_WS_PING_INTERVAL_SECS",
+    ],
 )
 def test_a_variable_that_is_not_a_number_is_named_with_its_value(clean: pytest.MonkeyPatch, variable: str):
     option, _, _, look = VARIABLES[variable]
@@ -248,6 +328,10 @@ def test_a_variable_that_is_not_a_number_is_named_with_its_value(clean: pytest.M
             ["--KernelGatewayApp.prespawn_count=3", "--KernelGatewayApp.max_kernels=2"],
             ["prespawn_count=3", "max_kernels=2"],
         ),
+        (["--KernelGatewayApp.seed_cell_timeout=0"], ["seed_cell_timeout=0: "]),
+        (["--KernelGatewayApp.seed_cell_timeout=-1"], ["seed_cell_timeout=-1: "]),
+        (["--KernelGatewayApp.seed_cell_timeout=inf"], ["seed_cell_timeout=inf: "]),
+        (["--KernelGatewayApp.seed_cell_timeout=nan"], ["seed_cell_timeout=nan: "]),
         (["--seed_uri=/no/such.ipynb"], ["seed_uri=/no/such.ipynb"]),
         (["--certfile=/no/such.pem"], ["certfile=/no/such.pem"]),
         (["--keyfile=/no/such.pem"], ["keyfile=/no/such.pem"]),
@@ -310,6 +394,40 @@ async def test_a_taken_port_ends_the_command_with_one_line(begin: Begin, tmp_pat
 def test_an_unknown_option_is_told(begin: Begin, option: str):
     gateway = begin(option)
     assert "no_such" in gateway.log
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "KernelGatewayApp.cookie_secret",
+        "KernelGatewayApp.kernel_manager_class",
+        "KernelGatewayApp.kernel_spec_manager_class",
+        "KernelGatewayApp.personality_class",
+        "MappingKernelManager.kernel_manager_class",
+        "MultiKernelManager.shared_context",
+        "AsyncMappingKernelManager.use_pending_kernels",
+        "KernelSpecManager.kernel_spec_class",
+        "KernelManager.cache_ports",
+        "Session.key",
+    ],
+)
+def test_an_option_that_has_no_meaning_here_is_accepted_and_told_once(begin: Begin, option: str):
+    gateway = begin(f"--{option}=some.thing")
+    gateway.wait_ready()
+    [line] = [line for line in gateway.log.splitlines() if option.partition(".")[2] in line]
+    assert "WARNING" in line
+    assert f" {option}" in line
+    assert "it has no effect" in line
+
+
+def test_options_that_have_no_meaning_here_are_told_of_a_config_file(begin: Begin, tmp_path: Path):
+    path = tmp_path / "mine.py"
+    path.write_text("c.KernelGatewayApp.cookie_secret = b'x'\nc.KernelGatewayApp.kernel_manager_class = dict\n")
+    gateway = begin(f"--config={path}")
+    gateway.wait_ready()
+    log = gateway.log
+    assert log.count("KernelGatewayApp.cookie_secret has no meaning here") == 1
+    assert log.count("KernelGatewayApp.kernel_manager_class has no meaning here") == 1
 
 
 # --- signals ------------------------------------------------------------------------------------

@@ -193,6 +193,38 @@ async def test_a_default_kernel_that_is_not_there_is_not_found(launch: Launch):
         assert "nobody" in response.json()["message"]
 
 
+@pytest.mark.parametrize("name", ["allowed_kernelspecs", "whitelist"])
+async def test_kernelspecs_that_are_not_allowed_are_not_there(launch: Launch, name: str):
+    async with launch(f"--KernelSpecManager.{name}=Tiny_Plain", f"--KernelSpecManager.{name}=python") as client:
+        specs = (await client.http.get("/api/kernelspecs")).json()
+        assert (sorted(specs["kernelspecs"]), specs["default"]) == (["python3", "tiny_plain"], "python3")
+        assert (await client.http.get("/api/kernelspecs/tiny_curve")).status_code == 404
+        for hidden in ("tiny_curve", "TINY_CURVE"):
+            assert (await client.http.post("/api/kernels", json={"name": hidden})).status_code == 404
+        body = {"path": "a", "type": "notebook", "kernel": {"name": "tiny_curve"}}
+        assert (await client.http.post("/api/sessions", json=body)).status_code == 404
+        assert client.gateway.kernel_processes() == []
+        await client.start("Tiny_Plain")
+
+
+async def test_a_kernelspec_that_is_not_allowed_is_none_for_a_seed(tmp_path: Path, seed: Callable[..., str]):
+    option = seed(notebook("x", kernel="tiny_curve"))
+    line = await ended(Gateway(tmp_path / "gateway", option, "--KernelSpecManager.allowed_kernelspecs=tiny_plain"))
+    assert "tiny_curve" in line
+
+
+async def test_types_of_messages_that_are_not_allowed_do_not_reach_kernels(launch: Launch):
+    option = "--MappingKernelManager.allowed_message_types"
+    async with (
+        launch(f"{option}=execute_request", f"{option}=kernel_info_request") as client,
+        await client.connect(await client.start()) as socket,
+    ):
+        msg_id = await socket.send("complete_request", {"code": "", "cursor_pos": 0})
+        [reply] = of_type(await socket.answers(msg_id), "complete_reply")
+        assert reply["content"]["ename"] == "Forbidden"
+        assert text_of(await socket.run("stream('x')")) == "x"
+
+
 # --- seeds --------------------------------------------------------------------------------------
 
 SOURCES: list[str | list[str]] = ["x = 40", ["def plus(y):\n", "    return x + y\n"]]
@@ -314,6 +346,73 @@ async def test_a_seed_that_fails_is_told_to_who_asks_for_a_kernel(launch: Launch
         await client.start("tiny_curve")
 
 
+async def test_a_seed_that_fails_is_told_to_who_asks_for_a_session(launch: Launch, seed: Callable[..., str]):
+    async with launch(LIST, seed(notebook("x = 1", "1 / 0"))) as client:
+        body = {"path": "a.ipynb", "type": "notebook", "kernel": {"name": "tiny_plain"}}
+        for _ in range(2):  # the second does not find what the first left
+            response = await client.http.post("/api/sessions", json=body)
+            assert response.status_code == 500
+            assert "cell 1 of the seed notebook seed.ipynb" in response.json()["message"]
+            assert "ZeroDivisionError" in response.json()["message"]
+        assert (await client.http.get("/api/sessions")).json() == []
+        assert await client.kernels() == []
+        assert client.gateway.kernel_processes() == []
+        assert client.gateway.connection_files() == []
+
+
+async def test_a_seed_that_fails_at_a_restart_leaves_a_dead_kernel(
+    launch: Launch, seed: Callable[..., str], tmp_path: Path
+):
+    made = tmp_path / "made"
+    async with launch(LIST, seed(notebook("x = 1", f"__import__('os').mkdir({str(made)!r})"))) as client:
+        kernel_id = await client.start("tiny_plain")
+        async with await client.connect(kernel_id) as socket:
+            response = await client.http.post(f"/api/kernels/{kernel_id}/restart")
+            assert response.status_code == 500
+            assert "cell 1 of the seed notebook seed.ipynb failed: FileExistsError" in response.json()["message"]
+            await socket.until_status("dead")
+        kernel = await client.kernel(kernel_id)
+        assert kernel["execution_state"] == "dead"
+        assert kernel["reason"] == response.json()["message"]
+        assert await client.kernels() == [kernel]
+        assert client.gateway.kernel_processes() == []
+        assert client.gateway.connection_files() == []
+        made.rmdir()
+        assert (await client.http.post(f"/api/kernels/{kernel_id}/restart")).status_code == 200
+        assert await client.evaluate(kernel_id, "x") == "1"
+
+
+async def test_a_dead_kernel_whose_seed_failed_can_be_deleted(
+    launch: Launch, seed: Callable[..., str], tmp_path: Path
+):
+    async with launch(LIST, seed(notebook(f"__import__('os').mkdir({str(tmp_path / 'made')!r})"))) as client:
+        session = await client.start_session(name="tiny_plain")
+        kernel_id = session["kernel"]["id"]
+        assert (await client.http.post(f"/api/kernels/{kernel_id}/restart")).status_code == 500
+        [listed] = (await client.http.get("/api/sessions")).json()
+        assert listed["kernel"]["execution_state"] == "dead"
+        assert (await client.http.delete(f"/api/kernels/{kernel_id}")).status_code == 204
+        assert await client.kernels() == []
+        assert (await client.http.get("/api/sessions")).json() == []
+
+
+@pytest.mark.parametrize("kind", ["kernels", "sessions"])
+async def test_a_cell_of_the_seed_that_does_not_end_is_told(launch: Launch, seed: Callable[..., str], kind: str):
+    stuck = seed(notebook("while True: pass"))
+    async with launch(LIST, stuck, env={"KG_SEED_CELL_TIMEOUT": "0.5"}) as client:
+        body = {"name": "tiny_plain"}
+        if kind == "sessions":
+            body = {"path": "a.ipynb", "type": "notebook", "kernel": body}
+        response = await client.http.post(f"/api/{kind}", json=body)
+        assert response.status_code == 500
+        said = "cell 0 of the seed notebook seed.ipynb did not end within 0.5 s (seed_cell_timeout)"
+        assert said in response.json()["message"]
+        assert (await client.http.get(f"/api/{kind}")).json() == []
+        assert await client.kernels() == []
+        assert client.gateway.kernel_processes() == []
+        assert client.gateway.connection_files() == []
+
+
 async def test_a_seed_that_fails_in_the_pool_ends_the_command(tmp_path: Path, seed: Callable[..., str]):
     failing = seed(notebook("1 / 0"))
     line = await ended(Gateway(tmp_path / "gateway", failing, "--KernelGatewayApp.prespawn_count=2"))
@@ -419,3 +518,57 @@ async def test_variables_of_requests_at_once_stay_in_their_kernels(launch: Launc
             assert numbered == [f"KERNEL_{number}"]
         bare = await variables(client)
         assert [name for name in bare if name == "MINE" or name.startswith("KERNEL_")] == ["KERNEL_GATEWAY"]
+
+
+# --- working directory --------------------------------------------------------------------------
+
+
+async def started_in(client: Client, folder: object, **body: Any) -> str:
+    """The working directory of a new kernel whose request has this KERNEL_WORKING_DIR."""
+    kernel_id = await client.start(env={"KERNEL_WORKING_DIR": str(folder)}, **body)
+    cwd, told = json.loads(
+        await client.evaluate(
+            kernel_id, "__import__('json').dumps([os.getcwd(), os.environ['KERNEL_WORKING_DIR']])"
+        )
+    )
+    assert told == str(folder)
+    return cwd
+
+
+async def test_a_kernel_starts_in_the_folder_that_a_server_in_front_names(launch: Launch, tmp_path: Path):
+    folder = tmp_path / "project"
+    folder.mkdir()
+    async with launch() as client:
+        assert await started_in(client, folder) == str(folder)
+        kernel_id = await client.start(env={"KERNEL_WORKING_DIR": str(folder)})
+        assert (await client.http.post(f"/api/kernels/{kernel_id}/restart")).status_code == 200
+        assert await client.evaluate(kernel_id, "os.getcwd()") == str(folder)
+
+
+async def test_a_path_of_the_request_wins_over_the_folder_of_a_server_in_front(launch: Launch, tmp_path: Path):
+    async with launch() as client:
+        (client.gateway.base / "own").mkdir()
+        assert await started_in(client, tmp_path, path="own/a.ipynb") == str(client.gateway.base / "own")
+        assert await started_in(client, tmp_path, path="/") == str(client.gateway.base)
+
+
+@pytest.mark.parametrize("folder", ["{base}/gone", "{base}/a_file", "a_folder", ".", "", "~", "/" + "x" * 300])
+async def test_a_folder_that_is_not_on_this_machine_is_only_a_variable(launch: Launch, folder: str):
+    async with launch() as client:
+        base = client.gateway.base
+        (base / "a_folder").mkdir()
+        (base / "a_file").touch()
+        assert await started_in(client, folder.format(base=base)) == str(base)
+
+
+async def test_with_a_root_kernels_start_in_no_folder_outside(launch: Launch, tmp_path: Path):
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    (root / "inside").mkdir(parents=True)
+    outside.mkdir()
+    (root / "link").symlink_to(outside)
+    (tmp_path / "root2").mkdir()
+    async with launch(f"--MappingKernelManager.root_dir={root}") as client:
+        assert await started_in(client, root / "inside") == str(root / "inside")
+        assert await started_in(client, root) == str(root)
+        for folder in (outside, root / "link", root / ".." / "outside", tmp_path / "root2", "/"):
+            assert await started_in(client, folder) == str(root)

@@ -10,12 +10,13 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from jupyter_core.application import JupyterApp, NoStart, base_aliases, base_flags
-from traitlets import Bool, Integer, List, TraitError, Unicode
+from traitlets import Any, Bool, Float, Integer, List, TraitError, Unicode
 
 from .. import __version__
 from ..errors import KernelsError
-from .environment import boolean, integer, names
-from .traits import CLASSES, environment_default, unknown_options
+from .config_files import StrictJSONFileConfigLoader, StrictPyFileConfigLoader, check_named
+from .environment import boolean, integer, names, number
+from .traits import CLASSES, environment_default, meaningless_options, unknown_options
 
 if TYPE_CHECKING:
     from ..routes import _Kernels
@@ -37,8 +38,14 @@ ALIASES = base_aliases | {
 }
 
 
-def _option(text: str, variable: str) -> Unicode[str, str | bytes]:
-    return Unicode("", config=True, help=f"{text} ({variable} env var)")
+def _option(text: str, variable: str, value: str = "") -> Unicode[str, str | bytes]:
+    """value: only what the help says; see environment_default."""
+    return Unicode(value, config=True, help=f"{text} ({variable} env var)")
+
+
+def _without_meaning() -> Any:
+    """Accepts what it is given; see WITHOUT_MEANING."""
+    return Any(None, allow_none=True, config=True, help="Has no effect: it has no meaning here.")
 
 
 class KernelGatewayApp(JupyterApp):
@@ -54,6 +61,9 @@ class KernelGatewayApp(JupyterApp):
     classes = CLASSES
     flags = FLAGS
     aliases = ALIASES
+    python_config_loader_class = StrictPyFileConfigLoader
+    json_config_loader_class = StrictJSONFileConfigLoader
+    raise_config_file_errors = True
 
     settings: Settings
     """What all options come to; for the personality, as the following."""
@@ -61,12 +71,12 @@ class KernelGatewayApp(JupyterApp):
     kernels: _Kernels
     """The resource that other Jupyverse plugins get."""
 
-    ip = _option("IP address on which to listen", "KG_IP")
+    ip = _option("IP address on which to listen; empty: all", "KG_IP", "127.0.0.1")
     port = Integer(8888, config=True, help="Port on which to listen (KG_PORT env var)")
     port_retries = Integer(
         50, config=True, help="Number of ports to try if the specified port is not available (KG_PORT_RETRIES env var)"
     )
-    base_url = _option("The base path for mounting all API resources", "KG_BASE_URL")
+    base_url = _option("The base path for mounting all API resources", "KG_BASE_URL", "/")
     auth_token = _option("Authorization token required for all requests; empty: none is", "KG_AUTH_TOKEN")
     allow_credentials = _option("Sets the Access-Control-Allow-Credentials header.", "KG_ALLOW_CREDENTIALS")
     allow_headers = _option("Sets the Access-Control-Allow-Headers header.", "KG_ALLOW_HEADERS")
@@ -83,6 +93,9 @@ class KernelGatewayApp(JupyterApp):
     seed_uri = Unicode(
         None, allow_none=True, config=True, help="A notebook that is run on every kernel. (KG_SEED_URI env var)"
     )
+    seed_cell_timeout = Float(
+        600.0, config=True, help="Seconds that each cell of the seed notebook may run. (KG_SEED_CELL_TIMEOUT env var)"
+    )
     prespawn_count = Integer(
         None, allow_none=True, config=True, help="Kernels that are started with the server. (KG_PRESPAWN_COUNT env var)"
     )
@@ -97,6 +110,7 @@ class KernelGatewayApp(JupyterApp):
     api = _option(
         "Which API to expose: kernel_gateway.jupyter_websocket, kernel_gateway.notebook_http, or a module of yours",
         "KG_API",
+        "kernel_gateway.jupyter_websocket",
     )
     certfile = Unicode(None, allow_none=True, config=True, help="A TLS certificate file. (KG_CERTFILE env var)")
     keyfile = Unicode(None, allow_none=True, config=True, help="Its private key file. (KG_KEYFILE env var)")
@@ -107,8 +121,12 @@ class KernelGatewayApp(JupyterApp):
         None, allow_none=True, config=True, help="A number of Python's ssl module. (KG_SSL_VERSION env var)"
     )
     ws_ping_interval = Integer(
-        config=True, help="Seconds between two pings of a WebSocket; 0: none. (KG_WS_PING_INTERVAL_SECS env var)"
+        30, config=True, help="Seconds between two pings of a WebSocket; 0: none. (KG_WS_PING_INTERVAL_SECS env var)"
     )
+    cookie_secret = _without_meaning()
+    kernel_manager_class = _without_meaning()
+    kernel_spec_manager_class = _without_meaning()
+    personality_class = _without_meaning()
 
     _ip = environment_default("ip", "KG_IP", value="127.0.0.1")
     _port = environment_default("port", "KG_PORT", integer, 8888)
@@ -124,6 +142,7 @@ class KernelGatewayApp(JupyterApp):
     _trust_xheaders = environment_default("trust_xheaders", "KG_TRUST_XHEADERS", boolean, False)
     _max_kernels = environment_default("max_kernels", "KG_MAX_KERNELS", integer, None)
     _seed_uri = environment_default("seed_uri", "KG_SEED_URI", value=None)
+    _seed_cell_timeout = environment_default("seed_cell_timeout", "KG_SEED_CELL_TIMEOUT", number, 600.0)
     _prespawn_count = environment_default("prespawn_count", "KG_PRESPAWN_COUNT", integer, None)
     _default_kernel_name = environment_default("default_kernel_name", "KG_DEFAULT_KERNEL_NAME")
     _force_kernel_name = environment_default("force_kernel_name", "KG_FORCE_KERNEL_NAME")
@@ -135,8 +154,15 @@ class KernelGatewayApp(JupyterApp):
     _ssl_version = environment_default("ssl_version", "KG_SSL_VERSION", integer, None)
     _ws_ping_interval = environment_default("ws_ping_interval", "KG_WS_PING_INTERVAL_SECS", integer, 30)
 
+    def load_config_file(self, suppress_errors: bool = True) -> None:  # type: ignore[override]  # as JupyterApp does
+        """Raises BadOption when a file cannot be loaded, or that of --config is not there."""
+        check_named(self.config_file)
+        super().load_config_file(suppress_errors)
+
     def start(self) -> None:
         super().start()  # ends the program for --generate-config and the like
+        for option in meaningless_options(self.config):
+            self.log.warning("The option %s has no meaning here: it has no effect", option)
         for option in unknown_options(self.config):
             self.log.warning("There is no option %s: it has no effect", option)
         from .run import run

@@ -33,6 +33,13 @@ def integer(text: str) -> int:
         raise ValueError("not a whole number") from None
 
 
+def number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError("not a number") from None
+
+
 def boolean(text: str) -> bool:
     """True for "true" only, in any case, as the original."""
     return text.lower() == "true"

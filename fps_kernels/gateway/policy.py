@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 
-from ..environment import server_environment
+from ..environment import existing_folder, server_environment
 from ..kernel_driver.client import KernelClient
 from ..policy import StartPolicy
 from .seed import Seed
 from .settings import Settings
 
 ALWAYS = ("PATH", "HOME")
+WORKING_DIRECTORY = "KERNEL_WORKING_DIR"
 
 
 class GatewayPolicy(StartPolicy):
@@ -41,10 +43,21 @@ class GatewayPolicy(StartPolicy):
         """KG_* are the server's own, whatever env_whitelist says."""
         return {name: value for name, value in environ.items() if not name.startswith("KG_")} | {"KERNEL_GATEWAY": "1"}
 
+    def working_directory(self, root: Path, path: str, environ: Mapping[str, str]) -> Path:
+        """KERNEL_WORKING_DIR is the notebook's folder on the machine of a Jupyter server in front.
+
+        It is the kernel's when this machine has it, too, and the request has no path of its own. An operator who
+        sets root_dir wants kernels in it; where the server happens to be started says nothing of that kind.
+        """
+        wanted = "" if path else environ.get(WORKING_DIRECTORY, "")
+        return existing_folder(wanted, root if self._settings.kernels.root_dir else None) or super().working_directory(
+            root, path, environ
+        )
+
     async def prepare(self, kernel_name: str, client: KernelClient) -> None:
         """The seed is for kernels of its kernelspec; for all, if it names none or one is forced."""
         seed = self._seed
         if seed is None:
             return
         if self._settings.force_kernel_name or seed.is_for(kernel_name):
-            await seed.run(client, self._wanted)
+            await seed.run(client, self._wanted, self._settings.seed_cell_timeout_s)

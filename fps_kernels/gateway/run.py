@@ -12,11 +12,12 @@ from ..errors import KernelspecNotFound
 from ..kernel_driver.kernelspec import Kernelspecs
 from ..routes import _Kernels
 from .environment import BadOption
+from .listening import bind
 from .logs import configure
 from .personality import load_personality
 from .policy import GatewayPolicy
 from .seed import Seed, read_seed
-from .server import Gateway, bind
+from .server import Gateway
 from .settings import Settings, read
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def check_kernelspec(settings: Settings, seed: Seed | None) -> None:
     if seed is None or settings.force_kernel_name or not seed.kernel_name:
         return
     try:
-        Kernelspecs().get(seed.kernel_name)
+        Kernelspecs(allowed=settings.kernels.allowed_kernelspecs).get(seed.kernel_name)
     except KernelspecNotFound as exc:
         raise BadOption(f"seed_uri={seed.uri}: {exc.message}") from exc
 

@@ -18,8 +18,6 @@ from .environment import BadOption
 
 FETCH_TIMEOUT_S = 30
 MAX_BYTES = 256 * 1024 * 1024
-CELL_TIMEOUT_S = 600.0
-"""How long one cell of a seed may run."""
 
 
 class SeedFailed(KernelStartFailed):
@@ -38,8 +36,11 @@ class Seed:
         """Whether kernels of this kernelspec get it. kernelspec names know no case."""
         return ALIASES.get(self.kernel_name, self.kernel_name).lower() in ("", kernel_name.lower())
 
-    async def run(self, client: KernelClient, wanted: Callable[[str], Awaitable[bool]]) -> None:
-        """Run the cells that are wanted, one after the other. Raises SeedFailed."""
+    async def run(self, client: KernelClient, wanted: Callable[[str], Awaitable[bool]], cell_timeout_s: float) -> None:
+        """Run the cells that are wanted, one after the other. Raises SeedFailed.
+
+        cell_timeout_s: how long each may run; whoever calls ends the kernel of one that goes on.
+        """
         for number, code in enumerate(self.cells):
             if not code.strip() or not await wanted(code):
                 continue
@@ -47,10 +48,10 @@ class Seed:
             what = f"cell {number} of the seed notebook {Path(self.uri).name}"
             try:
                 reply = await client.request(
-                    "shell", "execute_request", content, timeout_s=CELL_TIMEOUT_S, at_once=True
+                    "shell", "execute_request", content, timeout_s=cell_timeout_s, at_once=True
                 )
             except KernelTimeout:
-                raise SeedFailed(f"{what} did not end within {CELL_TIMEOUT_S:g} s") from None
+                raise SeedFailed(f"{what} did not end within {cell_timeout_s:g} s (seed_cell_timeout)") from None
             answer = reply.content
             if answer.get("status") != "ok":
                 raise SeedFailed(f"{what} failed: {answer.get('ename')}: {answer.get('evalue')}")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
@@ -31,13 +30,12 @@ from ..registry import KernelRegistry
 from ..routes import FALLBACK, _Kernels
 from .access import AccessControl
 from .auth import TokenAuth
-from .environment import BadOption
 from .health import add_health
 from .logs import boot
 from .openapi import add_documents
 from .personality import Plugin
 from .proxy import TrustedProxy
-from .settings import Listening, Settings
+from .settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -47,9 +45,6 @@ STOP_TIMEOUT_S = 15
 """For requests and WebSockets that are open when the server is asked to stop."""
 MAX_MESSAGE_BYTES = 1024 * 1024 * 1024
 """Of a WebSocket; the original has no bound, as Tornado's is raised by jupyter_server."""
-
-ANOTHER_PORT_HELPS = (errno.EADDRINUSE, errno.EACCES)
-"""Unlike an address that is not this machine's."""
 
 
 class HeadlessApp(App):
@@ -94,44 +89,6 @@ class Server(uvicorn.Server):
         yield
 
 
-def bind(listening: Listening) -> socket.socket:
-    """A listening socket on the first port that is free. Raises BadOption when none is."""
-    infos = _resolve(listening)
-    last = min(65_535, listening.port + listening.port_retries)
-    for port in range(listening.port, last + 1):
-        try:
-            return _bind(infos[0], port)
-        except OSError as exc:
-            if port == last or exc.errno not in ANOTHER_PORT_HELPS:
-                tried = f"port={listening.port}" if port == listening.port else f"ports {listening.port} to {port}"
-                raise BadOption(f"ip={listening.ip} {tried}: {exc.strerror}") from exc
-            logger.warning("The port %d cannot be had (%s), trying the next", port, exc.strerror)
-    raise AssertionError("no port was tried")
-
-
-def _resolve(listening: Listening) -> list[Any]:
-    try:
-        return socket.getaddrinfo(
-            listening.ip or None, listening.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-    except OSError as exc:
-        raise BadOption(f"ip={listening.ip}: {exc.strerror}") from exc
-
-
-def _bind(info: Any, port: int) -> socket.socket:
-    family, kind, protocol, _, address = info
-    sock = socket.socket(family, kind, protocol)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((address[0], port, *address[2:]))
-        sock.listen(1024)
-    except OSError:
-        sock.close()
-        raise
-    sock.setblocking(False)
-    return sock
-
-
 def _answers(route: BaseRoute, scope: Scope) -> bool:
     """Whether a route has something for a path, other than that it is not there.
 
@@ -152,7 +109,7 @@ async def _as_json(request: Request, exc: Exception) -> Response:
 
 
 class Gateway:
-    """The application: the kernels component, and FastAPI with the personality's routes, on one socket.
+    """The application: the kernels component, and FastAPI with the personality's routes, on sockets that listen.
 
     policy: what is decided about kernels. publish(kernels): called before the personality is.
     """
@@ -160,7 +117,7 @@ class Gateway:
     def __init__(
         self,
         settings: Settings,
-        sock: socket.socket,
+        socks: Sequence[socket.socket],
         policy: StartPolicy,
         personality: Plugin,
         publish: Callable[[_Kernels], None],
@@ -170,7 +127,7 @@ class Gateway:
         self._personality = personality
         self._publish = publish
         self.ready = False
-        self._sock = sock
+        self._socks = list(socks)
         self._fastapi = FastAPI(
             title="Jupyter Kernel Gateway", debug=False, redirect_slashes=False, docs_url=None, redoc_url=None
         )
@@ -185,7 +142,7 @@ class Gateway:
                     return
             await self._add_routes()
             server = self._make_server()
-            serving = asyncio.create_task(server.serve([self._sock]), name="HTTP server")
+            serving = asyncio.create_task(server.serve(self._socks), name="HTTP server")
             self.ready = True
             logger.info("Serving at %s", self.url)
             try:
@@ -201,8 +158,8 @@ class Gateway:
 
     @property
     def url(self) -> str:
-        """Where it is to be found."""
-        host, port = self._sock.getsockname()[:2]
+        """Where it is to be found, on the first of its addresses."""
+        host, port = self._socks[0].getsockname()[:2]
         scheme = "https" if self.settings.listening.tls is not None else "http"
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{self.settings.base_url}"
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import ssl
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
@@ -77,6 +79,7 @@ class Settings:
     list_kernels: bool
     prespawn_count: int
     seed_uri: str | None
+    seed_cell_timeout_s: float
     force_kernel_name: str
     default_kernel_name: str
     env_process_names: tuple[str, ...]
@@ -85,17 +88,22 @@ class Settings:
 
 def read(app: KernelGatewayApp) -> Settings:
     """Raises BadOption, which names the option and its value."""
-    from .traits import JupyterWebsocketPersonality, KernelManager, SeedingMappingKernelManager
+    from .traits import JupyterWebsocketPersonality, KernelManager, KernelSpecManager, SeedingMappingKernelManager
 
-    manager = SeedingMappingKernelManager(parent=app)
-    process = KernelManager(parent=app)
-    personality = JupyterWebsocketPersonality(parent=app)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of unknown options, which unknown_options has told
+        manager = SeedingMappingKernelManager(parent=app)
+        process = KernelManager(parent=app)
+        specs = KernelSpecManager(parent=app)
+        personality = JupyterWebsocketPersonality(parent=app)
     if not 0 <= app.port <= 65535:
         raise BadOption(f"port={app.port}: not a port, 0 to 65535")
     if app.port_retries < 0:
         raise BadOption(f"port_retries={app.port_retries}: less than 0")
     if app.ws_ping_interval < 0:
         raise BadOption(f"ws_ping_interval={app.ws_ping_interval}: less than 0")
+    if not (app.seed_cell_timeout > 0 and isfinite(app.seed_cell_timeout)):  # not inf: a loop cannot wait so long
+        raise BadOption(f"seed_cell_timeout={app.seed_cell_timeout:g}: not a number of seconds greater than 0")
     prespawn_count = app.prespawn_count or 0
     if prespawn_count < 0:
         raise BadOption(f"prespawn_count={prespawn_count}: less than 0")
@@ -114,6 +122,8 @@ def read(app: KernelGatewayApp) -> Settings:
     }
     options: dict[str, Any] = {
         "default_kernel": _native(app.default_kernel_name or manager.default_kernel_name),
+        "allowed_kernelspecs": sorted(specs.allowed_kernelspecs | specs.whitelist),
+        "allowed_message_types": manager.allowed_message_types or None,
         "client_env": [*personality.env_whitelist, *personality.client_envs],
         "allow_origin": ["*"],  # AccessControl has looked at the origin, and knows more spellings
     }
@@ -135,6 +145,7 @@ def read(app: KernelGatewayApp) -> Settings:
         list_kernels=personality.list_kernels,
         prespawn_count=prespawn_count,
         seed_uri=app.seed_uri,
+        seed_cell_timeout_s=app.seed_cell_timeout,
         force_kernel_name=_native(app.force_kernel_name),
         default_kernel_name=_native(app.default_kernel_name),
         env_process_names=tuple(app.env_process_whitelist),
@@ -205,8 +216,14 @@ def _tls(app: KernelGatewayApp) -> ssl.SSLContext | None:
         if path and not Path(path).is_file():
             raise BadOption(f"{name}={path}: no such file")
     context = _tls_context(app.ssl_version)
+
+    def refuse_to_ask() -> str:
+        """Without it, OpenSSL asks on the terminal, which nobody may be looking at."""
+        file = f"keyfile={app.keyfile}" if app.keyfile else f"certfile={app.certfile}"
+        raise BadOption(f"{file}: its key is encrypted; there is no option for a pass phrase")
+
     try:
-        context.load_cert_chain(app.certfile, app.keyfile)
+        context.load_cert_chain(app.certfile, app.keyfile, refuse_to_ask)
     except (ssl.SSLError, OSError) as exc:
         files = f"certfile={app.certfile}" + (f" keyfile={app.keyfile}" if app.keyfile else "")
         raise BadOption(f"{files}: {_reason(exc)}") from exc

@@ -9,14 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from traitlets import Bool, CaselessStrEnum, Dict, Float, List, Unicode, default
+from traitlets import Bool, CaselessStrEnum, Dict, Float, List, Set, Unicode, default
 from traitlets.config import Config, Configurable
 
 from .environment import boolean, from_environment, names
 
+CELL_PARSER = "kernel_gateway.notebook_http.cell.parser"
+
 
 def environment_default(trait: str, variable: str, parse: Callable[[str], Any] = str, value: Any = "") -> Any:
-    """A dynamic default of a trait: the environment variable, else `value`."""
+    """A dynamic default of a trait: the environment variable, else `value`.
+
+    The trait's static default must be the same value: `--help-all` and `--generate-config` show that one.
+    """
 
     @default(trait)
     def get(self: Any) -> Any:
@@ -46,6 +51,9 @@ class MappingKernelManager(MultiKernelManager):
     cull_connected = Bool(False, config=True, help="Whether kernels with connected clients are culled, too.")
     cull_busy = Bool(False, config=True, help="Whether busy kernels are culled, too.")
     buffer_offline_messages = Bool(True, config=True, help="Has no effect: messages of absent clients are always kept.")
+    allowed_message_types = List(
+        Unicode(), config=True, help="Types of messages that clients may send to kernels. Default: all."
+    )
     kernel_info_timeout = Float(60, config=True, help="Seconds from the launch of a kernel to its first answer.")
 
 
@@ -58,8 +66,8 @@ class SeedingMappingKernelManager(AsyncMappingKernelManager):
 
 
 class KernelSpecManager(Configurable):
-    whitelist = List(Unicode(), config=True, help="Deprecated name of allowed_kernelspecs.")
-    allowed_kernelspecs = List(Unicode(), config=True, help="Names of kernelspecs that may be used. Default: all.")
+    whitelist = Set(Unicode(), config=True, help="Deprecated name of allowed_kernelspecs.")
+    allowed_kernelspecs = Set(Unicode(), config=True, help="Names of kernelspecs that may be used. Default: all.")
 
 
 class JupyterWebsocketPersonality(Configurable):
@@ -80,7 +88,7 @@ class JupyterWebsocketPersonality(Configurable):
 
 class NotebookHTTPPersonality(Configurable):
     cell_parser = Unicode(
-        config=True, help="The module that parses the notebook for endpoints. (KG_CELL_PARSER env var)"
+        CELL_PARSER, config=True, help="The module that parses the notebook for endpoints. (KG_CELL_PARSER env var)"
     )
     comment_prefix = Dict({None: "#", "scala": "///"}, config=True, help="Comment syntax by language of the kernel.")
     allow_notebook_download = Bool(
@@ -90,7 +98,7 @@ class NotebookHTTPPersonality(Configurable):
         None, config=True, allow_none=True, help="A folder that is served as /public. (KG_STATIC_PATH env var)"
     )
 
-    _cell_parser = environment_default("cell_parser", "KG_CELL_PARSER", str, "kernel_gateway.notebook_http.cell.parser")
+    _cell_parser = environment_default("cell_parser", "KG_CELL_PARSER", str, CELL_PARSER)
     _download = environment_default("allow_notebook_download", "KG_ALLOW_NOTEBOOK_DOWNLOAD", boolean, False)
     _static_path = environment_default("static_path", "KG_STATIC_PATH", str, None)
 
@@ -104,6 +112,19 @@ CLASSES = [
 ]
 OF_THE_APPLICATION = {"KernelGatewayApp", "JupyterApp", "Application", "SingletonConfigurable", "LoggingConfigurable"}
 """Sections whose unknown names traitlets itself warns of, as it makes the application."""
+
+
+WITHOUT_MEANING = ("cookie_secret", "kernel_manager_class", "kernel_spec_manager_class", "personality_class")
+"""Options of the original's application: there are no cookies here, and no classes of Jupyter Server's.
+
+The application has them, too: traitlets would warn of each four times, or guess that others were meant.
+"""
+
+
+def meaningless_options(config: Config) -> list[str]:
+    """As Class.name: those of WITHOUT_MEANING that are set."""
+    found = [(section, name) for section in OF_THE_APPLICATION for name in config.get(section, ())]
+    return sorted(f"{section}.{name}" for section, name in found if name in WITHOUT_MEANING)
 
 
 def unknown_options(config: Config) -> list[str]:

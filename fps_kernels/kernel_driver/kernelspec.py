@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import quote
@@ -43,10 +44,12 @@ class Kernelspecs:
 
     default_name: the configured default kernel, used when it exists.
     base_url: begins and ends with a slash; prefix of the resources' URLs.
+    allowed: names, in any case, of those that there are; empty: all.
     """
 
-    def __init__(self, default_name: str = "", base_url: str = "/") -> None:
+    def __init__(self, default_name: str = "", base_url: str = "/", allowed: Collection[str] = ()) -> None:
         self._default_name = default_name
+        self._allowed = {ALIASES.get(name, name).lower() for name in allowed}
         self._base_url = base_url
         self._manager: KernelSpecManager | None = None
 
@@ -60,7 +63,7 @@ class Kernelspecs:
             # Its own default imports IPython, 3 MiB, only to find the last of these folders.
             ipython = os.environ.get("IPYTHONDIR") or os.path.expanduser("~/.ipython")
             folders = [*jupyter_path("kernels"), os.path.join(ipython, "kernels")]
-            self._manager = KernelSpecManager(kernel_dirs=folders)
+            self._manager = KernelSpecManager(kernel_dirs=folders, allowed_kernelspecs=self._allowed)
             self._manager.log = logger  # a broken kernel.json is skipped there, with a warning
         return self._manager
 
@@ -73,7 +76,8 @@ class Kernelspecs:
 
         wanted = name or self.default()
         wanted = ALIASES.get(wanted, wanted)
-        if not _VALID_NAME.fullmatch(wanted):
+        hidden = bool(self._allowed) and wanted.lower() not in self._allowed  # jupyter_client only does not list it
+        if hidden or not _VALID_NAME.fullmatch(wanted):
             raise KernelspecNotFound(wanted)
         try:
             spec = self.manager.get_kernel_spec(wanted)

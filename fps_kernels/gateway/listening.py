@@ -1,0 +1,91 @@
+"""The sockets that the gateway listens on: one for each address of its host, all with the same port."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from .environment import BadOption
+from .settings import Listening
+
+logger = logging.getLogger(__name__)
+
+ANOTHER_PORT_HELPS = (errno.EADDRINUSE, errno.EACCES)
+"""Unlike an address that is not this machine's."""
+NOT_ON_THIS_MACHINE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+"""A name such as localhost may have an IPv6 address where the kernel has no IPv6."""
+
+
+def bind(listening: Listening) -> list[socket.socket]:
+    """Listening sockets on the first port that is free on all addresses of the host. Raises BadOption.
+
+    Addresses that this machine does not have are left out, as long as there is one that it has.
+    """
+    addresses = _resolve(listening)
+    first = listening.port
+    if first == 0:  # the system chooses, for the first address only: it may be taken on another one
+        ports = [0] * (listening.port_retries + 1)
+    else:
+        ports = list(range(first, min(65_535, first + listening.port_retries) + 1))
+    for number, port in enumerate(ports, start=1):
+        try:
+            return _bind_all(addresses, port)
+        except OSError as exc:
+            if number == len(ports) or exc.errno not in ANOTHER_PORT_HELPS:
+                tried = f"port={first}" if port == first else f"ports {first} to {port}"
+                raise BadOption(f"ip={listening.ip} {tried}: {exc.strerror}") from exc
+            logger.warning("The port %d cannot be had (%s), trying the next", port, exc.strerror)
+    raise AssertionError("no port was tried")
+
+
+def _resolve(listening: Listening) -> list[Any]:
+    """Each address once, as getaddrinfo has it: /etc/hosts may name one twice."""
+    try:
+        found = socket.getaddrinfo(
+            listening.ip or None, listening.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (OSError, UnicodeError) as exc:  # UnicodeError: a name that cannot be one
+        raise BadOption(f"ip={listening.ip}: {getattr(exc, 'strerror', None) or exc}") from exc
+    return list(dict.fromkeys(found))
+
+
+def _bind_all(addresses: Sequence[Any], port: int) -> list[socket.socket]:
+    """port: 0 for one that the system chooses for the first. Raises OSError; no socket is left then."""
+    socks: list[socket.socket] = []
+    missing: OSError | None = None
+    try:
+        for address in addresses:
+            try:
+                socks.append(_bind(address, port))
+            except OSError as exc:
+                if exc.errno not in NOT_ON_THIS_MACHINE:
+                    raise
+                missing = exc
+            else:
+                port = socks[0].getsockname()[1]
+        if missing is not None and not socks:
+            raise missing
+    except OSError:
+        for sock in socks:
+            sock.close()
+        raise
+    return socks
+
+
+def _bind(info: Any, port: int) -> socket.socket:
+    family, kind, protocol, _, address = info
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:  # else :: would take the port of 0.0.0.0, too
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((address[0], port, *address[2:]))
+        sock.listen(1024)
+    except OSError:
+        sock.close()
+        raise
+    sock.setblocking(False)
+    return sock
