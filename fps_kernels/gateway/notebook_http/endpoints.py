@@ -1,0 +1,191 @@
+"""The endpoints of a notebook, and which of them a request is for.
+
+A path is literal but for segments `:name`, parameters that stand for one segment each, never an empty one.
+It is compared segment by segment, each decoded after the split, so that %2F does not end a segment. A
+trailing slash counts. Paths without parameters come first, then the later the first parameter the earlier;
+ties keep the notebook's order.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from urllib.parse import unquote
+
+VERBS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+_NAME = re.compile(r"[\w-]+")
+_DOUBTFUL = re.compile(r"[(){}\[\]*?\\^|\s]")
+"""Characters of a path that were meant as something else: a pattern, a query, a remark behind the path."""
+
+
+class _Segment(NamedTuple):
+    """Of a path, decoded; the name of a parameter."""
+
+    text: str
+    is_parameter: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What runs for one verb of one path.
+
+    source: the cells joined in notebook order, a newline after each. response_info: the same of its
+      ResponseInfo cells. cells: the numbers of the cells of the source.
+    """
+
+    path: str
+    verb: str
+    source: str
+    response_info: str | None = None
+    stream: bool = False
+    cells: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """path: as in the notebook. verbs: those that have cells. parameters: decoded."""
+
+    path: str
+    verbs: tuple[str, ...]
+    parameters: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointTable:
+    """What a parser makes of a notebook.
+
+    endpoints: in the notebook's order. seeds: the code that each kernel runs before it is used. warnings:
+      what the author should be told, a line each. document: the Swagger document of the notebook, when it
+      has one of its own.
+    """
+
+    endpoints: tuple[Endpoint, ...]
+    seeds: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    document: dict[str, Any] | None = None
+    _by_path: dict[str, dict[str, Endpoint]] = field(init=False, repr=False, compare=False)
+    _routes: tuple[tuple[str, tuple[_Segment, ...]], ...] = field(init=False, repr=False, compare=False)
+    _literal: dict[tuple[str, ...], str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        by_path: dict[str, dict[str, Endpoint]] = {}
+        for endpoint in self.endpoints:
+            by_path.setdefault(endpoint.path, {})[endpoint.verb] = endpoint
+        ordered = in_order(by_path)
+        literal: dict[tuple[str, ...], str] = {}
+        for path in ordered:
+            if not parameters_of(path):
+                literal.setdefault(tuple(segment.text for segment in _segments(path)), path)
+        routes = tuple((path, _segments(path)) for path in ordered if parameters_of(path))
+        object.__setattr__(self, "_by_path", {path: by_path[path] for path in ordered})
+        object.__setattr__(self, "_literal", literal)
+        object.__setattr__(self, "_routes", routes)
+
+    def paths(self) -> tuple[str, ...]:
+        """In order of precedence."""
+        return tuple(self._by_path)
+
+    def find(self, raw_path: str) -> Match | None:
+        """The first path that this one is of. raw_path: still percent-encoded, without the query."""
+        if not raw_path.startswith("/"):
+            return None
+        raw = raw_path[1:].split("/")
+        segments = tuple(map(unquote, raw))
+        if path := self._literal.get(segments):
+            return Match(path, tuple(self._by_path[path]), {})
+        for path, route in self._routes:
+            if (parameters := _match(route, segments)) is not None:
+                return Match(path, tuple(self._by_path[path]), parameters)
+        return None
+
+    def allowed(self, path: str) -> tuple[str, ...]:
+        """The verbs that a path answers, for the header Allow. path: as in the notebook."""
+        verbs = self._by_path.get(path, {})
+        return (*(verb for verb in VERBS if verb in verbs or (verb == "HEAD" and "GET" in verbs)), "OPTIONS")
+
+    def endpoint(self, match: Match, verb: str) -> Endpoint | None:
+        """None when the path does not answer this verb. HEAD is answered by GET unless it has cells of its own."""
+        verbs = self._by_path[match.path]
+        return verbs.get(verb) or (verbs.get("GET") if verb == "HEAD" else None)
+
+
+def parameters_of(path: str) -> list[str]:
+    """The names of its parameters, in their order."""
+    return [segment[1:] for segment in path.split("/") if segment.startswith(":")]
+
+
+def in_order(paths: Sequence[str] | dict[str, Any]) -> list[str]:
+    """By precedence; ties as they came."""
+    return sorted(paths, key=_first_parameter, reverse=True)  # stable, also when reversed
+
+
+def check_path(path: str) -> None:
+    """Raises ValueError when a request for this path could not be told its parameters."""
+    if not path.startswith("/"):
+        raise ValueError(f"the path {path!r} does not start with a slash")
+    names = parameters_of(path)
+    for name in names:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{':' + name!r} in {path!r} is no name: a parameter has letters, digits, _ and - only")
+        if names.count(name) > 1:
+            raise ValueError(f"the parameter ':{name}' is in {path!r} more than once")
+
+
+def doubts(path: str) -> list[str]:
+    """What of a path is literal although it does not look so, a line each."""
+    found = []
+    for segment in path.split("/"):
+        if segment.startswith(":"):
+            continue
+        if re.search(r":\w", segment):
+            found.append(f"{segment!r} in {path!r} is literal: a parameter is a whole segment")
+        elif _DOUBTFUL.search(segment):
+            found.append(f"{segment!r} in {path!r} is literal: neither a pattern nor a query, nor a remark")
+    return found
+
+
+def unreachable(paths: Sequence[str] | dict[str, Any]) -> list[tuple[str, str]]:
+    """Each path that never gets a request, with the one that gets them all."""
+    found: list[tuple[str, str]] = []
+    before: list[str] = []
+    for path in in_order(paths):
+        if winner := next((earlier for earlier in before if _covers(_segments(earlier), _segments(path))), None):
+            found.append((path, winner))
+        before.append(path)
+    return found
+
+
+def _first_parameter(path: str) -> int:
+    return next((at for at, segment in enumerate(path.split("/")) if segment.startswith(":")), sys.maxsize)
+
+
+def _segments(path: str) -> tuple[_Segment, ...]:
+    return tuple(
+        _Segment(segment[1:], True) if segment.startswith(":") else _Segment(unquote(segment), False)
+        for segment in path[1:].split("/")
+    )
+
+
+def _match(route: tuple[_Segment, ...], segments: tuple[str, ...]) -> dict[str, str] | None:
+    if len(route) != len(segments):
+        return None
+    parameters = {}
+    for expected, segment in zip(route, segments, strict=True):
+        if expected.is_parameter:
+            if not segment:
+                return None
+            parameters[expected.text] = segment
+        elif expected.text != segment:
+            return None
+    return parameters
+
+
+def _covers(earlier: tuple[_Segment, ...], later: tuple[_Segment, ...]) -> bool:
+    """Whether every request for the later path is one for the earlier, too."""
+    if len(earlier) != len(later):
+        return False
+    pairs = zip(earlier, later, strict=True)
+    return all((mine.is_parameter and other.text != "") or mine == other for mine, other in pairs)

@@ -1,0 +1,188 @@
+"""Endpoints from the first lines of code cells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fps_kernels.gateway.environment import BadOption
+from fps_kernels.gateway.notebook_http.annotations import parse
+from fps_kernels.gateway.notebook_http.endpoints import EndpointTable
+from fps_kernels.gateway.notebook_http.errors import NotebookError
+
+
+def code(source: str, **metadata: Any) -> dict[str, Any]:
+    return {"cell_type": "code", "source": source, "metadata": metadata}
+
+
+def parsed(*sources: str, language: str = "python") -> EndpointTable:
+    return parse([code(source) for source in sources], language)
+
+
+def annotated(made: EndpointTable) -> list[tuple[str, str]]:
+    return [(endpoint.verb, endpoint.path) for endpoint in made.endpoints]
+
+
+@pytest.mark.parametrize("verb", ["GET", "PUT", "POST", "DELETE", "PATCH", "HEAD"])
+def test_a_verb_and_a_path(verb: str):
+    made = parsed(f"# {verb} /hello/:name\nprint(1)")
+    assert annotated(made) == [(verb, "/hello/:name")]
+    assert made.warnings == ()
+
+
+@pytest.mark.parametrize("source", ["#  GET \t /a  ", "# GET /a\r\nx", "#\tGET /a\n# GET /a"])
+def test_whitespace_around_the_path_is_not_of_it(source: str):
+    assert annotated(parsed(source)) == [("GET", "/a")]
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["#GET /a", " # GET /a", "\n# GET /a", "x\n# GET /a", "# get /a", "# OPTIONS /a", "# GET a", "// GET /a", "# GET"],
+)
+def test_a_cell_without_an_annotation_is_a_seed(source: str):
+    assert parsed("# GET /b", source).seeds == (source,)
+
+
+@pytest.mark.parametrize("source", ["#GET /a", " # GET /a", "\n# GET /a", "# get /a", "x\n# Get /a", "# OPTIONS /a"])
+def test_what_was_meant_as_an_annotation_is_warned_of(source: str):
+    (warning,) = parsed("# GET /b", source).warnings
+    assert warning.startswith("cell 1: '#")
+    assert "first line of a cell" in warning
+
+
+def test_a_second_annotation_in_a_cell_is_warned_of():
+    made = parsed("# GET /a\n# POST /a\nx")
+    assert annotated(made) == [("GET", "/a")]
+    assert made.warnings[0].startswith("cell 0: '# POST /a' is not an annotation")
+
+
+@pytest.mark.parametrize("source", ["# GET /a\nf()\n# GET /a", "# GET the /a", "def f():\n    # GET /users of theirs"])
+def test_no_warning_of_other_comments(source: str):
+    assert parsed("# GET /a", source).warnings == ()
+
+
+def test_cells_of_one_annotation_are_joined():
+    made = parse(
+        [
+            {"cell_type": "markdown", "source": "# GET /not/code", "metadata": {}},
+            code("# GET /multi\nx = 1"),
+            code("import os"),
+            code("# POST /multi\ny"),
+            code("# GET /multi\nprint(x)", tags=["a"]),
+            {"cell_type": "raw", "source": "# GET /raw", "metadata": {}},
+        ],
+        "python",
+    )
+    get, post = made.endpoints
+    assert get.source == "# GET /multi\nx = 1\n# GET /multi\nprint(x)\n"
+    assert get.cells == (1, 4)
+    assert post.source == "# POST /multi\ny\n"
+    assert made.seeds == ("import os",)
+    assert made.document is None
+
+
+def test_response_info():
+    made = parsed(
+        "# ResponseInfo GET /a\nprint(1)", "# GET /a", "#  ResponseInfo  GET  /a \nprint(2)", "# POST /a", "seed"
+    )
+    get, post = made.endpoints
+    assert get.response_info == "# ResponseInfo GET /a\nprint(1)\n#  ResponseInfo  GET  /a \nprint(2)\n"
+    assert get.cells == (1,)
+    assert post.response_info is None
+    assert made.seeds == ("seed",)
+    assert made.warnings == ()
+
+
+@pytest.mark.parametrize("annotation", ["POST /a", "HEAD /a", "GET /a/"])
+def test_response_info_that_no_cell_answers_is_warned_of(annotation: str):
+    (warning,) = parsed("x", "# GET /a", f"# ResponseInfo {annotation}").warnings
+    assert warning == f"cell 2: ResponseInfo for {annotation}, which no cell answers"
+
+
+def test_one_cell_that_streams_makes_its_endpoint_stream():
+    made = parse([code("# GET /a"), code("# GET /a", stream=True), code("# GET /b", stream=False), code("# GET /c")])
+    assert [endpoint.stream for endpoint in made.endpoints] == [True, False, False]
+
+
+def test_a_stream_that_is_neither_true_nor_false_is_warned_of():
+    made = parse([code("# GET /a", stream="true")])
+    assert not made.endpoints[0].stream
+    assert made.warnings == ("cell 0: its metadata has stream='true', neither true nor false",)
+
+
+def test_a_source_may_be_lines_and_metadata_be_missing():
+    made = parse([{"cell_type": "code", "source": ["# GET /a\n", "x"]}, {"cell_type": "code", "input": "# GET /b"}])
+    assert [endpoint.source for endpoint in made.endpoints] == ["# GET /a\nx\n", "# GET /b\n"]
+
+
+@pytest.mark.parametrize(
+    ("language", "source"), [("scala", "// GET /a"), ("Scala", "// GET /a"), ("R", "# GET /a"), ("", "# GET /a")]
+)
+def test_the_comment_prefix_of_a_language(language: str, source: str):
+    assert annotated(parsed(source, language=language)) == [("GET", "/a")]
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "source"),
+    [
+        ({None: "#", "lisp": ";;"}, ";; GET /a"),
+        ({None: "--"}, "-- GET /a"),
+        ({"lisp": "(*"}, "(* GET /a"),
+        ({"scala": "//"}, "# GET /a"),
+    ],
+)
+def test_the_comment_prefix_can_be_configured(prefixes: dict[str | None, str], source: str):
+    assert annotated(parse([code(source)], "lisp", prefixes)) == [("GET", "/a")]
+
+
+def test_a_notebook_without_an_annotation_is_refused():
+    with pytest.raises(NotebookError) as refused:
+        parsed("x", "# get /a")
+    assert refused.value.message == (
+        "no cell has an annotation such as '# GET /hello'; cell 1: '# get /a' is not an annotation: "
+        "that is the first line of a cell, as '# GET /path', the verb in upper case"
+    )
+    assert refused.value.cell is None
+
+
+def test_response_info_alone_is_no_endpoint():
+    with pytest.raises(NotebookError, match="no cell has an annotation"):
+        parsed("# ResponseInfo GET /a")
+
+
+@pytest.mark.parametrize("annotation", ["GET /:x/:x", "GET /:", "ResponseInfo GET /:a.json"])
+def test_a_path_that_cannot_be_served_is_refused_with_its_cell(annotation: str):
+    with pytest.raises(NotebookError, match=r"^cell 1: ") as refused:
+        parsed("x", f"# {annotation}", "# GET /a")
+    assert refused.value.cell == 1
+    assert isinstance(refused.value, BadOption)
+    assert isinstance(refused.value, ValueError)
+    assert "\n" not in refused.value.message
+
+
+def test_a_path_that_is_never_reached_is_warned_of():
+    made = parsed("# GET /a/:x", "# POST /a/:y")
+    assert made.warnings == ("cell 1: /a/:y is never reached, /a/:x of cell 0 has its requests",)
+
+
+def test_a_path_that_looks_like_a_pattern_is_warned_of():
+    (warning,) = parsed("x", "# GET /files/(.*)", "# PUT /files/(.*)").warnings
+    assert warning.startswith("cell 1: '(.*)' in '/files/(.*)' is literal")
+
+
+def test_one_notebook_with_everything():
+    made = parsed(
+        "import json",
+        "people = []",
+        "# GET /people\nprint(json.dumps(people))",
+        "REQUEST = '{}'",
+        "# DELETE /people/:index\npeople.remove(json.loads(REQUEST)['path']['index'])",
+        "# GET /people/:index",
+    )
+    assert made.paths() == ("/people", "/people/:index")
+    assert made.seeds == ("import json", "people = []", "REQUEST = '{}'")
+    match = made.find("/people/3")
+    assert match is not None
+    assert match.parameters == {"index": "3"}
+    assert made.allowed(match.path) == ("GET", "HEAD", "DELETE", "OPTIONS")

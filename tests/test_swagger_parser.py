@@ -1,0 +1,237 @@
+"""Endpoints from a Swagger document in a markdown cell."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from fps_kernels.gateway.notebook_http.endpoints import EndpointTable
+from fps_kernels.gateway.notebook_http.errors import NotebookError
+from fps_kernels.gateway.notebook_http.swagger_parser import parse
+
+
+def markdown(source: str) -> dict[str, Any]:
+    return {"cell_type": "markdown", "source": source, "metadata": {}}
+
+
+def code(source: str, **metadata: Any) -> dict[str, Any]:
+    return {"cell_type": "code", "source": source, "metadata": metadata}
+
+
+def document(paths: Any, **more: Any) -> str:
+    return json.dumps({"swagger": "2.0", "paths": paths, **more}, indent=2)
+
+
+def fenced(text: str) -> dict[str, Any]:
+    return markdown(f"The API:\n\n```json\n{text}\n```\n\nMore.")
+
+
+def operation(name: str, *parameters: dict[str, Any]) -> dict[str, Any]:
+    return {"operationId": name, "parameters": list(parameters)}
+
+
+def in_path(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "type": "string"}
+
+
+def parsed(paths: Any, *sources: str, **more: Any) -> EndpointTable:
+    return parse([fenced(document(paths, **more)), *map(code, sources)], "python")
+
+
+def one_path(template: str, *parameters: dict[str, Any]) -> str:
+    made = parsed({template: {"get": operation("f", *parameters)}}, "# operationId: f")
+    return made.endpoints[0].path
+
+
+def test_cells_of_an_operation_are_joined():
+    made = parse(
+        [
+            code("import os"),
+            fenced(document({"/a": {"get": {"operationId": "getA"}, "post": {"operationId": "postA"}}})),
+            code("# operationId: getA\nx = 1"),
+            code("# operationId: postA "),
+            code("# operationId: getA\nprint(x)", stream=True),
+            code("# ResponseInfo operationId: getA\ny"),
+        ]
+    )
+    get, post = made.endpoints
+    assert (get.verb, get.path) == ("GET", "/a")
+    assert get.source == "# operationId: getA\nx = 1\n# operationId: getA\nprint(x)\n"
+    assert get.cells == (2, 4)
+    assert get.stream
+    assert get.response_info == "# ResponseInfo operationId: getA\ny\n"
+    assert (post.verb, post.source, post.response_info) == ("POST", "# operationId: postA \n", None)
+    assert made.seeds == ("import os",)
+    assert made.warnings == ()
+    assert made.document is not None
+    assert made.document["swagger"] == "2.0"
+
+
+@pytest.mark.parametrize("annotation", ["#operationId:f", "# operationId:f", "#operationId: f", "#  operationId:  f  "])
+@pytest.mark.parametrize("verb", ["get", "GET", "Get"])
+def test_forms_of_an_annotation(annotation: str, verb: str):
+    made = parsed({"/a": {verb: {"operationId": "f"}}}, annotation)
+    assert [(endpoint.verb, endpoint.path) for endpoint in made.endpoints] == [("GET", "/a")]
+
+
+@pytest.mark.parametrize(
+    "annotation", ["#ResponseInfo operationId:f", "# ResponseInfo  operationId: f", "#  ResponseInfo operationId: f"]
+)
+def test_forms_of_a_response_info(annotation: str):
+    assert parsed({"/a": {"get": {"operationId": "f"}}}, "#operationId:f", annotation).endpoints[0].response_info
+
+
+@pytest.mark.parametrize("source", ["# another comment", "x\n# operationId: f", " # operationId: f", "# GET /a"])
+def test_other_code_cells_are_seeds(source: str):
+    assert parsed({"/a": {"get": {"operationId": "f"}}}, "# operationId: f", source).seeds == (source,)
+
+
+@pytest.mark.parametrize(
+    ("template", "parameters", "path"),
+    [
+        ("/a/{id}/b/{other-id}", [in_path("id"), in_path("other-id")], "/a/:id/b/:other-id"),
+        ("/a/{id}", [], "/a/:id"),
+        ("/a/:id", [in_path("id")], "/a/:id"),
+        ("/a", [in_path("x"), in_path("y")], "/a/:x/:y"),
+        ("/a/{id}", [in_path("x"), in_path("id"), in_path("x")], "/a/:id/:x"),
+        ("/a/", [in_path("x")], "/a/:x"),
+        ("/a/", [], "/a/"),
+        ("/", [in_path("x")], "/:x"),
+        ("", [in_path("x")], "/:x"),
+        ("", [], "/"),
+        ("/a", [{"name": "q", "in": "query"}, {"name": "b", "in": "body"}], "/a"),
+    ],
+)
+def test_the_path_of_an_operation(template: str, parameters: list[dict[str, Any]], path: str):
+    assert one_path(template, *parameters) == path
+
+
+def test_parameters_of_the_path_and_by_reference():
+    paths = {
+        "/a": {"parameters": [in_path("x")], "get": operation("f", {"$ref": "#/parameters/y~1z"}), "x-mine": 1},
+        "x-more": 1,
+    }
+    made = parsed(paths, "# operationId: f", parameters={"y/z": in_path("y")})
+    assert made.paths() == ("/a/:x/:y",)
+    assert made.warnings == ()
+
+
+def test_the_order_of_precedence():
+    paths = {
+        "/{foo}": {"post": operation("postRoot")},
+        "/hello": {"post": operation("postHello", in_path("foo")), "get": operation("getHello", in_path("foo"))},
+        "/hello/world": {"put": operation("putWorld")},
+    }
+    made = parsed(paths, *(f"# operationId:{name}" for name in ("putWorld", "getHello", "postHello", "postRoot")))
+    assert made.paths() == ("/hello/world", "/hello/:foo", "/:foo")
+
+
+def test_what_is_on_one_side_only_is_warned_of():
+    paths = {"/foo": {"put": operation("declared"), "get": operation("get")}}
+    made = parsed(
+        paths, "# operationId: get", "# operationId: extra\nx", "# ResponseInfo operationId: declared", "# operationId:"
+    )
+    assert made.warnings == (
+        "cell 4: operationId has no name behind it, so the cell never runs",
+        "cell 0: operationId 'declared' is declared, and no cell has it",
+        "cell 2: operationId 'extra' is not declared, so the cell never runs",
+        "cell 3: ResponseInfo for operationId 'declared', which no cell answers",
+    )
+    assert made.seeds == ()
+
+
+@pytest.mark.parametrize(
+    ("paths", "more", "warning"),
+    [
+        ({"/a": {"get": operation("f"), "options": {}}}, {}, "OPTIONS /a: 'options' is not served"),
+        ({"/a": {"get": operation("f"), "post": {}}}, {}, "POST /a has no operationId"),
+        ({"/a": {"get": operation("f", {"name": "x"})}}, {}, 'the parameter {"name": "x"} needs a name and an \'in\''),
+        ({"/a": {"get": operation("f", {"$ref": "#/no/where"})}}, {}, "needs a name"),
+        ({"/a": {"get": operation("f")}, "/b": {"get": operation("f")}}, {}, "'f' is declared more than once"),
+        ({"/a": {"get": operation("f")}}, {"basePath": "/v1"}, "basePath '/v1' moves no path"),
+        ({"/{x}": {"get": operation("f")}, "/{y}": {"put": operation("g")}}, {}, "/:y is never reached, /:x has"),
+        ({"/a*": {"get": operation("f")}}, {}, "is literal"),
+        ({"/a": {"get": operation("f", in_path("x"))}, "/a/{x}": {"get": operation("g")}}, {}, "'g' is not used"),
+    ],
+)
+def test_what_has_no_effect_is_warned_of(paths: Any, more: dict[str, Any], warning: str):
+    made = parsed(paths, "# operationId: f", "# operationId: g", **more)
+    found = [line for line in made.warnings if warning in line]
+    assert len(found) == 1
+    assert found[0].startswith("cell 0: ")
+    assert made.endpoints[0].path in ("/a", "/:x", "/a*", "/a/:x")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "```\n{}\n```",
+        "```json\n{}\n```",
+        "~~~~\n{}\n~~~~",
+        "   ```\n{}\n   ```",
+        "```\n{}",
+        "{}",
+        "```\nother\n```\ntext\n```\n{}\n```",
+    ],
+)
+def test_forms_of_a_fence(source: str):
+    text = document({"/a": {"get": operation("f")}})
+    made = parse([markdown(source.replace("{}", text)), code("# operationId: f")])
+    assert made.paths() == ("/a",)
+
+
+def test_a_later_document_replaces_what_it_has():
+    made = parse(
+        [
+            fenced(document({"/a": {"get": operation("f")}}, info={"title": "A"})),
+            fenced(document({"/b": {"get": operation("f")}})),
+            code("# operationId: f"),
+        ]
+    )
+    assert made.paths() == ("/b",)
+    assert made.document is not None
+    assert made.document["info"] == {"title": "A"}
+    assert made.warnings == ("cell 1: a second Swagger document, besides that of cell 0",)
+
+
+def test_a_broken_document_beside_a_good_one_is_warned_of():
+    made = parse(
+        [fenced('{"swagger": '), fenced(document({"/a": {"get": operation("f")}})), code("# operationId: f")],
+    )
+    assert made.warnings[0].startswith("cell 0: its Swagger document is not JSON: ")
+
+
+@pytest.mark.parametrize(
+    ("cells", "message"),
+    [
+        ([], "no markdown cell has a fenced JSON block with 'swagger'"),
+        ([markdown("```\n{}\n```"), code("x")], "no markdown cell has a fenced JSON block with 'swagger'"),
+        ([code(document({"/a": {"get": operation("f")}}))], "no markdown cell has"),
+        ([code("x"), fenced('{"swagger": "2.0",}')], "cell 1: its Swagger document is not JSON: "),
+        ([fenced('{"swagger": "2.0"}')], "cell 0: the Swagger document has no JSON object as paths"),
+        ([fenced(document([]))], "cell 0: the Swagger document has no JSON object as paths"),
+        ([fenced(document({"/a": []}))], "cell 0: the Swagger document has no JSON object as path '/a'"),
+        ([fenced(document({"/a": {"get": 1}}))], "cell 0: the Swagger document has no JSON object as GET /a"),
+        ([fenced(document({"/a/{b}.c": {"get": operation("f")}}))], "cell 0: '{b}.c' in '/a/{b}.c': a parameter"),
+        ([fenced(document({"a": {"get": operation("f")}}))], "cell 0: the path 'a' does not start with a slash"),
+        ([fenced(document({"/{a}/{a}": {"get": operation("f")}}))], "cell 0: the parameter ':a' is in '/:a/:a' more"),
+        ([fenced(document({"/{a.b}": {"get": operation("f")}}))], "cell 0: ':a.b' in '/:a.b' is no name"),
+        (
+            [fenced(document({"/a": {"get": operation("f")}})), code("# operationId: g")],
+            "no cell has an annotation such as '# operationId: NAME' of an operation that is declared; "
+            "cell 0: operationId 'f' is declared, and no cell has it; cell 1: operationId 'g' is not declared",
+        ),
+    ],
+)
+def test_a_notebook_that_cannot_be_served(cells: list[dict[str, Any]], message: str):
+    with pytest.raises(NotebookError) as refused:
+        parse(cells)
+    assert refused.value.message.startswith(message)
+    assert "\n" not in refused.value.message
+
+
+def test_the_comment_prefix_of_scala():
+    made = parse([fenced(document({"/a": {"get": operation("f")}})), code("// operationId: f")], "scala")
+    assert made.paths() == ("/a",)
