@@ -1,0 +1,276 @@
+"""REQUEST: what a cell is told of a request."""
+
+from __future__ import annotations
+
+import base64
+import encodings.aliases
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fps_kernels.errors import ClientError
+from fps_kernels.gateway.notebook_http.multipart import MAX_PARTS, MalformedMultipart
+from fps_kernels.gateway.notebook_http.options import header_options
+from fps_kernels.gateway.notebook_http.request import request_json
+
+FORM = "application/x-www-form-urlencoded"
+MULTIPART = "multipart/form-data; boundary=b"
+
+
+def request(content_type: str | None = None, body: bytes = b"") -> dict[str, Any]:
+    headers = [] if content_type is None else [(b"content-type", content_type.encode("latin-1"))]
+    result: dict[str, Any] = json.loads(request_json(headers, b"", {}, body))
+    return result
+
+
+def body_of(content_type: str | None, body: bytes) -> Any:
+    return request(content_type, body)["body"]
+
+
+def part(headers: bytes, data: bytes = b"x", end: bytes = b"--") -> bytes:
+    return b"--b\r\n" + headers + b"\r\n\r\n" + data + b"\r\n--b" + end + b"\r\n"
+
+
+def test_a_request_without_anything():
+    assert request_json([], b"", {}, b"") == '{"body": "", "args": {}, "path": {}, "headers": {}}'
+
+
+def test_arguments_are_lists_and_empty_ones_stay():
+    text = request_json([], b"a=1&b=&a=%C3%A9+x&c", {"name": "Jürgen/x"}, b"")
+    assert json.loads(text)["args"] == {"a": ["1", "é x"], "b": [""], "c": [""]}
+    assert json.loads(text)["path"] == {"name": "Jürgen/x"}
+
+
+def test_headers_are_in_title_case_and_repeated_ones_are_lists():
+    headers = [(b"x-FOO-bar", b"1"), (b"host", b"h"), (b"X-Foo-Bar", b"2"), (b"etag", b"\xe9")]
+    told = json.loads(request_json(headers, b"", {}, b""))["headers"]
+    assert told == {"X-Foo-Bar": ["1", "2"], "Host": "h", "Etag": "é"}
+
+
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "Application/JSON; charset=utf-8", 'application/json;a="b"']
+)
+def test_json_is_parsed(content_type: str):
+    assert body_of(content_type, b'{"a": [1, "\\u00e9"]}') == {"a": [1, "é"]}
+
+
+def test_json_in_another_charset():
+    assert body_of("application/json; charset=latin-1", '"é"'.encode("latin-1")) == "é"
+    assert body_of("application/json", '"é"'.encode("utf-16")) == "é"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"NaN",
+        b"[1e999]",
+        b'{"a": -Infinity}',
+        b"[" * 100_000,
+        b"[" * 50_000 + b"]" * 50_000,
+        b"1" * 10_000,
+        b"  ",
+    ],
+    ids=["cut", "nan", "huge", "infinity", "open", "deep", "long", "blank"],
+)
+def test_json_that_not_every_language_can_read_is_a_string(body: bytes):
+    assert body_of("application/json", body) == body.decode()
+
+
+def test_half_of_a_surrogate_pair_stays_an_escape():
+    text = request_json([(b"content-type", b"application/json")], b"", {}, b'"\\ud800"')
+    assert '"body": "\\ud800"' in text
+
+
+def test_a_form():
+    assert body_of(FORM + "; charset=UTF-8", b"a=1&a=&b=%C3%A9&c=\xc3\xa9") == {"a": ["1", ""], "b": ["é"], "c": ["é"]}
+    assert body_of(FORM + "; charset=latin-1", b"a=%E9") == {"a": ["é"]}
+
+
+def test_an_empty_form_has_no_fields():
+    assert body_of(FORM, b"") == {}
+    assert body_of("multipart/form-data; boundary=b", b"") == {}
+
+
+def test_text_is_a_string_in_its_charset():
+    assert request("text/plain; charset=latin-1", b"\xe9")["body"] == "é"
+    assert request("text/csv", "é".encode())["body"] == "é"
+    assert request(None, b'{"foo" : "bar"}')["body"] == '{"foo" : "bar"}'
+    assert request("application/vnd.api+json", b"{}")["body"] == "{}"
+
+
+@pytest.mark.parametrize("content_type", [None, "application/octet-stream", "text/plain", "application/json"])
+def test_bytes_that_are_no_text_are_base64(content_type: str | None):
+    told = request(content_type, b"\x00\xff")
+    assert list(told) == ["body", "args", "path", "headers", "body_encoding"]
+    assert (told["body"], told["body_encoding"]) == (base64.b64encode(b"\x00\xff").decode(), "base64")
+
+
+@pytest.mark.parametrize("charset", ["nonsense", "base64", "rot13", "punycode", "unicode_escape", "../x", "a\x00b", ""])
+def test_what_is_no_charset_does_not_count(charset: str):
+    assert body_of(f"text/plain; charset={charset}", "é\\n".encode()) == "é\\n"
+
+
+@pytest.mark.parametrize("content_type", ["application/json", FORM, "text/plain"])
+def test_no_codec_of_python_breaks_a_request(content_type: str):
+    for charset in {*encodings.aliases.aliases, *encodings.aliases.aliases.values(), "idna", "undefined"}:
+        assert "body" in request(f"{content_type}; charset={charset}", b"\x80=%80%81\xff")
+
+
+def test_multipart_fields_and_files():
+    files = [
+        ("a", (None, b"1")),
+        ("a", (None, "é".encode())),
+        ("e", (None, b"")),
+        ("f", ('Bü"r.png', b"\x89PNG\r\n--b", "image/png")),
+        ("f", ("x", b"", "text/plain; charset=latin-1")),
+    ]
+    sent = httpx.Request("POST", "http://h/", files=files)
+    told = body_of(sent.headers["content-type"], sent.read())
+    name = told["f"][0].pop("filename")
+    assert name in ('Bü"r.png', "Bü%22r.png")
+    assert told == {
+        "a": ["1", "é"],
+        "e": [""],
+        "f": [
+            {"content_type": "image/png", "data": base64.b64encode(b"\x89PNG\r\n--b").decode()},
+            {"filename": "x", "content_type": "text/plain; charset=latin-1", "data": ""},
+        ],
+    }
+
+
+def test_a_mail_in_multipart_is_a_file_as_it_is():
+    mail = b"Subject: x\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\n\r\nhello\r\n--c--\r\n"
+    body = part(b'content-disposition: form-data; name="m"; filename="m.eml"\r\nContent-Type: message/rfc822', mail)
+    told = body_of(MULTIPART, body)
+    assert base64.b64decode(told["m"][0]["data"]) == mail
+    assert told["m"][0]["content_type"] == "message/rfc822"
+
+
+def test_a_file_that_nobody_chose_is_an_empty_field():
+    body = part(b'Content-Disposition: form-data; name="f"; filename=""\r\nContent-Type: application/octet-stream', b"")
+    assert body_of(MULTIPART, body) == {"f": [""]}
+
+
+def test_a_field_in_its_charset_and_one_that_is_no_text():
+    disposition = b'Content-Disposition: form-data; name="f"'
+    assert body_of(MULTIPART, part(disposition + b"\r\nContent-Type: text/plain; charset=latin-1", b"\xe9")) == {
+        "f": ["é"]
+    }
+    assert body_of(MULTIPART, part(disposition, b"\xe9")) == {
+        "f": [{"filename": "", "content_type": "application/octet-stream", "data": "6Q=="}]
+    }
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body", "what"),
+    [
+        ("multipart/form-data", part(b"A: b"), "no boundary"),
+        (MULTIPART, b"--b\r\n", "ends before its last boundary"),
+        (MULTIPART, part(b'Content-Disposition: form-data; name="f"', end=b"\r\n"), "ends before its last boundary"),
+        (MULTIPART, b"hello", "it has no boundary"),
+        (MULTIPART, part(b"A: b"), "part 1 has no Content-Disposition"),
+        (MULTIPART, part(b"Content-Disposition: form-data"), "part 1 has no name"),
+        (MULTIPART, part(b"no colon"), "part 1 has a line that is no header"),
+        (MULTIPART, part(b"A: " + b"b" * 16_384), "part 1 has headers of more than"),
+        (MULTIPART, part(b"A: b").replace(b"\r\n\r\n", b"\n\n"), "part 1 has no empty line"),
+        (f"multipart/form-data; boundary={'b' * 10_000}", b"x", "no boundary"),
+    ],
+)
+def test_malformed_multipart_is_the_clients_error(content_type: str, body: bytes, what: str):
+    with pytest.raises(MalformedMultipart, match=what) as info:
+        body_of(content_type, body)
+    assert info.value.status == 400
+
+
+def test_what_only_looks_like_a_boundary_is_content():
+    data = b"\r\n--bb\r\n--b x\r\nx--b--\r\n --b\r\n\r\n--b--x"
+    assert body_of(MULTIPART, part(b'Content-Disposition: form-data; name="f"', data)) == {"f": [data.decode()]}
+
+
+def test_what_surrounds_boundaries_does_not_count():
+    field = b'--b \t\r\nContent-Disposition: form-data; name="f"\r\n\r\nx\r\n'
+    assert body_of(MULTIPART, b"before\r\n" + field + field + b"--b-- \r\n" + field) == {"f": ["x", "x"]}
+
+
+def test_a_boundary_is_no_pattern():
+    body = part(b'Content-Disposition: form-data; name="f"').replace(b"--b", b"--a.(+)?")
+    assert body_of('multipart/form-data; BOUNDARY="a.(+)?"', body) == {"f": ["x"]}
+
+
+@pytest.mark.parametrize(
+    ("value", "options"),
+    [
+        ("form-data", {}),
+        ("Form-Data; NAME=a ;x", {"name": "a"}),
+        ('form-data; name="a;filename=b"; filename="c"', {"name": "a;filename=b", "filename": "c"}),
+        (r'form-data; filename="a\"b\\c\d"', {"filename": r'a"b\c\d'.replace("\\\\", "\\")}),
+        ("form-data; filename=a; filename*=utf-8''b", {"filename": "a", "filename*": "utf-8''b"}),
+        ("form-data; name=a; name=b", {"name": "a"}),
+        ('form-data; name="a', {"name": '"a'}),
+        ('form-data; name=" a "; b=""', {"name": " a ", "b": ""}),
+        ("form-data; name=", {"name": ""}),
+    ],
+)
+def test_options_of_a_header(value: str, options: dict[str, str]):
+    assert header_options(value) == ("form-data", options)
+
+
+def test_multipart_of_too_many_parts():
+    one = b'--b\r\nContent-Disposition: form-data; name="f"\r\n\r\n\r\n'
+    with pytest.raises(MalformedMultipart, match="more than"):
+        body_of(MULTIPART, one * (MAX_PARTS + 1) + b"--b--")
+
+
+@given(st.dictionaries(st.text(), st.lists(st.text(), min_size=1)))
+def test_every_form_comes_back(form: dict[str, list[str]]):
+    assert body_of(FORM, urlencode(form, doseq=True, errors="replace").encode()) == json.loads(
+        json.dumps(form).encode("utf-8", "replace")
+    )
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(json_values)
+def test_every_json_comes_back(value: Any):
+    assert body_of("application/json", json.dumps(value).encode()) == value
+
+
+@given(
+    st.sampled_from(["application/json", FORM, MULTIPART, "text/plain", "", "image/png", "text/plain; charset=utf-16"])
+    | st.text(st.characters(max_codepoint=255)),
+    st.binary() | st.text().map(str.encode) | st.binary().map(lambda data: part(b"A: b", data)),
+    st.binary(),
+    st.lists(st.tuples(st.binary(), st.binary())),
+)
+def test_whatever_comes_is_json_or_the_clients_error(
+    content_type: str, body: bytes, query: bytes, headers: list[tuple[bytes, bytes]]
+):
+    try:
+        text = request_json([(b"content-type", content_type.encode("latin-1")), *headers], query, {}, body)
+    except ClientError:
+        return
+    assert text.isascii()
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(constant)
+
+    told = json.loads(text, parse_constant=refuse)
+    assert list(told)[:4] == ["body", "args", "path", "headers"]
+
+
+@given(st.lists(st.tuples(st.text("abcé \"';", min_size=1), st.binary()), min_size=1))
+def test_every_file_comes_back(files: list[tuple[str, bytes]]):
+    sent = httpx.Request("POST", "http://h/", files=[("f", (name, data, "a/b")) for name, data in files])
+    told = body_of(sent.headers["content-type"], sent.read())
+    assert [base64.b64decode(file["data"]) for file in told["f"]] == [data for _, data in files]
+    assert [file["filename"].replace("%22", '"') for file in told["f"]] == [name for name, _ in files]
