@@ -89,13 +89,13 @@ def _is_text(value: object) -> bool:
         return False
 
 
-async def read_body(request: Request) -> bytes:
+async def read_body(request: Request, max_bytes: int = MAX_BODY_BYTES) -> bytes:
     """Raises BodyTooLarge."""
     data = bytearray()
     async for chunk in request.stream():
         data += chunk
-        if len(data) > MAX_BODY_BYTES:
-            raise BodyTooLarge(f"The body is larger than {MAX_BODY_BYTES} bytes")
+        if len(data) > max_bytes:
+            raise BodyTooLarge(f"The body is larger than {max_bytes} bytes")
     return bytes(data)
 
 

@@ -338,7 +338,7 @@ async def test_a_seed_that_fails_is_told_to_who_asks_for_a_kernel(launch: Launch
     async with launch(LIST, seed(notebook("x = 1", "1 / 0"))) as client:
         response = await client.http.post("/api/kernels", json={"name": "tiny_plain"})
         assert response.status_code == 500
-        assert "cell 1" in response.json()["message"]
+        assert "cell 2" in response.json()["message"]
         assert "ZeroDivisionError: division by zero" in response.json()["message"]
         assert await client.kernels() == []
         assert client.gateway.kernel_processes() == []
@@ -352,7 +352,7 @@ async def test_a_seed_that_fails_is_told_to_who_asks_for_a_session(launch: Launc
         for _ in range(2):  # the second does not find what the first left
             response = await client.http.post("/api/sessions", json=body)
             assert response.status_code == 500
-            assert "cell 1 of the seed notebook seed.ipynb" in response.json()["message"]
+            assert "cell 2 of the seed notebook seed.ipynb" in response.json()["message"]
             assert "ZeroDivisionError" in response.json()["message"]
         assert (await client.http.get("/api/sessions")).json() == []
         assert await client.kernels() == []
@@ -369,7 +369,7 @@ async def test_a_seed_that_fails_at_a_restart_leaves_a_dead_kernel(
         async with await client.connect(kernel_id) as socket:
             response = await client.http.post(f"/api/kernels/{kernel_id}/restart")
             assert response.status_code == 500
-            assert "cell 1 of the seed notebook seed.ipynb failed: FileExistsError" in response.json()["message"]
+            assert "cell 2 of the seed notebook seed.ipynb failed: FileExistsError" in response.json()["message"]
             await socket.until_status("dead")
         kernel = await client.kernel(kernel_id)
         assert kernel["execution_state"] == "dead"
@@ -405,7 +405,7 @@ async def test_a_cell_of_the_seed_that_does_not_end_is_told(launch: Launch, seed
             body = {"path": "a.ipynb", "type": "notebook", "kernel": body}
         response = await client.http.post(f"/api/{kind}", json=body)
         assert response.status_code == 500
-        said = "cell 0 of the seed notebook seed.ipynb did not end within 0.5 s (seed_cell_timeout)"
+        said = "cell 1 of the seed notebook seed.ipynb did not end within 0.5 s (seed_cell_timeout)"
         assert said in response.json()["message"]
         assert (await client.http.get(f"/api/{kind}")).json() == []
         assert await client.kernels() == []
@@ -416,7 +416,7 @@ async def test_a_cell_of_the_seed_that_does_not_end_is_told(launch: Launch, seed
 async def test_a_seed_that_fails_in_the_pool_ends_the_command(tmp_path: Path, seed: Callable[..., str]):
     failing = seed(notebook("1 / 0"))
     line = await ended(Gateway(tmp_path / "gateway", failing, "--KernelGatewayApp.prespawn_count=2"))
-    assert "cell 0 of the seed notebook seed.ipynb" in line
+    assert "cell 1 of the seed notebook seed.ipynb" in line
     assert "ZeroDivisionError" in line
     assert "prespawn_count=2" in line
 

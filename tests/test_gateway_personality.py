@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
         def start(*options: str, api: str = "mine", module: str | None = None, ready: bool = True) -> Gateway:
             if module is not None:
                 (tmp_path / f"{api}.py").write_text(module)
-            return begin(f"--api={api}", *options, env={"PYTHONPATH": f"{tmp_path}:{EXAMPLES}"}, ready=ready)
+            path = os.pathsep.join([str(tmp_path), str(EXAMPLES), os.environ.get("PYTHONPATH", "")])
+            return begin(f"--api={api}", *options, env={"PYTHONPATH": path}, ready=ready)
 
         yield start
 
@@ -89,6 +91,13 @@ def test_methods_may_be_missing_or_plain_functions(start: Start) -> None:
         "    return router",
     ))
     assert get(gateway, "/hello").json() == "hello"
+
+
+def test_the_openapi_document_is_the_one_that_the_personality_describes(start: Start) -> None:
+    info = {"title": "mine", "version": "7"}
+    document = {"openapi": "3.0.3", "info": info, "paths": {}, "servers": [{"url": "/below"}]}
+    gateway = start("--KernelGatewayApp.base_url=/below", module=plain(f"def describe(self): return {document}"))
+    assert get(gateway, "/openapi.json").json() == document
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -19,19 +19,29 @@ from .settings import Access
 
 logger = logging.getLogger(__name__)
 
-OPEN_PATHS = ("healthz", "readyz", "api/swagger.json", "api/swagger.yaml")
-"""Below the base URL; they need no token."""
+OPEN_PATHS = ("healthz", "readyz")
+"""Below the base URL; they need no token, and are the server's own."""
 
 
 class AccessControl:
-    """known(scope): whether some route answers this path; one that is not there is 404 for everybody."""
+    """known(scope): whether some route answers this path; one that is not there is 404 for everybody.
 
-    def __init__(self, app: ASGIApp, access: Access, base_url: str, known: Callable[[Scope], bool]) -> None:
+    open_paths: of the personality, as OPEN_PATHS.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        access: Access,
+        base_url: str,
+        known: Callable[[Scope], bool],
+        open_paths: Sequence[str] = (),
+    ) -> None:
         self._app = app
         self._access = access
-        self._open = {unquote(base_url) + path for path in OPEN_PATHS}
+        self._open = {unquote(base_url) + path for path in (*OPEN_PATHS, *open_paths)}
         self._known = known
-        self._security = security_headers(base_url)
+        self._policy = security_headers(base_url)["Content-Security-Policy"]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -43,7 +53,7 @@ class AccessControl:
         headers = Headers(scope=scope)
         http = scope["type"] == "http"
         if http and scope["method"] == "OPTIONS":
-            return Response(status_code=200)
+            return Response(status_code=200, headers={"Content-Security-Policy": self._policy})
         if not self._origin_allowed(headers):
             if http:
                 return _refuse(scope, 404, "Not found", f"the origin {headers['origin'][:200]!r}")
@@ -92,8 +102,10 @@ class AccessControl:
                 message.setdefault("headers", [])
                 headers = MutableHeaders(scope=message)
                 if message["type"] != "websocket.accept":
-                    for name, value in self._security.items():
-                        headers.setdefault(name, value)
+                    headers.setdefault("X-Content-Type-Options", "nosniff")
+                    if headers.get("content-type", "").startswith("application/json"):
+                        # What else there is are a personality's pages, and have scripts and pictures.
+                        headers.setdefault("Content-Security-Policy", self._policy)
                 for name, value in cors.items():
                     headers[name] = value
                 if cors and "content-security-policy" in headers:

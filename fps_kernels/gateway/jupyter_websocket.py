@@ -23,6 +23,8 @@ class JupyterWebsocketPersonality(Personality):
     A pool of kernels is started with the server; they are listed, and not handed out to requests for new ones.
     """
 
+    open_paths = ("api/swagger.json", "api/swagger.yaml")
+
     async def init_configurables(self) -> None:
         await start_pool(self.parent)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import FastAPI, Request, Response
@@ -15,9 +16,13 @@ POLICY = (
 """Swagger UI starts by a script in its page, and has its icons there."""
 
 
-def add_documents(app: FastAPI, base_url: str) -> None:
-    """Swagger UI at /docs; /openapi.json is FastAPI's own."""
+def add_documents(app: FastAPI, base_url: str, document: dict[str, Any] | None = None) -> None:
+    """Swagger UI at /docs; /openapi.json is FastAPI's own, or `document`."""
     app.openapi_version = "3.0.3"  # Swagger UI 4 does not read 3.1
+    if document is not None:
+        served = document
+        # Not only openapi_schema: recent versions of FastAPI replace that when they have not made it themselves.
+        app.openapi = lambda: served  # type: ignore[method-assign]
 
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 OURS = {
     "jupyter-websocket": "fps_kernels.gateway.jupyter_websocket",
     "kernel_gateway.jupyter_websocket": "fps_kernels.gateway.jupyter_websocket",
+    "notebook-http": "fps_kernels.gateway.notebook_http.personality",
+    "kernel_gateway.notebook_http": "fps_kernels.gateway.notebook_http.personality",
 }
 
 
@@ -30,6 +33,8 @@ class Personality(LoggingConfigurable):
     """
 
     parent: KernelGatewayApp
+    open_paths: Sequence[str] = ()
+    """Paths below the base URL, without a slash before them, that need no token."""
 
     async def init_configurables(self) -> None:
         """Called when kernels can be started, before anything is served. What it raises ends the program."""
@@ -37,6 +42,10 @@ class Personality(LoggingConfigurable):
     def create_request_handlers(self) -> APIRouter:
         """The routes, below the base URL; a router in a router is not taken."""
         return APIRouter()
+
+    def describe(self) -> dict[str, Any] | None:
+        """The OpenAPI document; None: it is made from the routes."""
+        return None
 
     def should_seed_cell(self, code: str) -> bool:
         """Whether a cell of the seed notebook is run on new kernels."""
@@ -56,6 +65,10 @@ class Plugin:
         self.api = api
         self._personality = personality
 
+    @property
+    def open_paths(self) -> tuple[str, ...]:
+        return tuple(getattr(self._personality, "open_paths", ()))
+
     async def init_configurables(self) -> None:
         await self._call("init_configurables")
 
@@ -67,6 +80,10 @@ class Plugin:
             found = type(router).__name__
             raise BadOption(f"api={self.api}: create_request_handlers returns a {found}, not a fastapi.APIRouter")
         return router
+
+    async def describe(self) -> dict[str, Any] | None:
+        document: dict[str, Any] | None = await self._call("describe")
+        return document
 
     async def should_seed_cell(self, code: str) -> bool:
         return bool(await self._call("should_seed_cell", code))
@@ -87,8 +104,6 @@ class Plugin:
 
 def load_personality(api: str, parent: KernelGatewayApp) -> Plugin:
     """Raises BadOption when there is no such module, or it is not a personality."""
-    if api in ("notebook-http", "kernel_gateway.notebook_http"):
-        raise BadOption(f"api={api}: not there yet")
     try:
         module = importlib.import_module(OURS.get(api, api))
         create = getattr(module, "create_personality", None)

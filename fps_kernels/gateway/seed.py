@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import urllib.request
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,16 @@ class SeedFailed(KernelStartFailed):
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """kernel_name: of the notebook's kernelspec, "" when it names none. cells: the sources of its code cells."""
+    """kernel_name: of the notebook's kernelspec, "" when it names none.
+
+    cells: its code cells, as pairs of their number among all cells, from 0, and their source.
+    notebook: as it was read, in the form of nbformat 4.
+    """
 
     uri: str
     kernel_name: str
-    cells: tuple[str, ...]
+    cells: tuple[tuple[int, str], ...]
+    notebook: dict[str, Any] = field(repr=False, compare=False)
 
     def is_for(self, kernel_name: str) -> bool:
         """Whether kernels of this kernelspec get it. kernelspec names know no case."""
@@ -41,7 +46,7 @@ class Seed:
 
         cell_timeout_s: how long each may run; whoever calls ends the kernel of one that goes on.
         """
-        for number, code in enumerate(self.cells):
+        for number, code in self.cells:
             if not code.strip() or not await wanted(code):
                 continue
             content = {"code": code, "silent": False, "store_history": False, "allow_stdin": False}
@@ -89,8 +94,9 @@ def _parse(uri: str, notebook: Any) -> Seed:
     kernel_name = notebook.get("metadata", {}).get("kernelspec", {}).get("name", "")
     if not isinstance(kernel_name, str):
         raise ValueError("the name of its kernelspec is not a string")
-    codes = [_text(cell.get("source", cell.get("input", ""))) for cell in cells if cell["cell_type"] == "code"]
-    return Seed(uri, kernel_name, tuple(codes))
+    cells = [{**cell, "source": _text(cell.get("source", cell.get("input", "")))} for cell in cells]
+    codes = [(number, cell["source"]) for number, cell in enumerate(cells) if cell["cell_type"] == "code"]
+    return Seed(uri, kernel_name, tuple(codes), {**notebook, "cells": cells})
 
 
 def _text(source: str | list[str]) -> str:

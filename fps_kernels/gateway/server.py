@@ -177,9 +177,9 @@ class Gateway:
 
     async def _add_routes(self) -> None:
         self._fastapi.add_exception_handler(HTTPException, _as_json)
+        add_health(self._fastapi, lambda: self.ready)  # first: it needs no token, and a personality's routes do
         self._fastapi.include_router(await self._personality.create_request_handlers())
-        add_health(self._fastapi, lambda: self.ready)
-        add_documents(self._fastapi, self.settings.base_url)
+        add_documents(self._fastapi, self.settings.base_url, await self._personality.describe())
 
     async def _begin(self, registry: KernelRegistry, stopping: asyncio.Task[Any]) -> bool:
         """Have the personality start what it needs; False when the server is asked to stop meanwhile.
@@ -220,7 +220,9 @@ class Gateway:
                 _answers(route, inside.inside(scope)) for route in self._fastapi.routes
             )
 
-        app: ASGIApp = AccessControl(inside, self.settings.access, base_url, is_known)
+        app: ASGIApp = AccessControl(
+            inside, self.settings.access, base_url, is_known, self._personality.open_paths
+        )
         if listening.trust_proxy:
             app = TrustedProxy(app)
         config = uvicorn.Config(

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from traitlets import Bool, CaselessStrEnum, Dict, Float, List, Set, Unicode, default
+from traitlets import Bool, CaselessStrEnum, Dict, Float, Integer, List, Set, Unicode, default
 from traitlets.config import Config, Configurable
 
-from .environment import boolean, from_environment, names
+from .environment import boolean, from_environment, integer, names, number
 
 CELL_PARSER = "kernel_gateway.notebook_http.cell.parser"
 
@@ -90,7 +90,7 @@ class NotebookHTTPPersonality(Configurable):
     cell_parser = Unicode(
         CELL_PARSER, config=True, help="The module that parses the notebook for endpoints. (KG_CELL_PARSER env var)"
     )
-    comment_prefix = Dict({None: "#", "scala": "///"}, config=True, help="Comment syntax by language of the kernel.")
+    comment_prefix = Dict({None: "#", "scala": "//"}, config=True, help="Comment syntax by language of the kernel.")
     allow_notebook_download = Bool(
         config=True, help="Whether the notebook can be downloaded. (KG_ALLOW_NOTEBOOK_DOWNLOAD env var)"
     )
@@ -98,6 +98,19 @@ class NotebookHTTPPersonality(Configurable):
         None, config=True, allow_none=True, help="A folder that is served as /public. (KG_STATIC_PATH env var)"
     )
 
+    queue_limit = Integer(
+        1000,
+        config=True, help="How many requests may wait for a kernel; more are answered 503. (KG_QUEUE_LIMIT env var)"
+    )
+    request_timeout_s = Float(
+        600.0,
+        config=True,
+        help="Seconds that a request may take, with its wait for a kernel, until it is answered 504 and its cell "
+        "interrupted; 0: no limit. (KG_REQUEST_TIMEOUT_S env var)",
+    )
+
+    _queue_limit = environment_default("queue_limit", "KG_QUEUE_LIMIT", integer, 1000)
+    _request_timeout_s = environment_default("request_timeout_s", "KG_REQUEST_TIMEOUT_S", number, 600.0)
     _cell_parser = environment_default("cell_parser", "KG_CELL_PARSER", str, CELL_PARSER)
     _download = environment_default("allow_notebook_download", "KG_ALLOW_NOTEBOOK_DOWNLOAD", boolean, False)
     _static_path = environment_default("static_path", "KG_STATIC_PATH", str, None)

@@ -1,0 +1,162 @@
+"""Gateways that serve a notebook as an HTTP API, for the tests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from .gateways import Gateway, gateways, option
+
+OF_THE_PERSONALITY = {
+    "allow_notebook_download", "cell_parser", "comment_prefix", "queue_limit", "request_timeout_s", "static_path",
+}
+OF_THE_KERNELS = {"autorestart", "shutdown_wait_time"}
+SIGNS_OF_A_LOST_TASK = ("never retrieved", "never awaited", "Traceback", "was destroyed but", "without completing")
+
+IMPORTS = """
+import json, os, pathlib, signal, threading, time
+
+def args(name):
+    return json.loads(REQUEST)["args"][name][0]
+
+def forever(before=lambda: None):
+    before()
+    pathlib.Path(args("started")).touch()
+    try:
+        while True:
+            time.sleep(0.05)
+    except KeyboardInterrupt:
+        pathlib.Path(args("started") + ".interrupted").touch()
+        raise
+
+def until(path):
+    while not os.path.exists(path):
+        time.sleep(0.02)
+"""
+"""The first cell of the notebooks: what their other cells need. started: an argument that all take that use it."""
+
+PID = "# GET /pid\nstream(str(os.getpid()))"
+FOREVER = "# GET /forever\nforever()"
+GATE = '# GET /gate\npathlib.Path(args("started")).touch()\nuntil(args("gate"))\nstream(str(os.getpid()))'
+"""Runs until the file `gate` is there."""
+DIE = "# GET /die\nos._exit(7)"
+RECORD = '# GET /record\nopen(args("file"), "a").write(args("text"))\nstream("written")'
+
+HASTY = """
+import asyncio, dataclasses
+
+from fps_kernels.gateway import server
+from fps_kernels.gateway.notebook_http import pool, worker
+from fps_kernels.gateway.notebook_http.personality import NotebookHttp
+
+server.DRAIN_TIMEOUT_S = 0.5
+worker.STOP_TIMEOUT_S = 0.3
+worker.IDLE_TIMEOUT_S = 1_000
+pool.REPLACE_DELAYS_S = (0.05,)
+
+class Watched(NotebookHttp):
+    def create_request_handlers(self):
+        router = super().create_request_handlers()
+
+        @router.get("/_books")
+        async def books():
+            kernels = self.parent.kernels.registry.list()
+            return {
+                "pool": dataclasses.asdict(self._pool.statistics()),
+                "runs": sum(worker._run is not None for worker in self._pool._idle),
+                "listeners": [len(kernel.driver.client._listeners) for kernel in kernels],
+                "observers": [len(kernel.observers._observers) for kernel in kernels],
+                "pending": [kernel.driver.client.pending for kernel in kernels],
+                "tasks": len(asyncio.all_tasks()),
+            }
+
+        return router
+
+def create_personality(parent):
+    return Watched(parent=parent)
+"""
+"""A personality that is ours with shorter bounds, which the tests would have to wait for, and a longer one, which
+they must not run into. It tells of its bookkeeping."""
+
+Serve = Callable[..., Gateway]
+
+
+def cell(source: str, **metadata: Any) -> dict[str, Any]:
+    return {"cell_type": "code", "source": source, "metadata": metadata, "outputs": [], "execution_count": None}
+
+
+def notebook(*cells: str | dict[str, Any], kernel: str = "tiny_plain") -> dict[str, Any]:
+    return {
+        "nbformat": 4,
+        "nbformat_minor": 5,
+        "metadata": {
+            "kernelspec": {"name": kernel, "display_name": kernel}, "language_info": {"name": "python"},
+        },
+        "cells": [cell(one) if isinstance(one, str) else one for one in cells],
+    }
+
+
+@contextlib.contextmanager
+def apis(base: Path) -> Iterator[Serve]:
+    """serve(*cells, kernel="tiny_plain", hasty=False, ready=True, token="", **options): a gateway of a notebook.
+
+    The notebook's first cell is IMPORTS. hasty: with HASTY. At the end all are stopped; none may have left a kernel,
+    or have lost a task.
+    """
+    started: list[Gateway] = []
+    with gateways(base) as begin:
+        (base / "hasty.py").write_text(HASTY)
+
+        def serve(
+            *cells: str | dict[str, Any],
+            kernel: str = "tiny_plain",
+            hasty: bool = False,
+            ready: bool = True,
+            token: str = "",
+            **options: Any,
+        ) -> Gateway:
+            path = base / f"notebook{len(started)}.ipynb"
+            path.write_text(json.dumps(notebook(IMPORTS, *cells, kernel=kernel)))
+            arguments = [f"--api={'hasty' if hasty else 'notebook-http'}", f"--seed_uri={path}", f"--token={token}"]
+            for name, value in options.items():
+                if name in OF_THE_PERSONALITY:
+                    arguments.append(f"--NotebookHTTPPersonality.{name}={value}")
+                elif name in OF_THE_KERNELS:
+                    arguments.append(f"--KernelManager.{name}={value}")
+                else:
+                    arguments.append(option(name, value))
+            python_path = os.pathsep.join([str(base), os.environ.get("PYTHONPATH", "")])
+            gateway = begin(*arguments, env={"PYTHONPATH": python_path}, ready=False)
+            started.append(gateway)
+            if ready:
+                gateway.wait_ready()
+            return gateway
+
+        yield serve
+    for gateway in started:
+        check_log(gateway)
+        assert gateway.kernel_processes() == []
+
+
+def check_log(gateway: Gateway) -> None:
+    """That no task of a gateway that has ended failed unseen."""
+    for sign in SIGNS_OF_A_LOST_TASK:
+        assert sign not in gateway.log, gateway.log
+
+
+async def until(condition: Callable[[], Any], timeout_s: float = 30) -> Any:
+    """Ask until the condition is true, for what has no events, such as files; returns what it is."""
+    async with asyncio.timeout(timeout_s):
+        while not (value := condition()):  # noqa: ASYNC110 - there is no event
+            await asyncio.sleep(0.01)
+    return value
+
+
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
