@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .conftest import free_port, install_kernelspecs
+from .nursery import nursery
 from .processes import ServerProcess
 
 COMMAND = str(Path(sys.executable).parent / "fps-kernels")
@@ -55,16 +56,14 @@ class Gateway(ServerProcess):
         self.log_file = base / "gateway.log"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        with self.log_file.open("wb") as log:
-            self.process = subprocess.Popen(
-                [COMMAND, *options],
-                cwd=base,
-                # By its variable, as an option can only be given once.
-                env=environment(base, **{"KG_PORT": str(self.port)} | (env or {})),
-                stdin=subprocess.DEVNULL if stdin is None else stdin,
-                stdout=log,
-                stderr=log,
-            )
+        # The port by its variable, as an option can only be given once.
+        environ = environment(base, **{"KG_PORT": str(self.port)} | (env or {}))
+        command = [COMMAND, *options]
+        if stdin is None:
+            self.process = nursery.start(command, env=environ, cwd=base, log=self.log_file)
+        else:
+            with self.log_file.open("wb") as log:
+                self.process = subprocess.Popen(command, cwd=base, env=environ, stdin=stdin, stdout=log, stderr=log)
 
     @property
     def log(self) -> str:
@@ -86,6 +85,15 @@ class Gateway(ServerProcess):
         while text not in self.log:
             assert time.monotonic() < deadline, self.log
             time.sleep(0.02)
+
+
+def make_certificate(folder: Path, name: str) -> tuple[str, str]:
+    """A certificate that is its own authority, for 127.0.0.1, and its key."""
+    certificate, key = str(folder / f"{name}.pem"), str(folder / f"{name}.key")
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
+    names = ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*command.split(), *names, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    return certificate, key
 
 
 Begin = Callable[..., Gateway]

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import subprocess
 from pathlib import Path
 
 import psutil
+
+from .nursery import Process
 
 
 class ServerProcess:
     """process: of the server. runtime: the folder of its kernels' connection files."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     runtime: Path
 
     def kernel_processes(self) -> list[psutil.Process]:
