@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from urllib.parse import urlsplit
 
 from fastapi import WebSocket
 from starlette.websockets import WebSocketDisconnect
 
 from .http import error_response
+
+Write = Callable[[Sequence[bytes]], Awaitable[None]]
+EXTENSION = "fps_kernels.websocket.write"
+"""An ASGI extension of our own, {"write": write(buffers)}: whole WebSocket frames, many at once."""
 
 
 class StarletteSocket:
@@ -20,6 +24,8 @@ class StarletteSocket:
 
     def __init__(self, websocket: WebSocket) -> None:
         self.closed_cleanly = False
+        extension = websocket.scope.get("extensions", {}).get(EXTENSION)
+        self.write: Write | None = extension["write"] if extension is not None else None
         self._websocket = websocket
 
     async def receive(self) -> str | bytes | None:

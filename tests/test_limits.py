@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from fps_kernels.kernel_driver.message import Message, make_parts
 from fps_kernels.kernel_server.limits import RateLimiter, RateLimits, cut_middle
 from fps_kernels.kernel_server.replay import Inbox, IopubLog, ReplayLimits
+from fps_kernels.kernel_server.run import Run
 from fps_kernels.kernel_server.session import ClientSession, SessionOutbox
 
 from .client import Client, Json, Socket, of_type, text_of
@@ -100,12 +101,12 @@ def contents(log: IopubLog, rates: RateLimits) -> list[Json]:
     """The contents that a client with these limits is sent at once, in its first window."""
     session = ClientSession("me", Inbox(ReplayLimits()), 0)
     encode: Any = lambda channel, parts: json.loads(parts[3])  # noqa: E731
-    encode_run: Any = lambda entries: [json.loads(entry.parts[3]) for entry in entries]  # noqa: E731
+    encode_run: Any = lambda entries: Run([json.loads(entry.parts[3]) for entry in entries])  # noqa: E731
     outbox = SessionOutbox(session, log, rates, encode, encode_run, lambda: "kernel")
     got: list[Any] = []
-    while frames := outbox.take():
-        outbox.sent(len(frames))
-        got += frames
+    while run := outbox.take():
+        outbox.sent(len(run))
+        got += run.messages
     return got
 
 

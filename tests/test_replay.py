@@ -16,6 +16,8 @@ import websockets
 
 from .client import Client, Json, Socket, is_status, of_type, text_of
 from .conftest import Launch, Server, options, tidy_client
+from .gateways import Gateway, gateways
+from .processes import ServerProcess
 
 SLEEP = "import time; stream('on')\nwhile True: time.sleep(0.05)"
 MIB = 1024 * 1024
@@ -37,6 +39,24 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture
 async def small_client(small: Server) -> AsyncIterator[Client]:
     async with tidy_client(small) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    """The other host: it writes many messages at once, where jupyverse sends one after the other."""
+    with gateways(tmp_path_factory.mktemp("gateways")) as begin:
+        yield begin("--JupyterWebsocketPersonality.list_kernels=True")
+
+
+@pytest.fixture(params=["server", "gateway"], ids=["jupyverse", "gateway"])
+def host(request: pytest.FixtureRequest) -> ServerProcess:
+    return request.getfixturevalue(request.param)  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+async def client(host: ServerProcess) -> AsyncIterator[Client]:
+    async with tidy_client(host) as client:
         yield client
 
 
@@ -78,8 +98,9 @@ async def until_idle(client: Client, kernel_id: str) -> None:
 
 
 def is_current_status(message: Json) -> bool:
-    """The last of what waits for a client that connects."""
-    return message["msg_type"] == "status" and message["parent_header"] == {}
+    """The last of what waits for a client that connects. The gateway gives it a parent, as its clients want one."""
+    parent = message["parent_header"].get("msg_type", "kernel_info_request")
+    return message["msg_type"] == "status" and parent == "kernel_info_request"
 
 
 async def replay(socket: Socket) -> list[Json]:
@@ -288,15 +309,15 @@ async def test_a_new_session_gets_no_copy_when_somebody_listens(client: Client, 
 
 
 @both
-async def test_a_new_session_hears_nothing_of_a_death_before_it(server: Server, client: Client, v1: bool) -> None:
+async def test_a_new_session_hears_nothing_of_a_death_before_it(host: ServerProcess, client: Client, v1: bool) -> None:
     """JupyterLab takes `restarting` for the death of the kernel that it has just connected to."""
     kernel_id = await client.start()
     socket = await client.connect(kernel_id, session="mine")
     await begin(socket, "stream('on'); import time\nwhile True: time.sleep(0.05)")
     await leave_and_be_missed(client, kernel_id, socket)
-    process = server.process_of(kernel_id)
+    process = host.process_of(kernel_id)
     process.kill()
-    await client.until(lambda kernels: len(server_processes(server, kernel_id, process.pid)) == 1)
+    await client.until(lambda kernels: len(server_processes(host, kernel_id, process.pid)) == 1)
     await until_idle(client, kernel_id)
     async with await client.connect(kernel_id, v1=v1, session="other") as other:
         await other.run("pass")
@@ -305,7 +326,7 @@ async def test_a_new_session_hears_nothing_of_a_death_before_it(server: Server, 
     assert of_type(other.received, "error") == []
 
 
-def server_processes(server: Server, kernel_id: str, besides: int) -> list[psutil.Process]:
+def server_processes(server: ServerProcess, kernel_id: str, besides: int) -> list[psutil.Process]:
     """The processes of a kernel but for an old one."""
     found = []
     for process in server.kernel_processes():

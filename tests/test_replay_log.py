@@ -27,6 +27,7 @@ from fps_kernels.kernel_server.replay import (
     ReplayLimits,
     merge_entries,
 )
+from fps_kernels.kernel_server.run import Run
 from fps_kernels.kernel_server.server import KernelServer, ServerLimits
 from fps_kernels.kernel_server.session import ClientSession, SessionOutbox
 
@@ -397,11 +398,12 @@ class Reader:
     def __init__(self, log: IopubLog, rates: RateLimits | None = None, inbox_limits: ReplayLimits = WIDE) -> None:
         self.session = ClientSession("me", Inbox(inbox_limits), log.next_seq)
         encode: Any = lambda channel, parts: (channel, parts)  # noqa: E731
-        encode_run: Any = lambda entries: [("iopub", entry.parts) for entry in entries]  # noqa: E731
+        encode_run: Any = lambda entries: Run([("iopub", entry.parts) for entry in entries])  # noqa: E731
         self.outbox = SessionOutbox(self.session, log, rates or RateLimits(), encode, encode_run, lambda: "kernel")
 
     def take(self) -> list[Sent]:
-        return list(self.outbox.take())  # type: ignore[arg-type]
+        run = self.outbox.take()
+        return [] if run is None else list(run.messages)  # type: ignore[arg-type]
 
     def read(self) -> list[Sent]:
         """All that is due."""
@@ -555,6 +557,7 @@ class StallingSocket:
     """A WebSocket in memory, in whose `send` the writer waits until the client reads."""
 
     closed_cleanly = True
+    write = None
 
     def __init__(self) -> None:
         self.frames: list[str | bytes] = []

@@ -22,6 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ..batching import BatchingProtocol
 from ..errors import KernelsError, ServerStopping
 from ..http import error_response
 from ..main import KernelsComponent
@@ -232,6 +233,7 @@ class Gateway:
             lifespan="off",
             proxy_headers=False,  # TrustedProxy is ours
             server_header=False,
+            ws=BatchingProtocol,
             ws_max_size=MAX_MESSAGE_BYTES,
             ws_per_message_deflate=False,
             ws_ping_interval=listening.ping_interval_s or None,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-logger = logging.getLogger(__name__)
+from .run import Frame, Run
 
-Frame = str | bytes
-"""What goes over a WebSocket: text or binary."""
+logger = logging.getLogger(__name__)
 
 FLUSH_TIMEOUT_S = 5.0
 """How long what is due may take before a socket is closed all the same."""
@@ -30,6 +29,10 @@ class WebSocket(Protocol):
 
     @property
     def closed_cleanly(self) -> bool: ...
+
+    @property
+    def write(self) -> Callable[[Sequence[bytes]], Awaitable[None]] | None:
+        """Writes many frames at once, as `send` does one; None where the server cannot do that."""
 
     async def receive(self) -> Frame | None:
         """The next message; None once the peer is gone."""
@@ -51,11 +54,11 @@ class Outbox(Protocol):
     def pause_s(self) -> float:
         """When `take` gave nothing: after how many seconds to ask again though nobody called `wake`; 0: never."""
 
-    def take(self) -> Sequence[Frame]:
-        """The next frames to send, none when there is nothing to send now."""
+    def take(self) -> Run | None:
+        """The next messages to send, None when there is nothing to send now."""
 
     def sent(self, number: int) -> None:
-        """So many of the frames of the last `take` are handed over; the others are not."""
+        """So many of the messages of the last `take` are handed over; the others are not."""
 
 
 class Connection:
@@ -143,21 +146,25 @@ class Connection:
     async def _write(self, outbox: Outbox) -> None:
         """Returns when nothing is left to send and the socket is to be closed."""
         while True:
-            while frames := outbox.take():
-                await self._send(outbox, frames)
+            while (run := outbox.take()) is not None:
+                await self._send(outbox, run)
             if self._closing is not None and not outbox.pause_s:
                 return
             self._wake.clear()
             await self._wait(outbox.pause_s)
 
-    async def _send(self, outbox: Outbox, frames: Sequence[Frame]) -> None:
+    async def _send(self, outbox: Outbox, run: Run) -> None:
         number = 0
         began = self._turn
         asyncio.get_running_loop().call_soon(self._next_turn)
         try:
-            for frame in frames:
-                await self._socket.send(frame)
-                number += 1
+            if self._socket.write is not None:
+                await self._socket.write(run.buffers())
+                number = len(run)
+            else:
+                for frame in run.frames():
+                    await self._socket.send(frame)
+                    number += 1
         finally:
             # Before the loop had its turn: the transport took all at once. After: it made us wait.
             self.blocked = self._turn != began

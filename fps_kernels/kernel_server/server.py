@@ -14,9 +14,10 @@ from ..kernel_driver.message import EMPTY_DICT, Message, dump_json, make_header,
 from ..kernel_driver.requests import Request
 from . import replies, wire
 from .adapt import Adapter
-from .connection import CLOSE_NORMAL, CLOSE_TRY_AGAIN, Connection, Frame, WebSocket
+from .connection import CLOSE_NORMAL, CLOSE_TRY_AGAIN, Connection, WebSocket
 from .limits import RateLimits
 from .replay import Entry, Inbox, IopubLog, ReplayLimits
+from .run import Frame, Pieces, Run
 from .session import ClientSession, SessionOutbox
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ class KernelServer(LifecycleObserver):
         self._sessions: dict[str, ClientSession] = {}
         self._connections: tuple[Connection, ...] = ()
         self._left_at_seq: int | None = None  # where the last client was when it left
-        self._slices: dict[tuple[bool, int, int, int], list[Frame]] = {}
+        self._slices: dict[tuple[bool, int, int, int], Run] = {}
         self._allowed: frozenset[str] | None = None
         self._blocked: frozenset[str] = frozenset()
         self._adapter: Adapter | None = None
@@ -232,26 +233,26 @@ class KernelServer(LifecycleObserver):
         if isinstance(origin, ClientSession):
             origin.put(self._log.next_seq, channel, message.parts)
 
-    def _encode(self, v1: bool, channel: str, parts: Sequence[bytes]) -> Frame:
+    def _encode(self, v1: bool, channel: str, parts: Sequence[bytes]) -> Pieces:
         if v1:
-            return wire.encode_v1(channel.encode(), parts)
+            return False, wire.v1_pieces(channel.encode(), parts)
         if self._adapter is not None:
             parts = self._adapter.from_kernel(parts)
-        return wire.encode_default(channel, parts)
+        return wire.default_pieces(channel, parts)
 
-    def _encode_run(self, v1: bool, entries: Sequence[Entry]) -> Sequence[Frame]:
-        """Frames of a run of the log. Writers that keep pace read the same runs: they are encoded once."""
+    def _encode_run(self, v1: bool, entries: Sequence[Entry]) -> Run:
+        """A run of the log. Writers that keep pace read the same runs: they are encoded once."""
         large = len(entries) == 1 and entries[0].size > SLICE_BYTES
         if large or len(self._connections) < 2:
-            return [self._encode(v1, "iopub", entry.parts) for entry in entries]
+            return Run([self._encode(v1, "iopub", entry.parts) for entry in entries])
         key = v1, entries[0].seq, entries[-1].end, len(entries)  # merging changes their number
-        frames = self._slices.get(key)
-        if frames is None:
-            frames = [self._encode(v1, "iopub", entry.parts) for entry in entries]
+        run = self._slices.get(key)
+        if run is None:
+            run = Run([self._encode(v1, "iopub", entry.parts) for entry in entries])
             while len(self._slices) >= SLICES:
                 del self._slices[next(iter(self._slices))]
-            self._slices[key] = frames
-        return frames
+            self._slices[key] = run
+        return run
 
     # --- from clients ----------------------------------------------------------------------------
 

@@ -8,9 +8,10 @@ from time import monotonic
 
 from ..kernel_driver.message import EMPTY_DICT, dump_json, load_object
 from . import replies
-from .connection import Connection, Frame
+from .connection import Connection
 from .limits import MERGE_INTERVAL_S, RateLimiter, RateLimits, cut_middle
 from .replay import Entry, Inbox, IopubLog, merge_entries, stream_key
+from .run import Pieces, Run
 
 READ_MESSAGES = 48
 READ_BYTES = 1024 * 1024
@@ -67,8 +68,8 @@ class ClientSession:
 class SessionOutbox:
     """What one WebSocket of a session is to be sent: its inbox and the log, in order.
 
-    encode: makes a frame of a channel and parts. encode_run: frames of a run of the log as it is,
-    shared by all that read the same one.
+    encode: of a channel and parts. encode_run: of a run of the log as it is, shared by all that read the
+    same one.
     """
 
     def __init__(
@@ -76,8 +77,8 @@ class SessionOutbox:
         session: ClientSession,
         log: IopubLog,
         limits: RateLimits,
-        encode: Callable[[str, Sequence[bytes]], Frame],
-        encode_run: Callable[[Sequence[Entry]], Sequence[Frame]],
+        encode: Callable[[str, Sequence[bytes]], Pieces],
+        encode_run: Callable[[Sequence[Entry]], Run],
         kernel_session: Callable[[], str],
     ) -> None:
         self.pause_s = 0.0
@@ -90,7 +91,7 @@ class SessionOutbox:
         self._merge_at = 0.0
         self._on_sent: Callable[[int], None] | None = None
 
-    def take(self) -> Sequence[Frame]:
+    def take(self) -> Run | None:
         self.pause_s = 0.0
         session = self._session
         missing, dropped = self._log.missing(session.cursor), session.inbox.dropped
@@ -100,7 +101,7 @@ class SessionOutbox:
         if due is not None:
             return self._take_private(*due)
         if session.cursor >= self._log.next_seq:
-            return ()
+            return None
         if self._limiter is None and not self._lags:
             entries = self._read(READ_MESSAGES)
             return self._take_entries(entries, self._encode_run(entries))
@@ -127,7 +128,7 @@ class SessionOutbox:
             entries = [entry for entry in entries if entry.seq < place]
         return entries
 
-    def _take_entries(self, entries: Sequence[Entry], frames: Sequence[Frame]) -> Sequence[Frame]:
+    def _take_entries(self, entries: Sequence[Entry], run: Run) -> Run:
         session = self._session
 
         def sent(number: int) -> None:
@@ -140,12 +141,12 @@ class SessionOutbox:
 
         session.in_flight = entries
         self._on_sent = sent
-        return frames
+        return run
 
-    def _encode_each(self, entries: Sequence[Entry]) -> Sequence[Frame]:
-        return [self._encode("iopub", entry.parts) for entry in entries]
+    def _encode_each(self, entries: Sequence[Entry]) -> Run:
+        return Run([self._encode("iopub", entry.parts) for entry in entries])
 
-    def _take_merged(self) -> Sequence[Frame]:
+    def _take_merged(self) -> Run | None:
         """For a client that lags, or has a rate limit: stream messages as few as possible."""
         limiter, now = self._limiter, monotonic()
         lagging = self._lags
@@ -158,7 +159,7 @@ class SessionOutbox:
                 entries = merge_entries(entries)  # one notice for all
         elif not lagging and now < self._merge_at:
             self.pause_s = self._merge_at - now
-            return ()
+            return None
         else:
             self._merge_at = now + MERGE_INTERVAL_S
             entries = merge_entries(self._read(LAG_MESSAGES))
@@ -180,7 +181,7 @@ class SessionOutbox:
 
     # --- the session's own -----------------------------------------------------------------------
 
-    def _take_private(self, channel: str, parts: Sequence[bytes]) -> Sequence[Frame]:
+    def _take_private(self, channel: str, parts: Sequence[bytes]) -> Run:
         def sent(number: int) -> None:
             if number:
                 self._session.inbox.remove_first(parts)
@@ -190,9 +191,9 @@ class SessionOutbox:
                     self._session.remember(channel, parts)
 
         self._on_sent = sent
-        return [self._encode(channel, parts)]
+        return Run([self._encode(channel, parts)])
 
-    def _take_notice(self, missing: int, dropped: int) -> Sequence[Frame]:
+    def _take_notice(self, missing: int, dropped: int) -> Run:
         session = self._session
         cursor = max(session.cursor, self._log.first_seq)
         # With the parent of what comes next, so that a front end has a place to show it.
@@ -206,4 +207,4 @@ class SessionOutbox:
 
         self._on_sent = sent
         text = f"[{missing + dropped} messages are missing here: they came faster than they were read]\n"
-        return [self._encode("iopub", replies.stream("stderr", text, self._kernel_session(), parent))]
+        return Run([self._encode("iopub", replies.stream("stderr", text, self._kernel_session(), parent))])

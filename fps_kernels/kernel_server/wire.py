@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 
 from ..errors import MalformedMessage
 from ..kernel_driver.message import EMPTY_DICT, dump_json, load_object, peek_msg_id, peek_msg_type
+from .run import Pieces
 
 V1_PROTOCOL = "v1.kernel.websocket.jupyter.org"
 CHANNELS = frozenset({"shell", "control", "stdin", "iopub"})
@@ -29,6 +30,11 @@ def encode_v1(channel: bytes, parts: Sequence[bytes]) -> bytes:
 
     channel: ASCII; parts: header, parent_header, metadata, content, then any buffers.
     """
+    return b"".join(v1_pieces(channel, parts))
+
+
+def v1_pieces(channel: bytes, parts: Sequence[bytes]) -> list[bytes]:
+    """The same, not yet put together."""
     if len(parts) == 4:
         header, parent_header, metadata, content = parts
         first = 56 + len(channel)
@@ -36,7 +42,7 @@ def encode_v1(channel: bytes, parts: Sequence[bytes]) -> bytes:
         third = second + len(parent_header)
         fourth = third + len(metadata)
         prefix = _V1_PLAIN.pack(6, 56, first, second, third, fourth, fourth + len(content))
-        return b"".join((prefix, channel, header, parent_header, metadata, content))
+        return [prefix, channel, header, parent_header, metadata, content]
     count = len(parts) + 2
     offset = 8 * (count + 1)
     offsets = [offset]
@@ -45,7 +51,7 @@ def encode_v1(channel: bytes, parts: Sequence[bytes]) -> bytes:
     for part in parts:
         offset += len(part)
         offsets.append(offset)
-    return b"".join((struct.pack(f"<{count + 1}Q", count, *offsets), channel, *parts))
+    return [struct.pack(f"<{count + 1}Q", count, *offsets), channel, *parts]
 
 
 def decode_v1(data: bytes) -> tuple[str, list[bytes]]:
@@ -80,10 +86,14 @@ def decode_v1(data: bytes) -> tuple[str, list[bytes]]:
 
 
 def encode_default(channel: str, parts: Sequence[bytes]) -> str | bytes:
-    """One frame of the default protocol: text, or binary when the message has buffers.
+    """One frame of the default protocol: text, or binary when the message has buffers."""
+    is_text, pieces = default_pieces(channel, parts)
+    frame = b"".join(pieces)
+    return frame.decode() if is_text else frame
 
-    The JSON parts are copied as they are, not parsed.
-    """
+
+def default_pieces(channel: str, parts: Sequence[bytes]) -> Pieces:
+    """The same, not yet put together. The JSON parts are copied as they are, not parsed."""
     header = bytes(parts[0])
     body = b"".join(
         (
@@ -101,21 +111,20 @@ def encode_default(channel: str, parts: Sequence[bytes]) -> str | bytes:
             parts[2],
             b',"content":',
             parts[3],
+            b',"buffers":[]}' if len(parts) == 4 else b"}",
         )
     )
     if len(parts) == 4:
-        return (body + b',"buffers":[]}').decode("utf-8", "replace")
-    body += b"}"
-    pieces = [body, *parts[4:]]
-    count = len(pieces)
-    offset = 4 * (count + 1)
+        return True, [body if body.isascii() else body.decode("utf-8", "replace").encode()]
+    sizes = [len(body), *map(len, parts[4:])]
+    offset = 4 * (len(sizes) + 1)
     offsets = []
-    for piece in pieces:
+    for size in sizes:
         offsets.append(offset)
-        offset += len(piece)
+        offset += size
     if offset >= 1 << 32:
         raise MalformedMessage("a message of 4 GiB does not fit into the default protocol", 1009)
-    return b"".join((struct.pack(f"!{count + 1}I", count, *offsets), *pieces))
+    return False, [struct.pack(f"!{len(sizes) + 1}I", len(sizes), *offsets), body, *parts[4:]]
 
 
 def _shown(peek: Callable[[bytes], str], header: bytes) -> bytes:
