@@ -8,7 +8,6 @@ import os
 import random
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -21,6 +20,7 @@ import pytest
 from .client import Client
 from .documents import Desk
 from .kernels.kernel import MODES
+from .nursery import nursery
 from .processes import ServerProcess
 
 KERNEL = Path(__file__).parent / "kernels" / "kernel.py"
@@ -85,7 +85,7 @@ def jupyverse(
 ) -> tuple[list[str], dict[str, str]]:
     """The command and the environment of a server whose files are all below `base`.
 
-    disable: components that it goes without. full: with all of them.
+    disable: components that it goes without. full: with all of them, as `fps-kernels lab`, whose users have a browser.
     """
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "KG_"))}
     environ |= {
@@ -95,9 +95,11 @@ def jupyverse(
         "JUPYTER_RUNTIME_DIR": str(base / "runtime"),
         "PATH": f"{Path(sys.executable).parent}:{environ['PATH']}",
     }
-    disabled = [] if full else [word for name in disable for word in ("--disable", name)]
-    program = str(Path(sys.executable).parent / "jupyverse")
-    return [program, "--port", str(port), *disabled, *arguments], environ
+    folder = Path(sys.executable).parent
+    if full:
+        return [str(folder / "fps-kernels"), "lab", "--port", str(port), *arguments], environ
+    disabled = [word for name in disable for word in ("--disable", name)]
+    return [str(folder / "jupyverse"), "--port", str(port), *disabled, *arguments], environ
 
 
 def options(**values: Any) -> list[str]:
@@ -127,10 +129,7 @@ class Server(ServerProcess):
         self.url = f"http://127.0.0.1:{self.port}"
         command, environ = jupyverse(base, self.port, *arguments, full=full, disable=disable)
         environ |= env or {}
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                command, cwd=self.root, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+        self.process = nursery.start(command, env=environ, cwd=self.root, log=self.log)
 
     def wait_ready(self, timeout_s: float = 60) -> None:
         deadline = time.monotonic() + timeout_s
@@ -196,7 +195,7 @@ async def client(server: Server) -> AsyncIterator[Client]:
 
 
 @contextlib.asynccontextmanager
-async def tidy_client(server: Server) -> AsyncIterator[Client]:
+async def tidy_client(server: ServerProcess) -> AsyncIterator[Client]:
     """A client of a server that is shared; all kernels and sessions that it starts are removed at the end."""
     async with Client(server.url) as client:
         kept = {model["id"] for model in await client.kernels()}

@@ -23,7 +23,7 @@ from fps_kernels.gateway.settings import read
 
 from .client import raw_request
 from .conftest import free_port
-from .gateways import Begin, Gateway, gateways, option
+from .gateways import Begin, Gateway, gateways, make_certificate, option
 
 UNKNOWN_ID = "12345678-1234-5678-1234-567812345678"
 TOKEN = "a-token"
@@ -441,15 +441,6 @@ def test_an_address_of_another_machine_ends_the_command_at_once(begin: Begin) ->
 
 
 # --- TLS ------------------------------------------------------------------------------------------
-
-
-def make_certificate(folder: Path, name: str) -> tuple[str, str]:
-    """A certificate that is its own authority, for 127.0.0.1, and its key."""
-    certificate, key = str(folder / f"{name}.pem"), str(folder / f"{name}.key")
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2"
-    names = ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"]
-    subprocess.run([*command.split(), *names, "-keyout", key, "-out", certificate], check=True, capture_output=True)
-    return certificate, key
 
 
 @pytest.fixture(scope="module")

@@ -172,7 +172,11 @@ class KernelGatewayApp(JupyterApp):
 
 def main(argv: list[str] | None = None) -> None:
     """The script. Whatever keeps it from starting is one line on stderr, and exit code 1."""
+    arguments = sys.argv[1:] if argv is None else argv
     try:
+        if arguments[:1] == ["lab"]:
+            _run_lab(arguments[1:])
+            return
         app = KernelGatewayApp.instance()
         app.initialize(argv)
         app.start()
@@ -184,6 +188,14 @@ def main(argv: list[str] | None = None) -> None:
         _exit(str(exc))
     except KeyboardInterrupt:  # before there was a server that could have asked
         sys.exit(130)
+
+
+def _run_lab(arguments: list[str]) -> None:
+    try:
+        from ..lab.command import main as run_lab
+    except ImportError as exc:
+        _exit(f"JupyterLab is not installed: install fps_kernels[lab] ({exc.name})")
+    run_lab(arguments)
 
 
 def _exit(message: str) -> NoReturn:

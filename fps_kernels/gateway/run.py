@@ -45,7 +45,7 @@ def run(app: KernelGatewayApp) -> None:
             "This server is open to everybody who reaches %s: whoever does can run code. Set auth_token",
             settings.listening.ip or "this machine",
         )
-    with asyncio.Runner(loop_factory=_new_loop) as runner:
+    with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(_serve(gateway, ask=sys.stdin.isatty() and not app.answer_yes))
 
 
@@ -59,7 +59,7 @@ def check_kernelspec(settings: Settings, seed: Seed | None) -> None:
         raise BadOption(f"seed_uri={seed.uri}: {exc.message}") from exc
 
 
-def _new_loop() -> asyncio.AbstractEventLoop:
+def new_loop() -> asyncio.AbstractEventLoop:
     try:
         import uvloop  # type: ignore[import-not-found, unused-ignore]  # has no stubs where it is not installed
     except ImportError:  # not on Windows

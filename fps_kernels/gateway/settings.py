@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from math import isfinite
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
@@ -18,6 +17,7 @@ from traitlets.config import Application, Configurable
 
 from ..config import KernelsConfig
 from .environment import BadOption
+from .tls import tls_context
 
 if TYPE_CHECKING:
     from .app import KernelGatewayApp
@@ -133,7 +133,12 @@ def read(app: KernelGatewayApp) -> Settings:
         options["restart_limit"] = 0
     return Settings(
         listening=Listening(
-            app.ip, app.port, app.port_retries, app.trust_xheaders, app.ws_ping_interval, _tls(app)
+            app.ip,
+            app.port,
+            app.port_retries,
+            app.trust_xheaders,
+            app.ws_ping_interval,
+            tls_context(app.certfile, app.keyfile, app.client_ca, app.ssl_version),
         ),
         access=Access(
             app.auth_token,
@@ -203,49 +208,3 @@ def _cors(app: KernelGatewayApp) -> dict[str, str]:
         if value:
             cors[header] = value
     return cors
-
-
-def _tls(app: KernelGatewayApp) -> ssl.SSLContext | None:
-    if not app.certfile:
-        for name in ("keyfile", "client_ca"):
-            if getattr(app, name):
-                raise BadOption(f"{name}={getattr(app, name)}: of no use without certfile")
-        return None
-    for name in ("certfile", "keyfile", "client_ca"):
-        path = getattr(app, name)
-        if path and not Path(path).is_file():
-            raise BadOption(f"{name}={path}: no such file")
-    context = _tls_context(app.ssl_version)
-
-    def refuse_to_ask() -> str:
-        """Without it, OpenSSL asks on the terminal, which nobody may be looking at."""
-        file = f"keyfile={app.keyfile}" if app.keyfile else f"certfile={app.certfile}"
-        raise BadOption(f"{file}: its key is encrypted; there is no option for a pass phrase")
-
-    try:
-        context.load_cert_chain(app.certfile, app.keyfile, refuse_to_ask)
-    except (ssl.SSLError, OSError) as exc:
-        files = f"certfile={app.certfile}" + (f" keyfile={app.keyfile}" if app.keyfile else "")
-        raise BadOption(f"{files}: {_reason(exc)}") from exc
-    if app.client_ca:
-        try:
-            context.load_verify_locations(app.client_ca)
-        except (ssl.SSLError, OSError) as exc:
-            raise BadOption(f"client_ca={app.client_ca}: {_reason(exc)}") from exc
-        context.verify_mode = ssl.CERT_REQUIRED
-    return context
-
-
-def _tls_context(version: int | None) -> ssl.SSLContext:
-    """version: a number of Python's ssl module; None: all that are safe."""
-    try:
-        protocol = ssl.PROTOCOL_TLS_SERVER if version is None else ssl._SSLMethod(version)
-        if protocol is ssl.PROTOCOL_TLS_CLIENT:
-            raise ValueError
-        return ssl.SSLContext(protocol)
-    except ValueError as exc:
-        raise BadOption(f"ssl_version={version}: no protocol that this Python can serve") from exc
-
-
-def _reason(exc: OSError) -> str:
-    return getattr(exc, "reason", None) or exc.strerror or str(exc)

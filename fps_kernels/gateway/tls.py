@@ -1,0 +1,60 @@
+"""From the files that an operator names to what TLS is served with."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+from .environment import BadOption
+
+
+def tls_context(
+    certfile: str | None, keyfile: str | None, client_ca: str | None = None, ssl_version: int | None = None
+) -> ssl.SSLContext | None:
+    """None when there is no certificate. Paths of PEM files; keyfile: None when the key is in certfile.
+
+    client_ca: the authority that clients must have a certificate of. ssl_version: a number of Python's ssl
+    module; None: all that are safe. Raises BadOption, which names the option.
+    """
+    files = {"certfile": certfile, "keyfile": keyfile, "client_ca": client_ca}
+    if not certfile:
+        for name, path in files.items():
+            if path:
+                raise BadOption(f"{name}={path}: of no use without certfile")
+        return None
+    for name, path in files.items():
+        if path and not Path(path).is_file():
+            raise BadOption(f"{name}={path}: no such file")
+    context = _new_context(ssl_version)
+
+    def refuse_to_ask() -> str:
+        """Without it, OpenSSL asks on the terminal, which nobody may be looking at."""
+        file = f"keyfile={keyfile}" if keyfile else f"certfile={certfile}"
+        raise BadOption(f"{file}: its key is encrypted; there is no option for a pass phrase")
+
+    try:
+        context.load_cert_chain(certfile, keyfile, refuse_to_ask)
+    except (ssl.SSLError, OSError) as exc:
+        named = f"certfile={certfile}" + (f" keyfile={keyfile}" if keyfile else "")
+        raise BadOption(f"{named}: {_reason(exc)}") from exc
+    if client_ca:
+        try:
+            context.load_verify_locations(client_ca)
+        except (ssl.SSLError, OSError) as exc:
+            raise BadOption(f"client_ca={client_ca}: {_reason(exc)}") from exc
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def _new_context(version: int | None) -> ssl.SSLContext:
+    try:
+        protocol = ssl.PROTOCOL_TLS_SERVER if version is None else ssl._SSLMethod(version)
+        if protocol is ssl.PROTOCOL_TLS_CLIENT:
+            raise ValueError
+        return ssl.SSLContext(protocol)
+    except ValueError as exc:
+        raise BadOption(f"ssl_version={version}: no protocol that this Python can serve") from exc
+
+
+def _reason(exc: OSError) -> str:
+    return getattr(exc, "reason", None) or exc.strerror or str(exc)

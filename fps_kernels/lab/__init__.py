@@ -1,0 +1,1 @@
+"""JupyterLab with all installed Jupyverse plugins, on a server of our own: the command `fps-kernels lab`."""

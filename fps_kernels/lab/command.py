@@ -1,0 +1,109 @@
+"""The command `fps-kernels lab`: its options, and the server that runs until a signal ends it."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+from collections.abc import Mapping, Sequence
+from importlib.metadata import entry_points
+from typing import Any
+
+from asphalt.core import Context
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from ..gateway.environment import BadOption
+from ..gateway.listening import bind
+from ..gateway.logs import configure
+from ..gateway.run import new_loop
+from ..gateway.settings import Listening
+from ..gateway.tls import tls_context
+from .component import LabComponent
+
+logger = logging.getLogger(__name__)
+
+START_TIMEOUT_S = 60
+DESCRIPTION = "JupyterLab with all installed Jupyverse plugins, on fps_kernels."
+
+
+def parser() -> argparse.ArgumentParser:
+    options = argparse.ArgumentParser("fps-kernels lab", description=DESCRIPTION)
+    options.add_argument("--ip", "--host", default="127.0.0.1", help="where to listen; default: %(default)s")
+    options.add_argument("--port", type=int, default=8888, help="default: %(default)s")
+    options.add_argument("--port-retries", type=int, default=50, help="ports to try after it; default: %(default)s")
+    options.add_argument("--certfile", help="a TLS certificate, PEM")
+    options.add_argument("--keyfile", help="its private key, PEM; default: it is in the certificate's file")
+    options.add_argument(
+        "--set", action="append", default=[], metavar="PLUGIN.OPTION=VALUE", help="an option of a plugin"
+    )
+    options.add_argument("--disable", action="append", default=[], metavar="PLUGIN", help="go without a plugin")
+    options.add_argument(
+        "--allow-origin", action="append", default=[], metavar="ORIGIN", help="whose pages may use the REST API (CORS)"
+    )
+    options.add_argument("--open-browser", action="store_true")
+    options.add_argument("--debug", action="store_true", help="log more")
+    return options
+
+
+def main(argv: Sequence[str]) -> None:
+    """Returns when the server has ended. Raises BadOption."""
+    options = parser().parse_args(argv)
+    configure(logging.DEBUG if options.debug else logging.INFO)
+    tls = tls_context(options.certfile, options.keyfile)
+    components = plugins(options.set, options.disable)
+    socks = bind(Listening(options.ip, options.port, options.port_retries, False, 0, tls))
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        component = LabComponent(
+            components, socks, tls, allow_origin=tuple(options.allow_origin), open_browser=options.open_browser
+        )
+        runner.run(_serve(component))
+
+
+def plugins(settings: Sequence[str], disabled: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The configuration of all installed plugins but those that are disabled. Raises BadOption."""
+    installed = {one.name for one in entry_points(group="jupyverse.components")}
+    for name in disabled:
+        if name not in installed:
+            raise BadOption(f"--disable={name}: there is no such plugin")
+    components: dict[str, dict[str, Any]] = {name: {"type": name} for name in sorted(installed - set(disabled))}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        plugin, *names = key.split(".")
+        if not equals or not names or not all(names):
+            raise BadOption(f"--set={setting}: not of the form PLUGIN.OPTION=VALUE")
+        if plugin not in components:
+            raise BadOption(f"--set={setting}: there is no plugin {plugin}")
+        section: dict[str, Any] = components[plugin]
+        for name in names[:-1]:
+            section = section.setdefault(name, {})
+            if not isinstance(section, Mapping):
+                raise BadOption(f"--set={setting}: {name} is not a section")
+        try:
+            section[names[-1]] = YAML(typ="safe").load(text)
+        except YAMLError as exc:
+            raise BadOption(f"--set={setting}: {exc}") from exc
+    return components
+
+
+async def _serve(component: LabComponent) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop.set)
+    async with Context() as ctx:
+        starting = asyncio.create_task(component.start(ctx), name="start")
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            await asyncio.wait([starting, stopping], timeout=START_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+            if starting.done():
+                starting.result()
+                logger.info("Serving at %s", component.url)
+                await stopping
+            elif not stopping.done():
+                raise BadOption(f"The plugins have not started within {START_TIMEOUT_S} s")
+        finally:
+            for task in (starting, stopping):
+                task.cancel()
+            await asyncio.gather(starting, stopping, return_exceptions=True)
