@@ -52,13 +52,14 @@ HASTY = """
 import asyncio, dataclasses
 
 from fps_kernels.gateway import server
-from fps_kernels.gateway.notebook_http import pool, worker
+from fps_kernels.gateway.notebook_http import handler, pool, worker
 from fps_kernels.gateway.notebook_http.personality import NotebookHttp
 
 server.DRAIN_TIMEOUT_S = 0.5
 worker.STOP_TIMEOUT_S = 0.3
 worker.IDLE_TIMEOUT_S = 1_000
 pool.REPLACE_DELAYS_S = (0.05,)
+handler.MAX_BODIES_BYTES = 1_000_000
 
 class Watched(NotebookHttp):
     def create_request_handlers(self):
@@ -132,7 +133,7 @@ def apis(base: Path) -> Iterator[Serve]:
                 else:
                     arguments.append(option(name, value))
             python_path = os.pathsep.join([str(base), os.environ.get("PYTHONPATH", "")])
-            gateway = begin(*arguments, env={"PYTHONPATH": python_path}, ready=False)
+            gateway = begin(*arguments, env={"PYTHONPATH": python_path} if hasty else None, ready=False)
             started.append(gateway)
             if ready:
                 gateway.wait_ready()

@@ -185,6 +185,21 @@ async def test_without_a_queue_only_as_many_as_there_are_kernels(serve: Serve, t
         assert (await client.http.get("/pid")).status_code == 200
 
 
+async def test_the_bodies_of_what_waits_are_bounded_together(serve: Serve, tmp_path: Path):
+    gateway = serve(GATE, "# POST /echo\nstream('no')", hasty=True)
+    async with Client(gateway.url) as client:
+        gate, half = tmp_path / "gate", b"x" * 600_000
+        first = await begin(client, "/gate", tmp_path / "started", gate=str(gate))
+        second = asyncio.create_task(client.http.post("/echo", content=half))
+        while (await client.http.get("/_books")).json()["pool"]["waiting"] != 1:
+            pass
+        refused = await client.http.post("/echo", content=half)
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+        gate.touch()
+        assert [(await one).status_code for one in (first, second)] == [200, 200]
+        assert (await client.http.post("/echo", content=half)).status_code == 200
+
+
 async def test_all_else_is_answered_while_all_kernels_are_busy(one: Gateway, tmp_path: Path):
     async with Client(one.url) as client:
         gate = tmp_path / "gate"

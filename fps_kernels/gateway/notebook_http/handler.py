@@ -29,6 +29,8 @@ NAME = "REQUEST"
 RETRY_AFTER_S = 1
 MAX_BODY_BYTES = 100 * 1024 * 1024
 """As much as the original takes: Tornado's bound."""
+MAX_BODIES_BYTES = 512 * 1024 * 1024
+"""Of all requests under way: so many may wait that their bodies could be more than the machine has."""
 INLINE_BYTES = 64 * 1024
 """Larger bodies are made REQUEST in a thread: JSON takes 50 ms for each MiB."""
 CLIENT_CLOSED_REQUEST = 499
@@ -47,7 +49,7 @@ class NotebookHandler:
         self._language = language
         self._timeout_s = timeout_s
         self._draining = False
-        self._under_way = 0
+        self._under_way = self._bodies_bytes = 0
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -60,11 +62,16 @@ class NotebookHandler:
         if self._draining:
             return _failure(ServerStopping())
         self._begin()
+        size = 0
         try:
             scope = request.scope
             patience = Patience(request, self._timeout_s)
             async with asyncio.timeout_at(patience.deadline):
                 body = await read_body(request, MAX_BODY_BYTES)
+            if self._bodies_bytes + len(body) > MAX_BODIES_BYTES:
+                raise QueueFull("Too much waits for a kernel")
+            size = len(body)
+            self._bodies_bytes += size
             if len(body) > INLINE_BYTES:
                 code = await asyncio.to_thread(self._assignment, scope, match.parameters, body)
             else:
@@ -78,6 +85,7 @@ class NotebookHandler:
         except KernelsError as exc:
             response = _failure(exc)
         finally:
+            self._bodies_bytes -= size
             self._end()
         return response
 
