@@ -22,6 +22,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from .. import __version__
 from ..batching import BatchingProtocol
 from ..errors import KernelsError, ServerStopping
 from ..http import error_response
@@ -130,7 +131,12 @@ class Gateway:
         self.ready = False
         self._socks = list(socks)
         self._fastapi = FastAPI(
-            title="Jupyter Kernel Gateway", debug=False, redirect_slashes=False, docs_url=None, redoc_url=None
+            title="Jupyter Kernel Gateway",
+            version=__version__,
+            debug=False,
+            redirect_slashes=False,
+            docs_url=None,
+            redoc_url=None,
         )
 
     async def serve(self, stop: asyncio.Event) -> None:
