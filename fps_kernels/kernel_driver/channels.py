@@ -22,10 +22,10 @@ logger = logging.getLogger(__name__)
 TALKING = ("shell", "control", "stdin")
 
 DRAIN_BUDGET_S = 0.0005
-DRAIN_MESSAGES = 32
+DRAIN_MESSAGES = 16
 """How long one socket may hold the loop before the others, and other kernels, get their turn: for so much
 time, of which what listeners do with the messages is not part, or so many messages."""
-DRAIN_CHECK_EVERY = 16
+DRAIN_CHECK_EVERY = 8
 """Looking at the clock costs as much as a tenth of a message."""
 
 IOPUB_RCVHWM = 1_000_000

@@ -13,7 +13,7 @@ from .limits import MERGE_INTERVAL_S, RateLimiter, RateLimits, cut_middle
 from .replay import Entry, Inbox, IopubLog, merge_entries, stream_key
 from .run import Pieces, Run
 
-READ_MESSAGES = 48
+READ_MESSAGES = 24
 READ_BYTES = 1024 * 1024
 """What a writer takes from the log at a time: a millisecond's work, and more than a drain of the kernel's
 socket brings, so that what comes faster than it is sent waits in libzmq and not here."""
