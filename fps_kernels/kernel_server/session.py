@@ -17,6 +17,8 @@ READ_MESSAGES = 24
 READ_BYTES = 1024 * 1024
 """What a writer takes from the log at a time: a millisecond's work, and more than a drain of the kernel's
 socket brings, so that what comes faster than it is sent waits in libzmq and not here."""
+CUT_MESSAGES = 2 * READ_MESSAGES
+"""What is merged before its text is cut, so that there are few notices of that."""
 LAG_MESSAGES = 2_000
 """A client that is so far behind, because it reads too slowly, gets adjacent stream messages as one."""
 RECENT_MESSAGES = 200
@@ -154,9 +156,7 @@ class SessionOutbox:
             entries = merge_entries(self._read(LAG_MESSAGES))
             return self._take_entries(entries, self._encode_each(entries))
         if not lagging and not limiter.too_many(now):
-            entries = self._read(READ_MESSAGES)
-            if limiter.cuts_text:
-                entries = merge_entries(entries)  # one notice for all
+            entries = merge_entries(self._read(CUT_MESSAGES)) if limiter.cuts_text else self._read(READ_MESSAGES)
         elif not lagging and now < self._merge_at:
             self.pause_s = self._merge_at - now
             return None
