@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
-import uvicorn
 from asphalt.core import Context
 from fastapi import FastAPI, Request, Response
 from jupyverse_api.app import App
@@ -23,9 +21,9 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from .. import __version__
-from ..batching import BatchingProtocol
 from ..errors import KernelsError, ServerStopping
 from ..http import error_response
+from ..http_server import Server, make_server
 from ..main import KernelsComponent
 from ..policy import StartPolicy
 from ..registry import KernelRegistry
@@ -43,10 +41,6 @@ logger = logging.getLogger(__name__)
 
 DRAIN_TIMEOUT_S = 20
 """For what the personality still does when the server is asked to stop; it answers meanwhile."""
-STOP_TIMEOUT_S = 15
-"""For requests and WebSockets that are open when the server is asked to stop."""
-MAX_MESSAGE_BYTES = 1024 * 1024 * 1024
-"""Of a WebSocket; the original has no bound, as Tornado's is raised by jupyter_server."""
 
 
 class HeadlessApp(App):
@@ -81,14 +75,6 @@ class BelowBaseUrl:
                 return
             scope = self.inside(scope)
         await self._app(scope, receive, send)
-
-
-class Server(uvicorn.Server):
-    """Signals are the application's business."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 def _answers(route: BaseRoute, scope: Scope) -> bool:
@@ -232,20 +218,4 @@ class Gateway:
         )
         if listening.trust_proxy:
             app = TrustedProxy(app)
-        config = uvicorn.Config(
-            app,
-            access_log=False,
-            log_config=None,
-            lifespan="off",
-            proxy_headers=False,  # TrustedProxy is ours
-            server_header=False,
-            ws=BatchingProtocol,
-            ws_max_size=MAX_MESSAGE_BYTES,
-            ws_per_message_deflate=False,
-            ws_ping_interval=listening.ping_interval_s or None,
-            ws_ping_timeout=listening.ping_interval_s or None,
-            timeout_graceful_shutdown=STOP_TIMEOUT_S,
-        )
-        config.load()
-        config.ssl = listening.tls
-        return Server(config)
+        return make_server(app, listening.tls, listening.ping_interval_s or None)

@@ -11,10 +11,8 @@ from typing import Any
 from asphalt.core import Context, context_teardown
 from asphalt.web.asgi3 import ASGIComponent
 from jupyverse_api.main import JupyverseComponent
-from uvicorn import Config
 
-from ..batching import BatchingProtocol
-from ..gateway.server import MAX_MESSAGE_BYTES, STOP_TIMEOUT_S, Server
+from ..http_server import make_server
 
 PING_INTERVAL_S = 20
 
@@ -27,23 +25,7 @@ class _ServerComponent(ASGIComponent[Any]):
 
     @context_teardown
     async def start_server(self, ctx: Context) -> AsyncGenerator[None, Exception | None]:
-        config = Config(
-            self.app,
-            access_log=False,
-            log_config=None,
-            lifespan="off",
-            proxy_headers=False,
-            server_header=False,
-            ws=BatchingProtocol,
-            ws_max_size=MAX_MESSAGE_BYTES,
-            ws_per_message_deflate=False,  # the browser is near, or a proxy before it compresses
-            ws_ping_interval=PING_INTERVAL_S,
-            ws_ping_timeout=PING_INTERVAL_S,
-            timeout_graceful_shutdown=STOP_TIMEOUT_S,
-        )
-        config.load()
-        config.ssl = self.tls
-        server = Server(config)
+        server = make_server(self.app, self.tls, PING_INTERVAL_S)
         serving = asyncio.create_task(server.serve(list(self.socks)), name="HTTP server")
 
         yield
