@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, Self
 
 from jupyverse_api.kernels import KernelsConfig as JupyverseKernelsConfig
-from pydantic import Field, ValidationError
+from pydantic import Field, NonNegativeInt, ValidationError
 
 from .errors import KernelsError
 
@@ -21,6 +21,11 @@ class KernelsConfig(JupyverseKernelsConfig):
         default="python3",
         description="The kernelspec used when a client names none; if it is missing, the native Python one, "
         "else the first.",
+    )
+    prewarm: NonNegativeInt | dict[str, NonNegativeInt] = Field(
+        default=1,
+        description="Kernels that are kept ready for whoever starts one: how many of the default kernelspec, or of "
+        "each by its name, {python3: 2}. IPython's on this machine only.",
     )
     root_dir: str = Field(
         default="",

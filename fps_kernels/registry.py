@@ -7,6 +7,7 @@ import logging
 import os
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NotRequired, Protocol, TypedDict
@@ -16,14 +17,22 @@ import zmq
 from .config import KernelsConfig
 from .culling import CullPolicy
 from .environment import request_environment, session_environment
-from .errors import ExternalKernel, KernelNotFound, KernelsError, LimitReached, ServerStopping
+from .errors import (
+    ExternalKernel,
+    KernelNotFound,
+    KernelsError,
+    KernelspecNotFound,
+    LimitReached,
+    ServerStopping,
+)
 from .kernel_driver.client import KernelClient
 from .kernel_driver.connection import ConnectionInfo
-from .kernel_driver.driver import KernelDriver, LifecycleObserver, LifecycleOptions, Observers
+from .kernel_driver.driver import KernelDriver, LifecycleObserver, LifecycleOptions, Observers, Prepare
 from .kernel_driver.external import ExternalDriver
 from .kernel_driver.heartbeat import HeartbeatOptions
 from .kernel_driver.kernelspec import Kernelspecs
 from .kernel_driver.launcher import LaunchOptions
+from .kernel_driver.prewarm import FOLDER, WarmKernels
 from .kernel_driver.reaper import Reaper
 from .kernel_driver.state import ExecutionState
 from .kernel_server.connection import CLOSE_NORMAL, CLOSE_RESTART
@@ -146,6 +155,14 @@ class KernelRegistry:
             restart_window_s=config.restart_window_s,
         )
         self.root = Path(config.root_dir or os.getcwd()).expanduser().resolve()
+        self.prewarmed = WarmKernels(
+            specs,
+            wanted=self._wanted_warm,
+            launch=self._launch_options,
+            make=self._make_warm,
+            room=self._room,
+            busy=self._is_starting,
+        )
 
     # --- finding ---------------------------------------------------------------------------------
 
@@ -227,14 +244,7 @@ class KernelRegistry:
         extra_env = self.policy.request_environment(request_environment(env, self._config.client_env))
         if session_path is not None:
             extra_env |= session_environment(self.root, session_path)
-        options = LaunchOptions(
-            kernel_name=spec.name,
-            cwd=str(cwd),
-            env=self.policy.environment(),
-            extra_env=extra_env,
-            connection_dir=self._connection_dir(),
-            encryption=self._config.transport_encryption,
-        )
+        options = self._options(spec.name, cwd, extra_env)
         driver = KernelDriver(
             kernel_id or str(uuid.uuid4()),
             options,
@@ -245,13 +255,72 @@ class KernelRegistry:
             heartbeat=HeartbeatOptions(self._config.heartbeat_interval_s, self._config.heartbeat_timeout_s),
             reaper=self._reaper,
             prepare=self.policy.prepare,
+            source=self.prewarmed,
         )
         return self._add(Kernel(driver, self._limits))
 
+    def _options(self, name: str, cwd: Path, extra_env: Mapping[str, str]) -> LaunchOptions:
+        return LaunchOptions(
+            kernel_name=name,
+            cwd=str(cwd),
+            env=self.policy.environment(),
+            extra_env=extra_env,
+            connection_dir=self._connection_dir(),
+            encryption=self._config.transport_encryption,
+        )
+
     def _admit(self) -> None:
-        limit = self._config.max_kernels
-        if limit is not None and sum(not kernel.external for kernel in self._kernels.values()) >= limit:
+        room = self._room()
+        if room is not None and room <= 0:
             raise LimitReached
+
+    def _room(self) -> int | None:
+        """How many more kernels there may be; None: no limit."""
+        limit = self._config.max_kernels
+        return None if limit is None else limit - sum(not kernel.external for kernel in self._kernels.values())
+
+    # --- kernels that wait for somebody ----------------------------------------------------------
+
+    def prewarm(self) -> None:
+        """Begin to keep kernels ready, as many as the configuration says."""
+        if self._config.prewarm:
+            self.prewarmed.start()
+
+    def _wanted_warm(self) -> dict[str, int]:
+        """By the kernelspecs' names. Those that are not there are left out."""
+        prewarm = self._config.prewarm
+        asked = prewarm if isinstance(prewarm, dict) else {"": prewarm or 0}
+        found: dict[str, int] = {}
+        for name, count in asked.items():
+            try:
+                spec = self.specs.get(self.policy.kernel_name(name or None))
+            except KernelspecNotFound as exc:
+                logger.warning("prewarm: %s", exc.message)
+            else:
+                found[spec.name] = count
+        return found
+
+    def _launch_options(self, name: str) -> LaunchOptions:
+        """Of a kernel that is started without a word about it, for the pool."""
+        cwd = self.policy.working_directory(self.root, "", {})
+        options = self._options(name, cwd, self.policy.request_environment({}))
+        return replace(options, connection_dir=options.connection_dir / FOLDER)
+
+    def _make_warm(self, options: LaunchOptions, prepare: Prepare) -> KernelDriver:
+        return KernelDriver(
+            str(uuid.uuid4()),
+            options,
+            replace(self._lifecycle, restart_limit=0),
+            self.specs,
+            self.context,
+            verify=self._config.verify_signatures,
+            heartbeat=HeartbeatOptions(interval_s=0),
+            reaper=self._reaper,
+            prepare=prepare,
+        )
+
+    def _is_starting(self) -> bool:
+        return any(kernel.starting is not None and not kernel.starting.done() for kernel in self._kernels.values())
 
     def _add(self, kernel: Kernel) -> Kernel:
         kernel.server.allow_messages(self._config.allowed_message_types)
@@ -332,6 +401,7 @@ class KernelRegistry:
                 await kernel.executions.close()
             if self._kernels.get(kernel.id) is kernel:
                 del self._kernels[kernel.id]
+                self.prewarmed.make_room()
                 self._last_activity = max(self._last_activity, kernel.driver.client.last_activity)
                 self.on_removed(kernel.id)
             code = CLOSE_RESTART if self.stopping else CLOSE_NORMAL
@@ -391,7 +461,8 @@ class KernelRegistry:
             await asyncio.gather(self._culling, return_exceptions=True)
         for kernel in self._kernels.values():
             kernel.server.close(CLOSE_RESTART, "the server is shutting down")
-        await asyncio.gather(*(self._remove(kernel) for kernel in self.list()), return_exceptions=True)
+        removals = (self._remove(kernel) for kernel in self.list())
+        await asyncio.gather(self.prewarmed.close(), *removals, return_exceptions=True)
         context, self._context = self._context, None
         if context is not None:
             context.destroy(linger=0)

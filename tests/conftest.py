@@ -101,6 +101,8 @@ def jupyverse(
         "PATH": f"{Path(sys.executable).parent}:{environ['PATH']}",
     }
     folder = Path(sys.executable).parent
+    if not full and not any("kernels.prewarm" in argument for argument in arguments):
+        arguments = (*arguments, *options(prewarm=0))  # a kernel that nobody wants costs a second
     if full:
         return [str(folder / "fps-kernels"), "lab", "--port", str(port), *arguments], environ
     disabled = [word for name in disable for word in ("--disable", name)]

@@ -10,12 +10,12 @@ import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from jupyter_core.application import JupyterApp, NoStart, base_aliases, base_flags
-from traitlets import Any, Bool, Float, Integer, List, TraitError, Unicode
+from traitlets import Any, Bool, Dict, Float, Integer, List, TraitError, Unicode
 
 from .. import __version__
 from ..errors import KernelsError
 from .config_files import StrictJSONFileConfigLoader, StrictPyFileConfigLoader, check_named
-from .environment import boolean, integer, names, number
+from .environment import boolean, counts, integer, names, number
 from .traits import CLASSES, environment_default, meaningless_options, unknown_options
 
 if TYPE_CHECKING:
@@ -99,6 +99,12 @@ class KernelGatewayApp(JupyterApp):
     prespawn_count = Integer(
         None, allow_none=True, config=True, help="Kernels that are started with the server. (KG_PRESPAWN_COUNT env var)"
     )
+    prewarm = Dict(
+        value_trait=Integer(min=0),
+        key_trait=Unicode(),
+        config=True,
+        help="Kernels that are kept ready for POST /api/kernels, by kernelspec: python3=2. (KG_PREWARM env var)",
+    )
     default_kernel_name = _option("The kernelspec used when a request names none", "KG_DEFAULT_KERNEL_NAME")
     force_kernel_name = _option("The kernelspec used whatever a request or notebook names", "KG_FORCE_KERNEL_NAME")
     env_process_whitelist = List(
@@ -144,6 +150,7 @@ class KernelGatewayApp(JupyterApp):
     _seed_uri = environment_default("seed_uri", "KG_SEED_URI", value=None)
     _seed_cell_timeout = environment_default("seed_cell_timeout", "KG_SEED_CELL_TIMEOUT", number, 600.0)
     _prespawn_count = environment_default("prespawn_count", "KG_PRESPAWN_COUNT", integer, None)
+    _prewarm = environment_default("prewarm", "KG_PREWARM", counts, {})
     _default_kernel_name = environment_default("default_kernel_name", "KG_DEFAULT_KERNEL_NAME")
     _force_kernel_name = environment_default("force_kernel_name", "KG_FORCE_KERNEL_NAME")
     _env_process_whitelist = environment_default("env_process_whitelist", "KG_ENV_PROCESS_WHITELIST", names, [])

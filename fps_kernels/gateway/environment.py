@@ -48,3 +48,9 @@ def boolean(text: str) -> bool:
 def names(text: str) -> list[str]:
     """Separated by commas."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def counts(text: str) -> dict[str, int]:
+    """name=number, separated by commas."""
+    pairs = [name.partition("=") for name in names(text)]
+    return {name: integer(number) for name, _, number in pairs}

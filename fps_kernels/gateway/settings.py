@@ -112,6 +112,7 @@ def read(app: KernelGatewayApp) -> Settings:
     sources: dict[str, Source] = {
         "root_dir": (manager, "root_dir"),
         "max_kernels": (app, "max_kernels"),
+        "prewarm": (app, "prewarm"),
         "startup_timeout_s": (manager, "kernel_info_timeout"),
         "shutdown_wait_time_s": (process, "shutdown_wait_time"),
         "transport_encryption": (process, "transport_encryption"),

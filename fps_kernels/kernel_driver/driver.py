@@ -8,7 +8,7 @@ import signal
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 import zmq
 
@@ -33,6 +33,8 @@ from .state import ExecutionState
 
 logger = logging.getLogger(__name__)
 
+Prepare = Callable[[str, KernelClient], Awaitable[None]]
+"""prepare(kernel_name, client): see StartPolicy.prepare."""
 PORT_RETRIES = 3
 """Launches, when another process took a port between its choice and its use."""
 PORT_TAKEN = ("Address already in use", "EADDRINUSE", "address in use")
@@ -104,10 +106,18 @@ class Observers(LifecycleObserver):
             observer.on_dead(reason)
 
 
+class ProcessSource(Protocol):
+    """Where a driver gets a process from that need not be launched, such as WarmKernels."""
+
+    async def take(self, kernel_id: str, options: LaunchOptions) -> KernelProcess | None: ...
+    def started(self, kernel_name: str) -> None: ...
+
+
 class KernelDriver:
     """A kernel whose process is ours.
 
     client: the shared connection; stays the same over restarts. `client.state` has the state.
+    source: asked for a process before one is launched.
     """
 
     def __init__(
@@ -121,13 +131,15 @@ class KernelDriver:
         verify: bool = True,
         heartbeat: HeartbeatOptions | None = None,
         reaper: Reaper | None = None,
-        prepare: Callable[[str, KernelClient], Awaitable[None]] | None = None,
+        prepare: Prepare | None = None,
+        source: ProcessSource | None = None,
     ) -> None:
         self.kernel_id = kernel_id
         self.client = KernelClient(kernel_id, context, verify=verify, heartbeat=heartbeat)
         self.observer = LifecycleObserver()
         self._reaper = reaper
         self._prepare = prepare
+        self._source = source
         self._options = options
         self._lifecycle = lifecycle
         self._specs = specs
@@ -155,6 +167,11 @@ class KernelDriver:
     def metadata(self) -> Mapping[str, Any]:
         """The kernelspec's metadata."""
         return self._process.metadata if self._process else {}
+
+    @property
+    def kernelspec(self) -> Mapping[str, Any]:
+        """What its process was launched by, as in kernel.json; empty while there is none."""
+        return self._process.kernelspec if self._process else {}
 
     def resolve_path(self, path: str) -> str | None:
         return self._process.resolve_path(path) if self._process else None
@@ -200,24 +217,64 @@ class KernelDriver:
                 self._operation = None
 
     async def _start(self) -> None:
+        if self._source is not None:
+            process = await self._source.take(self.kernel_id, self._options)
+            if process is not None and await self._run_taken(process):
+                return
         for attempt in range(1, PORT_RETRIES + 1):
             process = await KernelProcess.launch(self.kernel_id, self._options, self._specs)
-            self._process = process
             self._have_reaped(process)
             logger.info("kernel %s (%s) launched, pid %s", self.kernel_id, self.name, process.pid)
             try:
-                await self._handshake(process)
-            except BaseException as exc:
-                self._process = None
-                await self._stop_process(process, now=True)
+                await self._become_ready(process)
+            except KernelStartFailed:
                 status = process.exited.result() if process.exited.done() else None
-                if isinstance(exc, KernelStartFailed) and _port_taken(status) and attempt < PORT_RETRIES:
+                if _port_taken(status) and attempt < PORT_RETRIES:
                     logger.warning("kernel %s: a port was taken, trying others", self.kernel_id)
                     continue
                 raise
-            self._watchdog = asyncio.create_task(self._watch(process), name=f"watchdog {self.kernel_id}")
-            logger.info("kernel %s is ready", self.kernel_id)
+            if self._source is not None:
+                self._source.started(self.name)
             return
+
+    async def _run_taken(self, process: KernelProcess) -> bool:
+        """False when it died just now: no reason not to launch another."""
+        try:
+            await self._become_ready(process)
+        except KernelStartFailed:
+            if process.exited.done():
+                return False
+            raise
+        return True
+
+    async def _become_ready(self, process: KernelProcess) -> None:
+        """Have the process for ours once it answers; it is ended when it does not."""
+        self._process = process
+        try:
+            await self._handshake(process)
+        except BaseException:
+            self._process = None
+            await self._stop_process(process, now=True)
+            raise
+        self._watchdog = asyncio.create_task(self._watch(process), name=f"watchdog {self.kernel_id}")
+        logger.info("kernel %s is ready", self.kernel_id)
+
+    async def release(self) -> KernelProcess:
+        """Give the process away as it runs, and close everything else; there is nothing to shut down then.
+
+        Raises KernelDied when there is none.
+        """
+        async with self._busy_with:
+            process, self._process = self._process, None
+            if process is None or process.exited.done():
+                self._process = process
+                raise KernelDied("The kernel is dead")
+            self._closing = self._closed = True
+            if self._watchdog is not None:
+                self._watchdog.cancel()
+                await asyncio.gather(self._watchdog, return_exceptions=True)
+            await self.client.close()
+            return process
 
     def _have_reaped(self, process: KernelProcess) -> None:
         reaper, pid = self._reaper, process.pid

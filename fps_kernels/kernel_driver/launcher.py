@@ -116,7 +116,7 @@ class _Stderr:
         self.lines: deque[str] = deque(maxlen=STDERR_LINES)
         self._loop = asyncio.get_running_loop()
         self.closed = self._loop.create_future()
-        self._kernel_id = kernel_id
+        self.kernel_id = kernel_id
         self._fd = fd
         self._partial = b""
         os.set_blocking(fd, False)
@@ -128,7 +128,7 @@ class _Stderr:
         except BlockingIOError:
             return
         except OSError as exc:
-            logger.warning("reading stderr of kernel %s failed: %s", self._kernel_id, exc.strerror)
+            logger.warning("reading stderr of kernel %s failed: %s", self.kernel_id, exc.strerror)
             data = b""
         if not data:
             self.close()
@@ -151,7 +151,7 @@ class _Stderr:
     def _keep(self, line: bytes) -> None:
         text = line.decode("utf-8", "replace").rstrip("\r")
         self.lines.append(text[:STDERR_LINE_CHARS])
-        logger.info("kernel %s: %s", self._kernel_id, text)
+        logger.info("kernel %s: %s", self.kernel_id, text)
 
 
 class KernelProcess:
@@ -193,6 +193,22 @@ class KernelProcess:
     def metadata(self) -> Mapping[str, Any]:
         spec = self._manager.kernel_spec
         return spec.metadata if spec is not None else {}
+
+    @property
+    def kernelspec(self) -> Mapping[str, Any]:
+        """What it was launched by, as in kernel.json."""
+        spec = self._manager.kernel_spec
+        return spec.to_dict() if spec is not None else {}
+
+    def become(self, kernel_id: str, connection_file: Path, cwd: str) -> None:
+        """It is that kernel's from now on, and has gone to `cwd`. Raises OSError, and has changed nothing then."""
+        os.replace(self._manager.connection_file, connection_file)
+        self._manager.connection_file = str(connection_file)
+        self._manager.kernel_id = self.kernel_id = kernel_id
+        if _is_local(self._provisioner):
+            self._provisioner.cwd = cwd  # type: ignore[attr-defined]  # of the local one, for resolve_path
+        if self._stderr is not None:
+            self._stderr.kernel_id = kernel_id
 
     def resolve_path(self, path: str) -> str | None:
         """`path` as the kernel would find it from its working directory, if that exists."""
