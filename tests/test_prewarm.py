@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -104,7 +105,12 @@ def pid(kernel: Kernel) -> int:
 
 def children() -> set[int]:
     """The kernels that run; not the shell that watches over them."""
-    return {one.pid for one in psutil.Process().children() if "ipykernel_launcher" in " ".join(one.cmdline())}
+    found = set()
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ends just now
+            if any("ipykernel_launcher" in argument for argument in process.cmdline()):
+                found.add(process.pid)
+    return found
 
 
 async def evaluate(kernel: Kernel, expression: str) -> Any:
