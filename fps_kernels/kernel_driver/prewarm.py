@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 QUIET_S = 1.0
 """After the last start, before another kernel is launched for the next: four at once must not become eight."""
-PATIENCE_S = 30.0
+PATIENCE_S = 10.0
 """How long a busy machine is waited for; then the pool is filled all the same."""
 REQUEST_TIMEOUT_S = 5.0
 MOVE_TIMEOUT_S = 2.0
