@@ -155,6 +155,7 @@ class KernelRegistry:
             restart_window_s=config.restart_window_s,
         )
         self.root = Path(config.root_dir or os.getcwd()).expanduser().resolve()
+        self._not_prewarmed: set[str] = set()  # kernelspecs that are not there, which has been said
         self.prewarmed = WarmKernels(
             specs,
             wanted=self._wanted_warm,
@@ -295,7 +296,9 @@ class KernelRegistry:
             try:
                 spec = self.specs.get(self.policy.kernel_name(name or None))
             except KernelspecNotFound as exc:
-                logger.warning("prewarm: %s", exc.message)
+                if name not in self._not_prewarmed:
+                    logger.warning("prewarm: %s", exc.message)
+                self._not_prewarmed.add(name)
             else:
                 found[spec.name] = count
         return found

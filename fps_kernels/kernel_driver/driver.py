@@ -265,15 +265,16 @@ class KernelDriver:
         Raises KernelDied when there is none.
         """
         async with self._busy_with:
-            process, self._process = self._process, None
+            process = self._process
             if process is None or process.exited.done():
-                self._process = process
                 raise KernelDied("The kernel is dead")
-            self._closing = self._closed = True
-            if self._watchdog is not None:
-                self._watchdog.cancel()
-                await asyncio.gather(self._watchdog, return_exceptions=True)
+            watchdog, self._watchdog = self._watchdog, None
+            if watchdog is not None:
+                watchdog.cancel()
+                await asyncio.gather(watchdog, return_exceptions=True)
             await self.client.close()
+            self._process = None  # nothing is awaited from here on: it is always somebody's
+            self._closing = self._closed = True
             return process
 
     def _have_reaped(self, process: KernelProcess) -> None:

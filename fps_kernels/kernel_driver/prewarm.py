@@ -25,7 +25,7 @@ QUIET_S = 1.0
 """After the last start, before another kernel is launched for the next: four at once must not become eight."""
 PATIENCE_S = 10.0
 """How long a busy machine is waited for; then the pool is filled all the same."""
-REQUEST_TIMEOUT_S = 5.0
+REQUEST_TIMEOUT_S = 10.0
 MOVE_TIMEOUT_S = 2.0
 """A kernel that has not moved by then is left, and a new one launched."""
 FOLDER = "prewarmed"
@@ -105,7 +105,8 @@ class WarmKernels:
         One that is on its way already is waited for: two launches at once would both take longer.
         """
         self._last_start = asyncio.get_running_loop().time()
-        warm = next((warm for warm in self._kernels if _can_become(warm.options, options)), None)
+        fit = [warm for warm in self._kernels if _can_become(warm.options, options)]
+        warm = min(fit, key=lambda warm: not warm.ready.done(), default=None)
         if warm is not None:
             self._kernels.remove(warm)
         self.make_room()
@@ -185,33 +186,34 @@ class WarmKernels:
         while True:
             await self._short.wait()
             self._short.clear()
-            await self._wait_for_quiet(0.0 if first else self.patience_s)
+            await self._wait_for_quiet(heed_load=not first)  # at the start nobody's work is the load
             first = False
             try:
-                name = await asyncio.to_thread(self._missing)
+                name = self._missing(await asyncio.to_thread(self._wanted))
                 if name is not None:
                     await self._add(name)
                     self._short.set()  # perhaps there are more
-            except (KernelsError, OSError) as exc:
-                logger.warning("no kernels are kept ready: %s", exc)
+            except Exception:  # the pool must not end with one kernel
+                logger.exception("no kernel could be made ready")
 
-    async def _wait_for_quiet(self, patience_s: float) -> None:
+    async def _wait_for_quiet(self, *, heed_load: bool) -> None:
         """Until no kernel starts and the machine has nothing better to do, but not for ever."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + patience_s
+        deadline = loop.time() + self.patience_s
         while True:
             quiet_at = self._last_start + self.quiet_s
             await asyncio.sleep(max(self.quiet_s / 2, quiet_at - loop.time()))
-            if loop.time() >= quiet_at and not self._busy() and (_is_idle() or loop.time() >= deadline):
+            now = loop.time()
+            if now >= deadline or (now >= quiet_at and not self._busy() and (_is_idle() or not heed_load)):
                 return
 
-    def _missing(self) -> str | None:
-        """A kernelspec of which there are fewer than wanted. Blocks."""
+    def _missing(self, wanted: Mapping[str, int]) -> str | None:
+        """A kernelspec of which there are fewer than wanted."""
         room = self._room()
         if room is not None and len(self._kernels) >= room:
             return None
         there = [warm.driver.name for warm in self._kernels]
-        for name, count in self._wanted().items():
+        for name, count in wanted.items():
             if name not in self._unsuitable | self._failed and there.count(name) < count:
                 return name
         return None
