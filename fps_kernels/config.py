@@ -2,119 +2,63 @@
 
 from __future__ import annotations
 
+from dataclasses import MISSING
 from typing import Any, Literal, Self
 
 from jupyverse_api.kernels import KernelsConfig as JupyverseKernelsConfig
 from pydantic import Field, NonNegativeInt, ValidationError
 
 from .errors import KernelsError
+from .options import OPTIONS, KernelsOptions
 
 
 class InvalidConfiguration(KernelsError):
     """A value of the configuration is wrong; the message names it, in one line."""
 
 
+def _field(name: str) -> Any:
+    """The option of that name: its default, its bounds, its description."""
+    option = OPTIONS[name]
+    default = option.default if option.default_factory is MISSING else option.default_factory()
+    return Field(default=default, **option.metadata)
+
+
 class KernelsConfig(JupyverseKernelsConfig):
     """All options, with their units in their names; see README.md for the same table."""
 
-    default_kernel: str = Field(
-        default="python3",
-        description="The kernelspec used when a client names none; if it is missing, the native Python one, "
-        "else the first.",
-    )
-    prewarm: NonNegativeInt | dict[str, NonNegativeInt] = Field(
-        default=1,
-        description="Kernels that are kept ready for whoever starts one: how many of the default kernelspec, or of "
-        "each by its name, {python3: 2}. IPython's on this machine only.",
-    )
-    root_dir: str = Field(
-        default="",
-        description="The folder that paths of notebooks are relative to; kernels start in or below it. "
-        "Default: where the server was started.",
-    )
-    max_kernels: int | None = Field(
-        default=None, ge=0, description="How many kernels there may be at once, external ones not counted."
-    )
-    startup_timeout_s: float = Field(
-        default=60.0, gt=0, description="Seconds from the launch of a kernel to its first answer."
-    )
-    start_answer_s: float = Field(
-        default=10.0,
-        gt=0,
-        description="Seconds after which a request that starts a kernel is answered, ready or not.",
-    )
-    shutdown_wait_time_s: float = Field(
-        default=5.0, ge=0, description="Seconds that a kernel has to end politely before it is killed."
-    )
-    restart_limit: int = Field(
-        default=5,
-        ge=0,
-        description="Deaths within restart_window_s after which a kernel stays dead; 0: never restarted by itself.",
-    )
-    restart_window_s: float = Field(default=60.0, gt=0, description="Seconds over which deaths are counted.")
-    transport_encryption: Literal["auto", "required", "disabled"] = Field(
-        default="auto",
-        description="CurveZMQ between server and kernels: with those that can, with all or not at all, or never.",
-    )
-    verify_signatures: bool = Field(
-        default=True, description="Whether messages from kernels with a wrong signature are dropped."
-    )
-    connection_dir: str | None = Field(
-        default=None, description="The folder for connection files. Default: Jupyter's runtime folder."
-    )
-    allow_origin: list[str] = Field(
-        default=[],
-        description="Origins, as http://host:port, whose pages may open WebSockets; the server's own always may. "
-        "['*']: all.",
-    )
-    allowed_message_types: list[str] | None = Field(
-        default=None, description="Message types that clients may send to kernels. Default: all."
-    )
-    allowed_kernelspecs: list[str] = Field(
-        default=[], description="Names of the kernelspecs that clients may see and start. Default: all."
-    )
-    client_env: list[str] = Field(
-        default=[],
-        description="Names of environment variables that a request may set for its kernel, besides KERNEL_*.",
-    )
+    default_kernel: str = _field("default_kernel")
+    prewarm: NonNegativeInt | dict[str, NonNegativeInt] = _field("prewarm")
+    root_dir: str = _field("root_dir")
+    max_kernels: int | None = _field("max_kernels")
+    startup_timeout_s: float = _field("startup_timeout_s")
+    start_answer_s: float = _field("start_answer_s")
+    shutdown_wait_time_s: float = _field("shutdown_wait_time_s")
+    restart_limit: int = _field("restart_limit")
+    restart_window_s: float = _field("restart_window_s")
+    transport_encryption: Literal["auto", "required", "disabled"] = _field("transport_encryption")
+    verify_signatures: bool = _field("verify_signatures")
+    connection_dir: str | None = _field("connection_dir")
+    allow_origin: list[str] = _field("allow_origin")
+    allowed_message_types: list[str] | None = _field("allowed_message_types")
+    allowed_kernelspecs: list[str] = _field("allowed_kernelspecs")
+    client_env: list[str] = _field("client_env")
 
-    buffer_max_messages: int = Field(
-        default=10_000, ge=1, description="iopub messages of a kernel kept for clients that are away."
-    )
-    buffer_max_bytes: int = Field(
-        default=64 * 1024 * 1024, ge=1, description="Bytes kept of each kernel for clients that are away."
-    )
-    buffer_max_age_s: float = Field(
-        default=600.0, gt=0, description="Seconds that messages are kept for clients that are away."
-    )
-    client_max_bytes: int = Field(
-        default=256 * 1024 * 1024,
-        ge=1,
-        description="Bytes that may wait for a connected client that reads slowly; beyond, it is disconnected.",
-    )
-    iopub_msg_rate_limit: float = Field(
-        default=0.0,
-        ge=0,
-        description="iopub messages per second and client above which stream messages are merged; 0: no limit.",
-    )
-    iopub_data_rate_limit: float = Field(
-        default=0.0,
-        ge=0,
-        description="Bytes of stream text per second and client above which its middle is cut out; 0: no limit.",
-    )
-    rate_limit_window_s: float = Field(default=3.0, gt=0, description="Seconds over which the rates are taken.")
-    heartbeat_interval_s: float = Field(
-        default=15.0, ge=0, description="Seconds between two looks whether a kernel's process still turns; 0: none."
-    )
-    heartbeat_timeout_s: float = Field(
-        default=30.0, gt=0, description="Seconds of silence after which a kernel is shown as unresponsive."
-    )
-    cull_idle_timeout_s: float = Field(
-        default=0.0, ge=0, description="Seconds without activity after which a kernel is culled; 0: never."
-    )
-    cull_interval_s: float = Field(default=300.0, gt=0, description="Seconds between two looks for idle kernels.")
-    cull_connected: bool = Field(default=False, description="Whether kernels with connected clients are culled, too.")
-    cull_busy: bool = Field(default=False, description="Whether busy kernels are culled, too.")
+    buffer_max_messages: int = _field("buffer_max_messages")
+    buffer_max_bytes: int = _field("buffer_max_bytes")
+    buffer_max_age_s: float = _field("buffer_max_age_s")
+    client_max_bytes: int = _field("client_max_bytes")
+    iopub_msg_rate_limit: float = _field("iopub_msg_rate_limit")
+    iopub_data_rate_limit: float = _field("iopub_data_rate_limit")
+    rate_limit_window_s: float = _field("rate_limit_window_s")
+    heartbeat_interval_s: float = _field("heartbeat_interval_s")
+    heartbeat_timeout_s: float = _field("heartbeat_timeout_s")
+    cull_idle_timeout_s: float = _field("cull_idle_timeout_s")
+    cull_interval_s: float = _field("cull_interval_s")
+    cull_connected: bool = _field("cull_connected")
+    cull_busy: bool = _field("cull_busy")
+
+    def options(self) -> KernelsOptions:
+        return KernelsOptions(**{name: getattr(self, name) for name in OPTIONS})
 
     @classmethod
     def parse(cls, values: dict[str, Any]) -> Self:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
+from pydantic import ValidationError
 
 from fps_kernels.config import InvalidConfiguration, KernelsConfig
+from fps_kernels.options import OPTIONS, KernelsOptions, out_of_bounds
 
 
 def refused(**values: Any) -> str:
@@ -91,3 +93,27 @@ def test_every_option_is_described():
         if not field.description and name not in ("require_yjs",)  # jupyverse_api's own
     ]
     assert undescribed == []
+
+
+def test_the_options_are_those_of_the_configuration():
+    of_jupyverse = {"require_yjs", "allow_external_kernels", "external_connection_dir"}
+    assert set(OPTIONS) == set(KernelsConfig.model_fields) - of_jupyverse
+    types = get_type_hints(KernelsOptions)
+    assert types.items() <= get_type_hints(KernelsConfig).items()
+    assert KernelsConfig().options() == KernelsOptions()
+    changed = {"max_kernels": 3, "allow_origin": ["*"]}
+    assert KernelsConfig(**changed).options() == KernelsOptions(**changed)
+
+
+@pytest.mark.parametrize("value", [-1, 0, 0.5, 1, float("inf"), float("nan"), None])
+@pytest.mark.parametrize("name", sorted(set(OPTIONS) - {"prewarm"}))  # has bounds within: the gateway's trait has them
+def test_options_have_the_bounds_of_the_configuration(name: str, value: Any):
+    try:
+        KernelsConfig(**{name: value})
+        expected = None
+    except ValidationError as exc:
+        [error, *_] = exc.errors()
+        if error["type"] not in ("greater_than", "greater_than_equal"):
+            return  # of its type, which the bounds do not look at
+        expected = error["msg"].removeprefix("Input ")
+    assert out_of_bounds(name, value) == expected
