@@ -5,15 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import Request, Response
-from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
-from jupyverse_api.exceptions import RedirectException
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from .errors import InvalidBody, InvalidField, KernelsError, MissingField
 
@@ -23,6 +22,9 @@ MAX_BODY_BYTES = 1024 * 1024
 """No request of this API comes near it."""
 MAX_TEXT_BYTES = 65_536
 """Texts end in environment variables and paths; Linux takes variables of up to 128 KiB."""
+
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class BodyTooLarge(InvalidBody):
@@ -143,44 +145,39 @@ def security_headers(base_url: str) -> dict[str, str]:
     }
 
 
-def api_route_class(base_url: str) -> type[APIRoute]:
-    """A route class whose routes always answer in our form.
+class ExactRoute(Route):
+    """Takes only the methods that it is given; Starlette's own takes HEAD wherever it takes GET."""
 
-    Needed under a host like plain jupyverse, whose FastAPI runs in debug mode and would show
-    tracebacks for a 500, whatever exception handlers say.
+    def __init__(self, path: str, endpoint: Handler, *, methods: Collection[str], **options: Any) -> None:
+        super().__init__(path, endpoint, methods=list(methods), **options)
+        self.methods = set(methods)
+
+
+async def respond(
+    handler: Handler, request: Request, security: Mapping[str, str], through: tuple[type[Exception], ...] = ()
+) -> Response:
+    """What the handler answers, or its error, always in our form, with its ETag and security headers.
+
+    through: errors that are the host's business.
     """
-    security = security_headers(base_url)
-
-    class KernelsRoute(APIRoute):
-        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-            handler = super().get_route_handler()
-
-            async def handle(request: Request) -> Response:
-                response = await _guard(handler, request)
-                if response.status_code == 200 and request.method in ("GET", "HEAD"):
-                    response = _not_modified(request, response)
-                response.headers.update(security)
-                return response
-
-            return handle
-
-    return KernelsRoute
+    response = await _guard(handler, request, through)
+    if response.status_code == 200 and request.method in ("GET", "HEAD"):
+        response = _not_modified(request, response)
+    response.headers.update(security)
+    return response
 
 
-async def _guard(handler: Callable[[Request], Coroutine[Any, Any, Response]], request: Request) -> Response:
+async def _guard(handler: Handler, request: Request, through: tuple[type[Exception], ...]) -> Response:
     try:
         return await handler(request)
-    except RedirectException:
-        raise  # jupyverse's way to a login page
+    except through:
+        raise
     except KernelsError as exc:
         if exc.status >= 500:
             logger.warning("%s %s: %s", request.method, request.url.path, exc)
         return error_response(exc.status, exc.message)
     except HTTPException as exc:
         return error_response(exc.status_code, str(exc.detail), exc.headers)
-    except RequestValidationError as exc:
-        fields = ", ".join(".".join(map(str, error["loc"])) for error in exc.errors())
-        return error_response(422, f"Invalid request: {fields}")
     except Exception:  # a fault of ours: all of it to the log, nothing of it to the client
         logger.exception("%s %s failed", request.method, request.url.path)
         return error_response(500, "Internal Server Error")

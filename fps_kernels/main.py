@@ -20,9 +20,8 @@ from .config import InvalidConfiguration, KernelsConfig
 from .external import ExternalKernels
 from .interrupt import InterruptChain
 from .kernel_driver.kernelspec import Kernelspecs
-from .policy import StartPolicy
+from .plugin import _Kernels
 from .registry import KernelRegistry
-from .routes import _Kernels
 
 logger = logging.getLogger(__name__)
 
@@ -30,10 +29,8 @@ logger = logging.getLogger(__name__)
 class KernelsComponent(Component):
     """Serves kernels under the application of the host.
 
-    Keyword arguments: the options of KernelsConfig. policy: set by servers that decide more than these.
+    Keyword arguments: the options of KernelsConfig.
     """
-
-    policy = StartPolicy()
 
     def __init__(self, **options: Any) -> None:
         try:
@@ -52,7 +49,7 @@ class KernelsComponent(Component):
 
         base_url = f"/{frontend.base_url.strip('/')}/".replace("//", "/")
         specs = Kernelspecs(config.default_kernel, base_url, config.allowed_kernelspecs)
-        registry = KernelRegistry(config, specs, self.policy)
+        registry = KernelRegistry(config.options(), specs)
 
         def stop_before_server() -> None:
             # Teardown runs backwards, and the host's HTTP server, started last, waits without end for

@@ -25,8 +25,7 @@ class KernelsOptions:
 
     default_kernel: str = _option(
         "python3",
-        "The kernelspec used when a client names none; if it is missing, the native Python one, "
-        "else the first.",
+        "The kernelspec used when a client names none; if it is missing, the native Python one, else the first.",
     )
     prewarm: int | dict[str, int] = _option(
         1,
@@ -60,8 +59,7 @@ class KernelsOptions:
     connection_dir: str | None = _option(None, "The folder for connection files. Default: Jupyter's runtime folder.")
     allow_origin: list[str] = _option(
         [],
-        "Origins, as http://host:port, whose pages may open WebSockets; the server's own always may. "
-        "['*']: all.",
+        "Origins, as http://host:port, whose pages may open WebSockets; the server's own always may. ['*']: all.",
     )
     allowed_message_types: list[str] | None = _option(
         None,

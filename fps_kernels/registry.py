@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NotRequired, Protocol, TypedDict
 
 import zmq
 
-from .config import KernelsConfig
 from .culling import CullPolicy
 from .environment import request_environment, session_environment
 from .errors import (
@@ -39,6 +38,7 @@ from .kernel_server.connection import CLOSE_NORMAL, CLOSE_RESTART
 from .kernel_server.limits import RateLimits
 from .kernel_server.replay import ReplayLimits
 from .kernel_server.server import KernelServer, ServerLimits
+from .options import KernelsOptions
 from .policy import StartPolicy
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class KernelRegistry:
     on_removed: called with a kernel's id once it is gone for good.
     """
 
-    def __init__(self, config: KernelsConfig, specs: Kernelspecs, policy: StartPolicy | None = None) -> None:
+    def __init__(self, config: KernelsOptions, specs: Kernelspecs, policy: StartPolicy | None = None) -> None:
         self.specs = specs
         self.policy = policy or StartPolicy()
         self.started = datetime.now(UTC)

@@ -1,8 +1,7 @@
 """The route table: parse, call, respond.
 
-`_Kernels` is jupyverse's `Kernels`, so that other plugins find it, but with a router of its own: the
-base class lacks a third of the routes and answers with other status codes, and a path can be
-registered only once.
+It knows Starlette and no host: plugin.py serves it under Jupyverse, which takes FastAPI; the headless gateway
+by itself, as FastAPI takes longer to import than all else that it needs.
 """
 
 from __future__ import annotations
@@ -11,21 +10,18 @@ import asyncio
 import os
 import re
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter, Depends, Request, Response, WebSocket
-from fastapi.responses import FileResponse, RedirectResponse
-from jupyverse_api import Router
-from jupyverse_api.app import App
-from jupyverse_api.auth import Auth
-from jupyverse_api.auth.models import User
-from jupyverse_api.kernels import Kernels
-from starlette.routing import Match
+from starlette.requests import Request
+from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Match, WebSocketRoute
+from starlette.websockets import WebSocket
 
 from . import __version__
-from .config import KernelsConfig
 from .errors import (
     Forbidden,
     InvalidBody,
@@ -37,12 +33,10 @@ from .errors import (
     ServerStopping,
 )
 from .execution.stdin import EXPIRY_S
-from .external import ExternalKernels
-from .http import JSONBody, api_route_class, error_response, json_response, read_body, read_json
+from .http import ExactRoute, JSONBody, error_response, json_response, read_body, read_json, respond, security_headers
 from .kernel_driver.client import KernelClient
-from .kernel_driver.kernelspec import KernelspecsModel
 from .kernel_server.wire import V1_PROTOCOL
-from .registry import KernelModel, KernelRegistry
+from .registry import KernelRegistry
 from .sessions import KernelChoice, SessionModel, SessionStore
 from .websocket import StarletteSocket, deny, origin_allowed
 
@@ -51,7 +45,7 @@ if TYPE_CHECKING:
     from .execution.service import ExecutionService
 
 Permissions = dict[str, list[str]]
-Endpoint = Callable[..., Awaitable[Response]]
+Answer = Callable[..., Awaitable[Response]]
 
 ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 PREFIXES = (
@@ -68,40 +62,50 @@ FALLBACK = "no such route"
 """The name of the routes that answer for those that are not there; no function can have it."""
 TREES = ("/api/kernels", "/api/kernelspecs", "/api/sessions", "/kernelspecs")
 
+CHANNELS_PATH = "/api/kernels/{kernel_id}/channels"
+
 MAX_SESSION_ID_CHARS = 256
 _SESSION_KERNEL_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 
 
-class _Kernels(Kernels):
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One route. answer: its arguments are `request` and what is in braces in `path`, as far as it has them.
+
+    permissions: None: no authentication needed; {}: any user.
+    """
+
+    methods: tuple[str, ...]
+    path: str
+    answer: Answer
+    permissions: Permissions | None
+    name: str
+    in_schema: bool = True
+
+
+class KernelRoutes:
     """All routes of rest-api.md and the channels' WebSocket, on a registry of kernels.
 
-    router: all of the routes, without another router among them.
-    on_first_use: called once, before the first request is answered; the server is up then.
+    allow_origin: whose pages may open WebSockets. on_first_use: called once, before the first request is
+      answered; the server is up then.
     """
 
     def __init__(
         self,
-        app: App,
-        config: KernelsConfig,
-        auth: Auth,
-        base_url: str,
         registry: KernelRegistry,
+        base_url: str,
+        allow_origin: Collection[str],
         executions: ExecutionService | None = None,
         on_first_use: Callable[[], None] = lambda: None,
     ) -> None:
-        Router.__init__(self, app)  # not Kernels.__init__, see above
         self.registry = registry
         self.sessions = SessionStore(registry)
-        self._config = config
+        self.table: list[Endpoint] = []
+        self._allow_origin = allow_origin
         self._executions = executions
         self._base_url = base_url
         self._on_first_use: Callable[[], None] | None = on_first_use
-        self._auth = auth
-        self.router = APIRouter(route_class=api_route_class(base_url))
         self._add_routes()
-        self._add_websocket()
-        self._add_fallbacks()
-        self.include_router(self.router)  # type: ignore[no-untyped-call]  # jupyverse_api leaves it untyped
 
     def get_client(self, kernel_id: str) -> KernelClient:
         """The shared client of a kernel, for other plugins. Raises KernelNotFound."""
@@ -147,38 +151,13 @@ class _Kernels(Kernels):
         add("DELETE", "/api/sessions/{session_id}", self._http_delete_session, {"sessions": ["write"]})
 
     def _add(
-        self, methods: str | Sequence[str], path: str, endpoint: Endpoint, permissions: Permissions | None = None
+        self, methods: str | tuple[str, ...], path: str, answer: Answer, permissions: Permissions | None = None
     ) -> None:
-        """permissions: None: no authentication needed; {}: any user."""
-        dependencies = [Depends(self._used)]
-        if permissions is not None:
-            dependencies.append(Depends(self._auth.current_user(permissions=permissions or None)))
-        self.router.add_api_route(
-            path,
-            endpoint,
-            methods=[methods] if isinstance(methods, str) else list(methods),
-            dependencies=dependencies,
-            response_model=None,
-            name=endpoint.__name__.removeprefix("_http_"),
-        )
+        methods = (methods,) if isinstance(methods, str) else methods
+        self.table.append(Endpoint(methods, path, answer, permissions, answer.__name__.removeprefix("_http_")))
 
-    async def _used(self) -> None:
-        callback, self._on_first_use = self._on_first_use, None
-        if callback is not None:
-            callback()
-
-    def _add_websocket(self) -> None:
-        authenticate = self._auth.websocket_auth(permissions={"kernels": ["read", "execute"]})
-
-        @self.router.websocket("/api/kernels/{kernel_id}/channels")
-        async def channels(kernel_id: str, websocket_permissions: Any = Depends(authenticate)) -> None:
-            if websocket_permissions is not None:  # else it was refused and closed already
-                session_id = websocket_permissions[0].query_params.get("session_id")
-                await self.kernel_channels(kernel_id, session_id, websocket_permissions)
-
-    def _add_fallbacks(self) -> None:
-        """Unknown paths and wrong methods below our prefixes answer in our form, too."""
-        ours = list(self.router.routes)
+    def fallbacks(self, ours: Sequence[BaseRoute]) -> list[Endpoint]:
+        """Unknown paths and wrong methods below our prefixes answer in our form, too: to come after `ours`."""
 
         async def fallback(request: Request) -> Response:
             path = request.url.path
@@ -189,10 +168,26 @@ class _Kernels(Kernels):
                 return error_response(404, f"Not found: {path}")
             return error_response(405, f"{request.method} is not allowed here", {"Allow": ", ".join(methods)})
 
-        for path in (*PREFIXES, *(f"{tree}/{{rest:path}}" for tree in TREES)):
-            self.router.add_api_route(
-                path, fallback, methods=list(ALL_METHODS), include_in_schema=False, response_model=None, name=FALLBACK
-            )
+        paths = (*PREFIXES, *(f"{tree}/{{rest:path}}" for tree in TREES))
+        return [Endpoint(ALL_METHODS, path, fallback, None, FALLBACK, False) for path in paths]
+
+    def starlette_routes(self) -> list[BaseRoute]:
+        """All of it for a host without permissions."""
+        security = security_headers(self._base_url)
+        routes: list[BaseRoute] = [_EndpointRoute(endpoint, security) for endpoint in self.table]
+
+        async def channels(websocket: WebSocket) -> None:
+            session_id = websocket.query_params.get("session_id")
+            await self.kernel_channels(websocket.path_params["kernel_id"], session_id, (websocket, None))
+
+        routes.append(WebSocketRoute(CHANNELS_PATH, channels))
+        return routes + [_EndpointRoute(endpoint, security) for endpoint in self.fallbacks(routes)]
+
+    async def used(self) -> None:
+        """Somebody has asked for something."""
+        callback, self._on_first_use = self._on_first_use, None
+        if callback is not None:
+            callback()
 
     # --- the server itself -----------------------------------------------------------------------
 
@@ -384,63 +379,20 @@ class _Kernels(Kernels):
         await self.sessions.delete(session_id)
         return Response(status_code=204)
 
-    # --- what jupyverse's class asks for: the same, for other plugins -----------------------------
-
-    async def watch_connection_files(self, path: Path) -> None:
-        """Take in external kernels from a folder, until cancelled."""
-        await ExternalKernels(self.registry, path).watch()
-
-    async def get_status(self, user: User) -> dict[str, Any]:
-        return self.registry.status()
-
-    async def get_kernelspecs(self, user: User) -> KernelspecsModel:
-        return await asyncio.to_thread(self.registry.specs.list)
-
-    async def get_kernelspec(self, kernel_name: str, file_name: str, user: User) -> Response:
-        return await self._resource(kernel_name, file_name)
-
-    async def get_kernels(self, user: User) -> list[KernelModel]:
-        return [kernel.model() for kernel in self.registry.list()]
-
-    async def get_kernel(self, kernel_id: str, user: User) -> KernelModel:
-        return self.registry.get(kernel_id).model()
-
-    async def shutdown_kernel(self, kernel_id: str, user: User) -> None:
-        await self.registry.shutdown(kernel_id)
-
-    async def interrupt_kernel(self, kernel_id: str, user: User) -> None:
-        await self.registry.interrupt(kernel_id)
-
-    async def restart_kernel(self, kernel_id: str, user: User) -> KernelModel:
-        return (await self.registry.restart(kernel_id)).model()
-
-    async def execute_cell(self, request: Request, kernel_id: str, user: User) -> dict[str, Any]:
-        return await self._execute(request, kernel_id)
-
-    async def get_sessions(self, user: User) -> list[SessionModel]:  # type: ignore[override]  # JSON, not pydantic
-        return [self.sessions.model(session) for session in self.sessions.list()]
-
-    async def create_session(self, request: Request, user: User) -> SessionModel:  # type: ignore[override]  # same
-        return await self._create_session(request)
-
-    async def rename_session(self, request: Request, user: User) -> SessionModel:  # type: ignore[override]  # same
-        return await self._change_session(request, request.path_params["session_id"])
-
-    async def delete_session(self, session_id: str, user: User) -> None:
-        await self.sessions.delete(session_id)
+    # --- channels --------------------------------------------------------------------------------
 
     async def kernel_channels(
         self, kernel_id: str, session_id: str | None, websocket_permissions: tuple[WebSocket, Permissions | None]
     ) -> None:
         """Serve a WebSocket to a kernel until it is closed; refuse it with an HTTP status before it is opened."""
-        await self._used()
+        await self.used()
         websocket, permissions = websocket_permissions
         granted = None if permissions is None else permissions.get("kernels", [])
         if granted is not None and not {"read", "execute"} & set(granted):
             await deny(websocket, 403, "You may not watch kernels")
             return
         headers = websocket.headers
-        if not origin_allowed(headers.get("origin"), headers.get("host"), self._config.allow_origin):
+        if not origin_allowed(headers.get("origin"), headers.get("host"), self._allow_origin):
             await deny(websocket, 403, f"Origin not allowed: {headers['origin'][:200]}")
             return
         session_id = session_id or uuid.uuid4().hex
@@ -458,6 +410,26 @@ class _Kernels(Kernels):
         await websocket.accept(V1_PROTOCOL if v1 else None)
         may_execute = granted is None or "execute" in granted
         await server.serve(StarletteSocket(websocket), session_id, v1=v1, may_execute=may_execute)
+
+
+class _EndpointRoute(ExactRoute):
+    def __init__(self, endpoint: Endpoint, security: Mapping[str, str]) -> None:
+        names = tuple(signature(endpoint.answer).parameters)
+
+        async def answer(request: Request) -> Response:
+            given = {**request.path_params, "request": request}
+            return await endpoint.answer(**{name: given[name] for name in names})
+
+        async def handle(request: Request) -> Response:
+            return await respond(answer, request, security)
+
+        super().__init__(
+            endpoint.path,
+            handle,
+            methods=endpoint.methods,
+            name=endpoint.name,
+            include_in_schema=endpoint.in_schema,
+        )
 
 
 def _allowed(routes: Sequence[Any], scope: dict[str, Any]) -> list[str]:

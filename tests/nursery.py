@@ -26,9 +26,11 @@ from typing import Any, NoReturn
 PROGRAMS = {"fps-kernels": "fps_kernels.gateway.app", "jupyverse": "jupyverse_api.cli"}
 """Each with its module, whose `main` it is."""
 MODULES = (
+    "fps_kernels.gateway.fastapi_app",
     "fps_kernels.gateway.jupyter_websocket",
     "fps_kernels.gateway.notebook_http.personality",
     "fps_kernels.gateway.run",
+    "fps_kernels.main",
     "jupyter_client",
     "uvicorn.lifespan.off",
     "uvicorn.protocols.http.auto",

@@ -19,7 +19,7 @@ from .environment import boolean, counts, integer, names, number
 from .traits import CLASSES, environment_default, meaningless_options, unknown_options
 
 if TYPE_CHECKING:
-    from ..routes import _Kernels
+    from ..routes import KernelRoutes
     from .seed import Seed
     from .settings import Settings
 
@@ -68,8 +68,8 @@ class KernelGatewayApp(JupyterApp):
     settings: Settings
     """What all options come to; for the personality, as the following."""
     seed: Seed | None
-    kernels: _Kernels
-    """The resource that other Jupyverse plugins get."""
+    kernels: KernelRoutes
+    """As the resource that other Jupyverse plugins get."""
 
     ip = _option("IP address on which to listen; empty: all", "KG_IP", "127.0.0.1")
     port = Integer(8888, config=True, help="Port on which to listen (KG_PORT env var)")

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fastapi import FastAPI, Response
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
 
-from ..http import error_response, json_response
+from ..http import ExactRoute, error_response, json_response
 
 
-def add_health(app: FastAPI, ready: Callable[[], bool]) -> None:
+def health_routes(ready: Callable[[], bool]) -> list[BaseRoute]:
     """/healthz: the process answers. /readyz: it takes requests; 503 while it ends."""
 
-    @app.get("/healthz", include_in_schema=False)
-    async def healthz() -> Response:
+    async def healthz(request: Request) -> Response:
         return json_response({"status": "ok"})
 
-    @app.get("/readyz", include_in_schema=False)
-    async def readyz() -> Response:
+    async def readyz(request: Request) -> Response:
         return json_response({"status": "ready"}) if ready() else error_response(503, "Not ready")
+
+    return [
+        ExactRoute("/healthz", healthz, methods=["GET"], include_in_schema=False),
+        ExactRoute("/readyz", readyz, methods=["GET"], include_in_schema=False),
+    ]

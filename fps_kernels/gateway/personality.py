@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from fastapi import APIRouter
+from starlette.routing import BaseRoute
 from traitlets.config import LoggingConfigurable
 
 from ..errors import KernelsError
 from .environment import BadOption
 
 if TYPE_CHECKING:
+    from fastapi import APIRouter
+
     from .app import KernelGatewayApp
 
 OURS = {
@@ -41,6 +43,8 @@ class Personality(LoggingConfigurable):
 
     def create_request_handlers(self) -> APIRouter:
         """The routes, below the base URL; a router in a router is not taken."""
+        from fastapi import APIRouter
+
         return APIRouter()
 
     def describe(self) -> dict[str, Any] | None:
@@ -72,7 +76,14 @@ class Plugin:
     async def init_configurables(self) -> None:
         await self._call("init_configurables")
 
+    async def create_routes(self) -> Sequence[BaseRoute] | None:
+        """The same routes without FastAPI, from a personality that has them: only ours may."""
+        create = getattr(self._personality, "create_routes", None)
+        return create() if create is not None and isinstance(self._personality, Personality) else None
+
     async def create_request_handlers(self) -> APIRouter:
+        from fastapi import APIRouter
+
         router = await self._call("create_request_handlers")
         if router is None:
             return APIRouter()

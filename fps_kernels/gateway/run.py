@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import KernelspecNotFound
 from ..kernel_driver.kernelspec import Kernelspecs
-from ..routes import _Kernels
+from ..routes import KernelRoutes
 from .environment import BadOption
 from .listening import bind
 from .logs import configure
@@ -36,7 +36,7 @@ def run(app: KernelGatewayApp) -> None:
     policy = GatewayPolicy(settings, seed, personality.should_seed_cell)
     app.settings, app.seed = settings, seed
 
-    def publish(kernels: _Kernels) -> None:
+    def publish(kernels: KernelRoutes) -> None:
         app.kernels = kernels
 
     gateway = Gateway(settings, bind(settings.listening), policy, personality, publish)

@@ -1,57 +1,59 @@
-"""The root of the gateway's Asphalt application, and the HTTP server below it."""
+"""The gateway: a registry of kernels, a personality's routes, and the HTTP server before them.
+
+FastAPI is only imported for a personality that wants it: that takes longer than all the rest together.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 import logging
 import socket
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from urllib.parse import unquote
 
-from asphalt.core import Context
-from fastapi import FastAPI, Request, Response
-from jupyverse_api.app import App
-from jupyverse_api.auth import Auth
-from jupyverse_api.frontend import FrontendConfig
-from jupyverse_api.kernels import Kernels
+from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute, Match
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .. import __version__
 from ..errors import KernelsError, ServerStopping
 from ..http import error_response
 from ..http_server import Server, make_server
-from ..main import KernelsComponent
+from ..kernel_driver.kernelspec import Kernelspecs
 from ..policy import StartPolicy
 from ..registry import KernelRegistry
-from ..routes import FALLBACK, _Kernels
+from ..routes import FALLBACK, KernelRoutes
 from .access import AccessControl
-from .auth import TokenAuth
-from .health import add_health
+from .health import health_routes
 from .logs import boot
-from .openapi import add_documents
 from .personality import Plugin
 from .proxy import TrustedProxy
 from .settings import Settings
 
 logger = logging.getLogger(__name__)
 
+DOCUMENTS = ("/openapi.json", "/docs", "/docs/static/{name}")
 DRAIN_TIMEOUT_S = 20
 """For what the personality still does when the server is asked to stop; it answers meanwhile."""
 
 
-class HeadlessApp(App):
-    """What plugins put their routes into: nothing is served of them but what the personality takes."""
+class LazyApp:
+    """The application that `make` makes at its first request. Once, unless it fails."""
 
-    def __init__(self) -> None:
-        # Not App.__init__: its middleware hides that a client has gone.
-        self._started_time = self._last_activity = datetime.now(UTC)
+    def __init__(self, make: Callable[[], Awaitable[ASGIApp]]) -> None:
+        self._make = make
+        self._app: ASGIApp | None = None
+        self._making = asyncio.Lock()
 
-    def _include_router(self, router: Any, _type: Any, **kwargs: Any) -> None:
-        """The personality asks the plugin for it."""
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._making:
+            if self._app is None:
+                self._app = await self._make()
+        await self._app(scope, receive, send)
 
 
 class BelowBaseUrl:
@@ -97,7 +99,7 @@ async def _as_json(request: Request, exc: Exception) -> Response:
 
 
 class Gateway:
-    """The application: the kernels component, and FastAPI with the personality's routes, on sockets that listen.
+    """The application: kernels, and the personality's routes, on sockets that listen.
 
     policy: what is decided about kernels. publish(kernels): called before the personality is.
     """
@@ -108,7 +110,7 @@ class Gateway:
         socks: Sequence[socket.socket],
         policy: StartPolicy,
         personality: Plugin,
-        publish: Callable[[_Kernels], None],
+        publish: Callable[[KernelRoutes], None],
     ) -> None:
         self.settings = settings
         self._policy = policy
@@ -116,38 +118,35 @@ class Gateway:
         self._publish = publish
         self.ready = False
         self._socks = list(socks)
-        self._fastapi = FastAPI(
-            title="Jupyter Kernel Gateway",
-            version=__version__,
-            debug=False,
-            redirect_slashes=False,
-            docs_url=None,
-            redoc_url=None,
-        )
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Until `stop`; returns when all kernels have ended."""
-        async with Context() as ctx:
-            kernels = await self._start_kernels(ctx)
-            stopping = asyncio.create_task(stop.wait(), name="stop")
-            with boot():
-                if not await self._begin(kernels.registry, stopping):
-                    return
-            await self._add_routes()
-            server = self._make_server()
-            serving = asyncio.create_task(server.serve(self._socks), name="HTTP server")
-            self.ready = True
-            logger.info("Serving at %s", self.url)
-            try:
-                await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
-                self.ready = False
-                await self._end()
-                await kernels.registry.stop()  # ends the requests that wait for a kernel, and closes the WebSockets
-            finally:
-                server.should_exit = True
-                stopping.cancel()
-                await asyncio.gather(stopping, return_exceptions=True)
-                await serving
+        kernels = self._make_kernels()
+        kernels.registry.prewarm()
+        try:
+            await self._serve(kernels.registry, stop)
+        finally:
+            await kernels.registry.stop()
+
+    async def _serve(self, registry: KernelRegistry, stop: asyncio.Event) -> None:
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        with boot():
+            if not await self._begin(registry, stopping):
+                return
+        server = self._make_server(await self._make_app())
+        serving = asyncio.create_task(server.serve(self._socks), name="HTTP server")
+        self.ready = True
+        logger.info("Serving at %s", self.url)
+        try:
+            await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+            self.ready = False
+            await self._end()
+            await registry.stop()  # ends the requests that wait for a kernel, and closes the WebSockets
+        finally:
+            server.should_exit = True
+            stopping.cancel()
+            await asyncio.gather(stopping, return_exceptions=True)
+            await serving
 
     @property
     def url(self) -> str:
@@ -156,23 +155,43 @@ class Gateway:
         scheme = "https" if self.settings.listening.tls is not None else "http"
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{self.settings.base_url}"
 
-    async def _start_kernels(self, ctx: Context) -> _Kernels:
-        settings = self.settings
-        ctx.add_resource(HeadlessApp(), types=App)
-        ctx.add_resource(TokenAuth(), types=Auth)
-        ctx.add_resource(FrontendConfig(base_url=settings.base_url))
-        component = KernelsComponent(**settings.kernels.model_dump(exclude_unset=True))
-        component.policy = self._policy
-        await component.start(ctx)
-        kernels: Any = await ctx.request_resource(Kernels)
+    def _make_kernels(self) -> KernelRoutes:
+        options, base_url = self.settings.kernels, self.settings.base_url
+        specs = Kernelspecs(options.default_kernel, base_url, options.allowed_kernelspecs)
+        kernels = KernelRoutes(KernelRegistry(options, specs, self._policy), base_url, options.allow_origin)
         self._publish(kernels)
-        return kernels  # type: ignore[no-any-return]
+        return kernels
 
-    async def _add_routes(self) -> None:
-        self._fastapi.add_exception_handler(HTTPException, _as_json)
-        add_health(self._fastapi, lambda: self.ready)  # first: it needs no token, and a personality's routes do
-        self._fastapi.include_router(await self._personality.create_request_handlers())
-        add_documents(self._fastapi, self.settings.base_url, await self._personality.describe())
+    async def _make_app(self) -> Starlette:
+        routes = await self._personality.create_routes()
+        if routes is None:
+            return await self._make_fastapi()
+        documents = LazyApp(self._make_documents)
+        routes = [*health_routes(self._is_ready), *routes, *(Route(path, documents) for path in DOCUMENTS)]
+        app = Starlette(routes=routes)
+        app.router.redirect_slashes = False
+        app.add_exception_handler(HTTPException, _as_json)
+        return app
+
+    async def _make_documents(self) -> Starlette:
+        # Kernels are served meanwhile: what takes long is imported in a thread.
+        for module in (".fastapi_app", "..plugin"):
+            await asyncio.to_thread(importlib.import_module, module, __package__)
+        return await self._make_fastapi()
+
+    async def _make_fastapi(self) -> Starlette:
+        """For a personality that has a router of FastAPI; of others only the documents are taken."""
+        from .fastapi_app import make_fastapi
+
+        router = await self._personality.create_request_handlers()
+        document = await self._personality.describe()
+        routes = health_routes(self._is_ready)
+        app = make_fastapi(routes, router, self.settings.base_url, document)
+        app.add_exception_handler(HTTPException, _as_json)
+        return app
+
+    def _is_ready(self) -> bool:
+        return self.ready
 
     async def _begin(self, registry: KernelRegistry, stopping: asyncio.Task[Any]) -> bool:
         """Have the personality start what it needs; False when the server is asked to stop meanwhile.
@@ -203,19 +222,17 @@ class Gateway:
         except KernelsError as exc:
             logger.error("%s", exc.message)
 
-    def _make_server(self) -> Server:
+    def _make_server(self, routed: Starlette) -> Server:
         listening = self.settings.listening
         base_url = self.settings.base_url
-        inside = BelowBaseUrl(self._fastapi, base_url)
+        inside = BelowBaseUrl(routed, base_url)
 
         def is_known(scope: Scope) -> bool:
             return inside.reaches(scope["path"]) and any(
-                _answers(route, inside.inside(scope)) for route in self._fastapi.routes
+                _answers(route, inside.inside(scope)) for route in routed.routes
             )
 
-        app: ASGIApp = AccessControl(
-            inside, self.settings.access, base_url, is_known, self._personality.open_paths
-        )
+        app: ASGIApp = AccessControl(inside, self.settings.access, base_url, is_known, self._personality.open_paths)
         if listening.trust_proxy:
             app = TrustedProxy(app)
         return make_server(app, listening.tls, listening.ping_interval_s or None)

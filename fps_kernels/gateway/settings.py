@@ -12,10 +12,9 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
-from pydantic import ValidationError
 from traitlets.config import Application, Configurable
 
-from ..config import KernelsConfig
+from ..options import KernelsOptions, out_of_bounds
 from .environment import BadOption
 from .tls import tls_context
 
@@ -83,7 +82,7 @@ class Settings:
     force_kernel_name: str
     default_kernel_name: str
     env_process_names: tuple[str, ...]
-    kernels: KernelsConfig
+    kernels: KernelsOptions
 
 
 def read(app: KernelGatewayApp) -> Settings:
@@ -159,19 +158,13 @@ def read(app: KernelGatewayApp) -> Settings:
     )
 
 
-def _kernels(sources: Mapping[str, Source], options: Mapping[str, Any]) -> KernelsConfig:
+def _kernels(sources: Mapping[str, Source], options: Mapping[str, Any]) -> KernelsOptions:
     """Raises BadOption; the names of the component's own options mean nothing to users of the gateway."""
     values = {name: getattr(owner, trait) for name, (owner, trait) in sources.items()}
-    try:
-        return KernelsConfig(**values, **options)
-    except ValidationError as exc:
-        errors = [(sources[str(error["loc"][0])], error) for error in exc.errors()]
-        raise BadOption(
-            "; ".join(
-                f"{spelling(*source)}={_shown(error['input'])}: {error['msg'].removeprefix('Input ')}"
-                for source, error in errors
-            )
-        ) from exc
+    wrong = [(name, problem) for name, value in values.items() if (problem := out_of_bounds(name, value)) is not None]
+    if wrong:
+        raise BadOption("; ".join(f"{spelling(*sources[name])}={_shown(values[name])}: {why}" for name, why in wrong))
+    return KernelsOptions(**values, **options)
 
 
 def spelling(owner: Configurable, trait: str) -> str:

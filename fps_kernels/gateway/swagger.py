@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from fastapi.routing import APIRoute
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 
 from .. import __version__
 
@@ -18,7 +17,7 @@ def swagger(routes: Iterable[BaseRoute], base_url: str) -> dict[str, Any]:
     """All of the routes that are in the schema."""
     paths: dict[str, dict[str, Any]] = {}
     for route in routes:
-        if isinstance(route, APIRoute) and route.include_in_schema:
+        if isinstance(route, Route) and route.include_in_schema:
             path = _PARAMETER.sub(r"{\1}", route.path)
             for method in sorted((route.methods or set()) - {"HEAD"}):
                 paths.setdefault(path, {})[method.lower()] = _operation(route, method)
@@ -36,7 +35,7 @@ def swagger(routes: Iterable[BaseRoute], base_url: str) -> dict[str, Any]:
     }
 
 
-def _operation(route: APIRoute, method: str) -> dict[str, Any]:
+def _operation(route: Route, method: str) -> dict[str, Any]:
     parameters: list[dict[str, Any]] = [
         {"name": name, "in": "path", "required": True, "type": "string"} for name in _PARAMETER.findall(route.path)
     ]

@@ -1,13 +1,17 @@
-"""The API's documents for people: OpenAPI 3 and Swagger UI, from an installed package and not from a CDN."""
+"""A personality's router in a FastAPI, with the API's documents: OpenAPI 3, and Swagger UI without a CDN."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.routing import BaseRoute
 from starlette.staticfiles import StaticFiles
+
+from .. import __version__
 
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
@@ -16,7 +20,25 @@ POLICY = (
 """Swagger UI starts by a script in its page, and has its icons there."""
 
 
-def add_documents(app: FastAPI, base_url: str, document: dict[str, Any] | None = None) -> None:
+def make_fastapi(
+    routes: Iterable[BaseRoute], router: APIRouter, base_url: str, document: dict[str, Any] | None
+) -> FastAPI:
+    """The application with all of them; `routes` come first, and are in no document."""
+    app = FastAPI(
+        title="Jupyter Kernel Gateway",
+        version=__version__,
+        debug=False,
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.router.routes += routes
+    app.include_router(router)
+    _add_documents(app, base_url, document)
+    return app
+
+
+def _add_documents(app: FastAPI, base_url: str, document: dict[str, Any] | None = None) -> None:
     """Swagger UI at /docs; /openapi.json is FastAPI's own, or `document`."""
     app.openapi_version = "3.0.3"  # Swagger UI 4 does not read 3.1
     if document is not None:
