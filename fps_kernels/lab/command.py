@@ -21,6 +21,7 @@ from ..gateway.run import new_loop
 from ..gateway.settings import Listening
 from ..gateway.tls import tls_context
 from .component import LabComponent
+from .slow_imports import defer_iri_parsers
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +54,7 @@ def main(argv: Sequence[str]) -> None:
     configure(logging.DEBUG if options.debug else logging.INFO)
     tls = tls_context(options.certfile, options.keyfile)
     components = plugins(options.set, options.disable)
+    defer_iri_parsers()
     socks = bind(Listening(options.ip, options.port, options.port_retries, False, 0, tls))
     with asyncio.Runner(loop_factory=new_loop) as runner:
         component = LabComponent(
