@@ -14,6 +14,7 @@ from traitlets import Any, Bool, Dict, Float, Integer, List, TraitError, Unicode
 
 from .. import __version__
 from ..errors import KernelsError
+from ..garbage import collect_later
 from .config_files import StrictJSONFileConfigLoader, StrictPyFileConfigLoader, check_named
 from .environment import boolean, counts, integer, names, number
 from .traits import CLASSES, environment_default, meaningless_options, unknown_options
@@ -181,12 +182,13 @@ def main(argv: list[str] | None = None) -> None:
     """The script. Whatever keeps it from starting is one line on stderr, and exit code 1."""
     arguments = sys.argv[1:] if argv is None else argv
     try:
-        if arguments[:1] == ["lab"]:
-            _run_lab(arguments[1:])
-            return
-        app = KernelGatewayApp.instance()
-        app.initialize(argv)
-        app.start()
+        with collect_later():
+            if arguments[:1] == ["lab"]:
+                _run_lab(arguments[1:])
+                return
+            app = KernelGatewayApp.instance()
+            app.initialize(argv)
+            app.start()
     except NoStart:
         return
     except KernelsError as exc:

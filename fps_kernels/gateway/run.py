@@ -9,6 +9,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from ..errors import KernelspecNotFound
+from ..garbage import collect_from_now
 from ..kernel_driver.kernelspec import Kernelspecs
 from ..routes import KernelRoutes
 from .environment import BadOption
@@ -45,6 +46,7 @@ def run(app: KernelGatewayApp) -> None:
             "This server is open to everybody who reaches %s: whoever does can run code. Set auth_token",
             settings.listening.ip or "this machine",
         )
+    collect_from_now()  # kernels may be started before anything is served, and take long
     with asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(_serve(gateway, ask=sys.stdin.isatty() and not app.answer_yes))
 

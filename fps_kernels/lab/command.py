@@ -14,6 +14,7 @@ from asphalt.core import Context
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from ..garbage import collect_from_now
 from ..gateway.environment import BadOption
 from ..gateway.listening import bind
 from ..gateway.logs import configure
@@ -101,6 +102,7 @@ async def _serve(component: LabComponent) -> None:
             await asyncio.wait([starting, stopping], timeout=START_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 starting.result()
+                collect_from_now()
                 logger.info("Serving at %s", component.url)
                 await stopping
             elif not stopping.done():
