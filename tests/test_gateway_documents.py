@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.async_api import async_playwright, expect
@@ -33,6 +35,23 @@ async def test_swagger_and_openapi_list_the_routes(gateway: Gateway) -> None:
         document = (await client.http.get("/openapi.json", params={"token": TOKEN})).json()
         assert document["openapi"].startswith("3.0")
         assert "/api/kernels" in document["paths"]
+
+
+async def test_the_documents_are_of_the_same_routes(gateway: Gateway) -> None:
+    """One is made from Starlette's, which answer; the other from FastAPI's, which are made to be described."""
+    async with Client(gateway.url) as client:
+        starlette = (await client.http.get("/api/swagger.json", params={"token": TOKEN})).json()["paths"]
+        fastapi = (await client.http.get("/openapi.json", params={"token": TOKEN})).json()["paths"]
+    assert {path: set(methods) for path, methods in starlette.items()} == {
+        path: set(methods) - {"head"} for path, methods in fastapi.items()
+    }
+
+
+async def test_documents_asked_for_at_once_are_all_there(tmp_path: Path) -> None:
+    with gateways(tmp_path) as begin:
+        async with Client(begin().url) as client:
+            asked = [client.http.get(path) for path in ("/docs", "/openapi.json", "/openapi.json", "/api")]
+            assert [response.status_code for response in await asyncio.gather(*asked)] == [200] * len(asked)
 
 
 async def test_activity_tells_when_a_kernel_was_used(gateway: Gateway) -> None:

@@ -93,6 +93,26 @@ def test_methods_may_be_missing_or_plain_functions(start: Start) -> None:
     assert get(gateway, "/hello").json() == "hello"
 
 
+def test_ours_can_be_extended(start: Start) -> None:
+    gateway = start(module="""
+from fps_kernels.gateway.jupyter_websocket import JupyterWebsocketPersonality
+
+class Extended(JupyterWebsocketPersonality):
+    def create_request_handlers(self):
+        router = super().create_request_handlers()
+        router.add_api_route("/hello", lambda: "hello")
+        return router
+
+def create_personality(parent):
+    return Extended(parent=parent)
+""")
+    assert get(gateway, "/hello").json() == "hello"
+    assert get(gateway, "/api/kernelspecs").status_code == 200
+    assert get(gateway, "/api/kernels/no-such").json()["reason"] == "Not Found"
+    assert {"/hello", "/api/kernels"} <= set(get(gateway, "/openapi.json").json()["paths"])
+    assert {"/hello", "/api/kernels"} <= set(get(gateway, "/api/swagger.json").json()["paths"])
+
+
 def test_the_openapi_document_is_the_one_that_the_personality_describes(start: Start) -> None:
     info = {"title": "mine", "version": "7"}
     document = {"openapi": "3.0.3", "info": info, "paths": {}, "servers": [{"url": "/below"}]}
