@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
+import httpx
 import pytest
+
+from .conftest import free_port
+from .gateways import Gateway
 
 pytest.importorskip("rfc3987_syntax", reason="comes with the extra `lab`")
 
@@ -38,3 +44,23 @@ assert sys.modules["rfc3987_syntax"] is rfc3987_syntax
 )
 def test_iris_are_checked_as_ever(use: str) -> None:
     subprocess.run([sys.executable, "-W", "error", "-c", DEFERRED.format(use)], check=True)
+
+
+def test_jupyterlab_does_not_need_them(tmp_path: Path) -> None:
+    # stdin: in a process of its own, which does not begin with what the nursery has imported.
+    server = Gateway(
+        tmp_path / "lab",
+        "lab",
+        "--port",
+        str(free_port()),
+        env={"PYTHONPROFILEIMPORTTIME": "1"},
+        stdin=subprocess.DEVNULL,
+    )
+    try:
+        server.wait_ready()
+        assert httpx.get(f"{server.url}/lab", trust_env=False, timeout=30).status_code == 200
+    finally:
+        server.stop()
+    imported = set(re.findall(r"^import time: .*\| +([\w.]+)$", server.log, re.MULTILINE))
+    assert {"jupyterlab", "jsonschema"} <= imported
+    assert "lark" not in imported
