@@ -93,6 +93,10 @@ class Server:
             time.sleep(0.02)
         raise RuntimeError(f"the server did not start: {self._log.read_text()}")
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def usage(self) -> Usage:
         with self._linux.oneshot():
             cpu = self._linux.cpu_times()
