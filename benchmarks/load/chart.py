@@ -37,7 +37,9 @@ def draw(points: list[Result], file: Path) -> None:
     for panel, ax in panels:
         panel(ax, series)
         ax.grid(alpha=0.3)
-        ax.set_ylim(bottom=0)
+        if ax.get_yscale() == "linear":
+            ax.set_ylim(bottom=0)
+        ax.xaxis.set_major_formatter("{x:,.0f}")
         if ax.get_legend_handles_labels()[0]:
             ax.legend(fontsize=9)
     figure.suptitle(
@@ -53,11 +55,11 @@ def size(point: Result) -> int:
     return int(point["rate"] if point["series"] == "rates" else max(point["kernels"], point["clients"]))
 
 
-def _lines(ax: Axes, series: Series, value: Callable[[Result], float], style: str, what: str = "") -> None:
+def _lines(ax: Axes, series: Series, value: Callable[[Result], float], style: str, *, named: bool = True) -> None:
     for name, label in NAMES.items():
         if points := series[name]:
             xs, ys = [size(point) for point in points], [value(point) for point in points]
-            ax.plot(xs, ys, style, color=COLOURS[name], label=f"{label}{what}")
+            ax.plot(xs, ys, style, color=COLOURS[name], label=label if named else None)
     ax.set_xlabel("kernels or clients")
 
 
@@ -74,10 +76,11 @@ def _cost_flood(ax: Axes, series: Series) -> None:
 
 
 def _echo(ax: Axes, series: Series) -> None:
-    _lines(ax, series, lambda point: point["paced"]["echo"]["p50_ms"], "o-", ": p50")
-    _lines(ax, series, lambda point: point["paced"]["echo"]["p99_ms"], "o--", ": p99")
+    _lines(ax, series, lambda point: point["paced"]["echo"]["p50_ms"], "o-")
+    _lines(ax, series, lambda point: point["paced"]["echo"]["p99_ms"], "o:", named=False)
+    ax.set_yscale("log")
     ax.set_title("Echo of one more kernel, while 2,000 a second go to the others")
-    ax.set_ylabel("ms")
+    ax.set_ylabel("ms (solid: p50, dotted: p99)")
 
 
 def _memory(ax: Axes, series: Series) -> None:
@@ -97,13 +100,19 @@ def _end(ax: Axes, series: Series) -> None:
     points = series["rates"]
     ax.set_title("Where one process ends: 50 kernels, 50 clients, ever more messages")
     ax.set_xlabel("messages asked for per second")
-    ax.set_ylabel("ms")
+    ax.set_ylabel("ms (echo of one more kernel)")
+    points = series["rates"]
     if not points:
         return
     rates = [point["rate"] for point in points]
-    ax.plot(rates, [point["paced"]["echo"]["p99_ms"] for point in points], "o--", color="tab:red", label="echo p99")
-    ax.plot(rates, [point["paced"]["echo"]["p50_ms"] for point in points], "o-", color="tab:red", label="echo p50")
+    ax.set_yscale("log")
+    ax.plot(rates, [point["paced"]["echo"]["p99_ms"] for point in points], "o:", color="tab:red", label="echo, p99")
+    ax.plot(rates, [point["paced"]["echo"]["p50_ms"] for point in points], "o-", color="tab:red", label="echo, p50")
+    ax.plot([], [], "s-", color="black", label="server's CPU (right)")
+    ax.plot([], [], "^-", color="tab:blue", label="delivered of what was asked for (right)")
     right = ax.twinx()
     right.plot(rates, [point["paced"]["cpu_percent"] for point in points], "s-", color="black")
-    right.set_ylabel("server CPU, % of one core (black squares)")
-    right.set_ylim(0, 110)
+    delivered = [100 * point["paced"]["delivered_per_s"] / point["rate"] for point in points]
+    right.plot(rates, delivered, "^-", color="tab:blue")
+    right.set_ylabel("% (of one core, of the messages)")
+    right.set_ylim(0, 115)

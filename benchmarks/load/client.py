@@ -95,8 +95,9 @@ class Client(WSListener):
 
     async def done(self, timeout_s: float = TIMEOUT_S) -> None:
         """Raises TimeoutError, or ConnectionResetError when the server closed."""
-        async with asyncio.timeout(timeout_s):
-            await self._done.wait()
+        if not self.closed:
+            async with asyncio.timeout(timeout_s):
+                await self._done.wait()
         if self.closed:
             raise ConnectionResetError("the server closed the WebSocket")
 
