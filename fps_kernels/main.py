@@ -16,6 +16,7 @@ from jupyverse_api.kernels import Kernels
 from jupyverse_api.kernels import KernelsConfig as JupyverseKernelsConfig
 from jupyverse_api.yjs import Yjs
 
+from .allocator import give_back
 from .config import InvalidConfiguration, KernelsConfig
 from .external import ExternalKernels
 from .interrupt import InterruptChain
@@ -78,8 +79,13 @@ class KernelsComponent(Component):
             watcher = asyncio.create_task(external.watch(), name="external kernels")
             watcher.add_done_callback(_log_failure)
 
+        trimmer = asyncio.create_task(give_back(), name="allocator")
+        trimmer.add_done_callback(_log_failure)
+
         yield
 
+        trimmer.cancel()
+        await asyncio.gather(trimmer, return_exceptions=True)
         if external is not None and watcher is not None:
             external.stop()
             await asyncio.wait([watcher], timeout=2)
@@ -124,4 +130,4 @@ def _exit(message: str) -> NoReturn:
 
 def _log_failure(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (exc := task.exception()) is not None:
-        logger.error("watching for external kernels failed", exc_info=exc)
+        logger.error("task %s failed", task.get_name(), exc_info=exc)
