@@ -156,9 +156,9 @@ async def measure(point: Point) -> dict[str, Any]:
         await asyncio.sleep(0.5)
         bare = server.usage()
         began = time.perf_counter()
-        probe_id, *kernel_ids = await asyncio.to_thread(server.start_kernels, point.kernels + 1)
+        kernel_ids = await asyncio.to_thread(server.start_kernels, point.kernels)
         start_s = time.perf_counter() - began
-        [probe] = await connect(server, [probe_id])
+        [probe] = await connect(server, await asyncio.to_thread(server.start_kernels, 1))
         await probe.echo()
         with_kernels = server.usage()
         all_clients = await connect(server, [kernel_ids[n % point.kernels] for n in range(point.clients)])

