@@ -39,9 +39,11 @@ def draw(points: list[Result], file: Path) -> None:
         ax.grid(alpha=0.3)
         if ax.get_yscale() == "linear":
             ax.set_ylim(bottom=0)
+        else:
+            ax.yaxis.set_major_formatter("{x:g}")
         ax.xaxis.set_major_formatter("{x:,.0f}")
         if ax.get_legend_handles_labels()[0]:
-            ax.legend(fontsize=9)
+            ax.legend(fontsize=9, loc="lower right" if panel is _end else "best")
     figure.suptitle(
         "One fps-kernels process: synthetic kernels, two cores shared with kernels and clients", fontsize=14
     )
