@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, Protocol, TypedDict
 
 import zmq
 
+from .allocator import give_back
 from .culling import CullPolicy
 from .environment import request_environment, session_environment
 from .errors import (
@@ -140,7 +141,7 @@ class KernelRegistry:
         self._kernels: dict[str, Kernel] = {}
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._reaper = Reaper()
-        self._culling: asyncio.Task[None] | None = None
+        self._chores: list[asyncio.Task[None]] = []  # from the first kernel on
         self._stop_task: asyncio.Task[None] | None = None
         self._limits = ServerLimits(
             ReplayLimits(config.buffer_max_messages, config.buffer_max_bytes, config.buffer_max_age_s),
@@ -333,8 +334,9 @@ class KernelRegistry:
             _call(callback, kernel.id)
         kernel.starting = asyncio.create_task(kernel.driver.start(), name=f"start {kernel.id}")
         kernel.starting.add_done_callback(lambda task: _log_failed_start(kernel, task))
-        if self._culling is None:
-            self._culling = asyncio.create_task(self._cull(), name="culling")
+        if not self._chores:
+            chores = {"culling": self._cull(), "allocator": give_back()}
+            self._chores = [asyncio.create_task(chore, name=name) for name, chore in chores.items()]
         return kernel
 
     async def _wait_started(self, kernel: Kernel) -> None:
@@ -459,9 +461,9 @@ class KernelRegistry:
         await asyncio.shield(self._stop_task)
 
     async def _stop_all(self) -> None:
-        if self._culling is not None:
-            self._culling.cancel()
-            await asyncio.gather(self._culling, return_exceptions=True)
+        for chore in self._chores:
+            chore.cancel()
+        await asyncio.gather(*self._chores, return_exceptions=True)
         for kernel in self._kernels.values():
             kernel.server.close(CLOSE_RESTART, "the server is shutting down")
         removals = (self._remove(kernel) for kernel in self.list())

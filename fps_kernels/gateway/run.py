@@ -8,6 +8,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+from ..descriptors import raise_limit
 from ..errors import KernelspecNotFound
 from ..garbage import collect_from_now
 from ..kernel_driver.kernelspec import Kernelspecs
@@ -31,6 +32,7 @@ def run(app: KernelGatewayApp) -> None:
     """Returns when the server has ended. Raises BadOption, before anything is started."""
     settings = read(app)
     configure(app.log_level)  # type: ignore[arg-type]  # an int or a str; traitlets says object
+    raise_limit()
     personality = load_personality(settings.api, app)
     seed = read_seed(settings.seed_uri) if settings.seed_uri else None
     check_kernelspec(settings, seed)

@@ -14,6 +14,7 @@ from asphalt.core import Context
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from ..descriptors import raise_limit
 from ..garbage import collect_from_now
 from ..gateway.environment import BadOption
 from ..gateway.listening import bind
@@ -53,6 +54,7 @@ def main(argv: Sequence[str]) -> None:
     """Returns when the server has ended. Raises BadOption."""
     options = parser().parse_args(argv)
     configure(logging.DEBUG if options.debug else logging.INFO)
+    raise_limit()
     tls = tls_context(options.certfile, options.keyfile)
     components = plugins(options.set, options.disable)
     defer_iri_parsers()

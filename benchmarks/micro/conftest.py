@@ -1,0 +1,3 @@
+from .kernel import kernel
+
+__all__ = ["kernel"]
