@@ -16,6 +16,7 @@ import zmq
 
 from ..errors import KernelNotConnected, QueueFull
 from .connection import ConnectionInfo
+from .message import Buffer
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class Channels:
         self._on_batch = on_batch
         self._sockets: dict[str, zmq.Socket[bytes]] = {}
         self._scheduled: set[str] = set()
-        self._waiting: dict[str, deque[Sequence[bytes]]] = {name: deque() for name in TALKING}
+        self._waiting: dict[str, deque[Sequence[Buffer]]] = {name: deque() for name in TALKING}
         try:
             for channel in (*TALKING, "iopub"):
                 self._sockets[channel] = self._connect(context, info, channel, identity)
@@ -81,7 +82,7 @@ class Channels:
     def closed(self) -> bool:
         return not self._sockets
 
-    def send(self, channel: str, frames: Sequence[bytes]) -> None:
+    def send(self, channel: str, frames: Sequence[Buffer]) -> None:
         """Send, or queue while the kernel reads too slowly; never blocks.
 
         Raises QueueFull beyond SEND_QUEUE_MESSAGES, KernelNotConnected after `close`.
@@ -97,7 +98,7 @@ class Channels:
         self._schedule(channel)
 
     @staticmethod
-    def _send_now(socket: zmq.Socket[bytes], frames: Sequence[bytes]) -> bool:
+    def _send_now(socket: zmq.Socket[bytes], frames: Sequence[Buffer]) -> bool:
         large = any(len(frame) >= LARGE_FRAME_BYTES for frame in frames)
         try:
             socket.send_multipart(frames, zmq.NOBLOCK, copy=not large)

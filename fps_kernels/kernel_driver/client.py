@@ -23,6 +23,7 @@ from .heartbeat import Heartbeat, HeartbeatOptions
 from .listener import Callback, Filter, Listener
 from .message import (
     DELIMITER,
+    Buffer,
     Message,
     Signer,
     make_parts,
@@ -95,7 +96,7 @@ class KernelClient:
         self._heartbeat_options = heartbeat or HeartbeatOptions()
         self._heartbeat: asyncio.Task[None] | None = None
         self._requests = RequestLog()
-        self._queue: deque[tuple[str, Sequence[bytes]]] = deque()
+        self._queue: deque[tuple[str, Sequence[Buffer]]] = deque()
         self._queue_bytes = 0
         self._listeners: list[Listener] = []
         self._batch_listeners: tuple[BatchCallback, ...] = ()
@@ -161,7 +162,7 @@ class KernelClient:
         if listener.wants("iopub", "status"):
             listener.deliver("iopub", parts)
 
-    def send(self, channel: str, frames: Sequence[bytes], origin: Any = None) -> None:
+    def send(self, channel: str, frames: Sequence[Buffer], origin: Any = None) -> None:
         """Send a message to the kernel, or queue it until the kernel is ready.
 
         channel: shell, control or stdin. frames: header, parent_header, metadata, content, buffers.
@@ -369,7 +370,7 @@ class KernelClient:
         if self.state.execution_state is ExecutionState.DEAD:
             raise KernelDied(f"The kernel is dead: {self.state.reason or 'unknown reason'}")
 
-    def _send_or_queue(self, channel: str, parts: Sequence[bytes]) -> None:
+    def _send_or_queue(self, channel: str, parts: Sequence[Buffer]) -> None:
         if self._ready.is_set():
             self.send_now(channel, parts)
             return
@@ -379,7 +380,7 @@ class KernelClient:
         self._queue.append((channel, parts))
         self._queue_bytes += size
 
-    def send_now(self, channel: str, parts: Sequence[bytes]) -> None:
+    def send_now(self, channel: str, parts: Sequence[Buffer]) -> None:
         """Send without waiting until the kernel is ready, and without expecting an answer.
 
         Raises KernelNotConnected, QueueFull.

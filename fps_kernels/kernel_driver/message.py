@@ -23,6 +23,9 @@ from ..errors import BadSignature, MalformedMessage
 if TYPE_CHECKING:
     from .requests import Request
 
+Buffer = bytes | memoryview
+"""A part of a message; a view only of what is large, and never a header, which is looked into."""
+
 DELIMITER = b"<IDS|MSG>"
 PROTOCOL_VERSION = "5.4"
 EMPTY_DICT = b"{}"
@@ -162,7 +165,7 @@ class Signer:
         self._outer = outer
         self._inner = hashlib.new(name, bytes(byte ^ 0x36 for byte in block))
 
-    def sign(self, parts: Sequence[bytes]) -> bytes:
+    def sign(self, parts: Sequence[Buffer]) -> bytes:
         """The hexadecimal HMAC of the four JSON parts; buffers are not signed."""
         if not self._enabled:
             return b""
