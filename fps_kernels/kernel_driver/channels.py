@@ -11,12 +11,13 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import perf_counter
+from typing import cast
 
 import zmq
 
 from ..errors import KernelNotConnected, QueueFull
 from .connection import ConnectionInfo
-from .message import Buffer
+from .message import DELIMITER, Buffer
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,11 @@ whatever comes while the loop is busy; what the loop has not yet read is better 
 SEND_QUEUE_MESSAGES = 10_000
 """Messages that may wait, per channel, for a kernel that reads too slowly (beyond libzmq's own queue)."""
 LARGE_FRAME_BYTES = 65_536
-"""From here on a frame is handed to libzmq without copying it."""
+"""From here on a frame is handed to libzmq, and a buffer taken from it, without copying it."""
+
+_NOBLOCK = int(zmq.NOBLOCK)
+_SEND_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
+"""Numbers, because combining enumerations took a third of the time of a send."""
 
 
 class Channels:
@@ -99,10 +104,11 @@ class Channels:
 
     @staticmethod
     def _send_now(socket: zmq.Socket[bytes], frames: Sequence[Buffer]) -> bool:
-        large = any(len(frame) >= LARGE_FRAME_BYTES for frame in frames)
         try:
-            socket.send_multipart(frames, zmq.NOBLOCK, copy=not large)
-        except zmq.Again:
+            for frame in frames[:-1]:
+                socket.send(frame, _SEND_MORE, copy=len(frame) < LARGE_FRAME_BYTES)
+            socket.send(frames[-1], _NOBLOCK, copy=len(frames[-1]) < LARGE_FRAME_BYTES)
+        except zmq.Again:  # of the first frame: libzmq takes a message as a whole
             return False
         return True
 
@@ -122,12 +128,11 @@ class Channels:
         socket = self._sockets.get(channel)
         if socket is None:
             return
-        receive = socket.recv_multipart
         batch: list[list[bytes]] = []
         deadline = perf_counter() + DRAIN_BUDGET_S
         try:
             while True:
-                batch.append(receive(zmq.NOBLOCK))
+                batch.append(_receive(socket))
                 if not len(batch) % DRAIN_CHECK_EVERY and (len(batch) >= DRAIN_MESSAGES or perf_counter() > deadline):
                     self._schedule(channel)
                     break
@@ -146,6 +151,28 @@ class Channels:
         for socket in sockets.values():
             self._loop.remove_reader(socket.FD)
             socket.close(0)
+
+
+def _receive(socket: zmq.Socket[bytes]) -> list[bytes]:
+    """The frames of a message; of large buffers, views. Raises zmq.Again when there is none.
+
+    recv_multipart asks the socket after each frame whether there are more: 6.9 µs a message, not 4.0.
+    """
+    frames: list[bytes] = []
+    more = True
+    while more:
+        frame = socket.recv(_NOBLOCK, False)
+        more = frame.more
+        if len(frame) >= LARGE_FRAME_BYTES and _is_buffer(frames):
+            frames.append(cast(bytes, frame.buffer))  # it is only sent on, or made bytes by who wants them
+        else:
+            frames.append(frame.bytes)
+    return frames
+
+
+def _is_buffer(before: list[bytes]) -> bool:
+    """Whether what comes after these frames is a buffer: signature and four parts come first."""
+    return DELIMITER in before[:-5]
 
 
 def open_socket(

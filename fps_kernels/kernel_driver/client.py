@@ -59,6 +59,13 @@ CONTROL_TYPES = frozenset(
 )
 """Requests that go to control: their busy and idle say nothing about the shell."""
 
+_STATES = {
+    content % state.encode(): state
+    for content in (b'{"execution_state": "%s"}', b'{"execution_state":"%s"}')
+    for state in (ExecutionState.BUSY, ExecutionState.IDLE)
+}
+"""How nearly all say it: 0.1 µs instead of 7 to parse it."""
+
 BatchCallback = Callable[[str, list[Message]], None]
 
 
@@ -445,10 +452,12 @@ class KernelClient:
         return message
 
     def _on_status(self, message: Message) -> None:
-        try:
-            state = ExecutionState(str(message.content.get("execution_state")))
-        except ValueError:
-            return  # not a state we know; clients may
+        state = _STATES.get(message.parts[3])
+        if state is None:
+            try:
+                state = ExecutionState(str(message.content.get("execution_state")))
+            except ValueError:
+                return  # not a state we know; clients may
         request = self._requests.get(message.parent_msg_id)
         if request is not None and state is ExecutionState.IDLE:
             self._requests.on_idle(request)
@@ -509,4 +518,4 @@ class KernelClient:
             self._routes[key] = route
         for listener in route:
             if channel == "iopub" or listener.session in (None, message.parent_session):
-                listener.deliver(channel, message.parts)
+                listener.deliver(channel, [*message.parts[:4], *message.buffers])

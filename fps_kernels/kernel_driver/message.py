@@ -44,6 +44,7 @@ _JOIN_MAX_BYTES = 16_384
 class Message:
     """A message from a kernel, as it came: its channel and its parts, nothing parsed.
 
+    parts: as bytes but for large buffers, which are views of libzmq's memory.
     request: for a reply or an input request, the request it belongs to, if that is remembered.
     """
 
@@ -96,7 +97,7 @@ class Message:
 
     @property
     def buffers(self) -> list[bytes]:
-        return self.parts[4:]
+        return [bytes(buffer) for buffer in self.parts[4:]]
 
 
 def load_object(data: bytes, name: str) -> dict[str, Any]:
