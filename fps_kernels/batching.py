@@ -1,32 +1,168 @@
-"""uvicorn's WebSocket protocol, and a way around ASGI for many messages at once.
+"""uvicorn's WebSocket protocol, and a way around ASGI for messages in both directions.
 
-One ASGI send for each message is what a flood costs most; here the frames of a run are one write.
+One ASGI send for each message is what a flood costs most; here the frames of a run are one write. What
+a client sends goes to its reader at once, without a queue and a task that must wake. Handshake,
+fragments, pings, closing and errors stay with uvicorn and the state machine of websockets.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 from websockets.protocol import State
 
-from .websocket import EXTENSION
+from .frame_reader import FrameReader, Payload, Whole
+from .kernel_server.run import Received
+from .websocket import DELIVER, EXTENSION
+
+TURN_MESSAGES = 16
+"""Messages of one client before the others get their turn."""
+HELD_MAX_BYTES = 64 * 1024 * 1024
+"""Of one client's large messages that nobody has taken yet; from here on no more is read."""
 
 
 class BatchingProtocol(WebSocketsSansIOProtocol):
+    """Reading pauses for a turn of the loop, and while too much is held; uvicorn pauses it for ASGI."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._reader = FrameReader(self.config.ws_max_size)
+        self._deliver: Callable[[Received], None] | None = None
+        self._premature = False  # it sent frames before it was accepted: the state machine has begun to read them
+        self._paused = False
+        self._held_bytes = 0
+
+    # --- out -------------------------------------------------------------------------------------
+
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if self.handshake_initiated and not self.handshake_complete:
             extensions: dict[str, object] = self.scope["extensions"]  # type: ignore[assignment]  # may hold anything
             extensions[EXTENSION] = {"write": self.write_frames}
+            extensions[DELIVER] = {"deliver": self.deliver_to}
 
     async def write_frames(self, buffers: Sequence[bytes]) -> None:
         """Write whole frames; returns when the transport has taken them, at the client's pace.
 
         Raises ConnectionResetError, having written nothing, when the WebSocket is closed.
         """
-        await self.writable.wait()
+        if not self.writable.is_set():
+            await self.writable.wait()
         if self.disconnected or self.close_sent or self.conn.state is not State.OPEN:
             raise ConnectionResetError("the WebSocket is closed")
         self.transport.writelines(buffers)
+
+    # --- in --------------------------------------------------------------------------------------
+
+    def deliver_to(self, callback: Callable[[Received], None]) -> None:
+        """From now on call it with each message, first with those that wait; the end comes by ASGI."""
+        self._deliver = callback
+        for _ in range(self.queue.qsize()):
+            event = self.queue.get_nowait()
+            if event["type"] == "websocket.receive":
+                data = event.get("bytes")
+                callback(data if data is not None else event.get("text") or "")
+            else:
+                self.queue.put_nowait(event)
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        if self.conn.state is State.CONNECTING or self._premature:
+            self._premature = self.handshake_initiated
+            super().data_received(data)
+            return
+        self._reader.feed(data)
+        if not self._paused:
+            self._read_turn()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        while self._read_one():  # what it sent before it left
+            pass
+        super().connection_lost(exc)
+        self._deliver = None  # a circle, else
+
+    def _read_turn(self) -> None:
+        for _ in range(TURN_MESSAGES):
+            if not self._read_one():
+                return
+            if self._held_bytes > HELD_MAX_BYTES:
+                break
+        if self.transport.is_closing():
+            return
+        self._paused = True
+        self.transport.pause_reading()
+        if self._held_bytes <= HELD_MAX_BYTES:
+            self.loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        if not self._paused or self._held_bytes > HELD_MAX_BYTES or self.transport.is_closing():
+            return
+        self._paused = False
+        self._read_turn()
+        if not self._paused and not self.read_paused:
+            self.transport.resume_reading()
+
+    def _read_one(self) -> bool:
+        """Whether there was something to read."""
+        event = self._reader.read()
+        if event is None or self.conn.parser_exc is not None or self.conn.close_rcvd is not None:
+            return False
+        if isinstance(event, bytes):
+            super().data_received(event)
+            return True
+        if isinstance(event.data, Payload):
+            self._hold(event.data)
+        self._take(event)
+        return True
+
+    def _take(self, message: Whole) -> None:
+        self.curr_msg_data_type = "text" if message.is_text else "bytes"
+        self.frames = [message.data]  # type: ignore[list-item]  # a Payload only as far as send_receive_event_to_app
+        self.send_receive_event_to_app()
+
+    def send_receive_event_to_app(self) -> None:
+        if self._deliver is None or self.close_sent:
+            self.frames = [bytes(frame) for frame in self.frames]
+            super().send_receive_event_to_app()
+            return
+        data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
+        message: Received = data
+        if self.curr_msg_data_type == "text":
+            try:
+                message = data.decode()
+            except UnicodeDecodeError:
+                super().send_receive_event_to_app()  # it refuses that
+                return
+        self.frames = []
+        self._deliver(message)
+
+    # --- back-pressure ---------------------------------------------------------------------------
+
+    def _hold(self, payload: Payload) -> None:
+        """Count it until the last view of it is gone, in a queue of ours or in libzmq's thread."""
+        size = len(payload)
+        self._held_bytes += size
+        weakref.finalize(payload, self._release_soon, size).atexit = False
+
+    def _release_soon(self, size: int) -> None:
+        if not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self._release, size)
+
+    def _release(self, size: int) -> None:
+        self._held_bytes -= size
+        self._read_on()
+
+    def keepalive_timeout(self) -> None:
+        """While reading is paused the answer to a ping cannot be seen."""
+        if not self._paused:
+            super().keepalive_timeout()
+            return
+        self.pong_timer = None
+        self.pending_ping_payload = None
+        self.schedule_ping()

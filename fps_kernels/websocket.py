@@ -8,10 +8,16 @@ from urllib.parse import urlsplit
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from .http import error_response
+from .kernel_server.run import Received
 
 Write = Callable[[Sequence[bytes]], Awaitable[None]]
 EXTENSION = "fps_kernels.websocket.write"
 """An ASGI extension of our own, {"write": write(buffers)}: whole WebSocket frames, many at once."""
+
+Deliver = Callable[[Callable[[Received], None]], None]
+DELIVER = "fps_kernels.websocket.deliver"
+"""Another, {"deliver": deliver(callback)}: call it with each message, as it comes and with those that wait,
+instead of giving them to `receive`, which tells of the end as ever."""
 
 
 class StarletteSocket:
@@ -23,8 +29,9 @@ class StarletteSocket:
 
     def __init__(self, websocket: WebSocket) -> None:
         self.closed_cleanly = False
-        extension = websocket.scope.get("extensions", {}).get(EXTENSION)
-        self.write: Write | None = extension["write"] if extension is not None else None
+        extensions = websocket.scope.get("extensions") or {}
+        self.write: Write | None = extensions.get(EXTENSION, {}).get("write")
+        self.deliver: Deliver | None = extensions.get(DELIVER, {}).get("deliver")
         self._websocket = websocket
 
     async def receive(self) -> str | bytes | None:

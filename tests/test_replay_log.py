@@ -557,7 +557,7 @@ class StallingSocket:
     """A WebSocket in memory, in whose `send` the writer waits until the client reads."""
 
     closed_cleanly = True
-    write = None
+    write = deliver = None
 
     def __init__(self) -> None:
         self.frames: list[str | bytes] = []

@@ -11,6 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fps_kernels.errors import MalformedMessage
+from fps_kernels.kernel_server.run import LARGE_BYTES
 from fps_kernels.kernel_server.wire import (
     CHANNELS,
     check_request,
@@ -489,3 +490,13 @@ def test_a_request_with_any_header(header: bytes):
     except MalformedMessage:
         return
     assert json.loads(header)["msg_id"]
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+def test_only_large_contents_and_buffers_of_a_v1_frame_are_views(kind: type[bytes | bytearray]) -> None:
+    large, header = bytes(LARGE_BYTES), b'{"msg_id": "' + b"x" * LARGE_BYTES + b'"}'
+    frame = kind(encode_v1(b"shell", [header, b"{}", b"{}", large, b"small", large]))
+    channel, parts = decode_v1(frame)
+    assert channel == "shell"
+    assert parts == [header, b"{}", b"{}", large, b"small", large]
+    assert [type(part) for part in parts] == [bytes, bytes, bytes, memoryview, bytes, memoryview]

@@ -11,11 +11,13 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import perf_counter
+from typing import cast
 
 import zmq
 
 from ..errors import KernelNotConnected, QueueFull
 from .connection import ConnectionInfo
+from .message import DELIMITER, Buffer
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +36,12 @@ whatever comes while the loop is busy; what the loop has not yet read is better 
 SEND_QUEUE_MESSAGES = 10_000
 """Messages that may wait, per channel, for a kernel that reads too slowly (beyond libzmq's own queue)."""
 LARGE_FRAME_BYTES = 65_536
-"""From here on a frame is handed to libzmq without copying it."""
+"""From here on a frame is handed to libzmq, and a buffer taken from it, without copying it."""
+
+_NOBLOCK = int(zmq.NOBLOCK)
+_SEND_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
+_EVENTS, _POLLIN, _POLLOUT = int(zmq.EVENTS), int(zmq.POLLIN), int(zmq.POLLOUT)
+"""Numbers, because combining enumerations took a third of the time of a send."""
 
 
 class Channels:
@@ -56,7 +63,7 @@ class Channels:
         self._on_batch = on_batch
         self._sockets: dict[str, zmq.Socket[bytes]] = {}
         self._scheduled: set[str] = set()
-        self._waiting: dict[str, deque[Sequence[bytes]]] = {name: deque() for name in TALKING}
+        self._waiting: dict[str, deque[Sequence[Buffer]]] = {name: deque() for name in TALKING}
         try:
             for channel in (*TALKING, "iopub"):
                 self._sockets[channel] = self._connect(context, info, channel, identity)
@@ -81,7 +88,7 @@ class Channels:
     def closed(self) -> bool:
         return not self._sockets
 
-    def send(self, channel: str, frames: Sequence[bytes]) -> None:
+    def send(self, channel: str, frames: Sequence[Buffer]) -> None:
         """Send, or queue while the kernel reads too slowly; never blocks.
 
         Raises QueueFull beyond SEND_QUEUE_MESSAGES, KernelNotConnected after `close`.
@@ -94,14 +101,15 @@ class Channels:
             if len(waiting) >= SEND_QUEUE_MESSAGES:
                 raise QueueFull("the kernel does not read its messages, and the queue for it is full")
             waiting.append(frames)
-        self._schedule(channel)
+        self._look(channel, socket)
 
     @staticmethod
-    def _send_now(socket: zmq.Socket[bytes], frames: Sequence[bytes]) -> bool:
-        large = any(len(frame) >= LARGE_FRAME_BYTES for frame in frames)
+    def _send_now(socket: zmq.Socket[bytes], frames: Sequence[Buffer]) -> bool:
         try:
-            socket.send_multipart(frames, zmq.NOBLOCK, copy=not large)
-        except zmq.Again:
+            for frame in frames[:-1]:
+                socket.send(frame, _SEND_MORE, copy=len(frame) < LARGE_FRAME_BYTES)
+            socket.send(frames[-1], _NOBLOCK, copy=len(frames[-1]) < LARGE_FRAME_BYTES)
+        except zmq.Again:  # of the first frame: libzmq takes a message as a whole
             return False
         return True
 
@@ -110,8 +118,14 @@ class Channels:
         while waiting and self._send_now(socket, waiting[0]):
             waiting.popleft()
 
+    def _look(self, channel: str, socket: zmq.Socket[bytes]) -> None:
+        """After sending: ZMQ's file descriptor is edge-triggered, and sending may eat the edge."""
+        events = _events(socket)
+        if events & _POLLIN or (self._waiting[channel] and events & _POLLOUT):
+            self._schedule(channel)
+
     def _schedule(self, channel: str) -> None:
-        """Look at the socket soon: ZMQ's file descriptor is edge-triggered, and sending may eat the edge."""
+        """Read the socket soon."""
         if channel not in self._scheduled:
             self._scheduled.add(channel)
             self._loop.call_soon(self._drain, channel)
@@ -121,12 +135,13 @@ class Channels:
         socket = self._sockets.get(channel)
         if socket is None:
             return
-        receive = socket.recv_multipart
         batch: list[list[bytes]] = []
         deadline = perf_counter() + DRAIN_BUDGET_S
         try:
             while True:
-                batch.append(receive(zmq.NOBLOCK))
+                batch.append(_receive(socket))
+                if len(batch) == 1 and not _events(socket) & _POLLIN:
+                    break  # the usual end: to ask once costs 1.0 µs, zmq.Again 2.8
                 if not len(batch) % DRAIN_CHECK_EVERY and (len(batch) >= DRAIN_MESSAGES or perf_counter() > deadline):
                     self._schedule(channel)
                     break
@@ -136,6 +151,7 @@ class Channels:
             logger.warning("reading %s failed: %s", channel, exc)
         if channel != "iopub" and self._waiting[channel]:
             self._flush(channel, socket)
+            self._look(channel, socket)
         if batch:
             self._on_batch(channel, batch)
 
@@ -145,6 +161,33 @@ class Channels:
         for socket in sockets.values():
             self._loop.remove_reader(socket.FD)
             socket.close(0)
+
+
+def _events(socket: zmq.Socket[bytes]) -> int:
+    """What can be done at once."""
+    return cast(int, socket.getsockopt(_EVENTS))
+
+
+def _receive(socket: zmq.Socket[bytes]) -> list[bytes]:
+    """The frames of a message; of large buffers, views. Raises zmq.Again when there is none.
+
+    recv_multipart asks the socket after each frame whether there are more: 6.9 µs a message, not 4.0.
+    """
+    frames: list[bytes] = []
+    more = True
+    while more:
+        frame = socket.recv(_NOBLOCK, False)
+        more = frame.more
+        if len(frame) >= LARGE_FRAME_BYTES and _is_buffer(frames):
+            frames.append(cast(bytes, frame.buffer))  # it is only sent on, or made bytes by who wants them
+        else:
+            frames.append(frame.bytes)
+    return frames
+
+
+def _is_buffer(before: list[bytes]) -> bool:
+    """Whether what comes after these frames is a buffer: signature and four parts come first."""
+    return DELIMITER in before[:-5]
 
 
 def open_socket(

@@ -23,6 +23,7 @@ from .heartbeat import Heartbeat, HeartbeatOptions
 from .listener import Callback, Filter, Listener
 from .message import (
     DELIMITER,
+    Buffer,
     Message,
     Signer,
     make_parts,
@@ -57,6 +58,13 @@ CONTROL_TYPES = frozenset(
     }
 )
 """Requests that go to control: their busy and idle say nothing about the shell."""
+
+_STATES = {
+    content % state.encode(): state
+    for content in (b'{"execution_state": "%s"}', b'{"execution_state":"%s"}')
+    for state in (ExecutionState.BUSY, ExecutionState.IDLE)
+}
+"""How nearly all say it: 0.1 µs instead of 7 to parse it."""
 
 BatchCallback = Callable[[str, list[Message]], None]
 
@@ -95,7 +103,7 @@ class KernelClient:
         self._heartbeat_options = heartbeat or HeartbeatOptions()
         self._heartbeat: asyncio.Task[None] | None = None
         self._requests = RequestLog()
-        self._queue: deque[tuple[str, Sequence[bytes]]] = deque()
+        self._queue: deque[tuple[str, Sequence[Buffer]]] = deque()
         self._queue_bytes = 0
         self._listeners: list[Listener] = []
         self._batch_listeners: tuple[BatchCallback, ...] = ()
@@ -161,7 +169,7 @@ class KernelClient:
         if listener.wants("iopub", "status"):
             listener.deliver("iopub", parts)
 
-    def send(self, channel: str, frames: Sequence[bytes], origin: Any = None) -> None:
+    def send(self, channel: str, frames: Sequence[Buffer], origin: Any = None) -> None:
         """Send a message to the kernel, or queue it until the kernel is ready.
 
         channel: shell, control or stdin. frames: header, parent_header, metadata, content, buffers.
@@ -369,7 +377,7 @@ class KernelClient:
         if self.state.execution_state is ExecutionState.DEAD:
             raise KernelDied(f"The kernel is dead: {self.state.reason or 'unknown reason'}")
 
-    def _send_or_queue(self, channel: str, parts: Sequence[bytes]) -> None:
+    def _send_or_queue(self, channel: str, parts: Sequence[Buffer]) -> None:
         if self._ready.is_set():
             self.send_now(channel, parts)
             return
@@ -379,7 +387,7 @@ class KernelClient:
         self._queue.append((channel, parts))
         self._queue_bytes += size
 
-    def send_now(self, channel: str, parts: Sequence[bytes]) -> None:
+    def send_now(self, channel: str, parts: Sequence[Buffer]) -> None:
         """Send without waiting until the kernel is ready, and without expecting an answer.
 
         Raises KernelNotConnected, QueueFull.
@@ -444,10 +452,12 @@ class KernelClient:
         return message
 
     def _on_status(self, message: Message) -> None:
-        try:
-            state = ExecutionState(str(message.content.get("execution_state")))
-        except ValueError:
-            return  # not a state we know; clients may
+        state = _STATES.get(message.parts[3])
+        if state is None:
+            try:
+                state = ExecutionState(str(message.content.get("execution_state")))
+            except ValueError:
+                return  # not a state we know; clients may
         request = self._requests.get(message.parent_msg_id)
         if request is not None and state is ExecutionState.IDLE:
             self._requests.on_idle(request)
@@ -508,4 +518,4 @@ class KernelClient:
             self._routes[key] = route
         for listener in route:
             if channel == "iopub" or listener.session in (None, message.parent_session):
-                listener.deliver(channel, message.parts)
+                listener.deliver(channel, [*message.parts[:4], *message.buffers])

@@ -23,6 +23,9 @@ from ..errors import BadSignature, MalformedMessage
 if TYPE_CHECKING:
     from .requests import Request
 
+Buffer = bytes | memoryview
+"""A part of a message; a view only of what is large, and never a header, which is looked into."""
+
 DELIMITER = b"<IDS|MSG>"
 PROTOCOL_VERSION = "5.4"
 EMPTY_DICT = b"{}"
@@ -41,6 +44,7 @@ _JOIN_MAX_BYTES = 16_384
 class Message:
     """A message from a kernel, as it came: its channel and its parts, nothing parsed.
 
+    parts: as bytes but for large buffers, which are views of libzmq's memory.
     request: for a reply or an input request, the request it belongs to, if that is remembered.
     """
 
@@ -93,7 +97,7 @@ class Message:
 
     @property
     def buffers(self) -> list[bytes]:
-        return self.parts[4:]
+        return [bytes(buffer) for buffer in self.parts[4:]]
 
 
 def load_object(data: bytes, name: str) -> dict[str, Any]:
@@ -162,7 +166,7 @@ class Signer:
         self._outer = outer
         self._inner = hashlib.new(name, bytes(byte ^ 0x36 for byte in block))
 
-    def sign(self, parts: Sequence[bytes]) -> bytes:
+    def sign(self, parts: Sequence[Buffer]) -> bytes:
         """The hexadecimal HMAC of the four JSON parts; buffers are not signed."""
         if not self._enabled:
             return b""

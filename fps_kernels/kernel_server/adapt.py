@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from ..kernel_driver.message import PROTOCOL_VERSION, dump_json, load_object, utc_now
+from ..kernel_driver.message import PROTOCOL_VERSION, Buffer, dump_json, load_object, utc_now
 
 logger = logging.getLogger(__name__)
 
@@ -40,9 +40,9 @@ class Adapter:
         """The parts of a message from the kernel, for a client."""
         return self._translate(parts, _CLIENT_MAJOR)
 
-    def to_kernel(self, parts: Sequence[bytes]) -> Sequence[bytes]:
+    def to_kernel(self, parts: Sequence[Buffer]) -> Sequence[Buffer]:
         """The parts of a message from a client, for the kernel."""
-        return self._translate(parts, self._kernel_major)
+        return [*self._translate([bytes(part) for part in parts[:4]], self._kernel_major), *parts[4:]]
 
     def _translate(self, parts: Sequence[bytes], major: int) -> Sequence[bytes]:
         try:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from .run import Frame, Run
+from .run import Frame, Received, Run
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,11 @@ class WebSocket(Protocol):
     def write(self) -> Callable[[Sequence[bytes]], Awaitable[None]] | None:
         """Writes many frames at once, as `send` does one; None where the server cannot do that."""
 
-    async def receive(self) -> Frame | None:
+    @property
+    def deliver(self) -> Callable[[Callable[[Received], None]], None] | None:
+        """Has each message given to a callback, as it comes, and none to `receive`; None where the server cannot."""
+
+    async def receive(self) -> Received | None:
         """The next message; None once the peer is gone."""
 
     async def send(self, frame: Frame) -> None:
@@ -79,6 +83,7 @@ class Connection:
         self._wake = asyncio.Event()
         self._closing: tuple[int, str] | None = None
         self._writer: asyncio.Task[None] | None = None
+        self._reader: asyncio.Task[None] | None = None
         self._flush_limit: asyncio.TimerHandle | None = None
         self._unread_close = False
 
@@ -110,13 +115,13 @@ class Connection:
         if self._writer is not None:
             self._writer.cancel()
 
-    async def run(self, outbox: Outbox, on_frame: Callable[[Frame], None]) -> None:
+    async def run(self, outbox: Outbox, on_frame: Callable[[Received], None]) -> None:
         """Serve the socket until it is closed, by either side.
 
         on_frame: called with each message of the client.
         """
         writer = self._writer = asyncio.create_task(self._write(outbox), name=f"writer {self.session_id}")
-        reader = asyncio.create_task(self._read(on_frame), name=f"reader {self.session_id}")
+        reader = self._reader = asyncio.create_task(self._read(on_frame), name=f"reader {self.session_id}")
         try:
             await asyncio.wait([writer, reader], return_when=asyncio.FIRST_COMPLETED)
             self._log_failures(writer, reader)
@@ -130,7 +135,7 @@ class Connection:
             await asyncio.gather(writer, reader, return_exceptions=True)
             # The task keeps the exception that ended it, and that the frame with us: a circle, which would
             # keep the buffers of each WebSocket until the collector passes, minutes later.
-            self._writer = None
+            self._writer = self._reader = None
 
     def _log_failures(self, *tasks: asyncio.Task[None]) -> None:
         for task in tasks:
@@ -138,10 +143,21 @@ class Connection:
             if exc is not None and not isinstance(exc, ConnectionResetError):
                 logger.error("WebSocket of session %s failed", self.session_id, exc_info=exc)
 
-    async def _read(self, on_frame: Callable[[Frame], None]) -> None:
+    async def _read(self, on_frame: Callable[[Received], None]) -> None:
+        if self._socket.deliver is not None:
+            self._socket.deliver(lambda frame: self._take(on_frame, frame))
         while (frame := await self._socket.receive()) is not None:
-            if self._closing is None:
-                on_frame(frame)
+            self._take(on_frame, frame)
+
+    def _take(self, on_frame: Callable[[Received], None], frame: Received) -> None:
+        """Perhaps in the middle of the transport's reading, which must not fail because of us."""
+        if self._closing is not None or self._reader is None:
+            return
+        try:
+            on_frame(frame)
+        except Exception:
+            logger.exception("WebSocket of session %s failed", self.session_id)
+            self._reader.cancel()
 
     async def _write(self, outbox: Outbox) -> None:
         """Returns when nothing is left to send and the socket is to be closed."""

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 Frame = str | bytes
 """A message of a WebSocket: text or binary."""
 
+Received = str | bytes | bytearray
+"""The same from a client; nobody changes it."""
+
 Pieces = tuple[bool, Sequence[bytes]]
 """The same before it is put together: whether it is text, which is UTF-8 then, and its bytes in pieces."""
 

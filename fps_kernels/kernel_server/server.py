@@ -10,14 +10,14 @@ from time import monotonic, time
 from ..errors import Forbidden, KernelDied, KernelsError, MalformedMessage
 from ..kernel_driver.client import KernelClient
 from ..kernel_driver.driver import LifecycleObserver
-from ..kernel_driver.message import EMPTY_DICT, Message, dump_json, make_header, make_parts, peek_msg_type
+from ..kernel_driver.message import EMPTY_DICT, Buffer, Message, dump_json, make_header, make_parts, peek_msg_type
 from ..kernel_driver.requests import Request
 from . import replies, wire
 from .adapt import Adapter
 from .connection import CLOSE_NORMAL, CLOSE_TRY_AGAIN, Connection, WebSocket
 from .limits import RateLimits
 from .replay import Entry, Inbox, IopubLog, ReplayLimits
-from .run import Frame, Pieces, Run
+from .run import Pieces, Received, Run
 from .session import ClientSession, SessionOutbox
 
 logger = logging.getLogger(__name__)
@@ -256,7 +256,8 @@ class KernelServer(LifecycleObserver):
 
     # --- from clients ----------------------------------------------------------------------------
 
-    def _on_frame(self, connection: Connection, session: ClientSession, frame: Frame) -> None:
+    def _on_frame(self, connection: Connection, session: ClientSession, frame: Received) -> None:
+        parts: Sequence[Buffer]
         try:
             if connection.v1:
                 if isinstance(frame, str):
@@ -265,18 +266,19 @@ class KernelServer(LifecycleObserver):
             else:
                 channel, parts = wire.decode_default(frame)
             wire.check_request(channel, parts)
+            header = bytes(parts[0])
         except MalformedMessage as exc:
             logger.warning("session %s sent a malformed message: %s", connection.session_id, exc)
             connection.close(exc.close_code, exc.message)
             return
         try:
-            self._check_allowed(connection, peek_msg_type(parts[0]))
+            self._check_allowed(connection, peek_msg_type(header))
             if self._adapter is not None and not connection.v1:
-                parts = list(self._adapter.to_kernel(parts))
+                parts = self._adapter.to_kernel(parts)
             self.client.send(channel, parts, session)
             self.times.to_kernel = time()
         except KernelsError as exc:
-            self._refuse(session, channel, parts, exc)
+            self._refuse(session, channel, header, exc)
 
     def _check_allowed(self, connection: Connection, msg_type: str) -> None:
         if not connection.may_execute:
@@ -284,11 +286,11 @@ class KernelServer(LifecycleObserver):
         if msg_type in self._blocked or (self._allowed is not None and msg_type not in self._allowed):
             raise Forbidden(f"Messages of type {msg_type} are not allowed here")
 
-    def _refuse(self, session: ClientSession, channel: str, parts: Sequence[bytes], error: KernelsError) -> None:
-        msg_type = peek_msg_type(parts[0])
+    def _refuse(self, session: ClientSession, channel: str, header: bytes, error: KernelsError) -> None:
+        msg_type = peek_msg_type(header)
         logger.info("session %s: %s on %s refused: %s", session.session_id, msg_type, channel, error)
         if msg_type.endswith("_request"):
-            self._answer(session, channel, msg_type, parts[0], error)
+            self._answer(session, channel, msg_type, header, error)
 
     def _answer(
         self, session: ClientSession, channel: str, msg_type: str, header: bytes, error: KernelsError
