@@ -22,11 +22,10 @@ def collect_later() -> Iterator[None]:
 
 
 def collect_from_now() -> None:
-    """Collect as ever. What is there now counts as old: the next short collection does not walk through it.
+    """Collect as ever, but never look again at what is there now: it stays until the end.
 
-    Not gc.freeze alone, so that it were never looked at again: no CPU per message is gained by it (kernelbench b
-    and c), as full collections are rare, and become more frequent the fewer objects are known to be old.
+    A full collection stops everybody: 17 to 28 ms with what the gateway has imported, 3 ms without; the longest
+    echo beside a flood has it in full. No CPU per message is gained (kernelbench b and c).
     """
     gc.freeze()
-    gc.unfreeze()
     gc.enable()
