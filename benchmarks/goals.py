@@ -11,6 +11,8 @@ Medians = Mapping[str, Mapping[str, Mapping[str, float | str]]]
 
 OURS, PEER, DIRECT = "mine", "js", "direct"
 """Servers by kernelbench's names: this one, jupyter_server, and none: a client on the kernel's own ports."""
+PEERS = {PEER: "jupyter_server", "kg": "Kernel Gateway", "old": "Jupyverse 0.6.4", "new": "Jupyverse 0.14"}
+"""Those that it is held against, and what people call them."""
 WARM = "mine-warm"
 """This one, with kernels that wait for whoever starts one."""
 
@@ -84,7 +86,8 @@ GOALS = (
     Goal("blob", "buffers of 64 MiB from a kernel", "MB/s", "64MiB down MB/s", Bound.AT_LEAST, 450),
     Goal("blob", "buffers of 64 MiB to a kernel", "MB/s", "64MiB up MB/s", Bound.AT_LEAST, 450),
     Goal("start", "ipykernel: POST to first reply", "s", "one s", Bound.AT_MOST_DIRECT, 1.1),
-    Goal("start", "the same, a kernel waiting", "s", "one s", Bound.AT_MOST, 0.05, server=WARM),
+    Goal("start", "the same, a kernel kept ready", "s", "kept ready", Bound.AT_MOST, 0.05, server=WARM),
+    Goal("start", "restart to first reply, a kernel kept ready", "s", "restart, kept ready", server=WARM),
     Goal("cold", "start of the server", "s", "cold start s", Bound.AT_MOST, 0.6),
     Goal("memory", "memory, idle", "MiB", "idle RSS MiB", Bound.AT_MOST, 65),
     Goal("memory", "memory, 50 kernels", "MiB", "RSS 50 kernels MiB", Bound.AT_MOST, 75),

@@ -1,6 +1,6 @@
 """Time the start of an ipykernel: POST to the first execute_reply, of a kernel that was kept ready and of a new one.
 
-usage: python benchmarks/kernel_start.py [--rounds 10]
+usage: python benchmarks/kernel_start.py [--rounds 10] [--json FILE]
 
 Starts a gateway of its own on 127.0.0.1, with one kernel kept ready, and stops it at the end. In turns: a start that
 takes the kernel which is ready, after waiting until there is one; a start that cannot take it, as it sets an
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import sys
 import tempfile
 import time
@@ -65,10 +66,13 @@ async def measure(gateway: Gateway, rounds: int) -> dict[str, list[float]]:
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rounds", type=int, default=10)
-    rounds = options.parse_args().rounds
+    options.add_argument("--json", type=Path, help="where to write the medians, too")
+    arguments = options.parse_args()
     with tempfile.TemporaryDirectory() as folder, gateways(Path(folder)) as begin:
         gateway = begin(option("prewarm", "python3=1"), env={"KG_ENV_WHITELIST": "PYTHONHASHSEED"})
-        times = asyncio.run(measure(gateway, rounds))
+        times = asyncio.run(measure(gateway, arguments.rounds))
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps({name: median(values) for name, values in times.items()}))
     for name, values in times.items():
         print(f"{name:20} {median(values):.3f}   {min(values):.3f} to {max(values):.3f}")
 

@@ -1,9 +1,9 @@
 """Put a kernelbench run into docs/performance.md: its table, between two markers, and its chart.
 
-usage: python benchmarks/performance.py RUN.json [--warm RUN.json] [--document FILE] [--chart FILE]
+usage: python benchmarks/performance.py RUN.json [--warm FILE.json] [--document FILE] [--chart FILE]
 
-RUN.json is what `kernelbench-run --peers js,mine,direct --json RUN.json` writes; of several rounds, medians. --warm:
-another run, of `--peers mine --cases e`, whose server had kernels waiting. The goals are those of goals.py.
+RUN.json is what `kernelbench-run --peers js,kg,old,new,mine,direct --json RUN.json` writes; of several rounds, medians.
+--warm: what `kernel_start.py --json FILE.json` wrote. The goals are those of goals.py.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib
-from goals import DIRECT, GOALS, OURS, PEER, WARM, Bound, Goal, Medians
+from goals import DIRECT, GOALS, OURS, PEERS, WARM, Bound, Goal, Medians
 from load.document import DOCS, put_between
 
 matplotlib.use("Agg")
@@ -44,16 +45,15 @@ def wanted(goal: Goal) -> str:
 
 def table(report: dict[str, Any]) -> str:
     medians: Medians = report["medians"]
-    rows = [
-        "| what | unit | fps_kernels | goal | met | jupyter_server | × better | without a server |",
-        "| --- | --- | ---: | --- | --- | ---: | ---: | ---: |",
-    ]
+    peers = [name for name in PEERS if any(name in servers for servers in medians.values())]
+    titles = ["what", "unit", "fps_kernels", "goal", "met", "× jupyter_server"]
+    titles += [*(PEERS[name] for name in peers), "no server"]
+    rows = [_row(titles), _row(["---" if title in ("what", "unit", "goal", "met") else "---:" for title in titles])]
     for goal in GOALS:
-        cells = [goal.what, goal.unit, show(goal.value(medians, OURS)), wanted(goal), MET[goal.met(medians)]]
         better = goal.better(medians, OURS)
-        cells += [show(goal.value(medians, PEER)), "–" if better is None else f"{better:.2g}"]
-        cells.append(show(goal.value(medians, DIRECT)))
-        rows.append(f"| {' | '.join(cells)} |")
+        cells = [goal.what, goal.unit, show(goal.value(medians, OURS)), wanted(goal), MET[goal.met(medians)]]
+        cells.append("–" if better is None else f"{better:.2g}")
+        rows.append(_row(cells + [show(goal.value(medians, name)) for name in (*peers, DIRECT)]))
     results = [goal.met(medians) for goal in GOALS]
     rounds, scale = report["rounds"], report["scale"]
     rows += [
@@ -62,6 +62,10 @@ def table(report: dict[str, Any]) -> str:
         " full number. –: not measured, or nothing to compare with.",
     ]
     return "\n".join(rows)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def draw(report: dict[str, Any], file: Path) -> None:
@@ -102,7 +106,7 @@ def main() -> int:
     options = parser.parse_args()
     report = json.loads(options.run.read_text())
     if options.warm is not None:
-        report["medians"]["start"][WARM] = json.loads(options.warm.read_text())["medians"]["start"][OURS]
+        report["medians"]["start"][WARM] = json.loads(options.warm.read_text())
     put_between(options.document, BEGIN, END, table(report))
     draw(report, options.chart)
     return 0
