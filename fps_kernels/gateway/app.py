@@ -70,7 +70,7 @@ class KernelGatewayApp(JupyterApp):
     """What all options come to; for the personality, as the following."""
     seed: Seed | None
     kernels: KernelRoutes
-    """As the resource that other Jupyverse plugins get."""
+    """Like the resource that Jupyverse's plugins get: `registry`, `get_client`, `watch_kernels`."""
 
     ip = _option("IP address on which to listen; empty: all", "KG_IP", "127.0.0.1")
     port = Integer(8888, config=True, help="Port on which to listen (KG_PORT env var)")

@@ -30,7 +30,7 @@ OURS = {
 class Personality(LoggingConfigurable):
     """What `create_personality` returns; any of the methods may be async. Objects of other classes will do, too.
 
-    parent: the KernelGatewayApp. Its `kernels` is the resource that other Jupyverse plugins get: it starts
+    parent: the KernelGatewayApp. Its `kernels` is like the resource that Jupyverse's plugins get: it starts
       kernels (`kernels.registry.start(name)`) and has their clients (`kernels.get_client(kernel_id)`).
     """
 
