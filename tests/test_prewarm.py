@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from fps_kernels.config import InvalidConfiguration, KernelsConfig
-from fps_kernels.errors import LimitReached
+from fps_kernels.errors import KernelStartFailed, LimitReached
 from fps_kernels.kernel_driver.ipython import NoAnswer, parse_answer, parse_report
 from fps_kernels.kernel_driver.kernelspec import Kernelspecs
 from fps_kernels.registry import Kernel, KernelRegistry
@@ -339,6 +339,18 @@ async def test_a_kernelspec_that_fails_is_tried_again_once_one_has_started(
     works.touch()
     await registry.start("licensed")
     await full(registry)
+
+
+async def test_one_whose_connection_file_cannot_be_moved_is_ended(registries: Registries, tmp_path: Path) -> None:
+    registry = registries()
+    await full(registry)
+    [ready] = children()
+    in_the_way = tmp_path / "runtime" / "kernel-f0f0f0f0-0000-4000-8000-000000000002.json"
+    in_the_way.mkdir()
+    with pytest.raises(KernelStartFailed):
+        await registry.start(kernel_id="f0f0f0f0-0000-4000-8000-000000000002")
+    await gone(ready)
+    in_the_way.rmdir()
 
 
 async def test_who_hangs_up_while_one_is_handed_over_leaves_nothing(registries: Registries) -> None:

@@ -8,6 +8,7 @@ import signal
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import zmq
@@ -259,10 +260,11 @@ class KernelDriver:
         self._watchdog = asyncio.create_task(self._watch(process), name=f"watchdog {self.kernel_id}")
         logger.info("kernel %s is ready", self.kernel_id)
 
-    async def release(self) -> KernelProcess:
-        """Give the process away as it runs, and close everything else; there is nothing to shut down then.
+    async def release(self, kernel_id: str, connection_file: Path, cwd: str) -> KernelProcess:
+        """Give the process away as it runs, to another kernel; there is nothing to shut down here then.
 
-        Raises KernelDied when there is none.
+        See KernelProcess.become. Raises KernelDied when there is none, OSError when its connection file cannot be
+        moved; it is this driver's as before then, and can only be shut down.
         """
         async with self._busy_with:
             process = self._process
@@ -273,6 +275,7 @@ class KernelDriver:
                 watchdog.cancel()
                 await asyncio.gather(watchdog, return_exceptions=True)
             await self.client.close()
+            process.become(kernel_id, connection_file, cwd)
             self._process = None  # nothing is awaited from here on: it is always somebody's
             self._closing = self._closed = True
             return process

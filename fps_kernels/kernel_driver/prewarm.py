@@ -69,8 +69,8 @@ class WarmKernels:
         wanted: Callable[[], Mapping[str, int]],
         launch: Callable[[str], LaunchOptions],
         make: Callable[[LaunchOptions, Prepare], KernelDriver],
-        room: Callable[[], int | None] = lambda: None,
-        busy: Callable[[], bool] = lambda: False,
+        room: Callable[[], int | None],
+        busy: Callable[[], bool],
     ) -> None:
         self.quiet_s, self.patience_s = QUIET_S, PATIENCE_S
         self._specs = specs
@@ -121,8 +121,6 @@ class WarmKernels:
         except BaseException:
             self._end(warm)
             raise
-        finally:
-            self._short.set()
 
     def started(self, kernel_name: str) -> None:
         """A kernel has been launched for somebody, and answers."""
@@ -161,14 +159,7 @@ class WarmKernels:
             timeout_s=MOVE_TIMEOUT_S,
         )
         parse_answer(reply.content)
-        process = await warm.driver.release()
-        try:
-            process.become(kernel_id, path, options.cwd)
-        except OSError:
-            await process.kill()
-            await process.wait(REQUEST_TIMEOUT_S)
-            await process.clean_up()
-            raise
+        process = await warm.driver.release(kernel_id, path, options.cwd)
         logger.info("kernel %s is a prewarmed one", kernel_id)
         return process
 
