@@ -47,3 +47,8 @@ def make_server(app: ASGIApp, tls: ssl.SSLContext | None, ping_interval_s: float
     config.load()
     config.ssl = tls
     return Server(config)
+
+
+def url_of(host: str, port: int, tls: ssl.SSLContext | None) -> str:
+    """With a slash at its end. host: an IPv6 address without brackets."""
+    return f"{'https' if tls is not None else 'http'}://{f'[{host}]' if ':' in host else host}:{port}/"

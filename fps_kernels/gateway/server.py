@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import KernelsError, ServerStopping
 from ..http import error_response
-from ..http_server import Server, make_server
+from ..http_server import Server, make_server, url_of
 from ..kernel_driver.kernelspec import Kernelspecs
 from ..policy import StartPolicy
 from ..registry import KernelRegistry
@@ -152,8 +152,7 @@ class Gateway:
     def url(self) -> str:
         """Where it is to be found, on the first of its addresses."""
         host, port = self._socks[0].getsockname()[:2]
-        scheme = "https" if self.settings.listening.tls is not None else "http"
-        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{self.settings.base_url}"
+        return url_of(host, port, self.settings.listening.tls) + self.settings.base_url[1:]
 
     def _make_kernels(self) -> KernelRoutes:
         options, base_url = self.settings.kernels, self.settings.base_url

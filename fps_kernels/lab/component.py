@@ -12,7 +12,7 @@ from asphalt.core import Context, context_teardown
 from asphalt.web.asgi3 import ASGIComponent
 from jupyverse_api.main import JupyverseComponent
 
-from ..http_server import make_server
+from ..http_server import make_server, url_of
 
 PING_INTERVAL_S = 20
 
@@ -47,5 +47,4 @@ class LabComponent(JupyverseComponent, _ServerComponent):
 
     @property
     def url(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'https' if self.tls is not None else 'http'}://{host}:{self.port}/"
+        return url_of(self.host, self.port, self.tls)
