@@ -8,7 +8,7 @@ import signal
 import ssl
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +104,12 @@ class Raw:
             pass
         return self.protocol.close_rcvd and self.protocol.close_rcvd.code
 
+    async def close(self) -> None:
+        """To the end: TLS says goodbye, and waits for the answer, after the writer's close()."""
+        self.writer.close()
+        with suppress(ConnectionError):  # the server may have gone first
+            await self.writer.wait_closed()
+
     def comm(self, number: int, buffers: list[bytes] | None = None) -> bytes:
         """A message that the kernel sends back, buffers reversed."""
         message = {
@@ -140,8 +146,10 @@ async def connected(gateway: Gateway, v1: bool = True, ca: str | None = None) ->
             client.http = httpx.AsyncClient(base_url=gateway.url, timeout=60, trust_env=False, verify=tls)
         kernel_id = await client.start()
         await raw.open(kernel_id, tls)
-        yield raw
-        raw.writer.close()
+        try:
+            yield raw
+        finally:
+            await raw.close()
 
 
 both = pytest.mark.parametrize("v1", [True, False], ids=["v1", "default"])
@@ -185,7 +193,7 @@ async def test_what_was_sent_right_before_closing_reaches_the_kernel(clear: Gate
             assert await raw.closed() == 1000
             heard = await other.until(lambda message: is_echo(message) and numbers([message]) == [99])
         assert numbers([message for message in heard if is_echo(message)]) == list(range(100))
-        raw.writer.close()
+        await raw.close()
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["clear", "tls"])
