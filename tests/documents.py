@@ -43,6 +43,17 @@ def stream(text: str, name: str = "stdout") -> Json:
     return {"output_type": "stream", "name": name, "text": text}
 
 
+def merged(outputs: list[Json]) -> list[Json]:
+    """With adjacent streams of one name as one, as they are shown: a kernel may cut anywhere, a `print` in two."""
+    done: list[Json] = []
+    for output in outputs:
+        if done and output["output_type"] == "stream" and done[-1].get("name") == output["name"]:
+            done[-1] = {**done[-1], "text": done[-1]["text"] + output["text"]}
+        else:
+            done.append(output)
+    return done
+
+
 class Gate:
     """Lets a test hold up a cell: the kernel waits at `code` until the test opens the gate."""
 

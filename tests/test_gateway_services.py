@@ -95,8 +95,7 @@ def test_a_page_that_reconnects_finds_its_kernel(steps: dict[str, Any]) -> None:
 
 
 def test_what_a_cell_says_while_the_network_is_down_comes_when_it_is_up(steps: dict[str, Any]) -> None:
-    outputs = [("stream", "before\n"), ("stream", "meanwhile\n"), ("stream", "after\n")]
-    assert steps["cut"] == executed(*outputs, count=4)
+    assert steps["cut"] == executed(("stream", "before\nmeanwhile\nafter\n"), count=4)
 
 
 def test_comms_carry_data_and_buffers_both_ways(steps: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from fps_kernels.execution.cell import encodable
 from fps_kernels.execution.notebook import SharedNotebook
 from fps_kernels.execution.outputs import NOTICE, OutputLimits, Outputs
 
+from .documents import merged, stream
 from .test_terminal import model as shown
 
 Output = dict[str, Any]
@@ -47,17 +48,6 @@ def as_dict(output: Any) -> Output:
     if isinstance(plain.get("text"), list):
         plain["text"] = "".join(plain["text"])
     return plain
-
-
-def merged(outputs: list[Output]) -> list[Output]:
-    """With adjacent streams of one name as one, which is how they are shown."""
-    done: list[Output] = []
-    for output in outputs:
-        if done and output["output_type"] == "stream" and done[-1].get("name") == output["name"]:
-            done[-1] = {**done[-1], "text": done[-1]["text"] + output["text"]}
-        else:
-            done.append(output)
-    return done
 
 
 class Page:
@@ -143,10 +133,6 @@ def bench() -> Iterator[Bench]:
     bench = Bench()
     yield bench
     bench.close()
-
-
-def stream(text: str, name: str = "stdout") -> Output:
-    return {"output_type": "stream", "name": name, "text": text}
 
 
 def display(text: str) -> Output:

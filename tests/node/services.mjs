@@ -34,6 +34,7 @@ function say(step, seen) {
 
 /**
  * Executes code; gives its outputs, as pairs of type and text, with its reply.
+ * What a stream says is joined, as a page does it: a kernel may cut it anywhere, a `print` too.
  * onFirst: is called at the first output. answer: to what the code asks for.
  */
 async function execute(kernel, code, { onFirst, answer } = {}) {
@@ -41,11 +42,17 @@ async function execute(kernel, code, { onFirst, answer } = {}) {
   const outputs = [];
   future.onIOPub = ({ header, content }) => {
     const text = content.text ?? content.ename ?? content.data?.['text/plain'];
-    if (text !== undefined) {
-      outputs.push([header.msg_type, text]);
-      if (outputs.length === 1) {
-        onFirst?.();
-      }
+    if (text === undefined) {
+      return;
+    }
+    const last = outputs.at(-1);
+    if (header.msg_type === 'stream' && last?.[0] === 'stream') {
+      last[1] += text;
+      return;
+    }
+    outputs.push([header.msg_type, text]);
+    if (outputs.length === 1) {
+      onFirst?.();
     }
   };
   future.onStdin = ({ header, content }) => {
