@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
+import signal
 import uuid
 from collections.abc import AsyncIterator, Iterator
 
@@ -124,14 +126,23 @@ async def test_requests_are_answered_at_once_while_a_cell_runs(desk: Desk) -> No
     }
 
 
-async def test_cells_asked_for_in_parallel_are_executed_in_the_order_of_the_document(desk: Desk) -> None:
-    """As "Run all" does it."""
+async def test_cells_asked_for_in_parallel_are_executed_in_the_order_of_the_document(
+    document_server: Server, desk: Desk
+) -> None:
+    """As "Run all" does it: on connections of their own, in one moment, which is made by stopping the server."""
     cell_ids = [f"cell{number}" for number in range(20)]
     doc = await desk.open(**{cell_id: f"stream({cell_id!r})" for cell_id in cell_ids})
-    shuffled = random.Random(SEED).sample(cell_ids, 20)
-    await asyncio.gather(*(desk.client.http.get("/api") for _ in cell_ids))  # as many connections are open from now on
-    responses = await asyncio.gather(*(doc.post(cell_id=cell_id) for cell_id in shuffled))
-    assert {response.status_code for response in responses} == {200}
+    connections = [await asyncio.open_connection("127.0.0.1", document_server.port) for _ in cell_ids]
+    document_server.process.send_signal(signal.SIGSTOP)
+    for cell_id, (_, writer) in zip(random.Random(SEED).sample(cell_ids, 20), connections, strict=True):
+        body = json.dumps({"document_id": doc.room, "cell_id": cell_id}).encode()
+        head = f"POST /api/kernels/{doc.kernel_id}/execute HTTP/1.1\r\nHost: us\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
+    document_server.process.send_signal(signal.SIGCONT)
+    for reader, writer in connections:
+        assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+        writer.close()
+        await writer.wait_closed()
     await doc.ended(*cell_ids)
     assert [doc.count(cell_id) for cell_id in cell_ids] == list(range(1, 21))
     assert [doc.text(cell_id) for cell_id in cell_ids] == cell_ids

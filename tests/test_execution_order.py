@@ -38,9 +38,11 @@ async def start_and_hold(desk: Desk, then: str = "") -> tuple[SharedDocument, Ga
 
 
 async def test_after_an_error_the_cells_behind_it_are_idle_again(desk: Desk) -> None:
-    doc = await desk.open(a="1", b="stream('b'); 1 / 0", c="stream('c')", d="stream('d')")
+    gate = desk.gate()
+    doc = await desk.open(a=gate.code, b="stream('b'); 1 / 0", c="stream('c')", d="stream('d')")
     request_id = await batch(doc, "a", "b", "c")
     await doc.execute("d")
+    gate.open()
     await doc.ended("a", "b", "c", "d")
     assert [output["output_type"] for output in doc.outputs("b")] == ["stream", "error"]
     for cell_id in "cd":
