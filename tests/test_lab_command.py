@@ -19,7 +19,7 @@ from .client import Client, text_of
 from .conftest import NOT_NEEDED, free_port
 from .gateways import COMMAND, Gateway, environment, make_certificate
 
-LEAN = [word for name in NOT_NEEDED for word in ("--disable", name)]
+LEAN = [*(word for name in NOT_NEEDED for word in ("--disable", name)), "--set", "kernels.prewarm=0"]
 Start = Callable[..., Gateway]
 
 
