@@ -134,8 +134,9 @@ async def test_kernels_that_are_connected_or_busy_are_not_culled(launch: Launch)
     """An idle one, started later, is: so their turn has come and gone."""
     server = launch(*options(**SOON))
     async with Client(server.url) as client:
-        connected, busy = await client.start(), await start_busy(client)
+        connected = await client.start()
         async with await client.connect(connected):
+            busy = await start_busy(client)
             await client.start()
             await until_only(client, connected, busy)
 
