@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, settings
 
 from .client import Client
 from .documents import Desk
@@ -29,6 +30,10 @@ KERNEL = Path(__file__).parent / "kernels" / "kernel.py"
 NOT_NEEDED = ("contents", "jupyterlab", "lab", "nbconvert", "terminals", "yjs")
 # What shared documents do not need: "contents" and "yjs" are what they are made of.
 NOT_NEEDED_BY_DOCUMENTS = ("jupyterlab", "lab", "nbconvert", "terminals")
+
+# How long an example takes is no matter of the tests: a busy machine has nothing to report.
+settings.register_profile("timeless", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("timeless")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A job that a script runs in the background: kernels would inherit that, and could not be interrupted.

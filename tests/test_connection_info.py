@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import zmq
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fps_kernels.kernel_driver.connection import CHANNEL_NAMES, MAX_FILE_BYTES, ConnectionInfo, InvalidConnection
@@ -147,7 +147,6 @@ values = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from([*INFO, "curve_publickey", "curve_secretkey"]), values, max_size=3))
-@settings(deadline=None)
 def test_any_values_are_taken_or_refused(changes: dict[str, Any]):
     try:
         ConnectionInfo.from_dict(INFO | changes).signer()

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from ipykernel.compiler import murmur2_x86
 
@@ -153,7 +153,6 @@ values = st.recursive(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(NAMES), values, max_size=5))
 def test_whatever_the_fields_hold_nothing_else_is_raised(body: dict[str, Any]):
     try:

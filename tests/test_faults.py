@@ -147,7 +147,7 @@ async def test_a_fuzzer_at_the_websocket_hurts_only_itself(client: Client, v1: b
             with contextlib.suppress(websockets.ConnectionClosed):
                 await socket.ws.ping()
 
-    @settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60, database=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(frames_from_hell(), min_size=1, max_size=4))
     def fuzz(frames: list[bytes | str]) -> None:
         asyncio.run_coroutine_threadsafe(throw(frames), loop).result(30)
@@ -171,7 +171,7 @@ async def test_a_fuzzer_at_the_rest_api_never_gets_a_500(client: Client, path: s
             await client.http.delete(f"{path}/{response.json()['id']}")
         return response.status_code
 
-    @settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60, database=None, suppress_health_check=list(HealthCheck))
     @given(bodies)
     def fuzz(body: object) -> None:
         status = asyncio.run_coroutine_threadsafe(post(body), loop).result(60)

@@ -133,7 +133,7 @@ def test_a_text_that_is_not_json_does_not_get_out_either(language: str, tmp_path
 
 
 @pytest.mark.parametrize("language", INSTALLED)
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(st.text() | st.text("'\"\\$`!@#%{}()[]\n\x7f u0027"), min_size=1, max_size=40))
 def test_an_interpreter_gets_any_text_byte_for_byte(language: str, texts: list[str], tmp_path: Path):
     made = [*requests(texts), *texts]

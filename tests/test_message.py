@@ -31,7 +31,6 @@ from fps_kernels.kernel_driver.message import (
 
 PEEKS = {"msg_id": peek_msg_id, "msg_type": peek_msg_type, "session": peek_session}
 PARTS = [b'{"msg_type":"status"}', b"{}", b"{}", b'{"execution_state":"idle"}']
-relaxed = settings(deadline=None)
 
 texts = st.text(st.characters(codec=None), max_size=20)  # lone surrogates, quotes and braces included
 values = st.recursive(
@@ -48,14 +47,12 @@ headers = st.dictionaries(st.sampled_from([*PEEKS, "username", "date"]) | texts,
 
 
 @given(st.lists(st.binary().filter(lambda ident: ident != DELIMITER), max_size=3), st.binary(), st.lists(st.binary()))
-@relaxed
 def test_split_finds_signature_and_parts_behind_any_idents(idents: list[bytes], signature: bytes, buffers: list[bytes]):
     frames = [*idents, DELIMITER, signature, *PARTS, *buffers]
     assert split_frames(frames) == (signature, PARTS + buffers)
 
 
 @given(st.lists(st.binary(max_size=3) | st.just(DELIMITER), max_size=9))
-@relaxed
 def test_split_of_anything_else_is_a_malformed_message(frames: list[bytes]):
     whole = DELIMITER in frames and len(frames) - frames.index(DELIMITER) >= 6
     if whole:
@@ -78,7 +75,6 @@ def test_split_says_how_many_frames_there_were():
 
 
 @given(st.binary(min_size=1, max_size=200), st.lists(st.binary(max_size=50), min_size=4, max_size=4))
-@relaxed
 def test_signature_is_the_hmac_of_the_standard_library(key: bytes, parts: list[bytes]):
     expected = hmac.new(key, b"".join(parts), hashlib.sha256).hexdigest().encode()
     assert Signer(key).sign(parts) == expected
@@ -153,7 +149,7 @@ def expected_peek(header: dict[str, Any], key: str) -> str:
 
 
 @given(headers, st.sampled_from([None, 1]), st.booleans())
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 def test_peek_equals_a_parser(header: dict[str, Any], indent: int | None, ascii_only: bool):
     data = json.dumps(header, indent=indent, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     for key, peek in PEEKS.items():
@@ -202,14 +198,12 @@ def test_peek_of_garbage_is_a_malformed_message(header: bytes):
 
 
 @given(st.binary(max_size=60) | st.binary(max_size=20).map(lambda end: b'{"msg_type":"a' + end))
-@relaxed
 def test_peek_of_any_bytes_raises_nothing_else(data: bytes):
     with contextlib.suppress(MalformedMessage):
         assert isinstance(peek_msg_type(data), str)
 
 
 @given(st.binary())
-@relaxed
 def test_load_object_names_the_part_that_is_wrong(data: bytes):
     try:
         found: Any = load_object(data, "metadata")
@@ -284,7 +278,6 @@ def test_message_names_the_part_that_is_not_an_object(position: int, name: str):
 
 
 @given(values)
-@relaxed
 def test_dumped_json_is_compact_ascii_and_keeps_lone_surrogates(value: Any):
     data = dump_json(value)
     assert data.isascii()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from fps_yjs.ydocs.ynotebook import YNotebook
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycrdt import Array, ArrayEvent, Map, Text, TextEvent
 
@@ -24,7 +24,6 @@ from .test_terminal import model as shown
 Output = dict[str, Any]
 CELL = "cell"
 OTHER = {"output_type": "stream", "name": "stdout", "text": "of the other cell"}
-relaxed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def code_cell(cell_id: str, outputs: list[Output] | None = None) -> dict[str, Any]:
@@ -215,7 +214,7 @@ def say(outputs: Outputs, step: tuple[Any, ...], reference: Reference | None = N
             reference.clear()
 
 
-@settings(relaxed, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(steps, max_size=40))
 def test_document_and_page_show_what_was_said_whenever_it_is_written(steps: list[tuple[Any, ...]]):
     bench, reference = Bench(), Reference()
@@ -500,7 +499,7 @@ def test_a_clear_after_somebody_cleared_does_no_harm(bench: Bench):
     bench.check()
 
 
-@settings(relaxed, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(steps | st.sampled_from(CHANGES), max_size=40))
 def test_nothing_raises_whatever_somebody_else_does(steps: list[Any]):
     bench = Bench()
@@ -575,7 +574,7 @@ def test_the_text_of_many_streams_is_bounded():
     bench.close()
 
 
-@settings(relaxed, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(steps, max_size=80))
 def test_document_and_page_agree_when_outputs_are_cut_all_the_time(steps: list[tuple[Any, ...]]):
     with pytest.MonkeyPatch.context() as patch:
@@ -593,7 +592,7 @@ def test_document_and_page_agree_when_outputs_are_cut_all_the_time(steps: list[t
         bench.close()
 
 
-@settings(relaxed, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(steps | st.sampled_from(CHANGES), max_size=60))
 def test_nothing_raises_when_outputs_are_cut_and_changed_by_somebody_else(steps: list[Any]):
     with pytest.MonkeyPatch.context() as patch:
@@ -661,7 +660,6 @@ json_values = st.recursive(
 )
 
 
-@relaxed
 @given(json_values)
 def test_whatever_json_holds_can_be_written(value: Any):
     bench = Bench()

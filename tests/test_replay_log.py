@@ -33,7 +33,6 @@ from fps_kernels.kernel_server.session import ClientSession, SessionOutbox
 
 EVERYTHING = 1 << 40
 WIDE = ReplayLimits(max_messages=EVERYTHING, max_bytes=EVERYTHING, max_age_s=EVERYTHING)
-relaxed = settings(deadline=None)
 
 
 def make(
@@ -191,7 +190,7 @@ class LogMachine(RuleBasedStateMachine):
             assert log.waiting(cursor) == (len(rest), sum(map(size_of, said)))
 
 
-LogMachine.TestCase.settings = settings(deadline=None, stateful_step_count=30, max_examples=250)
+LogMachine.TestCase.settings = settings(stateful_step_count=30, max_examples=250)
 
 
 class TestLog(LogMachine.TestCase):  # type: ignore[misc, name-defined]
@@ -199,7 +198,6 @@ class TestLog(LogMachine.TestCase):  # type: ignore[misc, name-defined]
 
 
 @given(st.lists(others | st.builds(stream, texts), max_size=15), st.integers(1, 15), st.integers(1, 3000))
-@relaxed
 def test_no_more_is_dropped_than_the_bounds_demand(said: list[Message], max_messages: int, max_bytes: int):
     log = filled(*said, limits=ReplayLimits(max_messages, max_bytes))
     log.keep_bounds(range(len(said)), 0.0, len(said))  # a cursor at each message: nothing is merged
@@ -246,7 +244,6 @@ def test_an_entry_larger_than_the_bound_is_read_all_the_same():
 
 
 @given(st.lists(messages, max_size=20))
-@relaxed
 def test_merging_changes_no_text_and_nothing_else(said: list[Message]):
     merged = merge_entries(entries_of(*said))
     found = []
@@ -324,7 +321,6 @@ def drain(inbox: Inbox, cursor: int = EVERYTHING) -> list[str]:
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["shell", "stdin", "control"])), max_size=20), st.data())
-@relaxed
 def test_an_inbox_keeps_order_and_bounds(puts: list[tuple[int, str]], data: st.DataObject):
     max_messages = data.draw(st.integers(1, 8))
     max_bytes = data.draw(st.integers(1, 100))
