@@ -18,7 +18,7 @@ from .conftest import KERNEL, Launch, Server, add_kernelspec, options
 from .test_external import ExternalKernel
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-SOON = {"cull_idle_timeout_s": 1, "cull_interval_s": 0.2}
+SOON = {"cull_idle_timeout_s": 2, "cull_interval_s": 0.2}  # time enough for a busy machine to connect
 SLEEP = "import time; stream('on')\nwhile True: time.sleep(0.05)"
 
 
