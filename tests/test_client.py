@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
-from collections.abc import AsyncIterator, Sequence
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import zmq
 
 from fps_kernels.errors import KernelDied, KernelNotConnected, KernelTimeout, MalformedMessage, QueueFull
 from fps_kernels.kernel_driver.client import QUEUE_BYTES, QUEUE_MESSAGES, KernelClient
+from fps_kernels.kernel_driver.connection import ConnectionInfo
 from fps_kernels.kernel_driver.driver import KernelDriver
 from fps_kernels.kernel_driver.message import Message, peek_msg_id
 
+from .conftest import KERNEL, free_ports
 from .drivers import TIMEOUT_S, Drivers, Inbox, Recorder, execute, message_parts, run
+from .test_external import CHANNELS
 
 
 @pytest.fixture
@@ -28,6 +35,12 @@ async def bounded() -> AsyncIterator[None]:
     """Everything here must end by itself, long before this."""
     async with asyncio.timeout(60):
         yield
+
+
+@pytest.fixture
+def context() -> Iterator[zmq.Context]:
+    with zmq.Context() as context:
+        yield context
 
 
 @pytest.fixture
@@ -130,6 +143,51 @@ async def test_wait_ready_returns_when_the_kernel_is_ready(kernels: Drivers):
     await driver.start()
     await ready
     assert driver.client.execution_state == "idle"
+
+
+@pytest.mark.parametrize("channel", ["shell", "control", "stdin", "iopub"])
+async def test_a_port_at_which_a_stranger_listened_before_the_kernel_is_connected_to(
+    tmp_path: Path, context: zmq.Context, channel: str
+):
+    """Two servers may choose the same free port; libzmq does not try again where the handshake has failed."""
+    info = {f"{name}_port": port for name, port in zip(CHANNELS, free_ports(5), strict=True)}
+    info |= {"transport": "tcp", "ip": "127.0.0.1", "key": "k", "signature_scheme": "hmac-sha256"}
+    file = tmp_path / "kernel.json"
+    file.write_text(json.dumps(info))
+    client = KernelClient("kernel", context)
+    client.connect(ConnectionInfo.from_dict(info))
+    handshake = asyncio.create_task(client.handshake(TIMEOUT_S))
+    kernel = None
+    try:
+        await asyncio.to_thread(reject_one, zmq.REP if channel == "iopub" else zmq.PUB, info[f"{channel}_port"])
+        kernel = await asyncio.create_subprocess_exec(sys.executable, KERNEL, "plain", file, stdin=subprocess.DEVNULL)
+        await handshake
+        assert await run(client, "stream('heard')") == "heard"
+        assert (await client.request("control", "kernel_info_request", timeout_s=TIMEOUT_S)).content["status"] == "ok"
+        inbox = Inbox(client)
+        execute(client, "stream(reply_input('name? '))")
+        await inbox.until_type("input_request")
+        client.send("stdin", message_parts("input_reply", {"value": "Ada"}))
+        await inbox.until_text("Ada")
+    finally:
+        handshake.cancel()
+        await client.close()
+        if kernel is not None:
+            kernel.kill()
+            await kernel.wait()
+
+
+def reject_one(kind: int, port: int) -> None:
+    """Listen as a socket of the wrong kind until one client has gone again."""
+    with (
+        zmq.Context() as context,
+        context.socket(kind) as stranger,
+        stranger.get_monitor_socket(zmq.EVENT_DISCONNECTED) as monitor,
+    ):
+        stranger.bind(f"tcp://127.0.0.1:{port}")
+        gone = monitor.poll(1000 * TIMEOUT_S)
+        stranger.disable_monitor()
+    assert gone
 
 
 # --- requests of our own ------------------------------------------------------------------------

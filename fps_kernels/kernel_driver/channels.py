@@ -60,29 +60,58 @@ class Channels:
         on_batch: Callable[[str, list[list[bytes]]], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
+        self._context = context
+        self._info = info
+        self._identity = identity
         self._on_batch = on_batch
         self._sockets: dict[str, zmq.Socket[bytes]] = {}
         self._scheduled: set[str] = set()
         self._waiting: dict[str, deque[Sequence[Buffer]]] = {name: deque() for name in TALKING}
         try:
             for channel in (*TALKING, "iopub"):
-                self._sockets[channel] = self._connect(context, info, channel, identity)
-        except zmq.ZMQError as exc:
+                self._open(channel)
+        except KernelNotConnected:
             self.close()
-            raise KernelNotConnected(f"cannot connect to the kernel: {exc.strerror}") from exc
-        for channel, socket in self._sockets.items():
-            self._loop.add_reader(socket.FD, self._drain, channel)
-            self._schedule(channel)  # edge-triggered: what came before we looked is not announced
+            raise
 
-    @staticmethod
-    def _connect(
-        context: zmq.Context[zmq.Socket[bytes]], info: ConnectionInfo, channel: str, identity: bytes
-    ) -> zmq.Socket[bytes]:
+    def _open(self, channel: str) -> None:
+        try:
+            socket = self._connect(channel)
+        except zmq.ZMQError as exc:
+            raise KernelNotConnected(f"cannot connect to the kernel: {exc.strerror}") from exc
+        self._sockets[channel] = socket
+        self._loop.add_reader(socket.FD, self._drain, channel)
+        self._schedule(channel)  # edge-triggered: what came before we looked is not announced
+
+    def _connect(self, channel: str) -> zmq.Socket[bytes]:
         if channel != "iopub":
-            return open_socket(context, info, channel, zmq.DEALER, identity=identity, rcvhwm=0)
-        socket = open_socket(context, info, channel, zmq.SUB, rcvhwm=IOPUB_RCVHWM)
+            return open_socket(self._context, self._info, channel, zmq.DEALER, identity=self._identity, rcvhwm=0)
+        socket = open_socket(self._context, self._info, channel, zmq.SUB, rcvhwm=IOPUB_RCVHWM)
         socket.subscribe(b"")
         return socket
+
+    def reopen_lost(self) -> None:
+        """Connect anew, but for iopub, where libzmq has given up: it never tries again after a failed handshake.
+
+        That happens when another process, which chose the same free port, listens there for a moment before the
+        kernel does. Only before much was sent: a socket whose queue is full looks the same.
+        Raises KernelNotConnected.
+        """
+        for channel in TALKING:
+            socket = self._sockets.get(channel)
+            events = _POLLOUT if socket is None else _events(socket)
+            if events & _POLLIN:
+                self._schedule(channel)
+            elif not events & _POLLOUT:
+                self.reopen(channel)
+
+    def reopen(self, channel: str) -> None:
+        """Connect anew. What waits to be sent is sent then. Raises KernelNotConnected."""
+        socket = self._sockets.pop(channel, None)
+        if socket is not None:
+            self._loop.remove_reader(socket.FD)
+            socket.close(0)
+            self._open(channel)
 
     @property
     def closed(self) -> bool:

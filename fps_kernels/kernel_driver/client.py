@@ -42,8 +42,10 @@ QUEUE_BYTES = 64 * 1024 * 1024
 """What may wait for a kernel that is not ready: messages and bytes."""
 HANDSHAKE_REPEAT_S = 0.5
 HANDSHAKE_IOPUB_REPEAT_S = 0.02
+HANDSHAKE_IOPUB_LOST_S = 0.1
 HANDSHAKE_IOPUB_S = 2.0
-"""A kernel may answer kernel_info without publishing a status: this long after the reply it counts as ready."""
+"""How often the kernel is asked; and on iopub, after which such pause it is connected to anew. A kernel may answer
+kernel_info without publishing a status: so long after the reply it counts as ready."""
 MAX_ROUTES = 1_000
 """Message types whose listeners are remembered; a kernel could invent more."""
 
@@ -298,6 +300,7 @@ class KernelClient:
                     for channel in asking:
                         self.ask_now(channel, "kernel_info_request")
                     await asyncio.wait([replied], timeout=HANDSHAKE_REPEAT_S)
+                    self._connected().reopen_lost()
                 await self._hear_iopub()
         except TimeoutError as exc:
             raise KernelTimeout(f"The kernel did not answer within {timeout_s:g} s") from exc
@@ -311,6 +314,7 @@ class KernelClient:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + HANDSHAKE_IOPUB_S
         patience = HANDSHAKE_IOPUB_REPEAT_S
+        reopened = False
         while not self._published.is_set():
             left = deadline - loop.time()
             if left <= 0:
@@ -320,6 +324,9 @@ class KernelClient:
                 async with asyncio.timeout(min(left, patience)):
                     await self._published.wait()
             except TimeoutError:
+                if patience > HANDSHAKE_IOPUB_LOST_S and not reopened:
+                    reopened = True  # once, with time enough to be heard: see Channels.reopen_lost
+                    self._connected().reopen("iopub")
                 self.ask_now("shell", "kernel_info_request")
                 patience *= 2
 
@@ -392,9 +399,12 @@ class KernelClient:
 
         Raises KernelNotConnected, QueueFull.
         """
+        self._connected().send(channel, [DELIMITER, self._signer.sign(parts), *parts])
+
+    def _connected(self) -> Channels:
         if self._channels is None:
             raise KernelNotConnected("The kernel is not connected")
-        self._channels.send(channel, [DELIMITER, self._signer.sign(parts), *parts])
+        return self._channels
 
     def ask_now(self, channel: str, msg_type: str, content: dict[str, Any] | None = None) -> None:
         """A request of the server's own, as `send_now`; listeners do not see the answer."""
