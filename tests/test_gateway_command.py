@@ -181,6 +181,7 @@ async def test_culling_options_reach_the_kernels(begin: Begin):
         await client.http.post("/api/kernels")  # on a busy machine it is culled before that is answered
         await client.until(lambda kernels: kernels == [])
     assert "is culled: inactive for" in gateway.log
+    assert "not recognized" not in gateway.log
     assert gateway.kernel_processes() == []
 
 

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from ..http import ExactRoute, Handler, json_response
+from . import traits
 from .activity import activity
 from .personality import Personality
 from .pool import start_pool
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
     from .app import KernelGatewayApp
 
 
-class JupyterWebsocketPersonality(Personality):
+class JupyterWebsocketPersonality(Personality, traits.JupyterWebsocketPersonality):
     """The routes of the kernels component, and what the gateway adds to them.
+
+    Its options are read with all others; traitlets would warn of them here if this class had them not.
 
     A pool of kernels is started with the server; they are listed, and not handed out to requests for new ones.
     """
