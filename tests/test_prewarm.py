@@ -18,8 +18,11 @@ import pytest
 
 from fps_kernels.config import InvalidConfiguration, KernelsConfig
 from fps_kernels.errors import KernelStartFailed, LimitReached
+from fps_kernels.gateway.seed import Seed
+from fps_kernels.kernel_driver.client import KernelClient
 from fps_kernels.kernel_driver.ipython import NoAnswer, parse_answer, parse_report
 from fps_kernels.kernel_driver.kernelspec import Kernelspecs
+from fps_kernels.policy import StartPolicy
 from fps_kernels.registry import Kernel, KernelRegistry
 
 from .client import Client, text_of
@@ -56,7 +59,7 @@ async def bounded() -> AsyncIterator[None]:
 
 @pytest.fixture
 async def registries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Registries]:
-    """registries(**options) makes a registry that keeps kernels ready; at the end nothing may be left of it."""
+    """registries(policy, **options) makes a registry that keeps kernels ready; at the end nothing may be left of it."""
     install_kernelspecs(tmp_path / "share")
     (tmp_path / "root" / "below").mkdir(parents=True)
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "share"))
@@ -64,10 +67,10 @@ async def registries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
     made: list[KernelRegistry] = []
 
-    def make(**values: Any) -> KernelRegistry:
+    def make(policy: StartPolicy | None = None, **values: Any) -> KernelRegistry:
         values = {"root_dir": str(tmp_path / "root"), "connection_dir": str(tmp_path / "runtime")} | values
         config = KernelsConfig(**values)
-        registry = KernelRegistry(config, Kernelspecs(config.default_kernel))
+        registry = KernelRegistry(config, Kernelspecs(config.default_kernel), policy)
         registry.prewarmed.quiet_s = 0.1
         registry.prewarmed.patience_s = 0.5  # however busy the machine is
         made.append(registry)
@@ -321,6 +324,28 @@ async def test_one_that_does_not_answer_is_replaced(registries: Registries) -> N
     os.kill(ready, signal.SIGSTOP)
     assert await evaluate(await registry.start(), "6 * 7") == 42
     await gone(ready)
+
+
+class _Seeding(StartPolicy):
+    def __init__(self, code: str) -> None:
+        self._seed = Seed("seed.ipynb", "", ((0, code),), {})
+
+    async def prepare(self, kernel_name: str, client: KernelClient) -> None:
+        await self._seed.run(client, _always, 30)
+
+
+async def _always(code: str) -> bool:
+    return True
+
+
+@pytest.mark.parametrize("end", ["1 / 0", "import os; os._exit(1)"])
+async def test_a_seed_that_fails_is_run_once(registries: Registries, tmp_path: Path, end: str) -> None:
+    runs = tmp_path / "runs"
+    registry = registries(_Seeding(f"with open({str(runs)!r}, 'a') as file: file.write('x')\n{end}"))
+    await full(registry)
+    with pytest.raises(KernelStartFailed):
+        await registry.start()
+    assert runs.read_text() == "x"
 
 
 async def test_a_kernelspec_that_fails_is_tried_again_once_one_has_started(

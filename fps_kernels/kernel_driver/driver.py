@@ -107,6 +107,14 @@ class Observers(LifecycleObserver):
             observer.on_dead(reason)
 
 
+class _DiedAtStart(KernelStartFailed):
+    """The process ended by itself before it answered."""
+
+    @property
+    def ename(self) -> str:
+        return KernelStartFailed.__name__  # the difference is nobody else's business
+
+
 class ProcessSource(Protocol):
     """Where a driver gets a process from that need not be launched, such as WarmKernels."""
 
@@ -150,6 +158,7 @@ class KernelDriver:
         self._watchdog: asyncio.Task[None] | None = None
         self._deaths: deque[float] = deque(maxlen=100)
         self._closing = self._closed = False
+        self._preparing = False
 
     @property
     def name(self) -> str:
@@ -239,13 +248,14 @@ class KernelDriver:
             return
 
     async def _run_taken(self, process: KernelProcess) -> bool:
-        """False when it died just now: no reason not to launch another."""
+        """False when it died just now, as it was handed over: no reason not to launch another."""
+        self._preparing = False
         try:
             await self._become_ready(process)
-        except KernelStartFailed:
-            if process.exited.done():
-                return False
-            raise
+        except _DiedAtStart:
+            if self._preparing:  # what is done to prepare a kernel may have ended it, and is done once
+                raise
+            return False
         return True
 
     async def _become_ready(self, process: KernelProcess) -> None:
@@ -306,10 +316,11 @@ class KernelDriver:
         finally:
             answer.cancel()
             await asyncio.gather(answer, return_exceptions=True)
-        raise KernelStartFailed(f"Kernel {self.name} died at start: {process.exited.result().reason}")
+        raise _DiedAtStart(f"Kernel {self.name} died at start: {process.exited.result().reason}")
 
     async def _prepared(self) -> None:
         if self._prepare is not None:
+            self._preparing = True
             await self._prepare(self.name, self.client)
 
     # --- watchdog --------------------------------------------------------------------------------
