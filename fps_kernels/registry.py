@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import uuid
@@ -308,6 +309,9 @@ class KernelRegistry:
         """Of a kernel that is started without a word about it, for the pool."""
         cwd = self.policy.working_directory(self.root, "", {})
         options = self._options(name, cwd, self.policy.request_environment({}))
+        with contextlib.suppress(OSError):  # the launch says so
+            # The launch makes only the last folder private.
+            options.connection_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         return replace(options, connection_dir=options.connection_dir / FOLDER)
 
     def _make_warm(self, options: LaunchOptions, prepare: Prepare) -> KernelDriver:

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import signal
+import stat
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -397,6 +398,12 @@ async def test_a_stop_ends_one_that_is_on_its_way(registries: Registries) -> Non
     await eventually(children)
     await registry.stop()
     assert not children()
+
+
+async def test_nobody_else_may_read_the_connection_files(registries: Registries, tmp_path: Path) -> None:
+    registries(connection_dir=str(tmp_path / "runtime" / "new"))
+    await eventually(children)
+    assert stat.S_IMODE((tmp_path / "runtime" / "new").stat().st_mode) == 0o700
 
 
 # --- how many -------------------------------------------------------------------------------------
