@@ -424,6 +424,13 @@ async def test_they_make_room_when_no_more_kernels_may_be(registries: Registries
     await full(registry, 1)
 
 
+async def test_one_that_made_room_at_its_launch_is_launched_again(registries: Registries) -> None:
+    registry = registries(max_kernels=1)
+    await eventually(children)
+    await registry.shutdown((await registry.start(NOT_IPYTHON)).id)
+    await full(registry)
+
+
 async def test_as_many_as_wanted_of_each_kernelspec(registries: Registries) -> None:
     registry = registries(prewarm={"PYTHON3": 2})
     await full(registry, 2)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import KernelDied, KernelsError, KernelStartFailed
+from ..errors import Conflict, KernelDied, KernelsError, KernelStartFailed
 from .driver import KernelDriver, LifecycleObserver, Prepare
 from .ipython import NoAnswer, Report, move_request, parse_answer, parse_report, report_request
 from .kernelspec import Kernelspecs
@@ -219,6 +219,8 @@ class WarmKernels:
         try:
             await asyncio.shield(warm.ready)
             logger.info("a kernel of %s is ready for whoever wants one", name)
+        except Conflict:
+            logger.debug("a kernel of %s was ended before it was ready", name)  # by us: no fault of the kernelspec
         except Unsuitable as exc:
             self._unsuitable.add(name)
             logger.info("kernels of %s are not kept ready: %s", name, exc.message)
