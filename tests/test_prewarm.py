@@ -10,7 +10,8 @@ import os
 import signal
 import stat
 import sys
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -429,6 +430,35 @@ async def test_one_that_made_room_at_its_launch_is_launched_again(registries: Re
     await eventually(children)
     await registry.shutdown((await registry.start(NOT_IPYTHON)).id)
     await full(registry)
+
+
+class _Waiting(StartPolicy):
+    """Has the launch of a kernel for the pool wait until it may go on. asked: how often it was, for a name."""
+
+    def __init__(self) -> None:
+        self.launching, self.may_go_on = threading.Event(), threading.Event()
+        self.asked = 0
+
+    def kernel_name(self, requested: str | None) -> str | None:
+        self.asked += 1
+        return requested
+
+    def working_directory(self, root: Path, path: str, environ: Mapping[str, str]) -> Path:
+        if not path:
+            self.launching.set()
+            self.may_go_on.wait(60)
+        return super().working_directory(root, path, environ)
+
+
+async def test_none_is_launched_for_which_there_is_no_room_any_more(registries: Registries) -> None:
+    policy = _Waiting()
+    registry = registries(policy, max_kernels=1)
+    await asyncio.to_thread(policy.launching.wait, 60)
+    await registry.start(NOT_IPYTHON, path="below")
+    asked = policy.asked
+    policy.may_go_on.set()
+    await eventually(lambda: policy.asked > asked)
+    assert not children()
 
 
 async def test_as_many_as_wanted_of_each_kernelspec(registries: Registries) -> None:

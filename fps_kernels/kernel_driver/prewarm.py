@@ -180,9 +180,12 @@ class WarmKernels:
             await self._wait_for_quiet(heed_load=not first)  # at the start nobody's work is the load
             first = False
             try:
-                name = self._missing(await asyncio.to_thread(self._wanted))
+                wanted = await asyncio.to_thread(self._wanted)
+                name = self._missing(wanted)
                 if name is not None:
-                    await self._add(name)
+                    options = await asyncio.to_thread(self._launch, name)
+                    if self._missing(wanted) == name:  # somebody may have come meanwhile, and there is no room
+                        await self._add(options)
                     self._short.set()  # perhaps there are more
             except Exception:  # the pool must not end with one kernel
                 logger.exception("no kernel could be made ready")
@@ -209,8 +212,8 @@ class WarmKernels:
                 return name
         return None
 
-    async def _add(self, name: str) -> None:
-        options = await asyncio.to_thread(self._launch, name)
+    async def _add(self, options: LaunchOptions) -> None:
+        name = options.kernel_name
         warm = _Warm(options, self._lose)
         warm.driver = self._make(options, lambda _name, _client: self._inspect(warm))
         warm.driver.observer = warm
