@@ -472,6 +472,7 @@ class KernelRegistry:
             kernel.server.close(CLOSE_RESTART, "the server is shutting down")
         removals = (self._remove(kernel) for kernel in self.list())
         await asyncio.gather(self.prewarmed.close(), *removals, return_exceptions=True)
+        await self.prewarmed.close()  # of those that a start had taken, and gave back when it was removed
         context, self._context = self._context, None
         if context is not None:
             context.destroy(linger=0)

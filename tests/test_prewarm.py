@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from fps_kernels.config import InvalidConfiguration, KernelsConfig
-from fps_kernels.errors import KernelStartFailed, LimitReached
+from fps_kernels.errors import Conflict, KernelStartFailed, LimitReached
 from fps_kernels.gateway.seed import Seed
 from fps_kernels.kernel_driver.client import KernelClient
 from fps_kernels.kernel_driver.ipython import NoAnswer, parse_answer, parse_report
@@ -405,6 +405,22 @@ async def test_nobody_else_may_read_the_connection_files(registries: Registries,
     registries(connection_dir=str(tmp_path / "runtime" / "new"))
     await eventually(children)
     assert stat.S_IMODE((tmp_path / "runtime" / "new").stat().st_mode) == 0o700
+
+
+async def test_the_end_waits_for_one_that_is_given_back_meanwhile(registries: Registries) -> None:
+    registry = registries(prewarm=2, shutdown_wait_time_s=0.5)
+    await full(registry, 2)
+    for number in children():
+        os.kill(number, signal.SIGSTOP)
+    starting = asyncio.create_task(registry.start())
+    await full(registry, 1)  # the other one is asked to move, and does not answer
+    closing = asyncio.create_task(registry.prewarmed.close())
+    await full(registry, 0)
+    await registry.shutdown(registry.list()[0].id)
+    await closing
+    assert not children()
+    with pytest.raises(Conflict):
+        await starting
 
 
 # --- how many -------------------------------------------------------------------------------------

@@ -465,8 +465,10 @@ class KernelDriver:
             await self._kill(process)
             raise
         finally:
-            self.client.disconnect()
-            await process.clean_up()
+            try:
+                self.client.disconnect()
+            finally:
+                await process.clean_up()
 
     async def _kill(self, process: KernelProcess) -> None:
         await process.kill()

@@ -135,13 +135,14 @@ class WarmKernels:
         self._short.set()
 
     async def close(self) -> None:
-        """End all of them. May be called twice."""
+        """End all of them, also those that are given back meanwhile. May be called twice."""
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
         while self._kernels:
             self._end(self._kernels.pop())
-        await asyncio.gather(*self._ending, return_exceptions=True)
+        while self._ending:
+            await asyncio.gather(*self._ending, return_exceptions=True)
 
     # --- handing over ----------------------------------------------------------------------------
 
