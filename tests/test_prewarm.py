@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import stat
 import sys
@@ -292,6 +293,19 @@ async def test_kernels_with_startup_files_are_not_kept(
     await _logged(caplog, "code of the user's runs at their start: where.py")
     kernel = await registry.start(path="below")
     assert (await evaluate(kernel, "where")).endswith("/below")
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root reads all")
+async def test_a_folder_of_the_path_that_cannot_be_read_is_no_obstacle(
+    registries: Registries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "private").mkdir(mode=0)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "private"))
+    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    if os.geteuid() == 0:
+        argv = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *argv]
+    add_kernelspec(tmp_path / "share", "mine", {"argv": argv, "display_name": "Mine", "language": "python"})
+    await full(registries(prewarm={"mine": 1}))
 
 
 async def test_only_kernels_of_ipython_are_kept(registries: Registries, caplog: pytest.LogCaptureFixture) -> None:

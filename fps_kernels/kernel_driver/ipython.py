@@ -19,6 +19,13 @@ shell = get_ipython()
 app = shell.kernel.parent
 
 
+def names_in(folder):
+    try:
+        return os.listdir(folder)
+    except OSError:  # Python finds nothing there, either
+        return []
+
+
 def report():
     """What runs code of the user's at the start, and the files that the kernel is made of.
 
@@ -27,14 +34,14 @@ def report():
     startup = [name for name in ("exec_lines", "exec_files", "extensions", "code_to_run", "file_to_run",
                                  "module_to_run", "pylab") if getattr(app, name, None)]
     folder = shell.profile_dir.startup_dir
-    startup += [name for name in os.listdir(folder) if name.endswith((".py", ".ipy"))]
+    startup += [name for name in names_in(folder) if name.endswith((".py", ".ipy"))]
     if app.exec_PYTHONSTARTUP and os.environ.get("PYTHONSTARTUP"):
         startup.append("PYTHONSTARTUP")
     paths = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
     for entry in sys.path:
         if os.path.isdir(entry):
             paths.add(entry)
-            paths.update(os.path.join(entry, name) for name in os.listdir(entry) if name.endswith(".pth"))
+            paths.update(os.path.join(entry, name) for name in names_in(entry) if name.endswith(".pth"))
     configured = [os.path.join(folder, name + end) for folder in app.config_file_paths
                   for name in ("ipython_config", "ipython_kernel_config") for end in (".py", ".json")]
     paths.update([*configured, folder])
