@@ -295,6 +295,27 @@ async def test_kernels_with_startup_files_are_not_kept(
     assert (await evaluate(kernel, "where")).endswith("/below")
 
 
+async def test_kernels_that_restore_variables_are_not_kept(
+    registries: Registries, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    profile = tmp_path / "ipython" / "profile_default"
+    profile.mkdir(parents=True)
+    (profile / "ipython_config.py").write_text("c.StoreMagics.autorestore = True\n")
+    registries()
+    await _logged(caplog, "code of the user's runs at their start: StoreMagics.autorestore")
+
+
+async def test_kernels_with_an_extension_in_their_command_are_not_kept(
+    registries: Registries, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--ext", "autoreload"]
+    add_kernelspec(tmp_path / "share", "mine", {"argv": argv, "display_name": "Mine", "language": "python"})
+    registries(prewarm={"mine": 1})
+    await _logged(caplog, "code of the user's runs at their start: extra_extensions")
+
+
 @pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root reads all")
 async def test_a_folder_of_the_path_that_cannot_be_read_is_no_obstacle(
     registries: Registries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

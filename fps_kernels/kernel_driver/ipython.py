@@ -31,12 +31,14 @@ def report():
 
     Not the folders of the configuration: IPython's history is written there.
     """
-    startup = [name for name in ("exec_lines", "exec_files", "extensions", "code_to_run", "file_to_run",
-                                 "module_to_run", "pylab") if getattr(app, name, None)]
+    startup = [name for name in ("exec_lines", "exec_files", "extensions", "extra_extensions", "code_to_run",
+                                 "file_to_run", "module_to_run", "pylab") if getattr(app, name, None)]
     folder = shell.profile_dir.startup_dir
     startup += [name for name in names_in(folder) if name.endswith((".py", ".ipy"))]
     if app.exec_PYTHONSTARTUP and os.environ.get("PYTHONSTARTUP"):
         startup.append("PYTHONSTARTUP")
+    if getattr(shell.magics_manager.registry.get("StoreMagics"), "autorestore", False):
+        startup.append("StoreMagics.autorestore")  # sets what other kernels have stored until then
     paths = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
     for entry in sys.path:
         if os.path.isdir(entry):
