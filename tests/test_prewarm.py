@@ -248,6 +248,18 @@ async def test_a_package_that_was_installed_meanwhile_is_seen(
     await gone(ready)
 
 
+async def test_one_that_imports_from_its_folder_goes_to_no_other(
+    registries: Registries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", "src")
+    registry = registries()
+    await full(registry)
+    [ready] = children()
+    path = await evaluate(await registry.start(path="below"), "__import__('sys').path")
+    assert str(tmp_path / "root" / "below" / "src") in path
+    assert pid(await registry.start()) == ready
+
+
 async def test_a_module_of_the_kernel_that_was_changed_is_loaded_anew(
     registries: Registries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,7 +47,10 @@ def report():
     configured = [os.path.join(folder, name + end) for folder in app.config_file_paths
                   for name in ("ipython_config", "ipython_kernel_config") for end in (".py", ".json")]
     paths.update([*configured, folder])
-    return {"startup": startup, "paths": sorted(path for path in paths if isinstance(path, str) and path)}
+    entries = (os.environ.get("PYTHONPATH") or os.sep).split(os.pathsep)
+    bound = not all(map(os.path.isabs, entries)) or os.getcwd() in set(sys.path) - set(entries)
+    paths = sorted(path for path in paths if isinstance(path, str) and path)
+    return {"startup": startup, "paths": paths, "bound": bound}
 
 
 def move(folder, environment, connection_file):
@@ -76,10 +79,12 @@ class NoAnswer(Exception):
 @dataclass(frozen=True, slots=True)
 class Report:
     """startup: names of what runs code of the user's when a kernel starts. paths: of files and folders, which may
-    be missing, that another kernel would be made of."""
+    be missing, that another kernel would be made of. bound: whether it imports from the folder it was launched in,
+    wherever it goes; Python makes relative entries of PYTHONPATH absolute."""
 
     startup: Sequence[str]
     paths: Sequence[str]
+    bound: bool
 
 
 def report_request() -> dict[str, Any]:
@@ -97,7 +102,7 @@ def parse_report(reply: Mapping[str, Any]) -> Report:
     """From the content of the execute_reply. Raises NoAnswer."""
     answer = parse_answer(reply)
     try:
-        return Report(tuple(map(str, answer["startup"])), tuple(map(str, answer["paths"])))
+        return Report(tuple(map(str, answer["startup"])), tuple(map(str, answer["paths"])), bool(answer["bound"]))
     except (TypeError, LookupError) as exc:
         raise NoAnswer(f"an answer of another form: {exc!r}") from exc
 

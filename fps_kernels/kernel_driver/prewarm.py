@@ -42,13 +42,17 @@ Stamps = Mapping[str, int | None]
 
 @dataclass(eq=False, slots=True)
 class _Warm(LifecycleObserver):
-    """A kernel of the pool, ready or on its way there. lost: called when it dies."""
+    """A kernel of the pool, ready or on its way there. lost: called when it dies. bound: see Report."""
 
     options: LaunchOptions
     lost: Callable[[_Warm], None]
     driver: KernelDriver = field(init=False)
     ready: asyncio.Task[None] = field(init=False)
     stamps: Stamps = field(default_factory=dict)
+    bound: bool = False
+
+    def can_become(self, wanted: LaunchOptions) -> bool:
+        return _can_become(self.options, wanted) and not (self.bound and self.options.cwd != wanted.cwd)
 
     def on_dead(self, reason: str) -> None:
         self.lost(self)
@@ -105,7 +109,7 @@ class WarmKernels:
         One that is on its way already is waited for: two launches at once would both take longer.
         """
         self._last_start = asyncio.get_running_loop().time()
-        fit = [warm for warm in self._kernels if _can_become(warm.options, options)]
+        fit = [warm for warm in self._kernels if warm.can_become(options)]
         warm = min(fit, key=lambda warm: not warm.ready.done(), default=None)
         if warm is not None:
             self._kernels.remove(warm)
@@ -149,6 +153,8 @@ class WarmKernels:
     async def _hand_over(self, warm: _Warm, kernel_id: str, options: LaunchOptions) -> KernelProcess:
         """Raises KernelsError, NoAnswer, OSError; whoever calls ends the kernel then."""
         await asyncio.shield(warm.ready)
+        if not warm.can_become(options):  # it has said so only now
+            raise KernelDied("it imports from the folder that it was launched in")
         changed = await asyncio.to_thread(self._what_changed, warm)
         if changed:
             raise KernelDied(f"{changed} has changed since its launch")
@@ -246,6 +252,7 @@ class WarmKernels:
             raise Unsuitable(f"they do not say what they are made of: {exc}") from exc
         if report.startup:
             raise Unsuitable(f"code of the user's runs at their start: {', '.join(report.startup)}")
+        warm.bound = report.bound
         warm.stamps = await asyncio.to_thread(read_stamps, report.paths)
 
     def _lose(self, warm: _Warm) -> None:
