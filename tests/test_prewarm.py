@@ -293,6 +293,19 @@ async def test_a_kernelspec_that_was_changed_is_heeded(registries: Registries, t
     assert await evaluate(await registry.start("mine"), "__import__('os').environ['WHICH']") == "new"
 
 
+async def test_a_script_that_launches_it_and_was_changed_is_heeded(registries: Registries, tmp_path: Path) -> None:
+    argv = ["{resource_dir}/start.sh", "-f", "{connection_file}"]
+    spec = {"argv": argv, "display_name": "Mine", "language": "python"}
+    script = add_kernelspec(tmp_path / "share", "mine", spec) / "start.sh"
+    text = f'#!/bin/sh\nexport WHICH=old\nexec {sys.executable} -m ipykernel_launcher "$@"\n'
+    script.write_text(text)
+    script.chmod(0o755)
+    registry = registries(prewarm={"mine": 1})
+    await full(registry)
+    script.write_text(text.replace("old", "new"))
+    assert await evaluate(await registry.start("mine"), "__import__('os').environ['WHICH']") == "new"
+
+
 async def test_kernels_with_startup_files_are_not_kept(
     registries: Registries, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

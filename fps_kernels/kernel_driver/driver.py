@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -180,8 +180,13 @@ class KernelDriver:
 
     @property
     def kernelspec(self) -> Mapping[str, Any]:
-        """What its process was launched by, as in kernel.json; empty while there is none."""
+        """What its process was launched by, see kernelspec.spec_dict; empty while there is none."""
         return self._process.kernelspec if self._process else {}
+
+    @property
+    def command(self) -> Sequence[str]:
+        """Of its process; empty while there is none."""
+        return self._process.command if self._process else ()
 
     def resolve_path(self, path: str) -> str | None:
         return self._process.resolve_path(path) if self._process else None

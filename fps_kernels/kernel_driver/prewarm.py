@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,7 @@ from pathlib import Path
 from ..errors import Conflict, KernelDied, KernelsError, KernelStartFailed
 from .driver import KernelDriver, LifecycleObserver, Prepare
 from .ipython import NoAnswer, Report, move_request, parse_answer, parse_report, report_request
-from .kernelspec import Kernelspecs
+from .kernelspec import Kernelspecs, spec_dict
 from .launcher import KernelProcess, LaunchOptions
 
 logger = logging.getLogger(__name__)
@@ -49,6 +50,7 @@ class _Warm(LifecycleObserver):
     driver: KernelDriver = field(init=False)
     ready: asyncio.Task[None] = field(init=False)
     stamps: Stamps = field(default_factory=dict)
+    program: str | None = None
     bound: bool = False
 
     def can_become(self, wanted: LaunchOptions) -> bool:
@@ -172,8 +174,10 @@ class WarmKernels:
 
     def _what_changed(self, warm: _Warm) -> str | None:
         """What a new kernel would be made of otherwise than this one. Blocks."""
-        if self._specs.get(warm.driver.name).to_dict() != warm.driver.kernelspec:
+        if spec_dict(self._specs.get(warm.driver.name)) != warm.driver.kernelspec:
             return "its kernelspec"
+        if _program(warm) != warm.program:
+            return "where its program is found"
         stamps = read_stamps(warm.stamps)
         return next((Path(path).name for path, stamp in stamps.items() if stamp != warm.stamps[path]), None)
 
@@ -253,7 +257,7 @@ class WarmKernels:
         if report.startup:
             raise Unsuitable(f"code of the user's runs at their start: {', '.join(report.startup)}")
         warm.bound = report.bound
-        warm.stamps = await asyncio.to_thread(read_stamps, report.paths)
+        await asyncio.to_thread(_remember, warm, report.paths)
 
     def _lose(self, warm: _Warm) -> None:
         """It died, or never came to life; not by our doing."""
@@ -267,6 +271,19 @@ class WarmKernels:
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
         warm.ready.add_done_callback(lambda ready: ready.cancelled() or ready.exception())  # seen
+
+
+def _remember(warm: _Warm, paths: Iterable[str]) -> None:
+    """What it is made of: these, and files of its command, such as a script that sets its environment. Blocks."""
+    warm.program = _program(warm)
+    words = [*warm.driver.command, warm.program or ""]
+    files = [os.path.join(warm.options.cwd, word) for word in words if warm.driver.kernel_id not in word]
+    warm.stamps = read_stamps({*paths, *filter(os.path.isfile, files)})
+
+
+def _program(warm: _Warm) -> str | None:
+    """Where the first word of its command is found now. Blocks."""
+    return shutil.which(next(iter(warm.driver.command), ""), path=warm.options.env.get("PATH"))
 
 
 def read_stamps(paths: Iterable[str]) -> Stamps:
