@@ -234,6 +234,30 @@ async def test_the_environment_is_the_servers_of_now(registries: Registries, mon
     assert await evaluate(await registry.start(), "__import__('os').environ['NOW']") == "yes"
 
 
+async def test_one_whose_environment_is_of_the_past_is_replaced(
+    registries: Registries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = registries()
+    await full(registry)
+    [ready] = children()
+    monkeypatch.setenv("NOW", "yes")
+    await registry.start(NOT_IPYTHON)
+    await gone(ready)
+    await full(registry)
+
+
+async def test_one_whose_kernelspec_was_removed_is_ended(registries: Registries, tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec = {"argv": argv, "display_name": "Mine", "language": "python"}
+    folder = add_kernelspec(tmp_path / "share", "mine", spec)
+    registry = registries(prewarm={"mine": 1})
+    await full(registry)
+    [ready] = children()
+    (folder / "kernel.json").unlink()
+    await registry.start(NOT_IPYTHON)
+    await gone(ready)
+
+
 async def test_a_package_that_was_installed_meanwhile_is_seen(
     registries: Registries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

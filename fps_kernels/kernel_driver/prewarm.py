@@ -192,6 +192,7 @@ class WarmKernels:
             first = False
             try:
                 wanted = await asyncio.to_thread(self._wanted)
+                await self._end_outdated(wanted)
                 name = self._missing(wanted)
                 if name is not None:
                     options = await asyncio.to_thread(self._launch, name)
@@ -200,6 +201,14 @@ class WarmKernels:
                     self._short.set()  # perhaps there are more
             except Exception:  # the pool must not end with one kernel
                 logger.exception("no kernel could be made ready")
+
+    async def _end_outdated(self, wanted: Mapping[str, int]) -> None:
+        """Those that nobody will ever take: the server's environment has changed, or the kernelspec has gone."""
+        names = {warm.driver.name for warm in self._kernels} & wanted.keys()
+        launches = {name: await asyncio.to_thread(self._launch, name) for name in names}
+        for warm in [warm for warm in self._kernels if warm.options != launches.get(warm.driver.name)]:
+            self._kernels.remove(warm)
+            self._end(warm)
 
     async def _wait_for_quiet(self, *, heed_load: bool) -> None:
         """Until no kernel starts and the machine has nothing better to do, but not for ever."""
