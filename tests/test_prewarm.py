@@ -45,6 +45,8 @@ def look(shell=get_ipython()):
         "history": shell.history_manager.input_hist_parsed, "connection file": get_connection_file(),
         "session": shell.user_ns.get("__session__"), "flags": repr(sys.flags), "events": repr(
             {name: len(callbacks) for name, callbacks in shell.events.callbacks.items()}),
+        "configuration": repr((shell.config, shell.kernel.parent.cli_config)),
+        "command": [shell.kernel.parent.argv, sys.orig_argv],
         "hidden": sorted(shell.user_ns_hidden), "displayed": shell.displayhook.exec_result is None,
     }
 print(json.dumps(look()))

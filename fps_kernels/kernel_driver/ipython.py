@@ -66,7 +66,13 @@ def move(folder, environment, connection_file):
         shell.user_ns["__session__"] = environment["JPY_SESSION_NAME"]
         if app.hide_initial_ns:
             shell.user_ns_hidden["__session__"] = environment["JPY_SESSION_NAME"]
-    sys.argv[:] = [connection_file if argument == app.connection_file else argument for argument in sys.argv]
+    old = app.connection_file
+    for arguments in (sys.argv, getattr(sys, "orig_argv", []), app.argv):
+        arguments[:] = [argument.replace(old, connection_file) for argument in arguments]
+    for config in (app.config, app.cli_config, shell.config):
+        for section in config.values():
+            if isinstance(section, dict) and section.get("connection_file") == old:
+                section["connection_file"] = type(section["connection_file"])(connection_file)
     app.connection_file = connection_file
     return True
 '''
