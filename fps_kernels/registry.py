@@ -222,9 +222,7 @@ class KernelRegistry:
         Raises KernelspecNotFound, LimitReached, KernelStartFailed, ServerStopping. A kernel that did
         not start is not in the registry.
         """
-        existing = self._kernels.get(kernel_id or "")
-        if existing is not None and existing.stopping is not None:
-            await asyncio.wait([existing.stopping])  # its id is free then
+        await self.wait_stopped(kernel_id)  # its id is free then
         kernel = self._kernels.get(kernel_id or "") or await self._create(
             name, kernel_id, path, dict(env or {}), session_path
         )
@@ -386,6 +384,12 @@ class KernelRegistry:
         if kernel.external:
             raise ExternalKernel(kernel_id, "shut down")
         await self._remove(kernel)
+
+    async def wait_stopped(self, kernel_id: str | None) -> None:
+        """Return once a kernel that is being shut down is gone; at once for any other, and for none."""
+        kernel = self._kernels.get(kernel_id or "")
+        if kernel is not None and kernel.stopping is not None:
+            await asyncio.wait([kernel.stopping])
 
     async def remove_external(self, kernel_id: str) -> None:
         """Forget an external kernel, which goes on. Nothing happens when it is not there."""

@@ -94,9 +94,12 @@ class SessionStore:
         Raises KernelNotFound for the id of no kernel without a name, and whatever starting a kernel
         raises.
         """
-        for session in self._sessions.values():
-            if session.path == path:
-                return session
+        session = self._of_path(path)
+        if session is not None:
+            await self._registry.wait_stopped(session.kernel_id)  # it goes with its kernel
+            session = self._of_path(path)
+        if session is not None:
+            return session
         # Two requests for one path at once get the same session, and one kernel.
         task = self._creating.get(path)
         if task is None:
@@ -105,7 +108,11 @@ class SessionStore:
             task.add_done_callback(lambda _: self._creating.pop(path, None))
         return await asyncio.shield(task)
 
+    def _of_path(self, path: str) -> Session | None:
+        return next((session for session in self._sessions.values() if session.path == path), None)
+
     async def _create(self, path: str, name: str, kind: str, choice: KernelChoice) -> Session:
+        await self._registry.wait_stopped(choice.id)
         if choice.id is not None and choice.id in self._registry:
             kernel = self._registry.get(choice.id)
         elif choice.id is not None and not choice.named:
@@ -136,6 +143,7 @@ class SessionStore:
         session = self.get(session_id)
         kernel_id = None
         if choice is not None and choice.id is not None:
+            await self._registry.wait_stopped(choice.id)
             if choice.id not in self._registry:
                 raise NoSuchKernel(choice.id)
             kernel_id = choice.id
