@@ -141,6 +141,7 @@ class SessionStore:
         Raises SessionNotFound; NoSuchKernel for an unknown id; whatever starting a kernel raises.
         """
         session = self.get(session_id)
+        known_path = session.path  # to the kernel
         kernel_id = None
         if choice is not None and choice.id is not None:
             await self._registry.wait_stopped(choice.id)
@@ -148,16 +149,17 @@ class SessionStore:
                 raise NoSuchKernel(choice.id)
             kernel_id = choice.id
         elif choice is not None and choice.name is not None:
-            kernel_id = (await self._start_kernel(path or session.path, choice)).id
+            known_path = path or session.path
+            kernel_id = (await self._start_kernel(known_path, choice)).id
         if session.id not in self._sessions:  # deleted while its new kernel was starting
             await self._release(kernel_id or session.kernel_id)
             raise SessionNotFound(session_id)
         # Only now: another request may have replaced the kernel meanwhile.
         old_kernel_id = session.kernel_id
         kernel_id = kernel_id or old_kernel_id
-        if path is not None and path != session.path:
-            session.path = path
-            self._registry.rename_session(self._registry.get(kernel_id), path)
+        session.path = session.path if path is None else path
+        if session.path != known_path:
+            self._registry.rename_session(self._registry.get(kernel_id), session.path)
         session.name = session.name if name is None else name
         session.type = kind or session.type
         session.kernel_id = kernel_id

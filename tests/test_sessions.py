@@ -15,6 +15,7 @@ from fps_kernels.registry import KernelRegistry
 from fps_kernels.sessions import KernelChoice, SessionStore
 
 from .conftest import install_kernelspecs
+from .drivers import run
 
 PLAIN = KernelChoice(None, "tiny_plain", named=True)
 STUBBORN = KernelChoice(None, "tiny_ignores_sigterm", named=True)
@@ -54,3 +55,19 @@ async def test_nothing_is_attached_to_a_kernel_that_is_ending(registry: KernelRe
     assert registry.get(new.kernel_id).driver.name == "tiny_plain"
     with pytest.raises(NoSuchKernel):
         await changing
+
+
+async def test_a_kernel_is_told_the_name_that_its_notebook_got_while_it_started(
+    registry: KernelRegistry, tmp_path: Path
+) -> None:
+    sessions = SessionStore(registry)
+    session = await sessions.create("a.ipynb", "", "notebook", PLAIN)
+    slow = KernelChoice(None, "tiny_slow", named=True)
+    changing = asyncio.create_task(sessions.change(session.id, choice=slow))
+    while len(registry.list()) < 2:  # noqa: ASYNC110  # nobody tells
+        await asyncio.sleep(0.01)
+    await sessions.change(session.id, path="b.ipynb")
+    await changing
+    kernel = await registry.restart(session.kernel_id)
+    printed = await run(kernel.driver.client, "import os; stream(os.environ['JPY_SESSION_NAME'])")
+    assert printed == str(tmp_path / "b.ipynb")
