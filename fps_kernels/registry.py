@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import uuid
@@ -221,9 +222,7 @@ class KernelRegistry:
         Raises KernelspecNotFound, LimitReached, KernelStartFailed, ServerStopping. A kernel that did
         not start is not in the registry.
         """
-        existing = self._kernels.get(kernel_id or "")
-        if existing is not None and existing.stopping is not None:
-            await asyncio.wait([existing.stopping])  # its id is free then
+        await self.wait_stopped(kernel_id)  # its id is free then
         kernel = self._kernels.get(kernel_id or "") or await self._create(
             name, kernel_id, path, dict(env or {}), session_path
         )
@@ -308,6 +307,9 @@ class KernelRegistry:
         """Of a kernel that is started without a word about it, for the pool."""
         cwd = self.policy.working_directory(self.root, "", {})
         options = self._options(name, cwd, self.policy.request_environment({}))
+        with contextlib.suppress(OSError):  # the launch says so
+            # The launch makes only the last folder private.
+            options.connection_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         return replace(options, connection_dir=options.connection_dir / FOLDER)
 
     def _make_warm(self, options: LaunchOptions, prepare: Prepare) -> KernelDriver:
@@ -382,6 +384,12 @@ class KernelRegistry:
         if kernel.external:
             raise ExternalKernel(kernel_id, "shut down")
         await self._remove(kernel)
+
+    async def wait_stopped(self, kernel_id: str | None) -> None:
+        """Return once a kernel that is being shut down is gone; at once for any other, and for none."""
+        kernel = self._kernels.get(kernel_id or "")
+        if kernel is not None and kernel.stopping is not None:
+            await asyncio.wait([kernel.stopping])
 
     async def remove_external(self, kernel_id: str) -> None:
         """Forget an external kernel, which goes on. Nothing happens when it is not there."""
@@ -468,6 +476,7 @@ class KernelRegistry:
             kernel.server.close(CLOSE_RESTART, "the server is shutting down")
         removals = (self._remove(kernel) for kernel in self.list())
         await asyncio.gather(self.prewarmed.close(), *removals, return_exceptions=True)
+        await self.prewarmed.close()  # of those that a start had taken, and gave back when it was removed
         context, self._context = self._context, None
         if context is not None:
             context.destroy(linger=0)

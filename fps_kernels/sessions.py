@@ -94,9 +94,12 @@ class SessionStore:
         Raises KernelNotFound for the id of no kernel without a name, and whatever starting a kernel
         raises.
         """
-        for session in self._sessions.values():
-            if session.path == path:
-                return session
+        session = self._of_path(path)
+        if session is not None:
+            await self._registry.wait_stopped(session.kernel_id)  # it goes with its kernel
+            session = self._of_path(path)
+        if session is not None:
+            return session
         # Two requests for one path at once get the same session, and one kernel.
         task = self._creating.get(path)
         if task is None:
@@ -105,7 +108,11 @@ class SessionStore:
             task.add_done_callback(lambda _: self._creating.pop(path, None))
         return await asyncio.shield(task)
 
+    def _of_path(self, path: str) -> Session | None:
+        return next((session for session in self._sessions.values() if session.path == path), None)
+
     async def _create(self, path: str, name: str, kind: str, choice: KernelChoice) -> Session:
+        await self._registry.wait_stopped(choice.id)
         if choice.id is not None and choice.id in self._registry:
             kernel = self._registry.get(choice.id)
         elif choice.id is not None and not choice.named:
@@ -134,22 +141,25 @@ class SessionStore:
         Raises SessionNotFound; NoSuchKernel for an unknown id; whatever starting a kernel raises.
         """
         session = self.get(session_id)
+        known_path = session.path  # to the kernel
         kernel_id = None
         if choice is not None and choice.id is not None:
+            await self._registry.wait_stopped(choice.id)
             if choice.id not in self._registry:
                 raise NoSuchKernel(choice.id)
             kernel_id = choice.id
         elif choice is not None and choice.name is not None:
-            kernel_id = (await self._start_kernel(path or session.path, choice)).id
+            known_path = path or session.path
+            kernel_id = (await self._start_kernel(known_path, choice)).id
         if session.id not in self._sessions:  # deleted while its new kernel was starting
             await self._release(kernel_id or session.kernel_id)
             raise SessionNotFound(session_id)
         # Only now: another request may have replaced the kernel meanwhile.
         old_kernel_id = session.kernel_id
         kernel_id = kernel_id or old_kernel_id
-        if path is not None and path != session.path:
-            session.path = path
-            self._registry.rename_session(self._registry.get(kernel_id), path)
+        session.path = session.path if path is None else path
+        if session.path != known_path:
+            self._registry.rename_session(self._registry.get(kernel_id), session.path)
         session.name = session.name if name is None else name
         session.type = kind or session.type
         session.kernel_id = kernel_id

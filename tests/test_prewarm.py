@@ -7,9 +7,12 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
+import stat
 import sys
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +20,12 @@ import psutil
 import pytest
 
 from fps_kernels.config import InvalidConfiguration, KernelsConfig
-from fps_kernels.errors import KernelStartFailed, LimitReached
+from fps_kernels.errors import Conflict, KernelStartFailed, LimitReached
+from fps_kernels.gateway.seed import Seed
+from fps_kernels.kernel_driver.client import KernelClient
 from fps_kernels.kernel_driver.ipython import NoAnswer, parse_answer, parse_report
 from fps_kernels.kernel_driver.kernelspec import Kernelspecs
+from fps_kernels.policy import StartPolicy
 from fps_kernels.registry import Kernel, KernelRegistry
 
 from .client import Client, text_of
@@ -39,6 +45,8 @@ def look(shell=get_ipython()):
         "history": shell.history_manager.input_hist_parsed, "connection file": get_connection_file(),
         "session": shell.user_ns.get("__session__"), "flags": repr(sys.flags), "events": repr(
             {name: len(callbacks) for name, callbacks in shell.events.callbacks.items()}),
+        "configuration": repr((shell.config, shell.kernel.parent.cli_config)),
+        "command": [shell.kernel.parent.argv, sys.orig_argv],
         "hidden": sorted(shell.user_ns_hidden), "displayed": shell.displayhook.exec_result is None,
     }
 print(json.dumps(look()))
@@ -56,7 +64,7 @@ async def bounded() -> AsyncIterator[None]:
 
 @pytest.fixture
 async def registries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Registries]:
-    """registries(**options) makes a registry that keeps kernels ready; at the end nothing may be left of it."""
+    """registries(policy, **options) makes a registry that keeps kernels ready; at the end nothing may be left of it."""
     install_kernelspecs(tmp_path / "share")
     (tmp_path / "root" / "below").mkdir(parents=True)
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "share"))
@@ -64,10 +72,10 @@ async def registries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
     made: list[KernelRegistry] = []
 
-    def make(**values: Any) -> KernelRegistry:
+    def make(policy: StartPolicy | None = None, **values: Any) -> KernelRegistry:
         values = {"root_dir": str(tmp_path / "root"), "connection_dir": str(tmp_path / "runtime")} | values
         config = KernelsConfig(**values)
-        registry = KernelRegistry(config, Kernelspecs(config.default_kernel))
+        registry = KernelRegistry(config, Kernelspecs(config.default_kernel), policy)
         registry.prewarmed.quiet_s = 0.1
         registry.prewarmed.patience_s = 0.5  # however busy the machine is
         made.append(registry)
@@ -228,6 +236,30 @@ async def test_the_environment_is_the_servers_of_now(registries: Registries, mon
     assert await evaluate(await registry.start(), "__import__('os').environ['NOW']") == "yes"
 
 
+async def test_one_whose_environment_is_of_the_past_is_replaced(
+    registries: Registries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = registries()
+    await full(registry)
+    [ready] = children()
+    monkeypatch.setenv("NOW", "yes")
+    await registry.start(NOT_IPYTHON)
+    await gone(ready)
+    await full(registry)
+
+
+async def test_one_whose_kernelspec_was_removed_is_ended(registries: Registries, tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec = {"argv": argv, "display_name": "Mine", "language": "python"}
+    folder = add_kernelspec(tmp_path / "share", "mine", spec)
+    registry = registries(prewarm={"mine": 1})
+    await full(registry)
+    [ready] = children()
+    (folder / "kernel.json").unlink()
+    await registry.start(NOT_IPYTHON)
+    await gone(ready)
+
+
 async def test_a_package_that_was_installed_meanwhile_is_seen(
     registries: Registries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,6 +272,18 @@ async def test_a_package_that_was_installed_meanwhile_is_seen(
     (packages / "new_package.py").touch()
     assert pid(await registry.start()) != ready
     await gone(ready)
+
+
+async def test_one_that_imports_from_its_folder_goes_to_no_other(
+    registries: Registries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", "src")
+    registry = registries()
+    await full(registry)
+    [ready] = children()
+    path = await evaluate(await registry.start(path="below"), "__import__('sys').path")
+    assert str(tmp_path / "root" / "below" / "src") in path
+    assert pid(await registry.start()) == ready
 
 
 async def test_a_module_of_the_kernel_that_was_changed_is_loaded_anew(
@@ -275,6 +319,19 @@ async def test_a_kernelspec_that_was_changed_is_heeded(registries: Registries, t
     assert await evaluate(await registry.start("mine"), "__import__('os').environ['WHICH']") == "new"
 
 
+async def test_a_script_that_launches_it_and_was_changed_is_heeded(registries: Registries, tmp_path: Path) -> None:
+    argv = ["{resource_dir}/start.sh", "-f", "{connection_file}"]
+    spec = {"argv": argv, "display_name": "Mine", "language": "python"}
+    script = add_kernelspec(tmp_path / "share", "mine", spec) / "start.sh"
+    text = f'#!/bin/sh\nexport WHICH=old\nexec {sys.executable} -m ipykernel_launcher "$@"\n'
+    script.write_text(text)
+    script.chmod(0o755)
+    registry = registries(prewarm={"mine": 1})
+    await full(registry)
+    script.write_text(text.replace("old", "new"))
+    assert await evaluate(await registry.start("mine"), "__import__('os').environ['WHICH']") == "new"
+
+
 async def test_kernels_with_startup_files_are_not_kept(
     registries: Registries, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -287,6 +344,40 @@ async def test_kernels_with_startup_files_are_not_kept(
     await _logged(caplog, "code of the user's runs at their start: where.py")
     kernel = await registry.start(path="below")
     assert (await evaluate(kernel, "where")).endswith("/below")
+
+
+async def test_kernels_that_restore_variables_are_not_kept(
+    registries: Registries, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    profile = tmp_path / "ipython" / "profile_default"
+    profile.mkdir(parents=True)
+    (profile / "ipython_config.py").write_text("c.StoreMagics.autorestore = True\n")
+    registries()
+    await _logged(caplog, "code of the user's runs at their start: StoreMagics.autorestore")
+
+
+async def test_kernels_with_an_extension_in_their_command_are_not_kept(
+    registries: Registries, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--ext", "autoreload"]
+    add_kernelspec(tmp_path / "share", "mine", {"argv": argv, "display_name": "Mine", "language": "python"})
+    registries(prewarm={"mine": 1})
+    await _logged(caplog, "code of the user's runs at their start: extra_extensions")
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root reads all")
+async def test_a_folder_of_the_path_that_cannot_be_read_is_no_obstacle(
+    registries: Registries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "private").mkdir(mode=0)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "private"))
+    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    if os.geteuid() == 0:
+        argv = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *argv]
+    add_kernelspec(tmp_path / "share", "mine", {"argv": argv, "display_name": "Mine", "language": "python"})
+    await full(registries(prewarm={"mine": 1}))
 
 
 async def test_only_kernels_of_ipython_are_kept(registries: Registries, caplog: pytest.LogCaptureFixture) -> None:
@@ -321,6 +412,28 @@ async def test_one_that_does_not_answer_is_replaced(registries: Registries) -> N
     os.kill(ready, signal.SIGSTOP)
     assert await evaluate(await registry.start(), "6 * 7") == 42
     await gone(ready)
+
+
+class _Seeding(StartPolicy):
+    def __init__(self, code: str) -> None:
+        self._seed = Seed("seed.ipynb", "", ((0, code),), {})
+
+    async def prepare(self, kernel_name: str, client: KernelClient) -> None:
+        await self._seed.run(client, _always, 30)
+
+
+async def _always(code: str) -> bool:
+    return True
+
+
+@pytest.mark.parametrize("end", ["1 / 0", "import os; os._exit(1)"])
+async def test_a_seed_that_fails_is_run_once(registries: Registries, tmp_path: Path, end: str) -> None:
+    runs = tmp_path / "runs"
+    registry = registries(_Seeding(f"with open({str(runs)!r}, 'a') as file: file.write('x')\n{end}"))
+    await full(registry)
+    with pytest.raises(KernelStartFailed):
+        await registry.start()
+    assert runs.read_text() == "x"
 
 
 async def test_a_kernelspec_that_fails_is_tried_again_once_one_has_started(
@@ -374,6 +487,28 @@ async def test_a_stop_ends_one_that_is_on_its_way(registries: Registries) -> Non
     assert not children()
 
 
+async def test_nobody_else_may_read_the_connection_files(registries: Registries, tmp_path: Path) -> None:
+    registries(connection_dir=str(tmp_path / "runtime" / "new"))
+    await eventually(children)
+    assert stat.S_IMODE((tmp_path / "runtime" / "new").stat().st_mode) == 0o700
+
+
+async def test_the_end_waits_for_one_that_is_given_back_meanwhile(registries: Registries) -> None:
+    registry = registries(prewarm=2, shutdown_wait_time_s=0.5)
+    await full(registry, 2)
+    for number in children():
+        os.kill(number, signal.SIGSTOP)
+    starting = asyncio.create_task(registry.start())
+    await full(registry, 1)  # the other one is asked to move, and does not answer
+    closing = asyncio.create_task(registry.prewarmed.close())
+    await full(registry, 0)
+    await registry.shutdown(registry.list()[0].id)
+    await closing
+    assert not children()
+    with pytest.raises(Conflict):
+        await starting
+
+
 # --- how many -------------------------------------------------------------------------------------
 
 
@@ -390,6 +525,42 @@ async def test_they_make_room_when_no_more_kernels_may_be(registries: Registries
     await eventually(lambda: children() == {pid(second)})
     await registry.shutdown(first.id)
     await full(registry, 1)
+
+
+async def test_one_that_made_room_at_its_launch_is_launched_again(registries: Registries) -> None:
+    registry = registries(max_kernels=1)
+    await eventually(children)
+    await registry.shutdown((await registry.start(NOT_IPYTHON)).id)
+    await full(registry)
+
+
+class _Waiting(StartPolicy):
+    """Has the launch of a kernel for the pool wait until it may go on. asked: how often it was, for a name."""
+
+    def __init__(self) -> None:
+        self.launching, self.may_go_on = threading.Event(), threading.Event()
+        self.asked = 0
+
+    def kernel_name(self, requested: str | None) -> str | None:
+        self.asked += 1
+        return requested
+
+    def working_directory(self, root: Path, path: str, environ: Mapping[str, str]) -> Path:
+        if not path:
+            self.launching.set()
+            self.may_go_on.wait(60)
+        return super().working_directory(root, path, environ)
+
+
+async def test_none_is_launched_for_which_there_is_no_room_any_more(registries: Registries) -> None:
+    policy = _Waiting()
+    registry = registries(policy, max_kernels=1)
+    await asyncio.to_thread(policy.launching.wait, 60)
+    await registry.start(NOT_IPYTHON, path="below")
+    asked = policy.asked
+    policy.may_go_on.set()
+    await eventually(lambda: policy.asked > asked)
+    assert not children()
 
 
 async def test_as_many_as_wanted_of_each_kernelspec(registries: Registries) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -107,6 +107,14 @@ class Observers(LifecycleObserver):
             observer.on_dead(reason)
 
 
+class _DiedAtStart(KernelStartFailed):
+    """The process ended by itself before it answered."""
+
+    @property
+    def ename(self) -> str:
+        return KernelStartFailed.__name__  # the difference is nobody else's business
+
+
 class ProcessSource(Protocol):
     """Where a driver gets a process from that need not be launched, such as WarmKernels."""
 
@@ -150,6 +158,7 @@ class KernelDriver:
         self._watchdog: asyncio.Task[None] | None = None
         self._deaths: deque[float] = deque(maxlen=100)
         self._closing = self._closed = False
+        self._preparing = False
 
     @property
     def name(self) -> str:
@@ -171,8 +180,13 @@ class KernelDriver:
 
     @property
     def kernelspec(self) -> Mapping[str, Any]:
-        """What its process was launched by, as in kernel.json; empty while there is none."""
+        """What its process was launched by, see kernelspec.spec_dict; empty while there is none."""
         return self._process.kernelspec if self._process else {}
+
+    @property
+    def command(self) -> Sequence[str]:
+        """Of its process; empty while there is none."""
+        return self._process.command if self._process else ()
 
     def resolve_path(self, path: str) -> str | None:
         return self._process.resolve_path(path) if self._process else None
@@ -239,13 +253,14 @@ class KernelDriver:
             return
 
     async def _run_taken(self, process: KernelProcess) -> bool:
-        """False when it died just now: no reason not to launch another."""
+        """False when it died just now, as it was handed over: no reason not to launch another."""
+        self._preparing = False
         try:
             await self._become_ready(process)
-        except KernelStartFailed:
-            if process.exited.done():
-                return False
-            raise
+        except _DiedAtStart:
+            if self._preparing:  # what is done to prepare a kernel may have ended it, and is done once
+                raise
+            return False
         return True
 
     async def _become_ready(self, process: KernelProcess) -> None:
@@ -306,10 +321,11 @@ class KernelDriver:
         finally:
             answer.cancel()
             await asyncio.gather(answer, return_exceptions=True)
-        raise KernelStartFailed(f"Kernel {self.name} died at start: {process.exited.result().reason}")
+        raise _DiedAtStart(f"Kernel {self.name} died at start: {process.exited.result().reason}")
 
     async def _prepared(self) -> None:
         if self._prepare is not None:
+            self._preparing = True
             await self._prepare(self.name, self.client)
 
     # --- watchdog --------------------------------------------------------------------------------
@@ -454,8 +470,10 @@ class KernelDriver:
             await self._kill(process)
             raise
         finally:
-            self.client.disconnect()
-            await process.clean_up()
+            try:
+                self.client.disconnect()
+            finally:
+                await process.clean_up()
 
     async def _kill(self, process: KernelProcess) -> None:
         await process.kill()

@@ -19,26 +19,38 @@ shell = get_ipython()
 app = shell.kernel.parent
 
 
+def names_in(folder):
+    try:
+        return os.listdir(folder)
+    except OSError:  # Python finds nothing there, either
+        return []
+
+
 def report():
     """What runs code of the user's at the start, and the files that the kernel is made of.
 
     Not the folders of the configuration: IPython's history is written there.
     """
-    startup = [name for name in ("exec_lines", "exec_files", "extensions", "code_to_run", "file_to_run",
-                                 "module_to_run", "pylab") if getattr(app, name, None)]
+    startup = [name for name in ("exec_lines", "exec_files", "extensions", "extra_extensions", "code_to_run",
+                                 "file_to_run", "module_to_run", "pylab") if getattr(app, name, None)]
     folder = shell.profile_dir.startup_dir
-    startup += [name for name in os.listdir(folder) if name.endswith((".py", ".ipy"))]
+    startup += [name for name in names_in(folder) if name.endswith((".py", ".ipy"))]
     if app.exec_PYTHONSTARTUP and os.environ.get("PYTHONSTARTUP"):
         startup.append("PYTHONSTARTUP")
+    if getattr(shell.magics_manager.registry.get("StoreMagics"), "autorestore", False):
+        startup.append("StoreMagics.autorestore")  # sets what other kernels have stored until then
     paths = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
     for entry in sys.path:
         if os.path.isdir(entry):
             paths.add(entry)
-            paths.update(os.path.join(entry, name) for name in os.listdir(entry) if name.endswith(".pth"))
+            paths.update(os.path.join(entry, name) for name in names_in(entry) if name.endswith(".pth"))
     configured = [os.path.join(folder, name + end) for folder in app.config_file_paths
                   for name in ("ipython_config", "ipython_kernel_config") for end in (".py", ".json")]
     paths.update([*configured, folder])
-    return {"startup": startup, "paths": sorted(path for path in paths if isinstance(path, str) and path)}
+    entries = (os.environ.get("PYTHONPATH") or os.sep).split(os.pathsep)
+    bound = not all(map(os.path.isabs, entries)) or os.getcwd() in set(sys.path) - set(entries)
+    paths = sorted(path for path in paths if isinstance(path, str) and path)
+    return {"startup": startup, "paths": paths, "bound": bound}
 
 
 def move(folder, environment, connection_file):
@@ -54,7 +66,13 @@ def move(folder, environment, connection_file):
         shell.user_ns["__session__"] = environment["JPY_SESSION_NAME"]
         if app.hide_initial_ns:
             shell.user_ns_hidden["__session__"] = environment["JPY_SESSION_NAME"]
-    sys.argv[:] = [connection_file if argument == app.connection_file else argument for argument in sys.argv]
+    old = app.connection_file
+    for arguments in (sys.argv, getattr(sys, "orig_argv", []), app.argv):
+        arguments[:] = [argument.replace(old, connection_file) for argument in arguments]
+    for config in (app.config, app.cli_config, shell.config):
+        for section in config.values():
+            if isinstance(section, dict) and section.get("connection_file") == old:
+                section["connection_file"] = type(section["connection_file"])(connection_file)
     app.connection_file = connection_file
     return True
 '''
@@ -67,10 +85,12 @@ class NoAnswer(Exception):
 @dataclass(frozen=True, slots=True)
 class Report:
     """startup: names of what runs code of the user's when a kernel starts. paths: of files and folders, which may
-    be missing, that another kernel would be made of."""
+    be missing, that another kernel would be made of. bound: whether it imports from the folder it was launched in,
+    wherever it goes; Python makes relative entries of PYTHONPATH absolute."""
 
     startup: Sequence[str]
     paths: Sequence[str]
+    bound: bool
 
 
 def report_request() -> dict[str, Any]:
@@ -88,7 +108,7 @@ def parse_report(reply: Mapping[str, Any]) -> Report:
     """From the content of the execute_reply. Raises NoAnswer."""
     answer = parse_answer(reply)
     try:
-        return Report(tuple(map(str, answer["startup"])), tuple(map(str, answer["paths"])))
+        return Report(tuple(map(str, answer["startup"])), tuple(map(str, answer["paths"])), bool(answer["bound"]))
     except (TypeError, LookupError) as exc:
         raise NoAnswer(f"an answer of another form: {exc!r}") from exc
 

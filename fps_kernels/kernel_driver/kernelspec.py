@@ -148,3 +148,8 @@ class Kernelspecs:
             elif file.startswith("logo-"):
                 resources[os.path.splitext(file)[0]] = url + quote(file)
         return {"name": name, "spec": spec, "resources": resources}
+
+
+def spec_dict(spec: KernelSpec) -> dict[str, Any]:
+    """As in kernel.json, and resource_dir: all that a launch is made of."""
+    return {**spec.to_dict(), "resource_dir": spec.resource_dir}

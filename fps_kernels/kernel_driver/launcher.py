@@ -15,13 +15,14 @@ import re
 import signal
 import sys
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import KernelStartFailed
 from .connection import ConnectionInfo
+from .kernelspec import spec_dict
 from .oom import OomWatch
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ class KernelProcess:
     """One launched process of a kernel, from its launch to its exit.
 
     exited: a future with the ExitStatus; it is done as soon as the process is gone.
-    connection: where the provisioner says that it listens.
+    connection: where the provisioner says that it listens. command: what was launched.
     """
 
     def __init__(
@@ -171,6 +172,7 @@ class KernelProcess:
     ) -> None:
         self.kernel_id = kernel_id
         self.connection = info
+        self.command: Sequence[str] = ()
         self.exited: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()
         self._manager = manager
         self._provisioner = provisioner
@@ -196,9 +198,9 @@ class KernelProcess:
 
     @property
     def kernelspec(self) -> Mapping[str, Any]:
-        """What it was launched by, as in kernel.json."""
+        """What it was launched by, see kernelspec.spec_dict."""
         spec = self._manager.kernel_spec
-        return spec.to_dict() if spec is not None else {}
+        return spec_dict(spec) if spec is not None else {}
 
     def become(self, kernel_id: str, connection_file: Path, cwd: str) -> None:
         """It is that kernel's from now on, and has gone to `cwd`. Raises OSError, and has changed nothing then."""
@@ -247,6 +249,7 @@ class KernelProcess:
             oom = OomWatch()
             info = await provisioner.launch_kernel(command, **kwargs)
             process = cls(kernel_id, manager, provisioner, ConnectionInfo.from_dict(dict(info)), oom)
+            process.command = tuple(command)
             await provisioner.post_launch(**kwargs)
             if local:
                 process._stderr = _Stderr(kernel_id, stderr_read)

@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import KernelDied, KernelsError, KernelStartFailed
+from ..errors import Conflict, KernelDied, KernelsError, KernelStartFailed
 from .driver import KernelDriver, LifecycleObserver, Prepare
 from .ipython import NoAnswer, Report, move_request, parse_answer, parse_report, report_request
-from .kernelspec import Kernelspecs
+from .kernelspec import Kernelspecs, spec_dict
 from .launcher import KernelProcess, LaunchOptions
 
 logger = logging.getLogger(__name__)
@@ -42,13 +43,18 @@ Stamps = Mapping[str, int | None]
 
 @dataclass(eq=False, slots=True)
 class _Warm(LifecycleObserver):
-    """A kernel of the pool, ready or on its way there. lost: called when it dies."""
+    """A kernel of the pool, ready or on its way there. lost: called when it dies. bound: see Report."""
 
     options: LaunchOptions
     lost: Callable[[_Warm], None]
     driver: KernelDriver = field(init=False)
     ready: asyncio.Task[None] = field(init=False)
     stamps: Stamps = field(default_factory=dict)
+    program: str | None = None
+    bound: bool = False
+
+    def can_become(self, wanted: LaunchOptions) -> bool:
+        return _can_become(self.options, wanted) and not (self.bound and self.options.cwd != wanted.cwd)
 
     def on_dead(self, reason: str) -> None:
         self.lost(self)
@@ -105,7 +111,7 @@ class WarmKernels:
         One that is on its way already is waited for: two launches at once would both take longer.
         """
         self._last_start = asyncio.get_running_loop().time()
-        fit = [warm for warm in self._kernels if _can_become(warm.options, options)]
+        fit = [warm for warm in self._kernels if warm.can_become(options)]
         warm = min(fit, key=lambda warm: not warm.ready.done(), default=None)
         if warm is not None:
             self._kernels.remove(warm)
@@ -135,19 +141,22 @@ class WarmKernels:
         self._short.set()
 
     async def close(self) -> None:
-        """End all of them. May be called twice."""
+        """End all of them, also those that are given back meanwhile. May be called twice."""
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
         while self._kernels:
             self._end(self._kernels.pop())
-        await asyncio.gather(*self._ending, return_exceptions=True)
+        while self._ending:
+            await asyncio.gather(*self._ending, return_exceptions=True)
 
     # --- handing over ----------------------------------------------------------------------------
 
     async def _hand_over(self, warm: _Warm, kernel_id: str, options: LaunchOptions) -> KernelProcess:
         """Raises KernelsError, NoAnswer, OSError; whoever calls ends the kernel then."""
         await asyncio.shield(warm.ready)
+        if not warm.can_become(options):  # it has said so only now
+            raise KernelDied("it imports from the folder that it was launched in")
         changed = await asyncio.to_thread(self._what_changed, warm)
         if changed:
             raise KernelDied(f"{changed} has changed since its launch")
@@ -165,8 +174,10 @@ class WarmKernels:
 
     def _what_changed(self, warm: _Warm) -> str | None:
         """What a new kernel would be made of otherwise than this one. Blocks."""
-        if self._specs.get(warm.driver.name).to_dict() != warm.driver.kernelspec:
+        if spec_dict(self._specs.get(warm.driver.name)) != warm.driver.kernelspec:
             return "its kernelspec"
+        if _program(warm) != warm.program:
+            return "where its program is found"
         stamps = read_stamps(warm.stamps)
         return next((Path(path).name for path, stamp in stamps.items() if stamp != warm.stamps[path]), None)
 
@@ -180,12 +191,24 @@ class WarmKernels:
             await self._wait_for_quiet(heed_load=not first)  # at the start nobody's work is the load
             first = False
             try:
-                name = self._missing(await asyncio.to_thread(self._wanted))
+                wanted = await asyncio.to_thread(self._wanted)
+                await self._end_outdated(wanted)
+                name = self._missing(wanted)
                 if name is not None:
-                    await self._add(name)
+                    options = await asyncio.to_thread(self._launch, name)
+                    if self._missing(wanted) == name:  # somebody may have come meanwhile, and there is no room
+                        await self._add(options)
                     self._short.set()  # perhaps there are more
             except Exception:  # the pool must not end with one kernel
                 logger.exception("no kernel could be made ready")
+
+    async def _end_outdated(self, wanted: Mapping[str, int]) -> None:
+        """Those that nobody will ever take: the server's environment has changed, or the kernelspec has gone."""
+        names = {warm.driver.name for warm in self._kernels} & wanted.keys()
+        launches = {name: await asyncio.to_thread(self._launch, name) for name in names}
+        for warm in [warm for warm in self._kernels if warm.options != launches.get(warm.driver.name)]:
+            self._kernels.remove(warm)
+            self._end(warm)
 
     async def _wait_for_quiet(self, *, heed_load: bool) -> None:
         """Until no kernel starts and the machine has nothing better to do, but not for ever."""
@@ -209,8 +232,8 @@ class WarmKernels:
                 return name
         return None
 
-    async def _add(self, name: str) -> None:
-        options = await asyncio.to_thread(self._launch, name)
+    async def _add(self, options: LaunchOptions) -> None:
+        name = options.kernel_name
         warm = _Warm(options, self._lose)
         warm.driver = self._make(options, lambda _name, _client: self._inspect(warm))
         warm.driver.observer = warm
@@ -219,6 +242,8 @@ class WarmKernels:
         try:
             await asyncio.shield(warm.ready)
             logger.info("a kernel of %s is ready for whoever wants one", name)
+        except Conflict:
+            logger.debug("a kernel of %s was ended before it was ready", name)  # by us: no fault of the kernelspec
         except Unsuitable as exc:
             self._unsuitable.add(name)
             logger.info("kernels of %s are not kept ready: %s", name, exc.message)
@@ -240,7 +265,8 @@ class WarmKernels:
             raise Unsuitable(f"they do not say what they are made of: {exc}") from exc
         if report.startup:
             raise Unsuitable(f"code of the user's runs at their start: {', '.join(report.startup)}")
-        warm.stamps = await asyncio.to_thread(read_stamps, report.paths)
+        warm.bound = report.bound
+        await asyncio.to_thread(_remember, warm, report.paths)
 
     def _lose(self, warm: _Warm) -> None:
         """It died, or never came to life; not by our doing."""
@@ -254,6 +280,19 @@ class WarmKernels:
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
         warm.ready.add_done_callback(lambda ready: ready.cancelled() or ready.exception())  # seen
+
+
+def _remember(warm: _Warm, paths: Iterable[str]) -> None:
+    """What it is made of: these, and files of its command, such as a script that sets its environment. Blocks."""
+    warm.program = _program(warm)
+    words = [*warm.driver.command, warm.program or ""]
+    files = [os.path.join(warm.options.cwd, word) for word in words if warm.driver.kernel_id not in word]
+    warm.stamps = read_stamps({*paths, *filter(os.path.isfile, files)})
+
+
+def _program(warm: _Warm) -> str | None:
+    """Where the first word of its command is found now. Blocks."""
+    return shutil.which(next(iter(warm.driver.command), ""), path=warm.options.env.get("PATH"))
 
 
 def read_stamps(paths: Iterable[str]) -> Stamps:
