@@ -7,14 +7,17 @@ fragments, pings, closing and errors stay with uvicorn and the state machine of 
 
 from __future__ import annotations
 
+import asyncio
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import State
 
+from .closing import ClosingWatch
 from .frame_reader import FrameReader, Payload, Whole
 from .kernel_server.run import Received
 from .websocket import DELIVER, EXTENSION
@@ -35,6 +38,7 @@ class BatchingProtocol(WebSocketsSansIOProtocol):
         self._premature = False  # it sent frames before it was accepted: the state machine has begun to read them
         self._paused = False
         self._held_bytes = 0
+        self._closing: ClosingWatch | None = None
 
     # --- out -------------------------------------------------------------------------------------
 
@@ -85,6 +89,8 @@ class BatchingProtocol(WebSocketsSansIOProtocol):
         while self._read_one():  # what it sent before it left
             pass
         super().connection_lost(exc)
+        if self._closing is not None:
+            self._closing.end()
         self._deliver = None  # a circle, else
 
     def _read_turn(self) -> None:
@@ -162,7 +168,33 @@ class BatchingProtocol(WebSocketsSansIOProtocol):
         """While reading is paused the answer to a ping cannot be seen."""
         if not self._paused:
             super().keepalive_timeout()
+            self._watch_closing()
             return
         self.pong_timer = None
         self.pending_ping_payload = None
         self.schedule_ping()
+
+    # --- the end: wherever uvicorn closes a transport, or is about to -----------------------------
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self._watch_closing()
+
+    def handle_close(self, event: Frame) -> None:
+        super().handle_close(event)
+        self._watch_closing()
+
+    def handle_parser_exception(self) -> None:
+        super().handle_parser_exception()
+        self._watch_closing()
+
+    def on_task_complete(self, task: asyncio.Task[None]) -> None:
+        super().on_task_complete(task)
+        self._watch_closing()
+
+    def _watch_closing(self) -> None:
+        if self.disconnected:
+            return
+        if self._closing is None:
+            self._closing = ClosingWatch(self.loop, self.transport)
+        self._closing.begin()

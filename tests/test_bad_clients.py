@@ -1,0 +1,140 @@
+"""Clients that do not read, die or dawdle, and what our server does about them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from websockets.client import ClientProtocol
+from websockets.frames import Frame, Opcode
+from websockets.uri import parse_uri
+
+from fps_kernels import closing
+from fps_kernels.http_server import Server
+from fps_kernels.kernel_server.run import frame_header
+from fps_kernels.websocket import EXTENSION
+
+from .test_http_server import serving
+
+MIB = 1024 * 1024
+MUCH = 16 * MIB
+"""More than the system takes of what nobody reads."""
+
+
+class Peer:
+    """A WebSocket client that reads only when the test does."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.socket = connection
+
+    async def open(self, port: int) -> None:
+        loop = asyncio.get_running_loop()
+        protocol = ClientProtocol(parse_uri(f"ws://127.0.0.1:{port}"))
+        protocol.send_request(protocol.connect())
+        await loop.sock_connect(self.socket, ("127.0.0.1", port))
+        await self.write(b"".join(protocol.data_to_send()))
+        answer = b""
+        while not answer.endswith(b"\r\n\r\n"):
+            answer += await self.read(1)
+        assert answer.startswith(b"HTTP/1.1 101 ")
+
+    async def write(self, data: bytes) -> None:
+        await asyncio.get_running_loop().sock_sendall(self.socket, data)
+
+    async def read(self, size: int) -> bytes:
+        async with asyncio.timeout(30):
+            return await asyncio.get_running_loop().sock_recv(self.socket, size)
+
+
+@asynccontextmanager
+async def connected(port: int) -> AsyncIterator[Peer]:
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.setblocking(False)
+        peer = Peer(connection)
+        await peer.open(port)
+        yield peer
+
+
+async def until(happened: Callable[[], Any]) -> None:
+    """Of what nobody tells."""
+    async with asyncio.timeout(10):
+        while not happened():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+def frame(data: bytes, opcode: Opcode = Opcode.BINARY, fin: bool = True) -> bytes:
+    return Frame(opcode, data, fin).serialize(mask=True)
+
+
+class Talker:
+    """An application that writes for ever, or once and then leaves."""
+
+    def __init__(self, leaves: bool = False) -> None:
+        self.leaves = leaves
+        self.wrote = asyncio.Event()
+        self.ended = asyncio.Event()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["type"] == "websocket.connect"
+        await send({"type": "websocket.accept"})
+        try:
+            while True:
+                await scope["extensions"][EXTENSION]["write"]([frame_header(False, MUCH), bytes(MUCH)])
+                self.wrote.set()
+                if self.leaves:
+                    break
+        except ConnectionResetError:
+            pass
+        finally:
+            self.ended.set()
+
+
+CLOSING: dict[str, Callable[[Server, Peer], Any]] = {
+    "answers no ping": lambda server, peer: nothing(),
+    "was left by the application": lambda server, peer: nothing(),
+    "closed": lambda server, peer: peer.write(frame(b"\x03\xe8", Opcode.CLOSE)),
+    "sent nonsense": lambda server, peer: peer.write(b"\xff\xff"),
+    "is there when the server stops": lambda server, peer: stop(server),
+}
+
+
+async def nothing() -> None:
+    """The test need not do more."""
+
+
+async def stop(server: Server) -> None:
+    server.should_exit = True
+
+
+@pytest.mark.parametrize("name", CLOSING)
+async def test_a_connection_ends_although_its_client_reads_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(closing, "STUCK_S", 0.1)
+    app = Talker(leaves="left" in name)
+    async with (
+        serving(app, 0.2 if "ping" in name else 20) as (server, port),
+        connected(port) as peer,
+    ):
+        await app.wrote.wait()
+        await CLOSING[name](server, peer)
+        await until(lambda: app.ended.is_set() and not server.server_state.connections)
+
+
+async def test_a_client_that_reads_slowly_gets_all_that_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(closing, "STUCK_S", 0.5)
+    app = Talker(leaves=True)
+    async with serving(app) as (server, port), connected(port) as peer:
+        await app.wrote.wait()
+        got, wanted = 0, len(frame_header(False, MUCH)) + MUCH
+        began = asyncio.get_running_loop().time()
+        while got < wanted:
+            data = await peer.read(MIB)
+            assert data, got
+            got += len(data)
+            if asyncio.get_running_loop().time() < began + 3 * closing.STUCK_S:
+                await asyncio.sleep(0.01)
+        await until(lambda: not server.server_state.connections)
