@@ -177,7 +177,11 @@ class BatchingProtocol(WebSocketsSansIOProtocol):
     # --- the end: wherever uvicorn closes a transport, or is about to -----------------------------
 
     def shutdown(self) -> None:
-        super().shutdown()
+        if self.conn.close_sent is None or self.close_sent:
+            super().shutdown()
+        else:  # in answer to the client's; uvicorn would send a second close frame, which is an error
+            self.stop_keepalive()
+            self.transport.close()
         self._watch_closing()
 
     def handle_close(self, event: Frame) -> None:

@@ -124,6 +124,18 @@ async def test_a_connection_ends_although_its_client_reads_nothing(name: str, mo
         await until(lambda: app.ended.is_set() and not server.server_state.connections)
 
 
+async def test_the_server_stops_although_a_client_that_closed_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(closing, "STUCK_S", 0.5)  # not before the server sees that it is to stop
+    app = Talker()
+    async with serving(app) as (server, port), connected(port) as peer:
+        await app.wrote.wait()
+        [connection] = server.server_state.connections
+        await peer.write(frame(b"\x03\xe8", Opcode.CLOSE))
+        await until(connection.transport.is_closing)  # type: ignore[union-attr]
+        server.should_exit = True
+        await until(lambda: app.ended.is_set() and not server.server_state.connections)
+
+
 async def test_a_client_that_reads_slowly_gets_all_that_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(closing, "STUCK_S", 0.5)
     app = Talker(leaves=True)
