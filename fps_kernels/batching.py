@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
 from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import State
@@ -86,12 +87,14 @@ class BatchingProtocol(WebSocketsSansIOProtocol):
             self._read_turn()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        while self._read_one():  # what it sent before it left
-            pass
-        super().connection_lost(exc)
-        if self._closing is not None:
-            self._closing.end()
-        self._deliver = None  # a circle, else
+        try:
+            while self._read_one():  # what it sent before it left
+                pass
+        finally:
+            super().connection_lost(exc)
+            if self._closing is not None:
+                self._closing.end()
+            self._deliver = None  # a circle, else
 
     def _read_turn(self) -> None:
         for _ in range(TURN_MESSAGES):
@@ -135,7 +138,7 @@ class BatchingProtocol(WebSocketsSansIOProtocol):
     def send_receive_event_to_app(self) -> None:
         if self._deliver is None or self.close_sent:
             self.frames = [bytes(frame) for frame in self.frames]
-            super().send_receive_event_to_app()
+            self._queue_or_refuse()
             return
         data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
         message: Received = data
@@ -143,10 +146,16 @@ class BatchingProtocol(WebSocketsSansIOProtocol):
             try:
                 message = data.decode()
             except UnicodeDecodeError:
-                super().send_receive_event_to_app()  # it refuses that
+                self._queue_or_refuse()
                 return
         self.frames = []
         self._deliver(message)
+
+    def _queue_or_refuse(self) -> None:
+        try:
+            super().send_receive_event_to_app()
+        except InvalidState:
+            self.logger.debug("Invalid UTF-8 after our close frame: no other can say so")
 
     # --- back-pressure ---------------------------------------------------------------------------
 

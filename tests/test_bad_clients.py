@@ -16,7 +16,7 @@ from websockets.uri import parse_uri
 from fps_kernels import closing
 from fps_kernels.http_server import Server
 from fps_kernels.kernel_server.run import frame_header
-from fps_kernels.websocket import EXTENSION
+from fps_kernels.websocket import DELIVER, EXTENSION
 
 from .test_http_server import serving
 
@@ -94,6 +94,25 @@ class Talker:
             self.ended.set()
 
 
+class Listener:
+    """An application that is called with what comes."""
+
+    def __init__(self, deliver: Callable[[Any], None] = lambda message: None) -> None:
+        self.deliver = deliver
+        self.got: list[Any] = []
+        self.ended: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+
+    def take(self, message: Any) -> None:
+        self.got.append(message)
+        self.deliver(message)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["type"] == "websocket.connect"
+        await send({"type": "websocket.accept"})
+        scope["extensions"][DELIVER]["deliver"](self.take)
+        self.ended.set_result(await receive())
+
+
 CLOSING: dict[str, Callable[[Server, Peer], Any]] = {
     "answers no ping": lambda server, peer: nothing(),
     "was left by the application": lambda server, peer: nothing(),
@@ -150,3 +169,35 @@ async def test_a_client_that_reads_slowly_gets_all_that_was_written(monkeypatch:
             if asyncio.get_running_loop().time() < began + 3 * closing.STUCK_S:
                 await asyncio.sleep(0.01)
         await until(lambda: not server.server_state.connections)
+
+
+async def test_invalid_text_that_waits_when_the_server_stops_changes_nothing() -> None:
+    def deliver(message: Any) -> None:
+        if len(app.got) == 1:
+            [connection] = server.server_state.connections
+            connection.loop.call_soon(connection.shutdown)
+
+    app = Listener(deliver)
+    async with serving(app) as (server, port), connected(port) as peer:
+        await peer.write(frame(b"x") * 40 + frame(b"\xff", Opcode.TEXT))
+        assert (await app.ended)["code"] == 1012
+        await until(lambda: not server.server_state.connections)
+    assert len(app.got) == 40
+
+
+async def test_a_connection_is_gone_although_a_message_that_waited_fails() -> None:
+    def deliver(message: Any) -> None:
+        if len(app.got) == 1:
+            [connection] = server.server_state.connections
+            connection.loop.call_soon(connection.shutdown)
+        if len(app.got) == 40:
+            raise ValueError("a bug")
+
+    errors: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: errors.append(context))
+    app = Listener(deliver)
+    async with serving(app) as (server, port), connected(port) as peer:
+        await peer.write(frame(b"x") * 40)
+        await until(lambda: not server.server_state.connections)
+        assert (await app.ended)["code"] == 1012
+    assert [type(error["exception"]) for error in errors] == [ValueError]
