@@ -95,6 +95,10 @@ class BatchingProtocol(WebSocketsSansIOProtocol):
             if self._closing is not None:
                 self._closing.end()
             self._deliver = None  # a circle, else
+            # There are other circles: the beginning of a message must not stay until they are collected.
+            self._reader = FrameReader(self.config.ws_max_size)
+            self.conn.reader.discard()
+            self.frames = []
 
     def _read_turn(self) -> None:
         for _ in range(TURN_MESSAGES):

@@ -201,3 +201,29 @@ async def test_a_connection_is_gone_although_a_message_that_waited_fails() -> No
         await until(lambda: not server.server_state.connections)
         assert (await app.ended)["code"] == 1012
     assert [type(error["exception"]) for error in errors] == [ValueError]
+
+
+BEGUN = {
+    "whole": lambda: frame(bytes(MUCH))[:-1],
+    "fragment": lambda: frame(bytes(MUCH), fin=False)[:-1],
+    "fragments": lambda: frame(bytes(MUCH), fin=False),
+}
+
+
+@pytest.mark.parametrize("name", BEGUN)
+async def test_nothing_is_kept_of_a_message_that_broke_off(name: str) -> None:
+    app = Listener()
+    async with serving(app) as (server, port):
+        async with connected(port) as peer:
+            [connection] = server.server_state.connections
+            await peer.write(BEGUN[name]())
+            await until(lambda: held_bytes(connection) >= MUCH - 1)
+        await app.ended
+        assert held_bytes(connection) == 0
+        assert not app.got
+
+
+def held_bytes(connection: Any) -> int:
+    """Of a message that is not at its end, in all places where it may be."""
+    parts = [connection._reader._payload, connection.conn.reader.buffer, *connection.frames]
+    return sum(len(part) for part in parts if part is not None)
