@@ -39,6 +39,7 @@ class BatchingProtocol(WebSocketsSansIOProtocol):
         self._premature = False  # it sent frames before it was accepted: the state machine has begun to read them
         self._paused = False
         self._held_bytes = 0
+        self._fed_at_ping: object = None
         self._closing: ClosingWatch | None = None
 
     # --- out -------------------------------------------------------------------------------------
@@ -177,9 +178,13 @@ class BatchingProtocol(WebSocketsSansIOProtocol):
         self._held_bytes -= size
         self._read_on()
 
+    def send_keepalive_ping(self) -> None:
+        self._fed_at_ping = self._reader.fed
+        super().send_keepalive_ping()
+
     def keepalive_timeout(self) -> None:
-        """While reading is paused the answer to a ping cannot be seen."""
-        if not self._paused:
+        """The answer to a ping cannot be seen while reading is paused, nor behind what is still coming."""
+        if not (self._paused or self.read_paused or self._reader.fed is not self._fed_at_ping):
             super().keepalive_timeout()
             self._watch_closing()
             return

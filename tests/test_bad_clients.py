@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import websockets
 from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
@@ -227,3 +228,50 @@ def held_bytes(connection: Any) -> int:
     """Of a message that is not at its end, in all places where it may be."""
     parts = [connection._reader._payload, connection.conn.reader.buffer, *connection.frames]
     return sum(len(part) for part in parts if part is not None)
+
+
+async def test_a_client_lives_while_it_uploads_and_cannot_answer_pings() -> None:
+    app = Listener()
+    async with serving(app, 0.5) as (server, port), connected(port) as peer:
+        [connection] = server.server_state.connections
+        data = frame(bytes(MUCH))
+        sent = 0
+        pings: set[float] = set()
+        while len(pings) < 2:  # the answer to the first has not come in time
+            await peer.write(data[sent : sent + 1000])
+            sent += 1000
+            await asyncio.sleep(0.01)
+            assert not connection.transport.is_closing()  # type: ignore[union-attr]
+            pings |= {connection.ping_sent_at} - {0}  # type: ignore[union-attr]
+        await peer.write(data[sent:])
+        await until(lambda: app.got)
+    assert app.got == [bytes(MUCH)]
+
+
+async def test_a_client_lives_while_an_application_takes_no_messages() -> None:
+    may_go_on = asyncio.Event()
+    got = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["type"] == "websocket.connect"
+        await send({"type": "websocket.accept"})
+        await may_go_on.wait()
+        while (message := await receive())["type"] == "websocket.receive":
+            got.append(message["text"])
+
+    async with (
+        serving(app, 0.5) as (server, port),
+        websockets.connect(f"ws://127.0.0.1:{port}", proxy=None, compression=None) as client,
+    ):
+        [connection] = server.server_state.connections
+        await client.send("first")
+        pings: set[float] = set()
+
+        def pinged_twice() -> bool:
+            pings.update({connection.ping_sent_at} - {0})  # type: ignore[union-attr]
+            return len(pings) == 2
+
+        await until(pinged_twice)
+        await client.send("second")
+        may_go_on.set()
+        await until(lambda: got == ["first", "second"])
