@@ -40,6 +40,7 @@ class BatchingProtocol(WebSocketsSansIOProtocol):
         self._paused = False
         self._held_bytes = 0
         self._fed_at_ping: object = None
+        self._pong = b""  # that waits until the client reads
         self._closing: ClosingWatch | None = None
 
     # --- out -------------------------------------------------------------------------------------
@@ -177,6 +178,18 @@ class BatchingProtocol(WebSocketsSansIOProtocol):
     def _release(self, size: int) -> None:
         self._held_bytes -= size
         self._read_on()
+
+    def handle_ping(self) -> None:
+        if self.writable.is_set():
+            super().handle_ping()
+        else:  # to the last only, which RFC 6455 allows in 5.5.3: answers would pile up
+            self._pong = b"".join(self.conn.data_to_send())
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        pong, self._pong = self._pong, b""
+        if pong and not (self.close_sent or self.transport.is_closing()):
+            self.transport.write(pong)
 
     def send_keepalive_ping(self) -> None:
         self._fed_at_ping = self._reader.fed

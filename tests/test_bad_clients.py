@@ -78,11 +78,13 @@ class Talker:
     def __init__(self, leaves: bool = False) -> None:
         self.leaves = leaves
         self.wrote = asyncio.Event()
+        self.heard = asyncio.Event()
         self.ended = asyncio.Event()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         assert (await receive())["type"] == "websocket.connect"
         await send({"type": "websocket.accept"})
+        scope["extensions"][DELIVER]["deliver"](lambda message: self.heard.set())
         try:
             while True:
                 await scope["extensions"][EXTENSION]["write"]([frame_header(False, MUCH), bytes(MUCH)])
@@ -275,3 +277,19 @@ async def test_a_client_lives_while_an_application_takes_no_messages() -> None:
         await client.send("second")
         may_go_on.set()
         await until(lambda: got == ["first", "second"])
+
+
+async def test_a_client_that_reads_late_gets_the_answer_to_its_last_ping_only() -> None:
+    app = Talker()
+    async with serving(app) as (_, port), connected(port) as peer:
+        await app.wrote.wait()
+        for number in range(1000):
+            await peer.write(frame(b"%03d" % number, Opcode.PING))
+        await peer.write(frame(b"read this"))
+        await app.heard.wait()
+        header = frame_header(False, MUCH)
+        written = header + bytes(MUCH) + b"\x8a\x03999" + header
+        got = bytearray()
+        while len(got) < len(written):
+            got += await peer.read(MIB)
+        assert got.startswith(written)
