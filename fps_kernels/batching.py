@@ -20,7 +20,7 @@ from websockets.protocol import State
 
 from .closing import ClosingWatch
 from .frame_reader import FrameReader, Payload, Whole
-from .kernel_server.run import Received
+from .kernel_server.run import LARGE_BYTES, Received
 from .websocket import DELIVER, EXTENSION
 
 TURN_MESSAGES = 16
@@ -141,12 +141,25 @@ class BatchingProtocol(WebSocketsSansIOProtocol):
         self.frames = [message.data]  # type: ignore[list-item]  # a Payload only as far as send_receive_event_to_app
         self.send_receive_event_to_app()
 
+    def handle_cont(self, event: Frame) -> None:
+        """Join the fragments as they come: there may be any number of them, even empty ones."""
+        first = self.frames[0]
+        message = first if isinstance(first, Payload) else Payload(first)
+        message += event.data
+        self.frames = [message]  # type: ignore[list-item]  # as in _take
+        if event.fin:
+            if len(message) < LARGE_BYTES:
+                self.frames = [bytes(message)]
+            else:
+                self._hold(message)
+            self.send_receive_event_to_app()
+
     def send_receive_event_to_app(self) -> None:
         if self._deliver is None or self.close_sent:
-            self.frames = [bytes(frame) for frame in self.frames]
+            self.frames = [bytes(self.frames[0])]
             self._queue_or_refuse()
             return
-        data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
+        data = self.frames[0]
         message: Received = data
         if self.curr_msg_data_type == "text":
             try:

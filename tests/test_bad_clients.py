@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,7 +15,7 @@ from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
 
-from fps_kernels import closing
+from fps_kernels import batching, closing
 from fps_kernels.http_server import Server
 from fps_kernels.kernel_server.run import frame_header
 from fps_kernels.websocket import DELIVER, EXTENSION
@@ -293,3 +294,38 @@ async def test_a_client_that_reads_late_gets_the_answer_to_its_last_ping_only() 
         while len(got) < len(written):
             got += await peer.read(MIB)
         assert got.startswith(written)
+
+
+async def test_large_messages_in_fragments_that_nobody_takes_stop_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "HELD_MAX_BYTES", 3 * MIB)
+    app = Listener()
+    half = bytes(MIB // 2)
+    message = frame(half, fin=False) + frame(b"", Opcode.CONT, fin=False) + frame(half, Opcode.CONT)
+    async with serving(app) as (server, port), connected(port) as peer:
+        [connection] = server.server_state.connections
+        sending = asyncio.create_task(peer.write(message * 20))
+        await until(lambda: connection._paused and connection._held_bytes > 3 * MIB)  # type: ignore[union-attr]
+        assert app.got == [bytes(MIB)] * 4
+        taken = 0
+        while taken < 20:
+            await until(lambda: app.got)
+            taken += len(app.got)
+            app.got.clear()
+        await sending
+
+
+async def test_a_message_of_many_fragments_takes_no_more_than_its_bytes() -> None:
+    app = Listener()
+    async with serving(app) as (_, port), connected(port) as peer:
+        await peer.write(frame(b"x", fin=False))
+        fragments = (frame(b"", Opcode.CONT, fin=False) + frame(b"x", Opcode.CONT, fin=False)) * 1000
+        tracemalloc.start()
+        before, _ = tracemalloc.get_traced_memory()
+        for _ in range(10):
+            await peer.write(fragments)
+        await peer.write(frame(b"", Opcode.CONT))
+        await until(lambda: app.got)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert app.got == [b"x" * 10_001]
+        assert most - before < MIB
