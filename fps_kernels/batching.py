@@ -59,7 +59,7 @@ class BatchingProtocol(WebSocketsSansIOProtocol):
         """
         if not self.writable.is_set():
             await self.writable.wait()
-        if self.disconnected or self.close_sent or self.conn.state is not State.OPEN:
+        if self.close_sent or self.transport.is_closing():
             raise ConnectionResetError("the WebSocket is closed")
         self.transport.writelines(buffers)
 
@@ -227,6 +227,10 @@ class BatchingProtocol(WebSocketsSansIOProtocol):
             self.stop_keepalive()
             self.transport.close()
         self._watch_closing()
+
+    def eof_received(self) -> None:
+        super().eof_received()
+        self._watch_closing()  # the transport closes itself now
 
     def handle_close(self, event: Frame) -> None:
         super().handle_close(event)

@@ -122,12 +122,17 @@ CLOSING: dict[str, Callable[[Server, Peer], Any]] = {
     "was left by the application": lambda server, peer: nothing(),
     "closed": lambda server, peer: peer.write(frame(b"\x03\xe8", Opcode.CLOSE)),
     "sent nonsense": lambda server, peer: peer.write(b"\xff\xff"),
+    "sends no more": lambda server, peer: half_close(peer),
     "is there when the server stops": lambda server, peer: stop(server),
 }
 
 
 async def nothing() -> None:
     """The test need not do more."""
+
+
+async def half_close(peer: Peer) -> None:
+    peer.socket.shutdown(socket.SHUT_WR)
 
 
 async def stop(server: Server) -> None:
@@ -329,3 +334,28 @@ async def test_a_message_of_many_fragments_takes_no_more_than_its_bytes() -> Non
         tracemalloc.stop()
         assert app.got == [b"x" * 10_001]
         assert most - before < MIB
+
+
+async def test_nothing_is_written_to_a_connection_that_is_closing() -> None:
+    opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["type"] == "websocket.connect"
+        await send({"type": "websocket.accept"})
+        opened.set_result(scope["extensions"][EXTENSION]["write"])
+        await receive()
+
+    async with serving(app) as (server, port), connected(port) as peer:
+        write = await opened
+        [connection] = server.server_state.connections
+        connection.transport.set_write_buffer_limits(2 * MUCH)  # type: ignore[union-attr]  # write() must not wait
+        message = frame_header(False, MUCH) + bytes(MUCH)
+        await write([message])
+        await half_close(peer)
+        await until(connection.transport.is_closing)  # type: ignore[union-attr]
+        with pytest.raises(ConnectionResetError):
+            await write([message])
+        got = bytearray()
+        while data := await peer.read(MIB):
+            got += data
+        assert got == message
