@@ -7,16 +7,20 @@ fragments, pings, closing and errors stay with uvicorn and the state machine of 
 
 from __future__ import annotations
 
+import asyncio
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.exceptions import InvalidState
+from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import State
 
+from .closing import ClosingWatch
 from .frame_reader import FrameReader, Payload, Whole
-from .kernel_server.run import Received
+from .kernel_server.run import LARGE_BYTES, Received
 from .websocket import DELIVER, EXTENSION
 
 TURN_MESSAGES = 16
@@ -35,6 +39,9 @@ class BatchingProtocol(WebSocketsSansIOProtocol):
         self._premature = False  # it sent frames before it was accepted: the state machine has begun to read them
         self._paused = False
         self._held_bytes = 0
+        self._fed_at_ping: object = None
+        self._pong = b""  # that waits until the client reads
+        self._closing: ClosingWatch | None = None
 
     # --- out -------------------------------------------------------------------------------------
 
@@ -52,7 +59,7 @@ class BatchingProtocol(WebSocketsSansIOProtocol):
         """
         if not self.writable.is_set():
             await self.writable.wait()
-        if self.disconnected or self.close_sent or self.conn.state is not State.OPEN:
+        if self.close_sent or self.transport.is_closing():
             raise ConnectionResetError("the WebSocket is closed")
         self.transport.writelines(buffers)
 
@@ -82,10 +89,18 @@ class BatchingProtocol(WebSocketsSansIOProtocol):
             self._read_turn()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        while self._read_one():  # what it sent before it left
-            pass
-        super().connection_lost(exc)
-        self._deliver = None  # a circle, else
+        try:
+            while self._read_one():  # what it sent before it left
+                pass
+        finally:
+            super().connection_lost(exc)
+            if self._closing is not None:
+                self._closing.end()
+            self._deliver = None  # a circle, else
+            # There are other circles: the beginning of a message must not stay until they are collected.
+            self._reader = FrameReader(self.config.ws_max_size)
+            self.conn.reader.discard()
+            self.frames = []
 
     def _read_turn(self) -> None:
         for _ in range(TURN_MESSAGES):
@@ -126,21 +141,40 @@ class BatchingProtocol(WebSocketsSansIOProtocol):
         self.frames = [message.data]  # type: ignore[list-item]  # a Payload only as far as send_receive_event_to_app
         self.send_receive_event_to_app()
 
+    def handle_cont(self, event: Frame) -> None:
+        """Join the fragments as they come: there may be any number of them, even empty ones."""
+        first = self.frames[0]
+        message = first if isinstance(first, Payload) else Payload(first)
+        message += event.data
+        self.frames = [message]  # type: ignore[list-item]  # as in _take
+        if event.fin:
+            if len(message) < LARGE_BYTES:
+                self.frames = [bytes(message)]
+            else:
+                self._hold(message)
+            self.send_receive_event_to_app()
+
     def send_receive_event_to_app(self) -> None:
         if self._deliver is None or self.close_sent:
-            self.frames = [bytes(frame) for frame in self.frames]
-            super().send_receive_event_to_app()
+            self.frames = [bytes(self.frames[0])]
+            self._queue_or_refuse()
             return
-        data = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
+        data = self.frames[0]
         message: Received = data
         if self.curr_msg_data_type == "text":
             try:
                 message = data.decode()
             except UnicodeDecodeError:
-                super().send_receive_event_to_app()  # it refuses that
+                self._queue_or_refuse()
                 return
         self.frames = []
         self._deliver(message)
+
+    def _queue_or_refuse(self) -> None:
+        try:
+            super().send_receive_event_to_app()
+        except InvalidState:
+            self.logger.debug("Invalid UTF-8 after our close frame: no other can say so")
 
     # --- back-pressure ---------------------------------------------------------------------------
 
@@ -158,11 +192,61 @@ class BatchingProtocol(WebSocketsSansIOProtocol):
         self._held_bytes -= size
         self._read_on()
 
+    def handle_ping(self) -> None:
+        if self.writable.is_set():
+            super().handle_ping()
+        else:  # to the last only, which RFC 6455 allows in 5.5.3: answers would pile up
+            self._pong = b"".join(self.conn.data_to_send())
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        pong, self._pong = self._pong, b""
+        if pong and not (self.close_sent or self.transport.is_closing()):
+            self.transport.write(pong)
+
+    def send_keepalive_ping(self) -> None:
+        self._fed_at_ping = self._reader.fed
+        super().send_keepalive_ping()
+
     def keepalive_timeout(self) -> None:
-        """While reading is paused the answer to a ping cannot be seen."""
-        if not self._paused:
+        """The answer to a ping cannot be seen while reading is paused, nor behind what is still coming."""
+        if not (self._paused or self.read_paused or self._reader.fed is not self._fed_at_ping):
             super().keepalive_timeout()
+            self._watch_closing()
             return
         self.pong_timer = None
         self.pending_ping_payload = None
         self.schedule_ping()
+
+    # --- the end: wherever uvicorn closes a transport, or is about to -----------------------------
+
+    def shutdown(self) -> None:
+        if self.conn.close_sent is None or self.close_sent:
+            super().shutdown()
+        else:  # in answer to the client's; uvicorn would send a second close frame, which is an error
+            self.stop_keepalive()
+            self.transport.close()
+        self._watch_closing()
+
+    def eof_received(self) -> None:
+        super().eof_received()
+        self._watch_closing()  # the transport closes itself now
+
+    def handle_close(self, event: Frame) -> None:
+        super().handle_close(event)
+        self._watch_closing()
+
+    def handle_parser_exception(self) -> None:
+        super().handle_parser_exception()
+        self._watch_closing()
+
+    def on_task_complete(self, task: asyncio.Task[None]) -> None:
+        super().on_task_complete(task)
+        self._watch_closing()
+
+    def _watch_closing(self) -> None:
+        if self.disconnected:
+            return
+        if self._closing is None:
+            self._closing = ClosingWatch(self.loop, self.transport)
+        self._closing.begin()

@@ -54,6 +54,11 @@ class FrameReader:
         self._mask = b""  # for the next of them
         self._is_text = False
 
+    @property
+    def fed(self) -> object:
+        """Another object after each `feed`: whether anything came can be told without a note of it each time."""
+        return self._data
+
     def feed(self, data: bytes) -> None:
         """What came; read it before there is more."""
         self._data = memoryview(self._data.tobytes() + data if self._data else data)

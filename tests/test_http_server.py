@@ -39,8 +39,8 @@ class Echo:
 
 
 @asynccontextmanager
-async def serving(app: Any) -> AsyncIterator[tuple[Server, int]]:
-    server = make_server(app, None, 20)
+async def serving(app: Any, ping_interval_s: float = 20) -> AsyncIterator[tuple[Server, int]]:
+    server = make_server(app, None, ping_interval_s)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         task = asyncio.create_task(server.serve(sockets=[listening]))
         try:
