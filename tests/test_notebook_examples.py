@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from .gateways import Begin, gateways
+from .test_notebook_streaming import parse_events
 
 # The API's introduction.
 INTRODUCTION = [
@@ -396,7 +397,8 @@ def test_an_error_is_the_last_line_of_a_stream(http: httpx.Client, tmp_path: Pat
 def test_who_accepts_events_gets_any_cell_as_events(http: httpx.Client) -> None:
     answer = http.get("/hello", headers={"Accept": "text/event-stream"})
     assert answer.headers["Content-Type"] == "text/event-stream"
-    assert answer.text == "data: Hello, world\ndata: \n\n"
+    kinds, texts = zip(*parse_events(answer.content), strict=True)  # the kernel may cut what it prints
+    assert ({*kinds}, "".join(texts)) == ({"message"}, "Hello, world\n")
 
 
 def test_an_error_is_the_last_event(http: httpx.Client) -> None:
