@@ -7,6 +7,7 @@ import socket
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -20,11 +21,13 @@ from fps_kernels.http_server import Server
 from fps_kernels.kernel_server.run import frame_header
 from fps_kernels.websocket import DELIVER, EXTENSION
 
+from . import apis
 from .test_http_server import serving
 
 MIB = 1024 * 1024
 MUCH = 16 * MIB
 """More than the system takes of what nobody reads."""
+until = partial(apis.until, timeout_s=10)
 
 
 class Peer:
@@ -60,13 +63,6 @@ async def connected(port: int) -> AsyncIterator[Peer]:
         peer = Peer(connection)
         await peer.open(port)
         yield peer
-
-
-async def until(happened: Callable[[], Any]) -> None:
-    """Of what nobody tells."""
-    async with asyncio.timeout(10):
-        while not happened():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 def frame(data: bytes, opcode: Opcode = Opcode.BINARY, fin: bool = True) -> bytes:
