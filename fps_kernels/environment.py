@@ -26,9 +26,7 @@ def server_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 def request_environment(requested: Mapping[str, str], allowed: Collection[str]) -> dict[str, str]:
     """Of what a request wants to set: KERNEL_* and the allowed names."""
-    return {
-        name: value for name, value in requested.items() if name.startswith("KERNEL_") or name in allowed
-    }
+    return {name: value for name, value in requested.items() if name.startswith("KERNEL_") or name in allowed}
 
 
 def session_environment(root: Path, session_path: str) -> dict[str, str]:

@@ -14,7 +14,12 @@ from typing import Any
 from .gateways import Gateway, gateways, option
 
 OF_THE_PERSONALITY = {
-    "allow_notebook_download", "cell_parser", "comment_prefix", "queue_limit", "request_timeout_s", "static_path",
+    "allow_notebook_download",
+    "cell_parser",
+    "comment_prefix",
+    "queue_limit",
+    "request_timeout_s",
+    "static_path",
 }
 OF_THE_KERNELS = {"autorestart", "shutdown_wait_time"}
 SIGNS_OF_A_LOST_TASK = ("never retrieved", "never awaited", "Traceback", "was destroyed but", "without completing")
@@ -97,7 +102,8 @@ def notebook(*cells: str | dict[str, Any], kernel: str = "tiny_plain") -> dict[s
         "nbformat": 4,
         "nbformat_minor": 5,
         "metadata": {
-            "kernelspec": {"name": kernel, "display_name": kernel}, "language_info": {"name": "python"},
+            "kernelspec": {"name": kernel, "display_name": kernel},
+            "language_info": {"name": "python"},
         },
         "cells": [cell(one) if isinstance(one, str) else one for one in cells],
     }

@@ -300,9 +300,7 @@ class Client:
         async with await self.connect(kernel_id) as socket:
             return text_of(await socket.run(f"import os; stream(str({expression}))"))
 
-    async def connect(
-        self, kernel_id: str, *, v1: bool = True, session: str | None = None, **options: Any
-    ) -> Socket:
+    async def connect(self, kernel_id: str, *, v1: bool = True, session: str | None = None, **options: Any) -> Socket:
         session = session or uuid.uuid4().hex
         url = f"ws{self.url[4:]}/api/kernels/{kernel_id}/channels?session_id={session}"
         options.setdefault("max_size", None)

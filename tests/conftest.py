@@ -51,13 +51,25 @@ def install_kernelspecs(share: Path) -> None:
         if mode == "message_interrupt":
             spec["interrupt_mode"] = "message"
         add_kernelspec(share, f"tiny_{mode}", spec)
-    add_kernelspec(share, "tiny_curve", {
-        "argv": [sys.executable, str(KERNEL), "plain", "{connection_file}"],
-        "display_name": "Tiny (curve)", "language": "python", "metadata": {"supported_encryption": ["curve"]},
-    })
-    add_kernelspec(share, "no_such_program", {
-        "argv": ["no-such-program", "{connection_file}"], "display_name": "No such program", "language": "none",
-    })
+    add_kernelspec(
+        share,
+        "tiny_curve",
+        {
+            "argv": [sys.executable, str(KERNEL), "plain", "{connection_file}"],
+            "display_name": "Tiny (curve)",
+            "language": "python",
+            "metadata": {"supported_encryption": ["curve"]},
+        },
+    )
+    add_kernelspec(
+        share,
+        "no_such_program",
+        {
+            "argv": ["no-such-program", "{connection_file}"],
+            "display_name": "No such program",
+            "language": "none",
+        },
+    )
 
 
 def add_kernelspec(share: Path, name: str, spec: dict[str, Any]) -> Path:

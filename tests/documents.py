@@ -302,15 +302,19 @@ class Desk:
         kernel: the id of a kernel that is there; default: a tiny kernel of the notebook's own.
         """
         path = self.root / f"{uuid.uuid4().hex}.ipynb"
-        path.write_text(json.dumps({
-            "cells": [*cells, *(code_cell(cell_id, source) for cell_id, source in sources.items())],
-            "metadata": {
-                "kernelspec": {"name": "tiny_plain", "display_name": "Tiny"},
-                "language_info": {"name": "python"},
-            },
-            "nbformat": 4,
-            "nbformat_minor": 5,
-        }))
+        path.write_text(
+            json.dumps(
+                {
+                    "cells": [*cells, *(code_cell(cell_id, source) for cell_id, source in sources.items())],
+                    "metadata": {
+                        "kernelspec": {"name": "tiny_plain", "display_name": "Tiny"},
+                        "language_info": {"name": "python"},
+                    },
+                    "nbformat": 4,
+                    "nbformat_minor": 5,
+                }
+            )
+        )
         document = await self.reopen(path)
         document.kernel_id = kernel or await self.client.start()
         return document

@@ -83,9 +83,7 @@ class Nursery:
     def start(self, command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> Process:
         if env.get("PYTHONPATH") != os.environ.get("PYTHONPATH"):
             with log.open("wb") as file:
-                return subprocess.Popen(
-                    command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=file, stderr=file
-                )
+                return subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
         log.write_bytes(b"")
         return Child(self, self.ask(command=list(command), env=dict(env), cwd=str(cwd), log=str(log)))
 

@@ -65,8 +65,12 @@ async def test_two_documents_keep_the_places_that_they_have_between_each_other(
     one: SharedNotebook, other: SharedNotebook
 ):
     arrived = [
-        single(one, "c", "one c"), single(other, "b", "other b"), single(other, "a", "other a"),
-        single(one, "a", "one a"), single(other, "c", "other c"), single(one, "b", "one b"),
+        single(one, "c", "one c"),
+        single(other, "b", "other b"),
+        single(other, "a", "other a"),
+        single(one, "a", "one a"),
+        single(other, "c", "other c"),
+        single(one, "b", "one b"),
     ]
     assert ids(in_document_order(arrived)) == ["one a", "other a", "other b", "one b", "other c", "one c"]
 
@@ -344,9 +348,7 @@ async def test_after_a_clear_a_request_is_not_kept_waiting_for_ever(handed: Hand
 
 
 @pytest.mark.usefixtures("patient")
-async def test_after_a_clear_requests_are_handed_on_as_before(
-    arrivals: Arrivals, handed: Handed, one: SharedNotebook
-):
+async def test_after_a_clear_requests_are_handed_on_as_before(arrivals: Arrivals, handed: Handed, one: SharedNotebook):
     arrivals.add(batch(one, "orphan", "a", after="first"))
     arrivals.clear()
     arrivals.add(batch(one, "first", "b"))

@@ -558,9 +558,7 @@ async def test_a_request_on_control_does_not_end_the_cell_that_runs(client: Kern
 
 
 @pytest.mark.parametrize(("msg_type", "state"), [("debug_request", "busy"), ("execute_request", "idle")])
-async def test_what_another_client_asks_counts_unless_it_is_on_control(
-    client: KernelClient, msg_type: str, state: str
-):
+async def test_what_another_client_asks_counts_unless_it_is_on_control(client: KernelClient, msg_type: str, state: str):
     inbox = Inbox(client)
     parent = {"msg_id": "another client's", "msg_type": msg_type}
     code = f"publish('status', {{'execution_state': 'idle'}}, parent={parent})\nstream('now')\nreply_input('wait')"

@@ -96,9 +96,7 @@ async def tab(server: Server, context: BrowserContext) -> Lab:
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def notebook(
-    server: Server, tab: Lab, request: pytest.FixtureRequest
-) -> AsyncIterator[Notebook]:
+async def notebook(server: Server, tab: Lab, request: pytest.FixtureRequest) -> AsyncIterator[Notebook]:
     """Nothing may go wrong with our API in the test."""
     tab.problems.clear()
     tab.reconnects = tab.restarts = 0

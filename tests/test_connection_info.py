@@ -47,9 +47,7 @@ def test_all_fields_are_taken_over():
 
 
 def test_defaults():
-    info = ConnectionInfo.from_dict(
-        {key: value for key, value in INFO.items() if key == "ip" or key.endswith("_port")}
-    )
+    info = ConnectionInfo.from_dict({key: value for key, value in INFO.items() if key == "ip" or key.endswith("_port")})
     assert (info.transport, info.key, info.signature_scheme, info.kernel_name) == ("tcp", b"", "hmac-sha256", "")
 
 

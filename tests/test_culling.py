@@ -22,9 +22,7 @@ SOON = {"cull_idle_timeout_s": 2, "cull_interval_s": 0.2}  # time enough for a b
 SLEEP = "import time; stream('on')\nwhile True: time.sleep(0.05)"
 
 
-def verdict(
-    policy: CullPolicy, idle_s: float = 100.0, state: str = "idle", connections: int = 0
-) -> tuple[bool, str]:
+def verdict(policy: CullPolicy, idle_s: float = 100.0, state: str = "idle", connections: int = 0) -> tuple[bool, str]:
     return policy.verdict(NOW, NOW - timedelta(seconds=idle_s), ExecutionState(state), connections)
 
 
@@ -168,10 +166,16 @@ async def test_a_kernel_whose_session_ends_with_it_leaves_no_session(launch: Lau
 
 
 def add_culled_kernelspec(server: Server, name: str, timeout_s: float) -> None:
-    add_kernelspec(server.share, name, {
-        "argv": [sys.executable, str(KERNEL), "plain", "{connection_file}"],
-        "display_name": name, "language": "python", "metadata": {"cull_idle_timeout": timeout_s},
-    })
+    add_kernelspec(
+        server.share,
+        name,
+        {
+            "argv": [sys.executable, str(KERNEL), "plain", "{connection_file}"],
+            "display_name": name,
+            "language": "python",
+            "metadata": {"cull_idle_timeout": timeout_s},
+        },
+    )
 
 
 async def test_a_kernelspec_has_a_timeout_of_its_own(launch: Launch):

@@ -49,7 +49,10 @@ async def test_a_cell_is_executed_and_its_document_shows_everything(desk: Desk) 
     assert "execution_state" not in cell
     assert cell["metadata"]["trusted"] is True
     assert set(cell["metadata"]["execution"]) >= {
-        "iopub.status.busy", "iopub.execute_input", "shell.execute_reply", "iopub.status.idle",
+        "iopub.status.busy",
+        "iopub.execute_input",
+        "shell.execute_reply",
+        "iopub.status.idle",
     }
     assert doc.states["a"] == [None, "running", None]
 
@@ -267,7 +270,10 @@ async def test_a_batch_is_accepted_as_a_whole_or_not_at_all(desk: Desk) -> None:
     before = [doc.cell(cell_id) for cell_id in ("a", "text", "b")]
     good = {"cell_id": "a", "source_hash": "1228156847"}
     for bad, status in [
-        ({"cell_id": "text"}, 400), ({"cell_id": "none"}, 404), ({"cell_id": "b", "source_hash": "1"}, 409), ({}, 422),
+        ({"cell_id": "text"}, 400),
+        ({"cell_id": "none"}, 404),
+        ({"cell_id": "b", "source_hash": "1"}, 409),
+        ({}, 422),
     ]:
         response = await doc.post(cells=[good, bad], request_id="batch")
         assert response.status_code == status

@@ -173,7 +173,11 @@ async def test_two_documents_on_one_kernel_keep_the_order_of_the_requests(desk: 
     await one.ended("a", "b", "c")
     await two.ended("a", "b")
     assert [doc.count(cell_id) for doc, cell_id in [(one, "a"), (one, "c"), (two, "b"), (one, "b"), (two, "a")]] == [
-        1, 2, 3, 4, 5,
+        1,
+        2,
+        3,
+        4,
+        5,
     ]
     assert (await two.request(request_id))["document_id"] == two.room
 

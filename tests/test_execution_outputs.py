@@ -340,7 +340,10 @@ async def test_the_file_has_the_outputs_and_is_valid(desk: Desk) -> None:
     assert_valid(notebook)
     cell = notebook["cells"][0]
     assert [output["output_type"] for output in cell["outputs"]] == [
-        "stream", "display_data", "execute_result", "error",
+        "stream",
+        "display_data",
+        "execute_result",
+        "error",
     ]
     assert cell["outputs"][0] == stream("x")
     assert [type(cell["execution_count"]), type(cell["outputs"][2]["execution_count"])] == [int, int]
@@ -376,9 +379,7 @@ async def test_a_cell_that_prints_without_a_pause_is_saved_meanwhile(desk: Desk)
 async def test_a_closed_browser_loses_nothing(hasty_desk: Desk) -> None:
     """The only client leaves in the middle of a cell, for longer than an unguarded document lives."""
     desk, gate = hasty_desk, hasty_desk.gate()
-    doc = await desk.open(
-        a=f"stream('before, ')\n{gate.code}\nstream('after')", b="stream('b')\n" + display("figure")
-    )
+    doc = await desk.open(a=f"stream('before, ')\n{gate.code}\nstream('after')", b="stream('b')\n" + display("figure"))
     kernel_id = doc.kernel_id
     await doc.execute("a", "b")
     await doc.until(lambda: doc.text("a") == "before, ")

@@ -555,18 +555,14 @@ def test_a_protocol_that_cannot_be_served_ends_the_command(
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-Proto", "X-Scheme"])
-def test_the_scheme_of_a_proxy_is_believed_only_when_told_to(
-    opened: Gateway, proxied: Gateway, header: str
-) -> None:
+def test_the_scheme_of_a_proxy_is_believed_only_when_told_to(opened: Gateway, proxied: Gateway, header: str) -> None:
     for gateway, scheme in ((opened, "http"), (proxied, "https")):
         response = ask(f"{gateway.url}/api/kernelspecs/", headers={header: "https", "Authorization": f"token {TOKEN}"})
         assert response.headers["location"] == f"{scheme}{gateway.url[4:]}/api/kernelspecs"
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-For", "X-Real-IP"])
-def test_the_client_of_a_proxy_is_believed_only_when_told_to(
-    closed: Gateway, proxied: Gateway, header: str
-) -> None:
+def test_the_client_of_a_proxy_is_believed_only_when_told_to(closed: Gateway, proxied: Gateway, header: str) -> None:
     for gateway, address in ((closed, "127.0.0.1"), (proxied, "198.51.100.7")):
         path = f"/api/kernels/{header}"
         assert ask(gateway.url + path, headers={header: "198.51.100.7"}).status_code == 401

@@ -187,6 +187,7 @@ async def test_culling_options_reach_the_kernels(begin: Begin):
 
 # --- variables ----------------------------------------------------------------------------------
 
+
 def cors(name: str) -> Callable[[Settings], Any]:
     return lambda settings: settings.access.cors[f"Access-Control-{name}"]
 
@@ -211,15 +212,19 @@ VARIABLES: dict[str, tuple[str, str, Any, Callable[[Settings], Any] | None]] = {
     "KG_DEFAULT_KERNEL_NAME": ("KernelGatewayApp.default_kernel_name", "k", "k", lambda s: s.default_kernel_name),
     "KG_FORCE_KERNEL_NAME": ("KernelGatewayApp.force_kernel_name", "k", "k", lambda s: s.force_kernel_name),
     "KG_ENV_PROCESS_WHITELIST": (
-        "KernelGatewayApp.env_process_whitelist", "A,B", ("A", "B"), lambda s: s.env_process_names
+        "KernelGatewayApp.env_process_whitelist",
+        "A,B",
+        ("A", "B"),
+        lambda s: s.env_process_names,
     ),
     "KG_API": ("KernelGatewayApp.api", "mine", "mine", lambda s: s.api),
-    "KG_WS_PING_INTERVAL_SECS": (
-        "KernelGatewayApp.ws_ping_interval", "7", 7, lambda s: s.listening.ping_interval_s
-    ),
+    "KG_WS_PING_INTERVAL_SECS": ("KernelGatewayApp.ws_ping_interval", "7", 7, lambda s: s.listening.ping_interval_s),
     "KG_LIST_KERNELS": ("JupyterWebsocketPersonality.list_kernels", "true", True, lambda s: s.list_kernels),
     "KG_ENV_WHITELIST": (
-        "JupyterWebsocketPersonality.env_whitelist", "A,B", ["A", "B"], lambda s: s.kernels.client_env
+        "JupyterWebsocketPersonality.env_whitelist",
+        "A,B",
+        ["A", "B"],
+        lambda s: s.kernels.client_env,
     ),
     "KG_CLIENT_ENVS": ("JupyterWebsocketPersonality.client_envs", "A", ["A"], lambda s: s.kernels.client_env),
     "KG_CERTFILE": ("KernelGatewayApp.certfile", "c", "c", None),
@@ -443,9 +448,14 @@ async def busy_kernel(gateway: Gateway, *, ready: Path, name: str = "tiny_plain"
         await asyncio.to_thread(lambda: open(ready).close())
 
 
-@pytest.mark.parametrize(("name", "signum"), [
-    ("tiny_plain", signal.SIGTERM), ("tiny_ignores_sigterm", signal.SIGTERM), ("tiny_plain", signal.SIGINT),
-])
+@pytest.mark.parametrize(
+    ("name", "signum"),
+    [
+        ("tiny_plain", signal.SIGTERM),
+        ("tiny_ignores_sigterm", signal.SIGTERM),
+        ("tiny_plain", signal.SIGINT),
+    ],
+)
 async def test_a_signal_ends_it_with_a_busy_kernel(begin: Begin, tmp_path: Path, name: str, signum: int):
     gateway = begin("--KernelManager.shutdown_wait_time=2")
     await busy_kernel(gateway, ready=tmp_path / "ready", name=name)

@@ -382,9 +382,7 @@ async def test_a_seed_that_fails_at_a_restart_leaves_a_dead_kernel(
         assert await client.evaluate(kernel_id, "x") == "1"
 
 
-async def test_a_dead_kernel_whose_seed_failed_can_be_deleted(
-    launch: Launch, seed: Callable[..., str], tmp_path: Path
-):
+async def test_a_dead_kernel_whose_seed_failed_can_be_deleted(launch: Launch, seed: Callable[..., str], tmp_path: Path):
     async with launch(LIST, seed(notebook(f"__import__('os').mkdir({str(tmp_path / 'made')!r})"))) as client:
         session = await client.start_session(name="tiny_plain")
         kernel_id = session["kernel"]["id"]
@@ -527,9 +525,7 @@ async def started_in(client: Client, folder: object, **body: Any) -> str:
     """The working directory of a new kernel whose request has this KERNEL_WORKING_DIR."""
     kernel_id = await client.start(env={"KERNEL_WORKING_DIR": str(folder)}, **body)
     cwd, told = json.loads(
-        await client.evaluate(
-            kernel_id, "__import__('json').dumps([os.getcwd(), os.environ['KERNEL_WORKING_DIR']])"
-        )
+        await client.evaluate(kernel_id, "__import__('json').dumps([os.getcwd(), os.environ['KERNEL_WORKING_DIR']])")
     )
     assert told == str(folder)
     return cwd

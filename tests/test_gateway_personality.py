@@ -55,12 +55,16 @@ def get(gateway: Gateway, path: str) -> httpx.Response:
 
 def seed(folder: Path, *cells: str) -> str:
     path = folder / "seed.ipynb"
-    path.write_text(json.dumps({
-        "cells": [{"cell_type": "code", "source": source, "metadata": {}, "outputs": []} for source in cells],
-        "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3"}},
-        "nbformat": 4,
-        "nbformat_minor": 5,
-    }))
+    path.write_text(
+        json.dumps(
+            {
+                "cells": [{"cell_type": "code", "source": source, "metadata": {}, "outputs": []} for source in cells],
+                "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3"}},
+                "nbformat": 4,
+                "nbformat_minor": 5,
+            }
+        )
+    )
     return f"--seed_uri={path}"
 
 
@@ -84,17 +88,20 @@ def test_a_personality_is_below_the_base_url_and_behind_the_token(start: Start) 
 
 
 def test_methods_may_be_missing_or_plain_functions(start: Start) -> None:
-    gateway = start(module=plain(
-        "def create_request_handlers(self):",
-        "    router = APIRouter()",
-        "    router.add_api_route('/hello', lambda: 'hello')",
-        "    return router",
-    ))
+    gateway = start(
+        module=plain(
+            "def create_request_handlers(self):",
+            "    router = APIRouter()",
+            "    router.add_api_route('/hello', lambda: 'hello')",
+            "    return router",
+        )
+    )
     assert get(gateway, "/hello").json() == "hello"
 
 
 def test_ours_can_be_extended(start: Start) -> None:
-    gateway = start(module="""
+    gateway = start(
+        module="""
 from fps_kernels.gateway.jupyter_websocket import JupyterWebsocketPersonality
 
 class Extended(JupyterWebsocketPersonality):
@@ -105,7 +112,8 @@ class Extended(JupyterWebsocketPersonality):
 
 def create_personality(parent):
     return Extended(parent=parent)
-""")
+"""
+    )
     assert get(gateway, "/hello").json() == "hello"
     assert get(gateway, "/api/kernelspecs").status_code == 200
     assert get(gateway, "/api/kernels/no-such").json()["reason"] == "Not Found"
@@ -147,10 +155,13 @@ def test_a_failing_shutdown_does_not_keep_the_server_from_ending(start: Start) -
 
 def test_it_answers_but_is_not_ready_while_the_personality_finishes(start: Start, tmp_path: Path) -> None:
     finish = tmp_path / "finish"
-    gateway = start(module="import asyncio, os\n" + plain(
-        "async def shutdown(self):",
-        f"    while not os.path.exists({str(finish)!r}): await asyncio.sleep(0.01)",
-    ))
+    gateway = start(
+        module="import asyncio, os\n"
+        + plain(
+            "async def shutdown(self):",
+            f"    while not os.path.exists({str(finish)!r}): await asyncio.sleep(0.01)",
+        )
+    )
     assert get(gateway, "/readyz").status_code == 200
     gateway.process.terminate()
     while get(gateway, "/readyz").status_code == 200:

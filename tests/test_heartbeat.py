@@ -22,9 +22,7 @@ curve_too = pytest.mark.parametrize("name", ["tiny_plain", "tiny_curve"])
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that soon notices."""
-    server = Server(
-        tmp_path_factory.mktemp("heartbeat"), *options(heartbeat_interval_s=0.1, heartbeat_timeout_s=0.3)
-    )
+    server = Server(tmp_path_factory.mktemp("heartbeat"), *options(heartbeat_interval_s=0.1, heartbeat_timeout_s=0.3))
     server.wait_ready()
     yield server
     server.stop()

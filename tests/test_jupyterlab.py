@@ -32,14 +32,25 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """`jupyverse` with JupyterLab and IPython kernels."""
     server = Server(tmp_path_factory.mktemp("lab"), full=True)
     shutil.rmtree(server.share / "kernels")  # the tiny kernels are no sight for a user
-    add_kernelspec(server.share, "other", {
-        "argv": ["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"],
-        "display_name": "Other Python", "language": "python", "env": {"WHICH": "other"},
-    })
-    add_kernelspec(server.share, "broken", {
-        "argv": ["python", "-c", "raise SystemExit('no licence')", "{connection_file}"],
-        "display_name": "Broken", "language": "python",
-    })
+    add_kernelspec(
+        server.share,
+        "other",
+        {
+            "argv": ["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"],
+            "display_name": "Other Python",
+            "language": "python",
+            "env": {"WHICH": "other"},
+        },
+    )
+    add_kernelspec(
+        server.share,
+        "broken",
+        {
+            "argv": ["python", "-c", "raise SystemExit('no licence')", "{connection_file}"],
+            "display_name": "Broken",
+            "language": "python",
+        },
+    )
     server.wait_ready()
     yield server
     server.stop()

@@ -114,5 +114,3 @@ def test_without_jupyterlab_it_says_what_to_install(tmp_path: Path) -> None:
     done = subprocess.run(command, env=dict(os.environ), cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert "install fps_kernels[lab]" in done.stderr
-
-

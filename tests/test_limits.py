@@ -162,7 +162,11 @@ async def test_a_message_rate_lets_everything_else_pass(launch: Launch):
     answers = await run(launch, MIXED, iopub_msg_rate_limit=1)
     assert [m["content"]["data"]["text/plain"] for m in of_type(answers, "display_data")] == list(map(str, range(300)))
     assert [m["msg_type"] for m in answers if m["channel"] == "iopub" and m["msg_type"] not in MANY] == [
-        "status", "execute_input", "execute_result", "error", "status",
+        "status",
+        "execute_input",
+        "execute_result",
+        "error",
+        "status",
     ]
     assert len(of_type(answers, "execute_reply")) == 1
 

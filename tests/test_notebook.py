@@ -261,7 +261,10 @@ def test_a_file_is_valid_at_every_moment(notebook: SharedNotebook):
     check_file(notebook)
     cell = notebook.document.source["cells"][0]
     assert [output["output_type"] for output in cell["outputs"]] == [
-        "stream", "display_data", "execute_result", "error",
+        "stream",
+        "display_data",
+        "execute_result",
+        "error",
     ]
     assert cell["outputs"][0]["text"] == "one\n"
     assert cell["execution_count"] == cell["outputs"][2]["execution_count"] == 7

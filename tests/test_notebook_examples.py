@@ -81,7 +81,11 @@ STREAMED = (
 
 def code_cell(number: int, source: str, **metadata: Any) -> dict[str, Any]:
     return {
-        "cell_type": "code", "execution_count": None, "id": f"cell-{number}", "metadata": metadata, "outputs": [],
+        "cell_type": "code",
+        "execution_count": None,
+        "id": f"cell-{number}",
+        "metadata": metadata,
+        "outputs": [],
         "source": source,
     }
 
@@ -93,15 +97,19 @@ def notebook(folder: Path, *sources: str, streamed: str | None = None) -> str:
     if streamed is not None:
         cells.append(code_cell(len(cells), streamed, stream=True))
     path = folder / "examples.ipynb"
-    path.write_text(json.dumps({
-        "cells": cells,
-        "metadata": {
-            "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
-            "language_info": {"name": "python"},
-        },
-        "nbformat": 4,
-        "nbformat_minor": 5,
-    }))
+    path.write_text(
+        json.dumps(
+            {
+                "cells": cells,
+                "metadata": {
+                    "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+                    "language_info": {"name": "python"},
+                },
+                "nbformat": 4,
+                "nbformat_minor": 5,
+            }
+        )
+    )
     return f"--seed_uri={path}"
 
 
@@ -342,9 +350,7 @@ def test_a_cell_that_neither_prints_nor_has_a_result_answers_nothing(http: httpx
         ("image/webp", "text/plain", b""),
     ],
 )
-def test_a_type_that_is_asked_for_comes_alone(
-    http: httpx.Client, accept: str, content_type: str, body: bytes
-) -> None:
+def test_a_type_that_is_asked_for_comes_alone(http: httpx.Client, accept: str, content_type: str, body: bytes) -> None:
     answer = http.get("/picture", headers={"Accept": accept})
     assert (answer.status_code, answer.headers["Content-Type"], answer.content) == (200, content_type, body)
 

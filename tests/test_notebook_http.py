@@ -15,13 +15,13 @@ from .apis import FOREVER, GATE, IMPORTS, PID, Serve, apis, cell, until
 from .client import Client, raw_request
 from .gateways import Gateway
 
-PRINTS = '''
+PRINTS = """
 pathlib.Path(args("started")).touch()
 stream("one\\n")
 until(args("gate"))
 stream("two\\n")
-'''
-FLOOD = '''
+"""
+FLOOD = """
 try:
     while True:
         stream("x" * 2_000_000)
@@ -29,7 +29,7 @@ try:
 except KeyboardInterrupt:
     pathlib.Path(args("started")).touch()
     raise
-'''
+"""
 CELLS = [
     PID,
     FOREVER,
@@ -344,8 +344,11 @@ async def test_a_cell_that_never_ends_does_not_keep_the_server(serve: Serve, tmp
         ([PID], {"cell_parser": "no.such.parser"}, "cell_parser=no.such.parser: "),
         ([PID], {"queue_limit": -1}, "queue_limit=-1: "),
         ([PID], {"request_timeout_s": -1}, "request_timeout_s=-1"),
-        ([{"cell_type": "markdown", "source": "", "metadata": {}}, "1 / 0", PID], {"prespawn_count": 2},
-         "cell 2 of the seed notebook notebook0.ipynb failed: ZeroDivisionError"),
+        (
+            [{"cell_type": "markdown", "source": "", "metadata": {}}, "1 / 0", PID],
+            {"prespawn_count": 2},
+            "cell 2 of the seed notebook notebook0.ipynb failed: ZeroDivisionError",
+        ),
     ],
     ids=["no endpoint", "annotation", "static_path", "cell_parser", "queue_limit", "timeout", "seed"],
 )

@@ -366,13 +366,15 @@ async def test_a_seed_that_fails_at_a_restart_is_tried_again(serve: Serve, tmp_p
 
 async def test_a_kernel_that_died_before_the_pool_was_whole_is_replaced(serve: Serve, tmp_path: Path):
     first = tmp_path / "first"
-    seed = "\n".join([
-        "try:",
-        f"    os.close(os.open({str(first)!r}, os.O_CREAT | os.O_EXCL))",
-        "    threading.Timer(0.2, os._exit, [3]).start()",
-        "except FileExistsError:",
-        "    time.sleep(1)",
-    ])
+    seed = "\n".join(
+        [
+            "try:",
+            f"    os.close(os.open({str(first)!r}, os.O_CREAT | os.O_EXCL))",
+            "    threading.Timer(0.2, os._exit, [3]).start()",
+            "except FileExistsError:",
+            "    time.sleep(1)",
+        ]
+    )
     gateway = serve(seed, PID, prespawn_count=2, autorestart=False)
     async with Client(gateway.url) as client:
         for _ in range(4):

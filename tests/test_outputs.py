@@ -300,9 +300,7 @@ def copy_of(cell: Map, *, plain: bool) -> Map:
     outputs: list[Any] = old["outputs"]
     if not plain:
         outputs = [Map({**one, "text": Text(one["text"])} if "text" in one else one) for one in outputs]
-    return Map(
-        {**old, "source": Text(old["source"]), "metadata": Map(old["metadata"]), "outputs": Array(outputs)}
-    )
+    return Map({**old, "source": Text(old["source"]), "metadata": Map(old["metadata"]), "outputs": Array(outputs)})
 
 
 def clear_outputs(bench: Bench) -> None:
@@ -653,7 +651,10 @@ def test_a_number_beyond_all_bounds_does_not_break_the_document(bench: Bench):
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(st.characters(categories=["L", "N", "Cs", "Cc"]), max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=8,

@@ -140,7 +140,9 @@ async def test_a_kernel_that_is_handed_over_is_as_a_new_one(registries: Registri
     await full(registry)
     [ready] = children()
     request: dict[str, Any] = {
-        "path": "below/a.ipynb", "session_path": "below/a.ipynb", "env": {"KERNEL_USERNAME": "me"},
+        "path": "below/a.ipynb",
+        "session_path": "below/a.ipynb",
+        "env": {"KERNEL_USERNAME": "me"},
     }
     kernel, new = await registry.start(**request), await cold.start(**request)
     assert pid(kernel) == ready != pid(new)
@@ -441,11 +443,21 @@ async def test_a_kernelspec_that_fails_is_tried_again_once_one_has_started(
 ) -> None:
     works = tmp_path / "works"
     code = f"import os, sys; os.path.exists({str(works)!r}) or sys.exit('no licence')"
-    add_kernelspec(tmp_path / "share", "licensed", {
-        "argv": [sys.executable, "-c", f"{code}; import runpy; runpy.run_module('ipykernel_launcher', "
-                 "run_name='__main__')", "-f", "{connection_file}"],
-        "display_name": "Licensed", "language": "python",
-    })
+    add_kernelspec(
+        tmp_path / "share",
+        "licensed",
+        {
+            "argv": [
+                sys.executable,
+                "-c",
+                f"{code}; import runpy; runpy.run_module('ipykernel_launcher', run_name='__main__')",
+                "-f",
+                "{connection_file}",
+            ],
+            "display_name": "Licensed",
+            "language": "python",
+        },
+    )
     registry = registries(prewarm={"licensed": 1})
     await _logged(caplog, "kernels of licensed are not kept ready, until one has started")
     assert "no licence" in caplog.text

@@ -172,10 +172,15 @@ async def kill(server: Server) -> None:
 
 def add_orphan(server: Server, mode: str) -> None:
     """A kernelspec whose kernel does not watch its parent."""
-    add_kernelspec(server.share, "orphan", {
-        "argv": ["env", "-u", "JPY_PARENT_PID", sys.executable, str(KERNEL), mode, "{connection_file}"],
-        "display_name": "Orphan", "language": "python",
-    })
+    add_kernelspec(
+        server.share,
+        "orphan",
+        {
+            "argv": ["env", "-u", "JPY_PARENT_PID", sys.executable, str(KERNEL), mode, "{connection_file}"],
+            "display_name": "Orphan",
+            "language": "python",
+        },
+    )
 
 
 @pytest.mark.parametrize("mode", ["plain", "ignores_sigterm", "silent"])

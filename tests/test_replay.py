@@ -118,9 +118,7 @@ def iopub_of(messages: list[Json], *msg_ids: str) -> list[Json]:
 
 
 def reply_to(messages: list[Json], msg_id: str) -> Json:
-    [reply] = [
-        m for m in messages if m["parent_header"].get("msg_id") == msg_id and m["msg_type"].endswith("_reply")
-    ]
+    [reply] = [m for m in messages if m["parent_header"].get("msg_id") == msg_id and m["msg_type"].endswith("_reply")]
     return reply
 
 
@@ -359,9 +357,7 @@ async def test_input_is_not_asked_for_again_after_a_return(client: Client, v1: b
 
 
 @both
-async def test_input_that_is_asked_for_meanwhile_waits_for_its_session(
-    client: Client, tmp_path: Any, v1: bool
-) -> None:
+async def test_input_that_is_asked_for_meanwhile_waits_for_its_session(client: Client, tmp_path: Any, v1: bool) -> None:
     kernel_id = await client.start()
     socket = await client.connect(kernel_id, v1=v1, session="mine")
     code = gated(tmp_path / "gate", "publish('asking', {})\nstream('hello ' + reply_input('name?'))")

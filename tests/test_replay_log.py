@@ -285,7 +285,9 @@ def test_a_merged_message_has_header_parent_and_metadata_of_the_first():
 def test_only_streams_of_one_parent_and_name_become_one(second: Message):
     merged = merge_entries(entries_of(stream("1"), second, stream("3")))
     assert [list(entry.parts)[3:] for entry in merged] == [
-        stream("1").parts[3:], second.parts[3:], stream("3").parts[3:],
+        stream("1").parts[3:],
+        second.parts[3:],
+        stream("3").parts[3:],
     ]
 
 

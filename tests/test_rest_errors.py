@@ -83,7 +83,7 @@ async def test_an_unchanged_answer_is_not_sent_again(client: Client, path: str) 
     assert response.headers["content-security-policy"] == POLICY
 
 
-@pytest.mark.parametrize("form", ['W/{}', '"other", {}', '"other",{} , "more"', "*"])
+@pytest.mark.parametrize("form", ["W/{}", '"other", {}', '"other",{} , "more"', "*"])
 async def test_etags_are_found_in_every_form(client: Client, form: str) -> None:
     etag = (await client.http.get("/api")).headers["etag"]
     assert (await client.http.get("/api", headers={"If-None-Match": form.format(etag)})).status_code == 304

@@ -394,9 +394,7 @@ async def test_a_kernel_goes_with_the_last_of_its_sessions(client: Client) -> No
 async def test_sessions_of_one_kernel_deleted_at_once_take_it_along(client: Client) -> None:
     first = await client.start_session("a.ipynb")
     second = await client.start_session("b.ipynb", kernel={"id": first["kernel"]["id"]})
-    responses = await asyncio.gather(
-        *(client.http.delete(f"/api/sessions/{model['id']}") for model in (first, second))
-    )
+    responses = await asyncio.gather(*(client.http.delete(f"/api/sessions/{model['id']}") for model in (first, second)))
     assert [response.status_code for response in responses] == [204, 204]
     assert await client.kernels() == []
 

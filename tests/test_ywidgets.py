@@ -54,9 +54,7 @@ def widget_server(tmp_path: Path) -> Iterator[Server]:
     pytest.importorskip("ypywidgets")
     install(tmp_path / "widgets")
     path = os.pathsep.join(filter(None, [str(tmp_path / "widgets"), os.environ.get("PYTHONPATH")]))
-    server = Server(
-        tmp_path, *options(require_yjs=True), env={"PYTHONPATH": path}, disable=NOT_NEEDED_BY_DOCUMENTS
-    )
+    server = Server(tmp_path, *options(require_yjs=True), env={"PYTHONPATH": path}, disable=NOT_NEEDED_BY_DOCUMENTS)
     server.wait_ready()
     yield server
     server.stop()

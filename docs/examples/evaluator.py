@@ -1,7 +1,7 @@
 """A personality for fps-kernels: an API of one route, which evaluates expressions on one kernel.
 
-    PYTHONPATH=docs/examples fps-kernels --api=evaluator
-    curl http://127.0.0.1:8888/evaluate --json '{"expression": "6 * 7"}'
+PYTHONPATH=docs/examples fps-kernels --api=evaluator
+curl http://127.0.0.1:8888/evaluate --json '{"expression": "6 * 7"}'
 """
 
 from typing import Annotated, Any

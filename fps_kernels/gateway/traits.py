@@ -44,9 +44,7 @@ class MultiKernelManager(Configurable):
 
 class MappingKernelManager(MultiKernelManager):
     root_dir = Unicode("", config=True, help="The folder that kernels start in or below. Default: the current one.")
-    cull_idle_timeout = Float(
-        0, config=True, help="Seconds without activity after which a kernel is culled; 0: never."
-    )
+    cull_idle_timeout = Float(0, config=True, help="Seconds without activity after which a kernel is culled; 0: never.")
     cull_interval = Float(300, config=True, help="Seconds between two looks for idle kernels.")
     cull_connected = Bool(False, config=True, help="Whether kernels with connected clients are culled, too.")
     cull_busy = Bool(False, config=True, help="Whether busy kernels are culled, too.")
@@ -100,7 +98,8 @@ class NotebookHTTPPersonality(Configurable):
 
     queue_limit = Integer(
         1000,
-        config=True, help="How many requests may wait for a kernel; more are answered 503. (KG_QUEUE_LIMIT env var)"
+        config=True,
+        help="How many requests may wait for a kernel; more are answered 503. (KG_QUEUE_LIMIT env var)",
     )
     request_timeout_s = Float(
         600.0,

@@ -144,9 +144,7 @@ class IopubLog:
         count, size = len(self._entries), self.bytes
         for entry in self._entries:
             old = now - entry.time > limits.max_age_s
-            if entry.seq >= keep_from or not (
-                old or count > limits.max_messages or size > limits.max_bytes
-            ):
+            if entry.seq >= keep_from or not (old or count > limits.max_messages or size > limits.max_bytes):
                 break
             number += 1
             count -= 1
@@ -179,9 +177,7 @@ class IopubLog:
             self._merged_at = max(0, self._merged_at - number)
 
     def _merge(self, cursors: frozenset[int], stop: int) -> None:
-        merged = [
-            run[0] if len(run) == 1 else _merge_run(run) for run in _runs(self._entries[:stop], cursors)
-        ]
+        merged = [run[0] if len(run) == 1 else _merge_run(run) for run in _runs(self._entries[:stop], cursors)]
         self._entries[:stop] = merged
         self.bytes = sum(entry.size for entry in self._entries)
 

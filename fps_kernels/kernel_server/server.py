@@ -121,9 +121,7 @@ class KernelServer(LifecycleObserver):
             session.repeat_recent()  # it may have come back before anybody noticed that it was lost
         if session.connection is not None:
             # 1000, or JupyterLab would reconnect, and two clients with one id would duel for ever.
-            session.connection.close(
-                CLOSE_NORMAL, "replaced by a newer connection of the same session", flush=False
-            )
+            session.connection.close(CLOSE_NORMAL, "replaced by a newer connection of the same session", flush=False)
         session.connection = connection
         self._connections = (*self._connections, connection)
         self.times.connected = time()
@@ -160,9 +158,7 @@ class KernelServer(LifecycleObserver):
 
         Not by age, as for the log: the reply to a cell that ran for an hour must find a laptop that was closed.
         """
-        away = sorted(
-            (one for one in self._sessions.values() if one.connection is None), key=lambda one: one.left_at
-        )
+        away = sorted((one for one in self._sessions.values() if one.connection is None), key=lambda one: one.left_at)
         for session in away[: max(0, len(away) - MAX_AWAY)]:
             del self._sessions[session.session_id]
 
@@ -292,9 +288,7 @@ class KernelServer(LifecycleObserver):
         if msg_type.endswith("_request"):
             self._answer(session, channel, msg_type, header, error)
 
-    def _answer(
-        self, session: ClientSession, channel: str, msg_type: str, header: bytes, error: KernelsError
-    ) -> None:
+    def _answer(self, session: ClientSession, channel: str, msg_type: str, header: bytes, error: KernelsError) -> None:
         """Reply in the kernel's place, and say idle, so that nobody waits for ever."""
         self._put(session, channel, replies.error_reply(msg_type, header, self.client.kernel_session, error))
         self._put(session, "iopub", replies.status("idle", self.client.kernel_session, header))

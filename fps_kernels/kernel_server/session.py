@@ -61,9 +61,7 @@ class ClientSession:
     def repeat_recent(self) -> None:
         """The connection broke off: what the client may not have read, and must not miss, is due again."""
         horizon = monotonic() - RECENT_S
-        self.inbox.put_first(
-            self.cursor, [(channel, parts) for time, channel, parts in self.recent if time >= horizon]
-        )
+        self.inbox.put_first(self.cursor, [(channel, parts) for time, channel, parts in self.recent if time >= horizon])
         self.recent.clear()
 
 

@@ -122,9 +122,7 @@ class Kernel:
 
     def reply(self, channel: str, request: dict, content: dict) -> None:
         msg_type = request["header"]["msg_type"].replace("_request", "_reply")
-        self.sockets[channel].send_multipart(
-            [*request["idents"], *self.pack(msg_type, content, request["header"])]
-        )
+        self.sockets[channel].send_multipart([*request["idents"], *self.pack(msg_type, content, request["header"])])
 
     def info(self) -> dict:
         if self.mode == "old_protocol":

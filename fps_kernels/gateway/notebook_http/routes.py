@@ -73,5 +73,3 @@ async def _file(files: StaticFiles, path: str, scope: Scope) -> Response:
     content_type = response.headers.get("content-type", "")
     response.headers["content-type"] = content_type.removesuffix("; charset=utf-8")
     return response
-
-
