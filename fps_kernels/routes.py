@@ -38,7 +38,7 @@ from .kernel_driver.client import KernelClient
 from .kernel_server.wire import V1_PROTOCOL
 from .registry import KernelRegistry
 from .sessions import KernelChoice, SessionModel, SessionStore
-from .websocket import StarletteSocket, deny, origin_allowed
+from .websocket.asgi import StarletteSocket, deny, origin_allowed
 
 if TYPE_CHECKING:
     from .execution.queue import ExecutionQueue

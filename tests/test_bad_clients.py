@@ -16,10 +16,11 @@ from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
 
-from fps_kernels import batching, closing
 from fps_kernels.http_server import Server
-from fps_kernels.kernel_server.run import frame_header
-from fps_kernels.websocket import DELIVER, EXTENSION
+from fps_kernels.websocket.asgi import DELIVER, EXTENSION
+from fps_kernels.websocket.asgi import close_timeout as closing
+from fps_kernels.websocket.asgi import protocol as batching
+from fps_kernels.websocket.frame_batch import frame_header
 
 from . import apis
 from .test_http_server import serving

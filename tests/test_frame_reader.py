@@ -8,7 +8,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
-from fps_kernels.frame_reader import FrameReader, Payload, Whole
+from fps_kernels.websocket.frames import FrameReader, Payload, Whole
 
 MAX_BYTES = 1000
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from fps_kernels.kernel_driver.message import Message, make_parts
 from fps_kernels.kernel_server.limits import RateLimiter, RateLimits, cut_middle
 from fps_kernels.kernel_server.replay import Inbox, IopubLog, ReplayLimits
-from fps_kernels.kernel_server.run import Run
 from fps_kernels.kernel_server.session import ClientSession, SessionOutbox
+from fps_kernels.websocket.frame_batch import Run
 
 from .client import Client, Json, Socket, of_type, text_of
 from .conftest import Launch, options

@@ -27,9 +27,9 @@ from fps_kernels.kernel_server.replay import (
     ReplayLimits,
     merge_entries,
 )
-from fps_kernels.kernel_server.run import Run
 from fps_kernels.kernel_server.server import KernelServer, ServerLimits
 from fps_kernels.kernel_server.session import ClientSession, SessionOutbox
+from fps_kernels.websocket.frame_batch import Run
 
 EVERYTHING = 1 << 40
 WIDE = ReplayLimits(max_messages=EVERYTHING, max_bytes=EVERYTHING, max_age_s=EVERYTHING)

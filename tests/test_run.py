@@ -10,7 +10,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
-from fps_kernels.kernel_server.run import LARGE_BYTES, Pieces, Run, frame_header
+from fps_kernels.websocket.frame_batch import LARGE_BYTES, Pieces, Run, frame_header
 
 
 def read(data: bytes) -> list[str | bytes]:

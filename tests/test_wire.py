@@ -11,7 +11,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fps_kernels.errors import MalformedMessage
-from fps_kernels.kernel_server.run import LARGE_BYTES
 from fps_kernels.kernel_server.wire import (
     CHANNELS,
     check_request,
@@ -20,6 +19,7 @@ from fps_kernels.kernel_server.wire import (
     encode_default,
     encode_v1,
 )
+from fps_kernels.websocket.frame_batch import LARGE_BYTES
 
 from . import client
 

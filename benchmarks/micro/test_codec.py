@@ -9,7 +9,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from fps_kernels.kernel_driver.message import peek_msg_type
 from fps_kernels.kernel_server import wire
-from fps_kernels.kernel_server.run import Run
+from fps_kernels.websocket.frame_batch import Run
 
 from .messages import stream, with_buffer
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from .run import Frame, Received, Run
+from ..websocket.frame_batch import Frame, Received, Run
 
 logger = logging.getLogger(__name__)
 

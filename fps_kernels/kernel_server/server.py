@@ -12,12 +12,12 @@ from ..kernel_driver.client import KernelClient
 from ..kernel_driver.driver import LifecycleObserver
 from ..kernel_driver.message import EMPTY_DICT, Buffer, Message, dump_json, make_header, make_parts, peek_msg_type
 from ..kernel_driver.requests import Request
+from ..websocket.frame_batch import Pieces, Received, Run
 from . import replies, wire
 from .adapt import Adapter
 from .connection import CLOSE_NORMAL, CLOSE_TRY_AGAIN, Connection, WebSocket
 from .limits import RateLimits
 from .replay import Entry, Inbox, IopubLog, ReplayLimits
-from .run import Pieces, Received, Run
 from .session import ClientSession, SessionOutbox
 
 logger = logging.getLogger(__name__)

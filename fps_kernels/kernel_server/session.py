@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 
 from ..kernel_driver.message import EMPTY_DICT, dump_json, load_object
+from ..websocket.frame_batch import Pieces, Run
 from . import replies
 from .connection import Connection
 from .limits import MERGE_INTERVAL_S, RateLimiter, RateLimits, cut_middle
 from .replay import Entry, Inbox, IopubLog, merge_entries, stream_key
-from .run import Pieces, Run
 
 READ_MESSAGES = 24
 READ_BYTES = 1024 * 1024

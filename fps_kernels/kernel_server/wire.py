@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from ..errors import MalformedMessage
 from ..kernel_driver.message import EMPTY_DICT, Buffer, dump_json, load_object, peek_msg_id, peek_msg_type
-from .run import LARGE_BYTES, Pieces
+from ..websocket.frame_batch import LARGE_BYTES, Pieces
 
 V1_PROTOCOL = "v1.kernel.websocket.jupyter.org"
 CHANNELS = frozenset({"shell", "control", "stdin", "iopub"})

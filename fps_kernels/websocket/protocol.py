@@ -18,10 +18,10 @@ from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import State
 
-from .closing import ClosingWatch
-from .frame_reader import FrameReader, Payload, Whole
-from .kernel_server.run import LARGE_BYTES, Received
-from .websocket import DELIVER, EXTENSION
+from .asgi import DELIVER, EXTENSION
+from .close_timeout import ClosingWatch
+from .frame_batch import LARGE_BYTES, Received
+from .frames import FrameReader, Payload, Whole
 
 TURN_MESSAGES = 16
 """Messages of one client before the others get their turn."""

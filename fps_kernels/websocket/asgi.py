@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from .http import error_response
-from .kernel_server.run import Received
+from ..http import error_response
+from .frame_batch import Received
 
 Write = Callable[[Sequence[bytes]], Awaitable[None]]
 EXTENSION = "fps_kernels.websocket.write"

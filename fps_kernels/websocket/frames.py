@@ -15,7 +15,7 @@ try:
 except ImportError:  # no wheel for this platform
     from websockets.utils import apply_mask
 
-from .kernel_server.run import LARGE_BYTES
+from .frame_batch import LARGE_BYTES
 
 _PLAIN = {0x81: True, 0x82: False}
 """The first byte of a frame that is a message by itself: whether it is text."""
