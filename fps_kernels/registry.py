@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, NotRequired, Protocol, TypedDict
 
 import zmq
 
-from .allocator import give_back
 from .culling import CullPolicy
 from .environment import request_environment, session_environment
 from .errors import (
@@ -42,6 +41,7 @@ from .kernel_server.replay import ReplayLimits
 from .kernel_server.server import KernelServer, ServerLimits
 from .options import KernelsOptions
 from .policy import StartPolicy
+from .serving.malloc_trim import give_back
 
 if TYPE_CHECKING:
     from .execution.queue import ExecutionQueue

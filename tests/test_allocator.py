@@ -7,7 +7,7 @@ import asyncio
 import pytest
 import zmq
 
-from fps_kernels.allocator import GROWN_BYTES, find_malloc_trim, give_back, resident_bytes
+from fps_kernels.serving.malloc_trim import GROWN_BYTES, find_malloc_trim, give_back, resident_bytes
 
 MESSAGE = [b"x" * 100] * 7
 BACKLOG = 30_000

@@ -16,7 +16,7 @@ from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
 
-from fps_kernels.http_server import Server
+from fps_kernels.serving.http_server import Server
 from fps_kernels.websocket.asgi import DELIVER, EXTENSION
 from fps_kernels.websocket.asgi import close_timeout as closing
 from fps_kernels.websocket.asgi import protocol as batching

@@ -10,13 +10,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fps_kernels.descriptors import WANTED
+from fps_kernels.serving.rlimits import WANTED
 
 from .gateways import Gateway
 
 CODE = """
 import resource, sys
-from fps_kernels.descriptors import raise_limit
+from fps_kernels.serving.rlimits import raise_limit
 resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), int(sys.argv[2])))
 raise_limit()
 print(*resource.getrlimit(resource.RLIMIT_NOFILE))

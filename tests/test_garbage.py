@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from fps_kernels.garbage import collect_from_now, collect_later
+from fps_kernels.serving.gc_tuning import collect_from_now, collect_later
 
 
 class Cyclic:

@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from fps_kernels.gateway.environment import BadOption
-from fps_kernels.gateway.listening import bind
 from fps_kernels.gateway.settings import Listening
+from fps_kernels.serving.sockets import bind
 
 from .conftest import free_port
 from .gateways import Gateway

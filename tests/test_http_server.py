@@ -14,7 +14,7 @@ from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
 
-from fps_kernels.http_server import Server, make_server
+from fps_kernels.serving.http_server import Server, make_server
 
 
 class Echo:

@@ -14,7 +14,7 @@ from traitlets import Any, Bool, Dict, Float, Integer, List, TraitError, Unicode
 
 from .. import __version__
 from ..errors import KernelsError
-from ..garbage import collect_later
+from ..serving.gc_tuning import collect_later
 from .config_files import StrictJSONFileConfigLoader, StrictPyFileConfigLoader, check_named
 from .environment import boolean, counts, integer, names, number
 from .traits import CLASSES, environment_default, meaningless_options, unknown_options

@@ -8,14 +8,14 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from ..descriptors import raise_limit
 from ..errors import KernelspecNotFound
-from ..garbage import collect_from_now
 from ..kernel_driver.kernelspec import Kernelspecs
 from ..routes import KernelRoutes
+from ..serving.gc_tuning import collect_from_now
+from ..serving.logs import configure
+from ..serving.rlimits import raise_limit
+from ..serving.sockets import bind
 from .environment import BadOption
-from .listening import bind
-from .logs import configure
 from .personality import load_personality
 from .policy import GatewayPolicy
 from .seed import Seed, read_seed

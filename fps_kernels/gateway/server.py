@@ -22,16 +22,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..errors import KernelsError, ServerStopping
 from ..http import error_response
-from ..http_server import Server, make_server, url_of
 from ..kernel_driver.kernelspec import Kernelspecs
 from ..policy import StartPolicy
 from ..registry import KernelRegistry
 from ..routes import FALLBACK, KernelRoutes
+from ..serving.http_server import Server, make_server, url_of
+from ..serving.logs import boot
+from ..serving.trusted_proxy import TrustedProxy
 from .access import AccessControl
 from .health import health_routes
-from .logs import boot
 from .personality import Plugin
-from .proxy import TrustedProxy
 from .settings import Settings
 
 logger = logging.getLogger(__name__)

@@ -15,8 +15,8 @@ from urllib.parse import quote, unquote
 from traitlets.config import Application, Configurable
 
 from ..options import KernelsOptions, out_of_bounds
+from ..serving.tls import tls_context
 from .environment import BadOption
-from .tls import tls_context
 
 if TYPE_CHECKING:
     from .app import KernelGatewayApp

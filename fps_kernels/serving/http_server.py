@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import uvicorn
 from starlette.types import ASGIApp
 
-from .websocket.protocol import BatchingProtocol
+from ..websocket.protocol import BatchingProtocol
 
 STOP_TIMEOUT_S = 15
 """For requests and WebSockets that are open when the server is asked to stop."""

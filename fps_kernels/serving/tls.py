@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from .environment import BadOption
+from ..gateway.environment import BadOption
 
 
 def tls_context(

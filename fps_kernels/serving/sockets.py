@@ -8,8 +8,8 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-from .environment import BadOption
-from .settings import Listening
+from ..gateway.environment import BadOption
+from ..gateway.settings import Listening
 
 logger = logging.getLogger(__name__)
 
