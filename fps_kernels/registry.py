@@ -26,18 +26,18 @@ from .errors import (
     ServerStopping,
 )
 from .kernel_driver.client import KernelClient
-from .kernel_driver.connection import ConnectionInfo
+from .kernel_driver.connection_file import ConnectionInfo
 from .kernel_driver.driver import KernelDriver, LifecycleObserver, LifecycleOptions, Observers, Prepare
 from .kernel_driver.external import ExternalDriver
 from .kernel_driver.heartbeat import HeartbeatOptions
 from .kernel_driver.kernelspec import Kernelspecs
-from .kernel_driver.launcher import LaunchOptions
 from .kernel_driver.prewarm import FOLDER, WarmKernels
+from .kernel_driver.process import LaunchOptions
 from .kernel_driver.reaper import Reaper
 from .kernel_driver.state import ExecutionState
 from .kernel_server.connection import CLOSE_NORMAL, CLOSE_RESTART
-from .kernel_server.limits import RateLimits
-from .kernel_server.replay import ReplayLimits
+from .kernel_server.iopub_log import ReplayLimits
+from .kernel_server.rate_limit import RateLimits
 from .kernel_server.server import KernelServer, ServerLimits
 from .options import KernelsOptions
 from .policy import StartPolicy

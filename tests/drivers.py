@@ -18,9 +18,9 @@ from fps_kernels.errors import KernelsError
 from fps_kernels.kernel_driver.client import KernelClient
 from fps_kernels.kernel_driver.driver import KernelDriver, LifecycleObserver, LifecycleOptions
 from fps_kernels.kernel_driver.kernelspec import Kernelspecs
-from fps_kernels.kernel_driver.launcher import LaunchOptions
 from fps_kernels.kernel_driver.message import Message, dump_json, peek_msg_id
-from fps_kernels.kernel_driver.requests import Request
+from fps_kernels.kernel_driver.process import LaunchOptions
+from fps_kernels.kernel_driver.request_log import Request
 
 from .client import header
 from .conftest import install_kernelspecs

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fps_kernels.kernel_server.adapt import Adapter
+from fps_kernels.kernel_server.spec_adapter import Adapter
 
 from .client import Client, Json, of_type, text_of
 

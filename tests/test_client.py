@@ -15,7 +15,7 @@ import zmq
 
 from fps_kernels.errors import KernelDied, KernelNotConnected, KernelTimeout, MalformedMessage, QueueFull
 from fps_kernels.kernel_driver.client import QUEUE_BYTES, QUEUE_MESSAGES, KernelClient
-from fps_kernels.kernel_driver.connection import ConnectionInfo
+from fps_kernels.kernel_driver.connection_file import ConnectionInfo
 from fps_kernels.kernel_driver.driver import KernelDriver
 from fps_kernels.kernel_driver.message import Message, peek_msg_id
 

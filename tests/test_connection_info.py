@@ -12,7 +12,7 @@ import zmq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fps_kernels.kernel_driver.connection import CHANNEL_NAMES, MAX_FILE_BYTES, ConnectionInfo, InvalidConnection
+from fps_kernels.kernel_driver.connection_file import CHANNEL_NAMES, MAX_FILE_BYTES, ConnectionInfo, InvalidConnection
 
 INFO: dict[str, Any] = {
     "shell_port": 50001,

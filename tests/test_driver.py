@@ -21,7 +21,7 @@ from zmq.utils.monitor import recv_monitor_message
 from fps_kernels.environment import server_environment
 from fps_kernels.errors import Conflict, KernelDied, KernelRestarted, KernelStartFailed
 from fps_kernels.kernel_driver.driver import KernelDriver
-from fps_kernels.kernel_driver.launcher import ExitStatus
+from fps_kernels.kernel_driver.process import ExitStatus
 
 from .conftest import KERNEL, add_kernelspec
 from .drivers import TIMEOUT_S, Drivers, Inbox, Recorder, execute, run, until

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fps_kernels.kernel_driver.message import Message, make_parts
-from fps_kernels.kernel_server.limits import RateLimiter, RateLimits, cut_middle
-from fps_kernels.kernel_server.replay import Inbox, IopubLog, ReplayLimits
-from fps_kernels.kernel_server.session import ClientSession, SessionOutbox
+from fps_kernels.kernel_server.client_session import ClientSession, SessionOutbox
+from fps_kernels.kernel_server.iopub_log import Inbox, IopubLog, ReplayLimits
+from fps_kernels.kernel_server.rate_limit import RateLimiter, RateLimits, cut_middle
 from fps_kernels.websocket.frame_batch import Run
 
 from .client import Client, Json, Socket, of_type, text_of

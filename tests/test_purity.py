@@ -38,11 +38,11 @@ PURE = [
     "fps_kernels.gateway.notebook_http.streaming",
     "fps_kernels.gateway.notebook_http.swagger_parser",
     "fps_kernels.kernel_driver.message",
-    "fps_kernels.kernel_driver.requests",
+    "fps_kernels.kernel_driver.request_log",
     "fps_kernels.kernel_driver.state",
-    "fps_kernels.kernel_server.limits",
-    "fps_kernels.kernel_server.replay",
-    "fps_kernels.kernel_server.replies",
+    "fps_kernels.kernel_server.rate_limit",
+    "fps_kernels.kernel_server.iopub_log",
+    "fps_kernels.kernel_server.stand_in",
     "fps_kernels.kernel_server.wire",
 ]
 DRIVER = sorted(

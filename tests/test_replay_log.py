@@ -17,9 +17,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from fps_kernels.kernel_driver.client import KernelClient
 from fps_kernels.kernel_driver.message import Message, dump_json, make_header, make_parts
+from fps_kernels.kernel_server.client_session import ClientSession, SessionOutbox
 from fps_kernels.kernel_server.connection import Connection
-from fps_kernels.kernel_server.limits import RateLimits
-from fps_kernels.kernel_server.replay import (
+from fps_kernels.kernel_server.iopub_log import (
     MERGED_MAX_BYTES,
     Entry,
     Inbox,
@@ -27,8 +27,8 @@ from fps_kernels.kernel_server.replay import (
     ReplayLimits,
     merge_entries,
 )
+from fps_kernels.kernel_server.rate_limit import RateLimits
 from fps_kernels.kernel_server.server import KernelServer, ServerLimits
-from fps_kernels.kernel_server.session import ClientSession, SessionOutbox
 from fps_kernels.websocket.frame_batch import Run
 
 EVERYTHING = 1 << 40

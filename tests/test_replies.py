@@ -9,7 +9,7 @@ import pytest
 
 from fps_kernels.errors import Forbidden, KernelDied, KernelRestarted, KernelsError, QueueFull
 from fps_kernels.kernel_driver.state import ExecutionState, wire_state
-from fps_kernels.kernel_server.replies import error_reply, status
+from fps_kernels.kernel_server.stand_in import error_reply, status
 
 PARENT = b'{"msg_id":"p",  "session":"client"}'
 

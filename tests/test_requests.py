@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fps_kernels.errors import QueueFull
-from fps_kernels.kernel_driver.requests import MAX_FINISHED, MAX_RUNNING, Request, RequestLog
+from fps_kernels.kernel_driver.request_log import MAX_FINISHED, MAX_RUNNING, Request, RequestLog
 
 
 def request(msg_id: str = "1", msg_type: str = "execute_request") -> Request:

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from fps_kernels.kernel_driver.launcher import _Stderr
+from fps_kernels.kernel_driver.process import _Stderr
 
 uvloop = pytest.importorskip("uvloop")
 

@@ -10,7 +10,7 @@ import pytest
 import uvloop
 import zmq
 
-from fps_kernels.kernel_driver.connection import CHANNEL_NAMES, ConnectionInfo
+from fps_kernels.kernel_driver.connection_file import CHANNEL_NAMES, ConnectionInfo
 
 from .messages import BATCH, KEY, on_the_wire, stream
 

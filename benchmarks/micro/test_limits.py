@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from fps_kernels.kernel_server.limits import RateLimiter, RateLimits, cut_middle
-from fps_kernels.kernel_server.replay import IopubLog, ReplayLimits, merge_entries
+from fps_kernels.kernel_server.iopub_log import IopubLog, ReplayLimits, merge_entries
+from fps_kernels.kernel_server.rate_limit import RateLimiter, RateLimits, cut_middle
 
 from .messages import BATCH, batch
 

@@ -7,7 +7,7 @@ from typing import Any
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from fps_kernels.kernel_driver.message import Message
-from fps_kernels.kernel_server.replay import IopubLog, ReplayLimits
+from fps_kernels.kernel_server.iopub_log import IopubLog, ReplayLimits
 
 from .messages import BATCH, batch
 

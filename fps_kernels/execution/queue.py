@@ -17,7 +17,7 @@ from ..errors import Conflict, KernelRestarted, KernelsError, MalformedMessage, 
 from ..kernel_driver.client import KernelClient
 from ..kernel_driver.driver import LifecycleObserver
 from ..kernel_driver.message import Message, dump_json, make_parts, peek_msg_id
-from ..kernel_driver.requests import Request
+from ..kernel_driver.request_log import Request
 from ..kernel_driver.state import ExecutionState
 from .arrivals import Arrivals
 from .batch import Batch, BatchModel

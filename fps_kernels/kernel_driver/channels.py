@@ -16,7 +16,7 @@ from typing import cast
 import zmq
 
 from ..errors import KernelNotConnected, QueueFull
-from .connection import ConnectionInfo
+from .connection_file import ConnectionInfo
 from .message import DELIMITER, Buffer
 
 logger = logging.getLogger(__name__)

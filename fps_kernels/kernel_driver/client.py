@@ -18,7 +18,7 @@ import zmq
 
 from ..errors import BadSignature, KernelDied, KernelNotConnected, KernelTimeout, MalformedMessage, QueueFull
 from .channels import Channels
-from .connection import ConnectionInfo
+from .connection_file import ConnectionInfo
 from .heartbeat import Heartbeat, HeartbeatOptions
 from .listener import Callback, Filter, Listener
 from .message import (
@@ -32,7 +32,7 @@ from .message import (
     peek_session,
     split_frames,
 )
-from .requests import Request, RequestLog
+from .request_log import Request, RequestLog
 from .state import READY, ExecutionState, KernelState, wire_state
 
 logger = logging.getLogger(__name__)

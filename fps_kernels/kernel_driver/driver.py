@@ -27,9 +27,9 @@ from ..errors import (
 from .client import KernelClient
 from .heartbeat import HeartbeatOptions
 from .kernelspec import Kernelspecs
-from .launcher import ExitStatus, KernelProcess, LaunchOptions
+from .process import ExitStatus, KernelProcess, LaunchOptions
 from .reaper import Reaper
-from .requests import Request
+from .request_log import Request
 from .state import ExecutionState
 
 logger = logging.getLogger(__name__)

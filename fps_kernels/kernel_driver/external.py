@@ -9,7 +9,7 @@ import zmq
 
 from ..errors import Conflict, ExternalKernel, KernelDied, KernelsError
 from .client import KernelClient
-from .connection import ConnectionInfo
+from .connection_file import ConnectionInfo
 from .driver import LifecycleObserver
 from .heartbeat import HeartbeatOptions
 from .state import ExecutionState

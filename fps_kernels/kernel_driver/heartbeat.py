@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import zmq
 
 from .channels import open_socket
-from .connection import ConnectionInfo
+from .connection_file import ConnectionInfo
 from .state import KernelState
 
 logger = logging.getLogger(__name__)

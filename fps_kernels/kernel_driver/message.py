@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import BadSignature, MalformedMessage
 
 if TYPE_CHECKING:
-    from .requests import Request
+    from .request_log import Request
 
 Buffer = bytes | memoryview
 """A part of a message; a view only of what is large, and never a header, which is looked into."""

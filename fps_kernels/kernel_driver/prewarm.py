@@ -18,7 +18,7 @@ from ..errors import Conflict, KernelDied, KernelsError, KernelStartFailed
 from .driver import KernelDriver, LifecycleObserver, Prepare
 from .ipython import NoAnswer, Report, move_request, parse_answer, parse_report, report_request
 from .kernelspec import Kernelspecs, spec_dict
-from .launcher import KernelProcess, LaunchOptions
+from .process import KernelProcess, LaunchOptions
 
 logger = logging.getLogger(__name__)
 

@@ -11,14 +11,15 @@ from ..errors import Forbidden, KernelDied, KernelsError, MalformedMessage
 from ..kernel_driver.client import KernelClient
 from ..kernel_driver.driver import LifecycleObserver
 from ..kernel_driver.message import EMPTY_DICT, Buffer, Message, dump_json, make_header, make_parts, peek_msg_type
-from ..kernel_driver.requests import Request
+from ..kernel_driver.request_log import Request
 from ..websocket.frame_batch import Pieces, Received, Run
-from . import replies, wire
-from .adapt import Adapter
+from . import stand_in as replies
+from . import wire
+from .client_session import ClientSession, SessionOutbox
 from .connection import CLOSE_NORMAL, CLOSE_TRY_AGAIN, Connection, WebSocket
-from .limits import RateLimits
-from .replay import Entry, Inbox, IopubLog, ReplayLimits
-from .session import ClientSession, SessionOutbox
+from .iopub_log import Entry, Inbox, IopubLog, ReplayLimits
+from .rate_limit import RateLimits
+from .spec_adapter import Adapter
 
 logger = logging.getLogger(__name__)
 

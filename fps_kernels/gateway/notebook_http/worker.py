@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from ...errors import KernelsError
 from ...kernel_driver.driver import LifecycleObserver
 from ...kernel_driver.message import Message, make_parts, peek_msg_id
-from ...kernel_driver.requests import Request
+from ...kernel_driver.request_log import Request
 from ...kernel_driver.state import ExecutionState
 from ...registry import Kernel
 

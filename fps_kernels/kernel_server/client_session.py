@@ -8,10 +8,10 @@ from time import monotonic
 
 from ..kernel_driver.message import EMPTY_DICT, dump_json, load_object
 from ..websocket.frame_batch import Pieces, Run
-from . import replies
+from . import stand_in as replies
 from .connection import Connection
-from .limits import MERGE_INTERVAL_S, RateLimiter, RateLimits, cut_middle
-from .replay import Entry, Inbox, IopubLog, merge_entries, stream_key
+from .iopub_log import Entry, Inbox, IopubLog, merge_entries, stream_key
+from .rate_limit import MERGE_INTERVAL_S, RateLimiter, RateLimits, cut_middle
 
 READ_MESSAGES = 24
 READ_BYTES = 1024 * 1024

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import KernelStartFailed
-from .connection import ConnectionInfo
+from .connection_file import ConnectionInfo
 from .kernelspec import spec_dict
 from .oom import OomWatch
 
