@@ -17,11 +17,11 @@ from jupyverse_api.kernels import KernelsConfig as JupyverseKernelsConfig
 from jupyverse_api.yjs import Yjs
 
 from .config import InvalidConfiguration, KernelsConfig
-from .external import ExternalKernels
 from .interrupt import InterruptChain
 from .kernel_driver.kernelspec import Kernelspecs
+from .kernels.external_folder import ExternalKernels
+from .kernels.registry import KernelRegistry
 from .plugin import _Kernels
-from .registry import KernelRegistry
 
 logger = logging.getLogger(__name__)
 

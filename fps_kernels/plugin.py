@@ -23,12 +23,12 @@ from jupyverse_api.exceptions import RedirectException
 from jupyverse_api.kernels import Kernels
 
 from .config import KernelsConfig
-from .external import ExternalKernels
 from .http import Handler, error_response, respond, security_headers
 from .kernel_driver.kernelspec import KernelspecsModel
-from .registry import KernelModel, KernelRegistry
+from .kernels.external_folder import ExternalKernels
+from .kernels.registry import KernelModel, KernelRegistry
+from .kernels.sessions import SessionModel
 from .routes import CHANNELS_PATH, Endpoint, KernelRoutes
-from .sessions import SessionModel
 
 if TYPE_CHECKING:
     from .execution.service import ExecutionService

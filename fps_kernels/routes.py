@@ -36,8 +36,8 @@ from .execution.stdin import EXPIRY_S
 from .http import ExactRoute, JSONBody, error_response, json_response, read_body, read_json, respond, security_headers
 from .kernel_driver.client import KernelClient
 from .kernel_server.wire import V1_PROTOCOL
-from .registry import KernelRegistry
-from .sessions import KernelChoice, SessionModel, SessionStore
+from .kernels.registry import KernelRegistry
+from .kernels.sessions import KernelChoice, SessionModel, SessionStore
 from .websocket.asgi import StarletteSocket, deny, origin_allowed
 
 if TYPE_CHECKING:

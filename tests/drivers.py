@@ -13,7 +13,6 @@ import psutil
 import pytest
 import zmq
 
-from fps_kernels.environment import server_environment
 from fps_kernels.errors import KernelsError
 from fps_kernels.kernel_driver.client import KernelClient
 from fps_kernels.kernel_driver.driver import KernelDriver, LifecycleObserver, LifecycleOptions
@@ -21,6 +20,7 @@ from fps_kernels.kernel_driver.kernelspec import Kernelspecs
 from fps_kernels.kernel_driver.message import Message, dump_json, peek_msg_id
 from fps_kernels.kernel_driver.process import LaunchOptions
 from fps_kernels.kernel_driver.request_log import Request
+from fps_kernels.kernels.launch_environment import server_environment
 
 from .client import header
 from .conftest import install_kernelspecs

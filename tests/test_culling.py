@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from fps_kernels.culling import CullPolicy
 from fps_kernels.kernel_driver.state import ExecutionState
+from fps_kernels.kernels.culler import CullPolicy
 
 from .client import Client
 from .conftest import KERNEL, Launch, Server, add_kernelspec, options

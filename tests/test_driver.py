@@ -18,10 +18,10 @@ import pytest
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from fps_kernels.environment import server_environment
 from fps_kernels.errors import Conflict, KernelDied, KernelRestarted, KernelStartFailed
 from fps_kernels.kernel_driver.driver import KernelDriver
 from fps_kernels.kernel_driver.process import ExitStatus
+from fps_kernels.kernels.launch_environment import server_environment
 
 from .conftest import KERNEL, add_kernelspec
 from .drivers import TIMEOUT_S, Drivers, Inbox, Recorder, execute, run, until

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fps_kernels.environment import (
+from fps_kernels.kernels.launch_environment import (
     SECRETS,
     request_environment,
     server_environment,

@@ -23,10 +23,10 @@ from fps_kernels.config import InvalidConfiguration, KernelsConfig
 from fps_kernels.errors import Conflict, KernelStartFailed, LimitReached
 from fps_kernels.gateway.seed import Seed
 from fps_kernels.kernel_driver.client import KernelClient
-from fps_kernels.kernel_driver.ipython import NoAnswer, parse_answer, parse_report
 from fps_kernels.kernel_driver.kernelspec import Kernelspecs
-from fps_kernels.policy import StartPolicy
-from fps_kernels.registry import Kernel, KernelRegistry
+from fps_kernels.kernels.ipython_probe import NoAnswer, parse_answer, parse_report
+from fps_kernels.kernels.registry import Kernel, KernelRegistry
+from fps_kernels.kernels.start_policy import StartPolicy
 
 from .client import Client, text_of
 from .conftest import Launch, add_kernelspec, install_kernelspecs, options

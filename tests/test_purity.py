@@ -16,8 +16,8 @@ import fps_kernels
 from .gateways import gateways
 
 PURE = [
-    "fps_kernels.culling",
-    "fps_kernels.environment",
+    "fps_kernels.kernels.culler",
+    "fps_kernels.kernels.launch_environment",
     "fps_kernels.errors",
     "fps_kernels.execution.hashing",
     "fps_kernels.execution.outputs",
@@ -74,7 +74,7 @@ def test_the_driver_knows_nothing_of_the_web():
 
 def test_jupyter_client_is_imported_on_first_use():
     """It takes 0.15 s, which a server should not need to start."""
-    assert imported_with(*DRIVER, "fps_kernels.registry").isdisjoint({"jupyter_client", "IPython", "traitlets"})
+    assert imported_with(*DRIVER, "fps_kernels.kernels.registry").isdisjoint({"jupyter_client", "IPython", "traitlets"})
 
 
 NOT_FOR_THE_GATEWAY = {
@@ -92,7 +92,7 @@ NOT_FOR_THE_GATEWAY = {
     "fps_kernels.config": "needs pydantic",
     "fps_kernels.main": "needs Jupyverse",
     "fps_kernels.plugin": "needs Jupyverse",
-    "fps_kernels.external": "for Jupyverse: the gateway has no option for it",
+    "fps_kernels.kernels.external_folder": "for Jupyverse: the gateway has no option for it",
     "fps_kernels.execution.service": "for shared documents",
     "fps_kernels.gateway.fastapi_app": "needs fastapi",
     "fps_kernels.gateway.notebook_http": "another personality",

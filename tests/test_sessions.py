@@ -11,8 +11,8 @@ import pytest
 from fps_kernels.config import KernelsConfig
 from fps_kernels.errors import NoSuchKernel
 from fps_kernels.kernel_driver.kernelspec import Kernelspecs
-from fps_kernels.registry import KernelRegistry
-from fps_kernels.sessions import KernelChoice, SessionStore
+from fps_kernels.kernels.registry import KernelRegistry
+from fps_kernels.kernels.sessions import KernelChoice, SessionStore
 
 from .conftest import install_kernelspecs
 from .drivers import run

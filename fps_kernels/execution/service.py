@@ -16,7 +16,7 @@ from .queue import ExecutionQueue
 from .request import CellChoice, ExecuteBody, parse_body
 
 if TYPE_CHECKING:
-    from ..registry import Kernel
+    from ..kernels.registry import Kernel
 
 
 class ExecutionService:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TypedDict
 
 from ..kernel_driver.state import ExecutionState
-from ..registry import Kernel, KernelRegistry, format_date
+from ..kernels.registry import Kernel, KernelRegistry, format_date
 
 
 class ActivityModel(TypedDict):

@@ -6,9 +6,9 @@ import os
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
-from ..environment import existing_folder, server_environment
 from ..kernel_driver.client import KernelClient
-from ..policy import StartPolicy
+from ..kernels.launch_environment import existing_folder, server_environment
+from ..kernels.start_policy import StartPolicy
 from .seed import Seed
 from .settings import Settings
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from ..errors import KernelsError, ServerStopping
-from ..registry import Kernel
+from ..kernels.registry import Kernel
 from .environment import BadOption
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ..errors import KernelsError, ServerStopping
 from ..http import error_response
 from ..kernel_driver.kernelspec import Kernelspecs
-from ..policy import StartPolicy
-from ..registry import KernelRegistry
+from ..kernels.registry import KernelRegistry
+from ..kernels.start_policy import StartPolicy
 from ..routes import FALLBACK, KernelRoutes
 from ..serving.http_server import Server, make_server, url_of
 from ..serving.logs import boot

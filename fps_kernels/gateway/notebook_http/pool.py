@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ...errors import KernelsError, QueueFull, ServerStopping
-from ...registry import Kernel
+from ...kernels.registry import Kernel
 from .worker import Worker
 
 logger = logging.getLogger(__name__)

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import Conflict, KernelDied, KernelsError, KernelStartFailed
-from .driver import KernelDriver, LifecycleObserver, Prepare
-from .ipython import NoAnswer, Report, move_request, parse_answer, parse_report, report_request
-from .kernelspec import Kernelspecs, spec_dict
-from .process import KernelProcess, LaunchOptions
+from ..kernel_driver.driver import KernelDriver, LifecycleObserver, Prepare
+from ..kernel_driver.kernelspec import Kernelspecs, spec_dict
+from ..kernel_driver.process import KernelProcess, LaunchOptions
+from .ipython_probe import NoAnswer, Report, move_request, parse_answer, parse_report, report_request
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import logging
 import uuid
 from pathlib import Path
 
-from .kernel_driver.connection_file import ConnectionInfo, InvalidConnection
+from ..kernel_driver.connection_file import ConnectionInfo, InvalidConnection
 from .registry import KernelRegistry
 
 logger = logging.getLogger(__name__)

@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, Protocol, TypedDict
 
 import zmq
 
-from .culling import CullPolicy
-from .environment import request_environment, session_environment
-from .errors import (
+from ..errors import (
     ExternalKernel,
     KernelNotFound,
     KernelsError,
@@ -25,26 +23,28 @@ from .errors import (
     LimitReached,
     ServerStopping,
 )
-from .kernel_driver.client import KernelClient
-from .kernel_driver.connection_file import ConnectionInfo
-from .kernel_driver.driver import KernelDriver, LifecycleObserver, LifecycleOptions, Observers, Prepare
-from .kernel_driver.external import ExternalDriver
-from .kernel_driver.heartbeat import HeartbeatOptions
-from .kernel_driver.kernelspec import Kernelspecs
-from .kernel_driver.prewarm import FOLDER, WarmKernels
-from .kernel_driver.process import LaunchOptions
-from .kernel_driver.reaper import Reaper
-from .kernel_driver.state import ExecutionState
-from .kernel_server.connection import CLOSE_NORMAL, CLOSE_RESTART
-from .kernel_server.iopub_log import ReplayLimits
-from .kernel_server.rate_limit import RateLimits
-from .kernel_server.server import KernelServer, ServerLimits
-from .options import KernelsOptions
-from .policy import StartPolicy
-from .serving.malloc_trim import give_back
+from ..kernel_driver.client import KernelClient
+from ..kernel_driver.connection_file import ConnectionInfo
+from ..kernel_driver.driver import KernelDriver, LifecycleObserver, LifecycleOptions, Observers, Prepare
+from ..kernel_driver.external import ExternalDriver
+from ..kernel_driver.heartbeat import HeartbeatOptions
+from ..kernel_driver.kernelspec import Kernelspecs
+from ..kernel_driver.process import LaunchOptions
+from ..kernel_driver.reaper import Reaper
+from ..kernel_driver.state import ExecutionState
+from ..kernel_server.connection import CLOSE_NORMAL, CLOSE_RESTART
+from ..kernel_server.iopub_log import ReplayLimits
+from ..kernel_server.rate_limit import RateLimits
+from ..kernel_server.server import KernelServer, ServerLimits
+from ..options import KernelsOptions
+from ..serving.malloc_trim import give_back
+from .culler import CullPolicy
+from .launch_environment import request_environment, session_environment
+from .prewarm import FOLDER, WarmKernels
+from .start_policy import StartPolicy
 
 if TYPE_CHECKING:
-    from .execution.queue import ExecutionQueue
+    from ..execution.queue import ExecutionQueue
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from .kernel_driver.state import ExecutionState
+from ..kernel_driver.state import ExecutionState
 
 
 @dataclass(frozen=True, slots=True)

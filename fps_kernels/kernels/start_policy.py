@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .environment import server_environment, working_directory
+from .launch_environment import server_environment, working_directory
 
 if TYPE_CHECKING:
-    from .kernel_driver.client import KernelClient
+    from ..kernel_driver.client import KernelClient
 
 
 class StartPolicy:

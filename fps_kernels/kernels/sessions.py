@@ -8,7 +8,7 @@ import uuid
 from dataclasses import dataclass
 from typing import NotRequired, TypedDict
 
-from .errors import KernelNotFound, NoSuchKernel, SessionNotFound
+from ..errors import KernelNotFound, NoSuchKernel, SessionNotFound
 from .registry import Kernel, KernelModel, KernelRegistry
 
 logger = logging.getLogger(__name__)
