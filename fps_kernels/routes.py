@@ -32,7 +32,7 @@ from .errors import (
     NotAvailable,
     ServerStopping,
 )
-from .execution.stdin import EXPIRY_S
+from .execution.stdin_clients import EXPIRY_S
 from .http import ExactRoute, JSONBody, error_response, json_response, read_body, read_json, respond, security_headers
 from .kernel_driver.client import KernelClient
 from .kernel_server.wire import V1_PROTOCOL

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fps_kernels.execution import arrivals as module
-from fps_kernels.execution.arrivals import Arrivals, in_document_order
-from fps_kernels.execution.batch import Batch
-from fps_kernels.execution.cell import Execution
+from fps_kernels.execution.cell_execution import Execution
+from fps_kernels.execution.execution_request import Batch
 from fps_kernels.execution.notebook import SharedNotebook
+from fps_kernels.execution.ordering import Arrivals, in_document_order
 
 from .test_outputs import code_cell, content
 

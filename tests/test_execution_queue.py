@@ -9,9 +9,9 @@ import pytest
 from fps_yjs.ydocs.ynotebook import YNotebook
 
 from fps_kernels.execution import queue as queue_module
-from fps_kernels.execution.batch import Batch
-from fps_kernels.execution.cell import Execution
-from fps_kernels.execution.documents import Documents
+from fps_kernels.execution.cell_execution import Execution
+from fps_kernels.execution.execution_request import Batch
+from fps_kernels.execution.fps_yjs.documents import Documents
 from fps_kernels.execution.queue import ExecutionQueue
 
 from .drivers import Drivers, until

@@ -12,7 +12,7 @@ from ipykernel.compiler import murmur2_x86
 
 from fps_kernels.errors import InvalidExecution
 from fps_kernels.execution.hashing import murmur2
-from fps_kernels.execution.request import MAX_CELLS, MAX_ID_CHARS, CellChoice, ExecuteBody, parse_body
+from fps_kernels.execution.request_body import MAX_CELLS, MAX_ID_CHARS, CellChoice, ExecuteBody, parse_body
 
 HASH_BITS = 32
 DOCUMENT = "json:notebook:0"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pycrdt import Array, ArrayEvent, Map, Text, TextEvent
 
 from fps_kernels.execution import terminal
-from fps_kernels.execution.cell import encodable
+from fps_kernels.execution.cell_execution import encodable
 from fps_kernels.execution.notebook import SharedNotebook
 from fps_kernels.execution.outputs import NOTICE, OutputLimits, Outputs
 

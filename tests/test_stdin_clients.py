@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fps_kernels.execution import stdin
-from fps_kernels.execution.stdin import EXPIRY_S, Answerers
+from fps_kernels.execution import stdin_clients as stdin
+from fps_kernels.execution.stdin_clients import EXPIRY_S, Answerers
 
 
 class Clock:

@@ -19,11 +19,11 @@ from ..kernel_driver.driver import LifecycleObserver
 from ..kernel_driver.message import Message, dump_json, make_parts, peek_msg_id
 from ..kernel_driver.request_log import Request
 from ..kernel_driver.state import ExecutionState
-from .arrivals import Arrivals
-from .batch import Batch, BatchModel
-from .cell import CellState, Execution, display_id
-from .documents import Documents
-from .stdin import Answerers, PendingInput, PendingModel
+from .cell_execution import CellState, Execution, display_id
+from .execution_request import Batch, BatchModel
+from .fps_yjs.documents import Documents
+from .ordering import Arrivals
+from .stdin_clients import Answerers, PendingInput, PendingModel
 
 logger = logging.getLogger(__name__)
 

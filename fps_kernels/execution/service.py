@@ -7,13 +7,13 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ClientError, InvalidExecution, SourceChanged
-from .batch import Batch
-from .cell import Execution
-from .documents import Documents
+from .cell_execution import Execution
+from .execution_request import Batch
+from .fps_yjs.documents import Documents
 from .hashing import murmur2
 from .notebook import SharedNotebook
 from .queue import ExecutionQueue
-from .request import CellChoice, ExecuteBody, parse_body
+from .request_body import CellChoice, ExecuteBody, parse_body
 
 if TYPE_CHECKING:
     from ..kernels.registry import Kernel

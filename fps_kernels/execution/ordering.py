@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-from .batch import Batch
+from .execution_request import Batch
 
 SETTLE_S = 0.02
 SETTLE_MAX_S = 0.5

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NotRequired, TypedDict
 
-from .cell import Execution
+from .cell_execution import Execution
 from .notebook import SharedNotebook
-from .stdin import PendingModel
+from .stdin_clients import PendingModel
 
 
 class CellModel(TypedDict):

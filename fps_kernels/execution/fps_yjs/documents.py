@@ -11,8 +11,8 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
-from ..errors import DocumentNotFound
-from .notebook import SharedNotebook
+from ...errors import DocumentNotFound
+from ..notebook import SharedNotebook
 from .rooms import Guard, outlive_clients
 from .saving import Saver
 

@@ -11,7 +11,7 @@ import contextlib
 import logging
 from typing import Any, Self
 
-from .notebook import SharedNotebook
+from ..notebook import SharedNotebook
 from .saving import Saver
 
 logger = logging.getLogger(__name__)
