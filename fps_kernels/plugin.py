@@ -22,13 +22,13 @@ from jupyverse_api.auth.models import User
 from jupyverse_api.exceptions import RedirectException
 from jupyverse_api.kernels import Kernels
 
+from .api.responses import Handler, error_response, respond, security_headers
+from .api.routes import CHANNELS_PATH, Endpoint, KernelRoutes
 from .config import KernelsConfig
-from .http import Handler, error_response, respond, security_headers
 from .kernel_driver.kernelspec import KernelspecsModel
 from .kernels.external_folder import ExternalKernels
 from .kernels.registry import KernelModel, KernelRegistry
 from .kernels.sessions import SessionModel
-from .routes import CHANNELS_PATH, Endpoint, KernelRoutes
 
 if TYPE_CHECKING:
     from .execution.service import ExecutionService

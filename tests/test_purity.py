@@ -111,7 +111,7 @@ def test_the_headless_gateway_starts_without_what_it_does_not_need(tmp_path: Pat
         assert httpx.get(f"{gateway.url}/api", trust_env=False).status_code == 200
         assert "jupyter_client" not in imported(), "it takes 0.15 s, and is for kernels and kernelspecs"
         assert httpx.get(f"{gateway.url}/api/kernelspecs", trust_env=False).status_code == 200
-        assert {"fps_kernels.routes", "jupyter_client"} <= imported()
+        assert {"fps_kernels.api.routes", "jupyter_client"} <= imported()
         assert {name: why for name, why in NOT_FOR_THE_GATEWAY.items() if name in imported()} == {}
 
         assert "/api/kernels" in httpx.get(f"{gateway.url}/openapi.json", trust_env=False, timeout=30).json()["paths"]

@@ -14,7 +14,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..http import error_response, security_headers
+from ..api.responses import error_response, security_headers
 from .settings import Access
 
 logger = logging.getLogger(__name__)

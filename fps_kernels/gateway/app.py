@@ -20,7 +20,7 @@ from .environment import boolean, counts, integer, names, number
 from .traits import CLASSES, environment_default, meaningless_options, unknown_options
 
 if TYPE_CHECKING:
-    from ..routes import KernelRoutes
+    from ..api.routes import KernelRoutes
     from .seed import Seed
     from .settings import Settings
 

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from ..http import ExactRoute, error_response, json_response
+from ..api.responses import ExactRoute, error_response, json_response
 
 
 def health_routes(ready: Callable[[], bool]) -> list[BaseRoute]:

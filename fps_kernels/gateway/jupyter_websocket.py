@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from ..http import ExactRoute, Handler, json_response
+from ..api.responses import ExactRoute, Handler, json_response
 from . import traits
 from .activity import activity
 from .personality import Personality

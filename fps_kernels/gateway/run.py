@@ -8,9 +8,9 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
+from ..api.routes import KernelRoutes
 from ..errors import KernelspecNotFound
 from ..kernel_driver.kernelspec import Kernelspecs
-from ..routes import KernelRoutes
 from ..serving.gc_tuning import collect_from_now
 from ..serving.logs import configure
 from ..serving.rlimits import raise_limit

@@ -20,12 +20,12 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ..api.responses import error_response
+from ..api.routes import FALLBACK, KernelRoutes
 from ..errors import KernelsError, ServerStopping
-from ..http import error_response
 from ..kernel_driver.kernelspec import Kernelspecs
 from ..kernels.registry import KernelRegistry
 from ..kernels.start_policy import StartPolicy
-from ..routes import FALLBACK, KernelRoutes
 from ..serving.http_server import Server, make_server, url_of
 from ..serving.logs import boot
 from ..serving.trusted_proxy import TrustedProxy

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from ..http import error_response
+from ..api.responses import error_response
 from .frame_batch import Received
 
 Write = Callable[[Sequence[bytes]], Awaitable[None]]

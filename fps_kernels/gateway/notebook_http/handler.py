@@ -10,8 +10,8 @@ from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
+from ...api.responses import error_response, read_body
 from ...errors import KernelDied, KernelNotConnected, KernelRestarted, KernelsError, QueueFull, ServerStopping
-from ...http import error_response, read_body
 from .endpoints import Endpoint, EndpointTable
 from .literals import assignment, declaration
 from .patience import ClientGone, Patience

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from .errors import InvalidBody, InvalidField, KernelsError, MissingField
+from ..errors import InvalidBody, InvalidField, KernelsError, MissingField
 
 logger = logging.getLogger(__name__)
 

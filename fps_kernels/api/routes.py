@@ -21,8 +21,8 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Match, WebSocketRoute
 from starlette.websockets import WebSocket
 
-from . import __version__
-from .errors import (
+from .. import __version__
+from ..errors import (
     Forbidden,
     InvalidBody,
     InvalidKernelId,
@@ -32,17 +32,26 @@ from .errors import (
     NotAvailable,
     ServerStopping,
 )
-from .execution.stdin_clients import EXPIRY_S
-from .http import ExactRoute, JSONBody, error_response, json_response, read_body, read_json, respond, security_headers
-from .kernel_driver.client import KernelClient
-from .kernel_server.wire import V1_PROTOCOL
-from .kernels.registry import KernelRegistry
-from .kernels.sessions import KernelChoice, SessionModel, SessionStore
-from .websocket.asgi import StarletteSocket, deny, origin_allowed
+from ..execution.stdin_clients import EXPIRY_S
+from ..kernel_driver.client import KernelClient
+from ..kernel_server.wire import V1_PROTOCOL
+from ..kernels.registry import KernelRegistry
+from ..kernels.sessions import KernelChoice, SessionModel, SessionStore
+from ..websocket.asgi import StarletteSocket, deny, origin_allowed
+from .responses import (
+    ExactRoute,
+    JSONBody,
+    error_response,
+    json_response,
+    read_body,
+    read_json,
+    respond,
+    security_headers,
+)
 
 if TYPE_CHECKING:
-    from .execution.queue import ExecutionQueue
-    from .execution.service import ExecutionService
+    from ..execution.queue import ExecutionQueue
+    from ..execution.service import ExecutionService
 
 Permissions = dict[str, list[str]]
 Answer = Callable[..., Awaitable[Response]]

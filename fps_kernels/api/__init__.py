@@ -1,0 +1,1 @@
+"""The REST and WebSocket routes, on Starlette. They know no host."""
