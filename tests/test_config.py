@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 import pytest
 from pydantic import ValidationError
 
-from fps_kernels.config import InvalidConfiguration, KernelsConfig
+from fps_kernels.hosts.asphalt.config import InvalidConfiguration, KernelsConfig
 from fps_kernels.options import OPTIONS, KernelsOptions, out_of_bounds
 
 

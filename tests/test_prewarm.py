@@ -19,9 +19,9 @@ from typing import Any
 import psutil
 import pytest
 
-from fps_kernels.config import InvalidConfiguration, KernelsConfig
 from fps_kernels.errors import Conflict, KernelStartFailed, LimitReached
 from fps_kernels.gateway.seed import Seed
+from fps_kernels.hosts.asphalt.config import InvalidConfiguration, KernelsConfig
 from fps_kernels.kernel_driver.client import KernelClient
 from fps_kernels.kernel_driver.kernelspec import Kernelspecs
 from fps_kernels.kernels.ipython_probe import NoAnswer, parse_answer, parse_report

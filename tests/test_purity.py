@@ -88,10 +88,10 @@ NOT_FOR_THE_GATEWAY = {
     "nbformat": "for notebooks",
     "pycrdt": "for shared documents",
     "ruamel": "for the options of `fps-kernels lab`",
-    "fps_kernels.lab": "needs Jupyverse",
-    "fps_kernels.config": "needs pydantic",
-    "fps_kernels.main": "needs Jupyverse",
-    "fps_kernels.plugin": "needs Jupyverse",
+    "fps_kernels.hosts.asphalt.lab": "needs Jupyverse",
+    "fps_kernels.hosts.asphalt.config": "needs pydantic",
+    "fps_kernels.hosts.asphalt.component": "needs Jupyverse",
+    "fps_kernels.hosts.asphalt.plugin": "needs Jupyverse",
     "fps_kernels.kernels.external_folder": "for Jupyverse: the gateway has no option for it",
     "fps_kernels.execution.service": "for shared documents",
     "fps_kernels.gateway.fastapi_app": "needs fastapi",
@@ -106,7 +106,7 @@ def test_the_headless_gateway_starts_without_what_it_does_not_need(tmp_path: Pat
 
         def imported() -> set[str]:
             names = re.findall(r"^import time: .*\| +([\w.]+)$", gateway.log, re.MULTILINE)
-            return {".".join(name.split(".")[:depth]) for name in names for depth in range(1, 4)}
+            return {".".join(name.split(".")[:depth]) for name in names for depth in range(1, 5)}
 
         assert httpx.get(f"{gateway.url}/api", trust_env=False).status_code == 200
         assert "jupyter_client" not in imported(), "it takes 0.15 s, and is for kernels and kernelspecs"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from fps_kernels.config import KernelsConfig
+from fps_kernels.hosts.asphalt.config import KernelsConfig
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fps_kernels.config import KernelsConfig
 from fps_kernels.errors import NoSuchKernel
+from fps_kernels.hosts.asphalt.config import KernelsConfig
 from fps_kernels.kernel_driver.kernelspec import Kernelspecs
 from fps_kernels.kernels.registry import KernelRegistry
 from fps_kernels.kernels.sessions import KernelChoice, SessionStore

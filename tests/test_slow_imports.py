@@ -17,7 +17,7 @@ pytest.importorskip("rfc3987_syntax", reason="comes with the extra `lab`")
 
 DEFERRED = """
 import sys
-from fps_kernels.lab.slow_imports import defer_iri_parsers
+from fps_kernels.hosts.asphalt.lab.slow_imports import defer_iri_parsers
 defer_iri_parsers()
 from jsonschema import FormatChecker
 import rfc3987_syntax

@@ -201,7 +201,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def _run_lab(arguments: list[str]) -> None:
     try:
-        from ..lab.command import main as run_lab
+        from ..hosts.asphalt.lab.command import main as run_lab
     except ImportError as exc:
         _exit(f"JupyterLab is not installed: install fps_kernels[lab] ({exc.name})")
     run_lab(arguments)

@@ -51,7 +51,7 @@ class JupyterWebsocketPersonality(Personality, traits.JupyterWebsocketPersonalit
         return routes
 
     def create_request_handlers(self) -> APIRouter:
-        from ..plugin import api_router
+        from ..hosts.asphalt.plugin import api_router
         from .auth import TokenAuth
 
         router = api_router(self.parent.kernels, TokenAuth(), self.parent.settings.base_url)

@@ -174,7 +174,7 @@ class Gateway:
 
     async def _make_documents(self) -> Starlette:
         # Kernels are served meanwhile: what takes long is imported in a thread.
-        for module in (".fastapi_app", "..plugin"):
+        for module in (".fastapi_app", "..hosts.asphalt.plugin"):
             await asyncio.to_thread(importlib.import_module, module, __package__)
         return await self._make_fastapi()
 

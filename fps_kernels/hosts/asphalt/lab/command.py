@@ -14,15 +14,15 @@ from asphalt.core import Context
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from ..gateway.environment import BadOption
-from ..gateway.run import new_loop
-from ..gateway.settings import Listening
-from ..serving.gc_tuning import collect_from_now
-from ..serving.logs import configure
-from ..serving.rlimits import raise_limit
-from ..serving.sockets import bind
-from ..serving.tls import tls_context
-from .component import LabComponent
+from ....gateway.environment import BadOption
+from ....gateway.run import new_loop
+from ....gateway.settings import Listening
+from ....serving.gc_tuning import collect_from_now
+from ....serving.logs import configure
+from ....serving.rlimits import raise_limit
+from ....serving.sockets import bind
+from ....serving.tls import tls_context
+from .lab_component import LabComponent
 from .slow_imports import defer_iri_parsers
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from asphalt.core import Context, context_teardown
 from asphalt.web.asgi3 import ASGIComponent
 from jupyverse_api.main import JupyverseComponent
 
-from ..serving.http_server import make_server, url_of
+from ....serving.http_server import make_server, url_of
 
 PING_INTERVAL_S = 20
 

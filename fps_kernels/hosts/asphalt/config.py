@@ -8,8 +8,8 @@ from typing import Any, Literal, Self
 from jupyverse_api.kernels import KernelsConfig as JupyverseKernelsConfig
 from pydantic import Field, NonNegativeInt, ValidationError
 
-from .errors import KernelsError
-from .options import OPTIONS, KernelsOptions
+from ...errors import KernelsError
+from ...options import OPTIONS, KernelsOptions
 
 
 class InvalidConfiguration(KernelsError):

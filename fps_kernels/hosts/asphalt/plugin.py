@@ -22,16 +22,16 @@ from jupyverse_api.auth.models import User
 from jupyverse_api.exceptions import RedirectException
 from jupyverse_api.kernels import Kernels
 
-from .api.responses import Handler, error_response, respond, security_headers
-from .api.routes import CHANNELS_PATH, Endpoint, KernelRoutes
+from ...api.responses import Handler, error_response, respond, security_headers
+from ...api.routes import CHANNELS_PATH, Endpoint, KernelRoutes
+from ...kernel_driver.kernelspec import KernelspecsModel
+from ...kernels.external_folder import ExternalKernels
+from ...kernels.registry import KernelModel, KernelRegistry
+from ...kernels.sessions import SessionModel
 from .config import KernelsConfig
-from .kernel_driver.kernelspec import KernelspecsModel
-from .kernels.external_folder import ExternalKernels
-from .kernels.registry import KernelModel, KernelRegistry
-from .kernels.sessions import SessionModel
 
 if TYPE_CHECKING:
-    from .execution.service import ExecutionService
+    from ...execution.service import ExecutionService
 
 
 class _Kernels(KernelRoutes, Kernels):

@@ -1,0 +1,1 @@
+"""What others run this package in, one folder for each."""

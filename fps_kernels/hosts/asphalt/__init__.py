@@ -1,0 +1,1 @@
+"""Jupyverse 0.6.4, on Asphalt: the component, its plugin resource, and `fps-kernels lab`."""

@@ -1,0 +1,125 @@
+"""The Asphalt component: configuration in, `Kernels` out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Any, NoReturn
+
+from asphalt.core import Component, Context, context_teardown
+from jupyverse_api.app import App
+from jupyverse_api.auth import Auth
+from jupyverse_api.frontend import FrontendConfig
+from jupyverse_api.kernels import Kernels
+from jupyverse_api.kernels import KernelsConfig as JupyverseKernelsConfig
+from jupyverse_api.yjs import Yjs
+
+from ...kernel_driver.kernelspec import Kernelspecs
+from ...kernels.external_folder import ExternalKernels
+from ...kernels.registry import KernelRegistry
+from .config import InvalidConfiguration, KernelsConfig
+from .interrupt import InterruptChain
+from .plugin import _Kernels
+
+logger = logging.getLogger(__name__)
+
+
+class KernelsComponent(Component):
+    """Serves kernels under the application of the host.
+
+    Keyword arguments: the options of KernelsConfig.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        try:
+            self.config = KernelsConfig.parse(options)
+        except InvalidConfiguration as exc:
+            _exit(exc.message)
+
+    @context_teardown
+    async def start(self, ctx: Context) -> AsyncGenerator[None, BaseException | None]:
+        config = self.config
+        ctx.add_resource(config, types=[KernelsConfig, JupyverseKernelsConfig])
+        app = await ctx.request_resource(App)
+        auth = await ctx.request_resource(Auth)  # type: ignore[type-abstract]  # resources are found by base class
+        frontend = await ctx.request_resource(FrontendConfig)
+        yjs = await ctx.request_resource(Yjs) if config.require_yjs else None  # type: ignore[type-abstract]  # same
+
+        base_url = f"/{frontend.base_url.strip('/')}/".replace("//", "/")
+        specs = Kernelspecs(config.default_kernel, base_url, config.allowed_kernelspecs)
+        registry = KernelRegistry(config.options(), specs)
+
+        def stop_before_server() -> None:
+            # Teardown runs backwards, and the host's HTTP server, started last, waits without end for
+            # requests in flight: those that wait for a kernel must be ended before it. When the first
+            # request comes the server is up, so what is added then is torn down before it.
+            ctx.add_teardown_callback(registry.stop)
+            interrupt.chain()
+
+        interrupt = InterruptChain(registry.stop)
+        executions = None
+        if yjs is not None:
+            from ...execution.service import ExecutionService  # needs pycrdt, which comes with the Yjs plugin
+
+            executions = ExecutionService(yjs)
+            _follow_widgets(registry, yjs)
+        kernels = _Kernels(app, config, auth, base_url, registry, executions, on_first_use=stop_before_server)
+        ctx.add_resource(kernels, types=Kernels)
+
+        registry.prewarm()
+        external = watcher = None
+        if config.allow_external_kernels:
+            folder = config.external_connection_dir
+            external = ExternalKernels(registry, Path(folder) if folder else ExternalKernels.default_folder())
+            watcher = asyncio.create_task(external.watch(), name="external kernels")
+            watcher.add_done_callback(_log_failure)
+
+        yield
+
+        if external is not None and watcher is not None:
+            external.stop()
+            await asyncio.wait([watcher], timeout=2)
+            watcher.cancel()
+            await asyncio.gather(watcher, return_exceptions=True)
+        await interrupt.close()
+        await registry.stop()
+        if executions is not None:
+            await executions.close()
+
+
+def _follow_widgets(registry: KernelRegistry, yjs: Any) -> None:
+    """Connect the Yjs plugin's widgets to all kernels, if it has any."""
+    widgets = getattr(yjs, "widgets", None)
+    if widgets is not None:
+        from ...execution.ywidgets import YWidgets
+
+        def follow(kernel_id: str) -> None:
+            YWidgets(registry.get(kernel_id).driver.client, widgets)
+
+        registry.watch(follow)
+
+
+def _exit(message: str) -> NoReturn:
+    """End the process with one line on stderr and exit code 1.
+
+    The host would print a traceback for an exception; and as components are made in a task of its own,
+    asyncio would add one for SystemExit, too.
+    """
+    end = SystemExit(message)
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        if context.get("exception") is not end:
+            loop.default_exception_handler(context)
+
+    try:
+        asyncio.get_running_loop().set_exception_handler(handle)
+    except RuntimeError:  # made outside of a loop, as by tests
+        logger.debug("no loop to keep quiet")
+    raise end from None
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (exc := task.exception()) is not None:
+        logger.error("watching for external kernels failed", exc_info=exc)
