@@ -57,8 +57,8 @@ HASTY = """
 import asyncio, dataclasses
 
 from fps_kernels.gateway import server
-from fps_kernels.gateway.notebook_http import handler, pool, worker
-from fps_kernels.gateway.notebook_http.personality import NotebookHttp
+from fps_kernels.notebook_http import handler, pool, worker
+from fps_kernels.notebook_http.personality import NotebookHttp
 
 server.DRAIN_TIMEOUT_S = 0.5
 worker.STOP_TIMEOUT_S = 0.3

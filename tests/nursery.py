@@ -28,7 +28,7 @@ PROGRAMS = {"fps-kernels": "fps_kernels.gateway.app", "jupyverse": "jupyverse_ap
 MODULES = (
     "fps_kernels.gateway.fastapi_app",
     "fps_kernels.gateway.jupyter_websocket",
-    "fps_kernels.gateway.notebook_http.personality",
+    "fps_kernels.notebook_http.personality",
     "fps_kernels.gateway.run",
     "fps_kernels.main",
     "jupyter_client",

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from fps_kernels.gateway.environment import BadOption
-from fps_kernels.gateway.notebook_http.annotations import parse
-from fps_kernels.gateway.notebook_http.endpoints import EndpointTable
-from fps_kernels.gateway.notebook_http.errors import NotebookError
+from fps_kernels.notebook_http.parsing.annotations import parse
+from fps_kernels.notebook_http.parsing.endpoints import EndpointTable
+from fps_kernels.notebook_http.parsing.notebook_error import NotebookError
 
 
 def code(source: str, **metadata: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from fps_kernels.gateway.notebook_http.endpoints import (
+from fps_kernels.notebook_http.parsing.endpoints import (
     Endpoint,
     EndpointTable,
     Match,

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from IPython.core.inputtransformer2 import TransformerManager
 
-from fps_kernels.gateway.notebook_http.literals import (
+from fps_kernels.notebook_http.request.literals import (
     CONSTANT_MAX_CHARS,
     assignment,
     declaration,

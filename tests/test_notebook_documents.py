@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fps_kernels.gateway.notebook_http.documents import openapi, swagger, title
+from fps_kernels.notebook_http.openapi import openapi, swagger, title
 
 PATHS = [("/name", ["GET", "POST"]), ("/a/:first/b/:last", ["HEAD", "PATCH", "DELETE"])]
 SUCCESS = {"responses": {"200": {"description": "Success"}}}

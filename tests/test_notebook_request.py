@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fps_kernels.errors import ClientError
-from fps_kernels.gateway.notebook_http.multipart import MAX_PARTS, MalformedMultipart
-from fps_kernels.gateway.notebook_http.options import header_options
-from fps_kernels.gateway.notebook_http.request import request_json
+from fps_kernels.notebook_http.header_options import header_options
+from fps_kernels.notebook_http.request.multipart import MAX_PARTS, MalformedMultipart
+from fps_kernels.notebook_http.request.request_variable import request_json
 
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data; boundary=b"

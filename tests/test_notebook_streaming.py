@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fps_kernels.gateway.notebook_http.streaming import KEEP_ALIVE, EventStream, PlainStream, stream_for
+from fps_kernels.notebook_http.response.stream_formats import KEEP_ALIVE, EventStream, PlainStream, stream_for
 
 
 def parse_events(data: bytes) -> list[tuple[str, str]]:

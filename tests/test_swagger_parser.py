@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from fps_kernels.gateway.notebook_http.endpoints import EndpointTable
-from fps_kernels.gateway.notebook_http.errors import NotebookError
-from fps_kernels.gateway.notebook_http.swagger_parser import parse
+from fps_kernels.notebook_http.parsing.endpoints import EndpointTable
+from fps_kernels.notebook_http.parsing.notebook_error import NotebookError
+from fps_kernels.notebook_http.parsing.swagger_parser import parse
 
 
 def markdown(source: str) -> dict[str, Any]:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 OURS = {
     "jupyter-websocket": "fps_kernels.gateway.jupyter_websocket",
     "kernel_gateway.jupyter_websocket": "fps_kernels.gateway.jupyter_websocket",
-    "notebook-http": "fps_kernels.gateway.notebook_http.personality",
-    "kernel_gateway.notebook_http": "fps_kernels.gateway.notebook_http.personality",
+    "notebook-http": "fps_kernels.notebook_http.personality",
+    "kernel_gateway.notebook_http": "fps_kernels.notebook_http.personality",
 }
 
 

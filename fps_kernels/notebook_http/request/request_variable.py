@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
 from urllib.parse import parse_qs
 
+from ..header_options import header_options
 from .multipart import Part, parse_multipart
-from .options import header_options
 
 _NOT_CHARSETS = frozenset(
     # Python's text encodings that are not charsets: escapes, some of them quadratic in time, and transports.

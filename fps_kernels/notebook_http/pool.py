@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from ...errors import KernelsError, QueueFull, ServerStopping
-from ...kernels.registry import Kernel
+from ..errors import KernelsError, QueueFull, ServerStopping
+from ..kernels.registry import Kernel
 from .worker import Worker
 
 logger = logging.getLogger(__name__)

@@ -12,23 +12,23 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
 
-from ..access import OPEN_PATHS
-from ..environment import BadOption
-from ..personality import Personality
-from ..pool import start_pool
-from ..seed import Seed
-from ..traits import NotebookHTTPPersonality
-from . import documents
-from .annotations import parse as parse_annotations
-from .endpoints import EndpointTable
-from .errors import NotebookError
+from ..gateway.access import OPEN_PATHS
+from ..gateway.environment import BadOption
+from ..gateway.personality import Personality
+from ..gateway.pool import start_pool
+from ..gateway.seed import Seed
+from ..gateway.traits import NotebookHTTPPersonality
+from . import openapi as documents
 from .handler import NotebookHandler
+from .notebook_routes import notebook_router
+from .parsing.annotations import parse as parse_annotations
+from .parsing.endpoints import EndpointTable
+from .parsing.notebook_error import NotebookError
+from .parsing.swagger_parser import parse as parse_swagger
 from .pool import KernelPool
-from .routes import notebook_router
-from .swagger_parser import parse as parse_swagger
 
 if TYPE_CHECKING:
-    from ..app import KernelGatewayApp
+    from ..gateway.app import KernelGatewayApp
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .accept import Accept
-from .options import header_options
+from ..header_options import header_options
+from .negotiation import Accept
 
 MAX_CHARS = 64 * 1024 * 1024
 """What a cell may put out, about: as much as a shared document takes of one."""

@@ -10,16 +10,16 @@ from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
-from ...api.responses import error_response, read_body
-from ...errors import KernelDied, KernelNotConnected, KernelRestarted, KernelsError, QueueFull, ServerStopping
-from .endpoints import Endpoint, EndpointTable
-from .literals import assignment, declaration
-from .patience import ClientGone, Patience
+from ..api.responses import error_response, read_body
+from ..errors import KernelDied, KernelNotConnected, KernelRestarted, KernelsError, QueueFull, ServerStopping
+from .deadline import ClientGone, Patience
+from .parsing.endpoints import Endpoint, EndpointTable
 from .pool import KernelPool
-from .request import request_json
-from .response import Outputs, Reply, head_reply, respond
-from .streamed import StreamedCell
-from .streaming import stream_for
+from .request.literals import assignment, declaration
+from .request.request_variable import request_json
+from .response.cell_response import Outputs, Reply, head_reply, respond
+from .response.stream_formats import stream_for
+from .response.streamed import StreamedCell
 from .worker import Assignment, Worker, run_cell
 
 logger = logging.getLogger(__name__)

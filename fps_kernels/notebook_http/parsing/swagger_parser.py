@@ -10,7 +10,7 @@ from typing import Any
 
 from .cells import DEFAULT_COMMENT_PREFIX, Cell, comment_prefix_of, joined, read_cells, streams
 from .endpoints import VERBS, Endpoint, EndpointTable, check_path, doubts, parameters_of, unreachable
-from .errors import NotebookError
+from .notebook_error import NotebookError
 
 _FENCED = re.compile(r"^ {0,3}(`{3,}|~{3,})[^\n]*\n(.*?)(?:^ {0,3}\1|\Z)", re.MULTILINE | re.DOTALL)
 _NO_OPERATIONS = {"parameters", "summary", "description", "servers"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..environment import BadOption
+from ...gateway.environment import BadOption
 
 
 class NotebookError(BadOption, ValueError):

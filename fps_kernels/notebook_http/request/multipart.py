@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ...errors import InvalidBody
-from .options import header_options
+from ..header_options import header_options
 
 MAX_PARTS = 10_000
 """So many take 0.1 s, on the loop."""

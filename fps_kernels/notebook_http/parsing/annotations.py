@@ -8,7 +8,7 @@ from typing import Any
 
 from .cells import DEFAULT_COMMENT_PREFIX, Cell, comment_prefix_of, joined, read_cells, streams
 from .endpoints import Endpoint, EndpointTable, check_path, doubts, unreachable
-from .errors import NotebookError
+from .notebook_error import NotebookError
 
 _VERB_AND_PATH = r"\s+(GET|PUT|POST|DELETE|PATCH|HEAD)\s+(/.*)"
 

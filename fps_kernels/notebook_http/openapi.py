@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from .streaming import EVENT_STREAM, PLAIN
+from .response.stream_formats import EVENT_STREAM, PLAIN
 
 VERSION = "0.0.0"
 """Nobody numbers the versions of a notebook's API; the original says this."""

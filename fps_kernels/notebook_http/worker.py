@@ -8,12 +8,12 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from ...errors import KernelsError
-from ...kernel_driver.driver import LifecycleObserver
-from ...kernel_driver.message import Message, make_parts, peek_msg_id
-from ...kernel_driver.request_log import Request
-from ...kernel_driver.state import ExecutionState
-from ...kernels.registry import Kernel
+from ..errors import KernelsError
+from ..kernel_driver.driver import LifecycleObserver
+from ..kernel_driver.message import Message, make_parts, peek_msg_id
+from ..kernel_driver.request_log import Request
+from ..kernel_driver.state import ExecutionState
+from ..kernels.registry import Kernel
 
 LISTENED_TO = ("stream", "display_data", "execute_result", "error", "clear_output", "status", "execute_reply")
 IDLE_TIMEOUT_S = 5.0

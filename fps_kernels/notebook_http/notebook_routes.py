@@ -11,7 +11,7 @@ from starlette.routing import Match
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
-from ...api.responses import error_response, json_response
+from ..api.responses import error_response, json_response
 from .handler import NotebookHandler, raw_path
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")

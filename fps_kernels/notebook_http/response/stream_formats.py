@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 from typing import Protocol
 
-from .accept import Accept
-from .response import error_text
+from .cell_response import error_text
+from .negotiation import Accept
 
 EVENT_STREAM = "text/event-stream"
 """Always UTF-8, says the HTML standard."""

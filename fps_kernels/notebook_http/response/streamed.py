@@ -11,10 +11,10 @@ from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
 from ...errors import KernelsError
-from .patience import ClientGone, Patience
-from .pool import KernelPool
-from .streaming import Stream
-from .worker import Assignment, Worker, run_cell
+from ..deadline import ClientGone, Patience
+from ..pool import KernelPool
+from ..worker import Assignment, Worker, run_cell
+from .stream_formats import Stream
 
 MAX_WAITING_BYTES = 16 * 1024 * 1024
 """For a client that reads slowly; its cell is interrupted then."""

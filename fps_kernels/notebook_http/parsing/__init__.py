@@ -1,0 +1,1 @@
+"""What the notebook says: cells, annotations, Swagger documents, endpoints."""
