@@ -17,9 +17,9 @@ import pytest
 from traitlets.config import Configurable
 
 from fps_kernels.gateway.app import KernelGatewayApp
-from fps_kernels.gateway.environment import BadOption
-from fps_kernels.gateway.settings import Settings, read
-from fps_kernels.gateway.traits import CLASSES, NotebookHTTPPersonality
+from fps_kernels.gateway.config.env_vars import BadOption
+from fps_kernels.gateway.config.settings import Settings, read
+from fps_kernels.gateway.config.traits import CLASSES, NotebookHTTPPersonality
 
 from .client import Client
 from .gateways import COMMAND, Begin, Gateway, environment, gateways

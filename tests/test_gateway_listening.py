@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from fps_kernels.gateway.environment import BadOption
-from fps_kernels.gateway.settings import Listening
+from fps_kernels.gateway.config.env_vars import BadOption
+from fps_kernels.gateway.config.settings import Listening
 from fps_kernels.serving.sockets import bind
 
 from .conftest import free_port

@@ -16,7 +16,7 @@ import nbformat
 import pytest
 from jupyter_client.manager import start_new_kernel
 
-from fps_kernels.gateway.traits import NotebookHTTPPersonality
+from fps_kernels.gateway.config.traits import NotebookHTTPPersonality
 from fps_kernels.notebook_http.parsing.swagger_parser import parse as parse_swagger
 
 from .gateways import Gateway, gateways

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, HTTPException
 
-from fps_kernels.gateway.personality import Personality
+from fps_kernels.gateway.personality_loader import Personality
 
 
 class Evaluator(Personality):

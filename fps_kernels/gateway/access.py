@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..api.responses import error_response, security_headers
-from .settings import Access
+from .config.settings import Access
 
 logger = logging.getLogger(__name__)
 

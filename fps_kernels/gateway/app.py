@@ -15,14 +15,14 @@ from traitlets import Any, Bool, Dict, Float, Integer, List, TraitError, Unicode
 from .. import __version__
 from ..errors import KernelsError
 from ..serving.gc_tuning import collect_later
-from .config_files import StrictJSONFileConfigLoader, StrictPyFileConfigLoader, check_named
-from .environment import boolean, counts, integer, names, number
-from .traits import CLASSES, environment_default, meaningless_options, unknown_options
+from .config.config_files import StrictJSONFileConfigLoader, StrictPyFileConfigLoader, check_named
+from .config.env_vars import boolean, counts, integer, names, number
+from .config.traits import CLASSES, environment_default, meaningless_options, unknown_options
 
 if TYPE_CHECKING:
     from ..api.routes import KernelRoutes
+    from .config.settings import Settings
     from .seed import Seed
-    from .settings import Settings
 
 SHARED_FLAGS = ("debug", "y", "generate-config", "show-config", "show-config-json")
 FLAGS = {name: flag for name, flag in base_flags.items() if name in SHARED_FLAGS}

@@ -11,10 +11,10 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 
 from ..api.responses import ExactRoute, Handler, json_response
-from . import traits
 from .activity import activity
-from .personality import Personality
-from .pool import start_pool
+from .config import traits
+from .personality_loader import Personality
+from .prespawn import start_pool
 from .swagger import swagger
 
 if TYPE_CHECKING:

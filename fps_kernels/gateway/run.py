@@ -15,12 +15,12 @@ from ..serving.gc_tuning import collect_from_now
 from ..serving.logs import configure
 from ..serving.rlimits import raise_limit
 from ..serving.sockets import bind
-from .environment import BadOption
-from .personality import load_personality
-from .policy import GatewayPolicy
+from .config.env_vars import BadOption
+from .config.settings import Settings, read
+from .gateway_policy import GatewayPolicy
+from .gateway_server import Gateway
+from .personality_loader import load_personality
 from .seed import Seed, read_seed
-from .server import Gateway
-from .settings import Settings, read
 
 if TYPE_CHECKING:
     from .app import KernelGatewayApp

@@ -14,7 +14,7 @@ from urllib.error import HTTPError
 from ..errors import KernelStartFailed, KernelTimeout
 from ..kernel_driver.client import KernelClient
 from ..kernel_driver.kernelspec import ALIASES
-from .environment import BadOption
+from .config.env_vars import BadOption
 
 FETCH_TIMEOUT_S = 30
 MAX_BYTES = 256 * 1024 * 1024

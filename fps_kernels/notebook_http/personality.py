@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter
 
 from ..gateway.access import OPEN_PATHS
-from ..gateway.environment import BadOption
-from ..gateway.personality import Personality
-from ..gateway.pool import start_pool
+from ..gateway.config.env_vars import BadOption
+from ..gateway.config.traits import NotebookHTTPPersonality
+from ..gateway.personality_loader import Personality
+from ..gateway.prespawn import start_pool
 from ..gateway.seed import Seed
-from ..gateway.traits import NotebookHTTPPersonality
 from . import openapi as documents
 from .handler import NotebookHandler
 from .notebook_routes import notebook_router

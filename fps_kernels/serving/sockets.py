@@ -8,8 +8,8 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-from ..gateway.environment import BadOption
-from ..gateway.settings import Listening
+from ..gateway.config.env_vars import BadOption
+from ..gateway.config.settings import Listening
 
 logger = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...gateway.environment import BadOption
+from ...gateway.config.env_vars import BadOption
 
 
 class NotebookError(BadOption, ValueError):

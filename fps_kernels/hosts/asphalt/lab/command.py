@@ -14,9 +14,9 @@ from asphalt.core import Context
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from ....gateway.environment import BadOption
+from ....gateway.config.env_vars import BadOption
+from ....gateway.config.settings import Listening
 from ....gateway.run import new_loop
-from ....gateway.settings import Listening
 from ....serving.gc_tuning import collect_from_now
 from ....serving.logs import configure
 from ....serving.rlimits import raise_limit

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 from traitlets.config import LoggingConfigurable
 
 from ..errors import KernelsError
-from .environment import BadOption
+from .config.env_vars import BadOption
 
 if TYPE_CHECKING:
     from fastapi import APIRouter

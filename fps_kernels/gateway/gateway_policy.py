@@ -9,8 +9,8 @@ from pathlib import Path
 from ..kernel_driver.client import KernelClient
 from ..kernels.launch_environment import existing_folder, server_environment
 from ..kernels.start_policy import StartPolicy
+from .config.settings import Settings
 from .seed import Seed
-from .settings import Settings
 
 ALWAYS = ("PATH", "HOME")
 WORKING_DIRECTORY = "KERNEL_WORKING_DIR"

@@ -30,9 +30,9 @@ from ..serving.http_server import Server, make_server, url_of
 from ..serving.logs import boot
 from ..serving.trusted_proxy import TrustedProxy
 from .access import AccessControl
+from .config.settings import Settings
 from .health import health_routes
-from .personality import Plugin
-from .settings import Settings
+from .personality_loader import Plugin
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from traitlets.config import Config
 from traitlets.config.loader import ConfigFileNotFound, JSONFileConfigLoader, PyFileConfigLoader
 
-from .environment import BadOption
+from .env_vars import BadOption
 
 EXTENSIONS = (".py", ".json")
 

@@ -12,7 +12,7 @@ from typing import Any
 from traitlets import Bool, CaselessStrEnum, Dict, Float, Integer, List, Set, Unicode, default
 from traitlets.config import Config, Configurable
 
-from .environment import boolean, from_environment, integer, names, number
+from .env_vars import boolean, from_environment, integer, names, number
 
 CELL_PARSER = "kernel_gateway.notebook_http.cell.parser"
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..errors import KernelsError
+from ...errors import KernelsError
 
 
 class BadOption(KernelsError):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import KernelsError, ServerStopping
 from ..kernels.registry import Kernel
-from .environment import BadOption
+from .config.env_vars import BadOption
 
 if TYPE_CHECKING:
     from .app import KernelGatewayApp

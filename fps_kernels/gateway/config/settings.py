@@ -14,12 +14,12 @@ from urllib.parse import quote, unquote
 
 from traitlets.config import Application, Configurable
 
-from ..options import KernelsOptions, out_of_bounds
-from ..serving.tls import tls_context
-from .environment import BadOption
+from ...options import KernelsOptions, out_of_bounds
+from ...serving.tls import tls_context
+from .env_vars import BadOption
 
 if TYPE_CHECKING:
-    from .app import KernelGatewayApp
+    from ..app import KernelGatewayApp
 
 SEED_ANSWER_S = 86_400.0
 """A kernel is handed out when its seed has run, however long that takes; each cell has a bound of its own."""
