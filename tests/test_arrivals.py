@@ -10,7 +10,7 @@ from fps_yjs.ydocs.ynotebook import YNotebook
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fps_kernels.execution import arrivals as module
+from fps_kernels.execution import ordering as module
 from fps_kernels.execution.cell_execution import Execution
 from fps_kernels.execution.execution_request import Batch
 from fps_kernels.execution.notebook import SharedNotebook

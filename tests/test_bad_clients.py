@@ -18,8 +18,8 @@ from websockets.uri import parse_uri
 
 from fps_kernels.serving.http_server import Server
 from fps_kernels.websocket.asgi import DELIVER, EXTENSION
-from fps_kernels.websocket.asgi import close_timeout as closing
-from fps_kernels.websocket.asgi import protocol as batching
+from fps_kernels.websocket import close_timeout as closing
+from fps_kernels.websocket import protocol as batching
 from fps_kernels.websocket.frame_batch import frame_header
 
 from . import apis
