@@ -20,8 +20,8 @@ from statistics import median
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from tests.client import Client
-from tests.gateways import Gateway, gateways, option
+from tests.support.client import Client
+from tests.support.gateways import Gateway, gateways, option
 
 READY = "is ready for whoever wants one"
 TAKEN = "is a prewarmed one"

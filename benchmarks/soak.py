@@ -31,8 +31,8 @@ import websockets
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from tests.client import Client, Socket, is_status
 from tests.conftest import Server
+from tests.support.client import Client, Socket, is_status
 
 LINES_PER_CELL = 500
 LINES_AT_ONCE = 25

@@ -19,13 +19,13 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, settings
 
-from .client import Client
-from .documents import Desk
-from .kernels.kernel import MODES
-from .nursery import nursery
-from .processes import ServerProcess
+from .support.client import Client
+from .support.documents import Desk
+from .support.kernels.kernel import MODES
+from .support.nursery import nursery
+from .support.processes import ServerProcess
 
-KERNEL = Path(__file__).parent / "kernels" / "kernel.py"
+KERNEL = Path(__file__).parent / "support" / "kernels" / "kernel.py"
 # What the tests of the kernels API do not need; without it a server starts in a second.
 NOT_NEEDED = ("contents", "jupyterlab", "lab", "nbconvert", "terminals", "yjs")
 # What shared documents do not need: "contents" and "yjs" are what they are made of.

@@ -1,0 +1,101 @@
+"""A Jupyter server whose kernels are the gateway's: `jupyter server --gateway-url=…`, as JupyterLab uses it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ..conftest import free_port
+from ..support.client import Client, of_type, text_of
+from ..support.gateways import Gateway, gateways, option
+
+TOKEN = "the-token"
+
+
+@pytest.fixture
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
+    with gateways(tmp_path) as begin:
+        yield begin(option("auth_token", TOKEN), "--JupyterWebsocketPersonality.list_kernels=True")
+
+
+@pytest.fixture
+async def front(gateway: Gateway, tmp_path: Path) -> AsyncIterator[Client]:
+    """A client of the Jupyter server in front."""
+    port = free_port()
+    folder = tmp_path / "front"
+    folder.mkdir()
+    environ = {**os.environ, "HOME": str(folder), "JUPYTER_RUNTIME_DIR": str(folder), "JUPYTER_CONFIG_DIR": str(folder)}
+    command = [
+        str(Path(sys.executable).parent / "jupyter-server"),
+        f"--gateway-url={gateway.url}",
+        f"--GatewayClient.auth_token={TOKEN}",
+        f"--port={port}",
+        f"--ServerApp.root_dir={folder}",
+        "--no-browser",
+        "--allow-root",
+        "--IdentityProvider.token=",
+        "--ServerApp.disable_check_xsrf=True",
+    ]
+    process = run(command, environ, folder / "log")
+    try:
+        async with Client(f"http://127.0.0.1:{port}") as client:
+            await answers(client)
+            yield client
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def run(command: list[str], environ: dict[str, str], path: Path) -> subprocess.Popen[bytes]:
+    with path.open("wb") as log:
+        return subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+
+async def answers(client: Client) -> None:
+    """Wait until the server does: there is no event for that."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                await client.http.get("/api/kernelspecs")
+                return
+            except httpx.TransportError:
+                await asyncio.sleep(0.05)
+
+
+async def test_a_jupyter_server_uses_the_kernels_of_the_gateway(front: Client) -> None:
+    specs = (await front.http.get("/api/kernelspecs")).json()["kernelspecs"]
+    assert "python3" in specs
+    logo = await front.http.get(specs["python3"]["resources"]["logo-64x64"])
+    assert logo.headers["content-type"] == "image/png"
+    kernel_id = await front.start("python3")
+    async with await front.connect(kernel_id, session="page") as socket:
+        names = text_of(await socket.run("import os; print(*[name for name in os.environ if name[:7] == 'KERNEL_'])"))
+        assert {"KERNEL_GATEWAY", "KERNEL_LAUNCH_TIMEOUT"} <= set(names.split())
+        msg_id = await socket.execute("print('asleep', flush=True)\nimport time\nwhile True: time.sleep(0.05)")
+        await socket.until(lambda message: message["msg_type"] == "stream")
+        assert (await front.http.post(f"/api/kernels/{kernel_id}/interrupt")).status_code == 204
+        [reply] = of_type(await socket.answers(msg_id), "execute_reply")
+        assert reply["content"]["ename"] == "KeyboardInterrupt"
+        assert (await front.http.post(f"/api/kernels/{kernel_id}/restart")).status_code == 200
+        assert text_of(await socket.run("print('os' in globals())")) == "False\n"
+    async with await front.connect(kernel_id, session="page") as socket:
+        assert text_of(await socket.run("print('back')")) == "back\n"
+    assert (await front.http.delete(f"/api/kernels/{kernel_id}")).status_code == 204
+    assert await front.kernels() == []
+
+
+async def test_a_kernel_of_a_notebook_starts_in_its_folder(front: Client, tmp_path: Path) -> None:
+    """Both servers see the same files here, as on one machine or with a shared home."""
+    (tmp_path / "front" / "project").mkdir()
+    session = await front.start_session("project/a.ipynb", "python3")
+    async with await front.connect(session["kernel"]["id"], session="page") as socket:
+        folder = text_of(await socket.run("import os; print(os.getcwd())"))
+    assert folder == f"{tmp_path / 'front' / 'project'}\n"
+    assert (await front.http.delete(f"/api/sessions/{session['id']}")).status_code == 204

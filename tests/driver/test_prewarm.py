@@ -1,0 +1,657 @@
+"""Kernels that are kept ready: what is handed over is as new, or it is not handed over."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import stat
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from fps_kernels.errors import Conflict, KernelStartFailed, LimitReached
+from fps_kernels.gateway.seed import Seed
+from fps_kernels.hosts.asphalt.config import InvalidConfiguration, KernelsConfig
+from fps_kernels.kernel_driver.client import KernelClient
+from fps_kernels.kernel_driver.kernelspec import Kernelspecs
+from fps_kernels.kernels.ipython_probe import NoAnswer, parse_answer, parse_report
+from fps_kernels.kernels.registry import Kernel, KernelRegistry
+from fps_kernels.kernels.start_policy import StartPolicy
+
+from ..conftest import Launch, add_kernelspec, install_kernelspecs, options
+from ..support.client import Client, text_of
+from ..support.drivers import run
+from ..support.gateways import Begin, gateways
+
+NOT_IPYTHON = "tiny_plain"
+SEEN = """
+import json, os, sys
+from ipykernel import get_connection_file
+def look(shell=get_ipython()):
+    return {
+        "names": sorted(name for name in shell.user_ns if name not in ("look", "get_connection_file")),
+        "environment": dict(os.environ), "arguments": sys.argv, "path": sys.path, "folder": os.getcwd(),
+        "visited": repr(shell.user_ns["_dh"]), "start": shell.starting_dir, "count": shell.execution_count,
+        "history": shell.history_manager.input_hist_parsed, "connection file": get_connection_file(),
+        "session": shell.user_ns.get("__session__"), "flags": repr(sys.flags), "events": repr(
+            {name: len(callbacks) for name, callbacks in shell.events.callbacks.items()}),
+        "configuration": repr((shell.config, shell.kernel.parent.cli_config)),
+        "command": [shell.kernel.parent.argv, sys.orig_argv],
+        "hidden": sorted(shell.user_ns_hidden), "displayed": shell.displayhook.exec_result is None,
+    }
+print(json.dumps(look()))
+"""
+
+Registries = Callable[..., KernelRegistry]
+
+
+@pytest.fixture(autouse=True)
+async def bounded() -> AsyncIterator[None]:
+    """Everything here must end by itself, long before this."""
+    async with asyncio.timeout(100):
+        yield
+
+
+@pytest.fixture
+async def registries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Registries]:
+    """registries(policy, **options) makes a registry that keeps kernels ready; at the end nothing may be left of it."""
+    install_kernelspecs(tmp_path / "share")
+    (tmp_path / "root" / "below").mkdir(parents=True)
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "share"))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    made: list[KernelRegistry] = []
+
+    def make(policy: StartPolicy | None = None, **values: Any) -> KernelRegistry:
+        values = {"root_dir": str(tmp_path / "root"), "connection_dir": str(tmp_path / "runtime")} | values
+        config = KernelsConfig(**values)
+        registry = KernelRegistry(config, Kernelspecs(config.default_kernel), policy)
+        registry.prewarmed.quiet_s = 0.1
+        registry.prewarmed.patience_s = 0.5  # however busy the machine is
+        made.append(registry)
+        registry.prewarm()
+        return registry
+
+    before = {process.pid for process in psutil.Process().children()}
+    yield make
+    await asyncio.gather(*(registry.stop() for registry in made))
+    assert not [process for process in psutil.Process().children() if process.pid not in before]
+    assert not list((tmp_path / "runtime").rglob("*.json"))
+    assert not [task.get_name() for task in asyncio.all_tasks() if "warm" in task.get_name()]
+
+
+async def eventually(condition: Callable[[], object]) -> None:
+    """Wait until this holds: nobody tells."""
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+
+
+async def full(registry: KernelRegistry, count: int = 1) -> None:
+    """Wait until so many kernels could be taken."""
+    await eventually(lambda: registry.prewarmed.ready == count)
+
+
+async def gone(number: int) -> None:
+    await eventually(lambda: not psutil.pid_exists(number))
+
+
+def pid(kernel: Kernel) -> int:
+    number: int | None = kernel.driver.pid  # type: ignore[attr-defined]  # of those that are not external
+    assert number is not None
+    return number
+
+
+def children() -> set[int]:
+    """The kernels that run; not the shell that watches over them."""
+    found = set()
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ends just now
+            if any("ipykernel_launcher" in argument for argument in process.cmdline()):
+                found.add(process.pid)
+    return found
+
+
+async def evaluate(kernel: Kernel, expression: str) -> Any:
+    content = {"code": "", "silent": True, "user_expressions": {"answer": expression}}
+    reply = await kernel.driver.client.request("shell", "execute_request", content, timeout_s=30)
+    return ast.literal_eval(reply.content["user_expressions"]["answer"]["data"]["text/plain"])
+
+
+async def look(kernel: Kernel) -> Any:
+    """What code in the kernel can see of it."""
+    return json.loads(await run(kernel.driver.client, SEEN))
+
+
+# --- what is handed over --------------------------------------------------------------------------
+
+
+async def test_a_kernel_that_is_handed_over_is_as_a_new_one(registries: Registries, tmp_path: Path) -> None:
+    registry, cold = registries(), registries(prewarm=0)
+    await full(registry)
+    [ready] = children()
+    request: dict[str, Any] = {
+        "path": "below/a.ipynb",
+        "session_path": "below/a.ipynb",
+        "env": {"KERNEL_USERNAME": "me"},
+    }
+    kernel, new = await registry.start(**request), await cold.start(**request)
+    assert pid(kernel) == ready != pid(new)
+    assert (tmp_path / "runtime" / f"kernel-{kernel.id}.json").exists()
+    seen, expected = await look(kernel), await look(new)
+    assert expected["folder"] == str(tmp_path / "root" / "below")
+    assert expected["environment"]["KERNEL_USERNAME"] == "me"
+    assert expected["session"] == str(tmp_path / "root" / "below" / "a.ipynb")
+    # The kernel's id is in its connection file's name, which is all that may differ.
+    assert json.loads(json.dumps(seen).replace(kernel.id, new.id)) == expected
+
+
+async def test_each_start_gets_another_kernel(registries: Registries) -> None:
+    registry = registries(prewarm=2)
+    await full(registry, 2)
+    ready = children()
+    kernels = await asyncio.gather(*(registry.start() for _ in range(3)))
+    assert len({pid(kernel) for kernel in kernels}) == 3
+    assert ready < {pid(kernel) for kernel in kernels}
+
+
+async def test_the_place_of_one_that_was_taken_is_filled(registries: Registries) -> None:
+    registry = registries()
+    await full(registry)
+    kernel = await registry.start()
+    await full(registry)
+    assert pid(kernel) not in children() - {pid(kernel)}
+    assert len(children()) == 2
+
+
+async def test_a_restart_takes_one_and_the_id_stays(registries: Registries) -> None:
+    registry = registries()
+    await full(registry)
+    kernel = await registry.start(path="below")
+    await full(registry)
+    [ready] = children() - {pid(kernel)}
+    await registry.restart(kernel.id)
+    assert pid(kernel) == ready
+    assert (await evaluate(kernel, "__import__('os').getcwd()")).endswith("/below")
+    path = await evaluate(kernel, "__import__('ipykernel').get_connection_file()")
+    assert path.endswith(f"/kernel-{kernel.id}.json")
+
+
+async def test_a_death_takes_one(registries: Registries) -> None:
+    registry = registries()
+    await full(registry)
+    kernel = await registry.start()
+    first = pid(kernel)
+    await full(registry)
+    [ready] = children() - {first}
+    os.kill(first, signal.SIGKILL)
+    await eventually(lambda: kernel.driver.pid == ready)  # type: ignore[attr-defined]
+    await kernel.driver.client.wait_ready()
+    assert await evaluate(kernel, "6 * 7") == 42
+
+
+async def test_a_start_waits_for_one_that_is_on_its_way(registries: Registries) -> None:
+    registry = registries()
+    await eventually(children)
+    [starting] = children()
+    assert registry.prewarmed.ready == 0
+    kernel = await registry.start()
+    assert pid(kernel) == starting
+
+
+async def test_the_id_that_is_asked_for_is_given(registries: Registries) -> None:
+    registry = registries()
+    await full(registry)
+    [ready] = children()
+    kernel = await registry.start(kernel_id="f0f0f0f0-0000-4000-8000-000000000001")
+    assert (kernel.id, pid(kernel)) == ("f0f0f0f0-0000-4000-8000-000000000001", ready)
+
+
+# --- what is not handed over ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["PYTHONHASHSEED", "OMP_NUM_THREADS", "JPY_SESSION_NAMES"])
+async def test_what_is_read_at_the_launch_is_there_at_the_launch(registries: Registries, name: str) -> None:
+    registry = registries(client_env=[name])
+    await full(registry)
+    [ready] = children()
+    kernel = await registry.start(env={name: "1"})
+    assert pid(kernel) != ready
+    assert await evaluate(kernel, f"__import__('os').environ[{name!r}]") == "1"
+    assert registry.prewarmed.ready == 1  # it is still good for others
+    assert pid(await registry.start()) == ready
+
+
+async def test_the_environment_is_the_servers_of_now(registries: Registries, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = registries()
+    await full(registry)
+    monkeypatch.setenv("NOW", "yes")
+    assert await evaluate(await registry.start(), "__import__('os').environ['NOW']") == "yes"
+
+
+async def test_one_whose_environment_is_of_the_past_is_replaced(
+    registries: Registries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = registries()
+    await full(registry)
+    [ready] = children()
+    monkeypatch.setenv("NOW", "yes")
+    await registry.start(NOT_IPYTHON)
+    await gone(ready)
+    await full(registry)
+
+
+async def test_one_whose_kernelspec_was_removed_is_ended(registries: Registries, tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec = {"argv": argv, "display_name": "Mine", "language": "python"}
+    folder = add_kernelspec(tmp_path / "share", "mine", spec)
+    registry = registries(prewarm={"mine": 1})
+    await full(registry)
+    [ready] = children()
+    (folder / "kernel.json").unlink()
+    await registry.start(NOT_IPYTHON)
+    await gone(ready)
+
+
+async def test_a_package_that_was_installed_meanwhile_is_seen(
+    registries: Registries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    monkeypatch.setenv("PYTHONPATH", f"{packages}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    registry = registries()
+    await full(registry)
+    [ready] = children()
+    (packages / "new_package.py").touch()
+    assert pid(await registry.start()) != ready
+    await gone(ready)
+
+
+async def test_one_that_imports_from_its_folder_goes_to_no_other(
+    registries: Registries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", "src")
+    registry = registries()
+    await full(registry)
+    [ready] = children()
+    path = await evaluate(await registry.start(path="below"), "__import__('sys').path")
+    assert str(tmp_path / "root" / "below" / "src") in path
+    assert pid(await registry.start()) == ready
+
+
+async def test_a_module_of_the_kernel_that_was_changed_is_loaded_anew(
+    registries: Registries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when somebody works on what each Python imports."""
+    module = tmp_path / "packages" / "sitecustomize.py"
+    module.parent.mkdir()
+    module.write_text("import sys; sys.version_of_mine = 1\n")
+    monkeypatch.setenv("PYTHONPATH", str(module.parent))
+    registry = registries()
+    await full(registry)
+    with module.open("a") as file:
+        file.write("sys.version_of_mine = 2\n")
+    assert await evaluate(await registry.start(), "__import__('sys').version_of_mine") == 2
+
+
+async def test_a_configuration_that_was_written_meanwhile_is_heeded(registries: Registries, tmp_path: Path) -> None:
+    registry = registries()
+    await full(registry)
+    profile = tmp_path / "ipython" / "profile_default"
+    (profile / "ipython_kernel_config.py").write_text("c.InteractiveShell.colors = 'nocolor'\n")
+    assert await evaluate(await registry.start(), "get_ipython().colors") == "nocolor"
+
+
+async def test_a_kernelspec_that_was_changed_is_heeded(registries: Registries, tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec = {"argv": argv, "display_name": "Mine", "language": "python", "env": {"WHICH": "old"}}
+    folder = add_kernelspec(tmp_path / "share", "mine", spec)
+    registry = registries(prewarm={"mine": 1})
+    await full(registry)
+    (folder / "kernel.json").write_text(json.dumps(spec | {"env": {"WHICH": "new"}}))
+    assert await evaluate(await registry.start("mine"), "__import__('os').environ['WHICH']") == "new"
+
+
+async def test_a_script_that_launches_it_and_was_changed_is_heeded(registries: Registries, tmp_path: Path) -> None:
+    argv = ["{resource_dir}/start.sh", "-f", "{connection_file}"]
+    spec = {"argv": argv, "display_name": "Mine", "language": "python"}
+    script = add_kernelspec(tmp_path / "share", "mine", spec) / "start.sh"
+    text = f'#!/bin/sh\nexport WHICH=old\nexec {sys.executable} -m ipykernel_launcher "$@"\n'
+    script.write_text(text)
+    script.chmod(0o755)
+    registry = registries(prewarm={"mine": 1})
+    await full(registry)
+    script.write_text(text.replace("old", "new"))
+    assert await evaluate(await registry.start("mine"), "__import__('os').environ['WHICH']") == "new"
+
+
+async def test_kernels_with_startup_files_are_not_kept(
+    registries: Registries, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They may look at the folder or the environment."""
+    caplog.set_level("INFO")
+    startup = tmp_path / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "where.py").write_text("import os; where = os.getcwd()")
+    registry = registries()
+    await _logged(caplog, "code of the user's runs at their start: where.py")
+    kernel = await registry.start(path="below")
+    assert (await evaluate(kernel, "where")).endswith("/below")
+
+
+async def test_kernels_that_restore_variables_are_not_kept(
+    registries: Registries, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    profile = tmp_path / "ipython" / "profile_default"
+    profile.mkdir(parents=True)
+    (profile / "ipython_config.py").write_text("c.StoreMagics.autorestore = True\n")
+    registries()
+    await _logged(caplog, "code of the user's runs at their start: StoreMagics.autorestore")
+
+
+async def test_kernels_with_an_extension_in_their_command_are_not_kept(
+    registries: Registries, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--ext", "autoreload"]
+    add_kernelspec(tmp_path / "share", "mine", {"argv": argv, "display_name": "Mine", "language": "python"})
+    registries(prewarm={"mine": 1})
+    await _logged(caplog, "code of the user's runs at their start: extra_extensions")
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root reads all")
+async def test_a_folder_of_the_path_that_cannot_be_read_is_no_obstacle(
+    registries: Registries, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "private").mkdir(mode=0)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "private"))
+    argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    if os.geteuid() == 0:
+        argv = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *argv]
+    add_kernelspec(tmp_path / "share", "mine", {"argv": argv, "display_name": "Mine", "language": "python"})
+    await full(registries(prewarm={"mine": 1}))
+
+
+async def test_only_kernels_of_ipython_are_kept(registries: Registries, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    registry = registries(prewarm={NOT_IPYTHON: 1, "no_such_kernelspec": 1})
+    await _logged(caplog, f"kernels of {NOT_IPYTHON} are not kept ready: they are not IPython's")
+    await _logged(caplog, "prewarm: No such kernel: no_such_kernelspec")
+    await registry.start(NOT_IPYTHON)
+
+
+async def _logged(caplog: pytest.LogCaptureFixture, text: str) -> None:
+    await eventually(lambda: text in caplog.text)
+
+
+# --- what goes wrong ------------------------------------------------------------------------------
+
+
+async def test_one_that_died_is_not_handed_over(registries: Registries, caplog: pytest.LogCaptureFixture) -> None:
+    registry = registries()
+    await full(registry)
+    [ready] = children()
+    os.kill(ready, signal.SIGKILL)
+    await full(registry, 0)
+    assert await evaluate(await registry.start(), "6 * 7") == 42
+    await full(registry)  # kernels start: there is a reason to try again
+
+
+async def test_one_that_does_not_answer_is_replaced(registries: Registries) -> None:
+    registry = registries()
+    await full(registry)
+    [ready] = children()
+    os.kill(ready, signal.SIGSTOP)
+    assert await evaluate(await registry.start(), "6 * 7") == 42
+    await gone(ready)
+
+
+class _Seeding(StartPolicy):
+    def __init__(self, code: str) -> None:
+        self._seed = Seed("seed.ipynb", "", ((0, code),), {})
+
+    async def prepare(self, kernel_name: str, client: KernelClient) -> None:
+        await self._seed.run(client, _always, 30)
+
+
+async def _always(code: str) -> bool:
+    return True
+
+
+@pytest.mark.parametrize("end", ["1 / 0", "import os; os._exit(1)"])
+async def test_a_seed_that_fails_is_run_once(registries: Registries, tmp_path: Path, end: str) -> None:
+    runs = tmp_path / "runs"
+    registry = registries(_Seeding(f"with open({str(runs)!r}, 'a') as file: file.write('x')\n{end}"))
+    await full(registry)
+    with pytest.raises(KernelStartFailed):
+        await registry.start()
+    assert runs.read_text() == "x"
+
+
+async def test_a_kernelspec_that_fails_is_tried_again_once_one_has_started(
+    registries: Registries, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    works = tmp_path / "works"
+    code = f"import os, sys; os.path.exists({str(works)!r}) or sys.exit('no licence')"
+    add_kernelspec(
+        tmp_path / "share",
+        "licensed",
+        {
+            "argv": [
+                sys.executable,
+                "-c",
+                f"{code}; import runpy; runpy.run_module('ipykernel_launcher', run_name='__main__')",
+                "-f",
+                "{connection_file}",
+            ],
+            "display_name": "Licensed",
+            "language": "python",
+        },
+    )
+    registry = registries(prewarm={"licensed": 1})
+    await _logged(caplog, "kernels of licensed are not kept ready, until one has started")
+    assert "no licence" in caplog.text
+    works.touch()
+    await registry.start("licensed")
+    await full(registry)
+
+
+async def test_one_whose_connection_file_cannot_be_moved_is_ended(registries: Registries, tmp_path: Path) -> None:
+    registry = registries()
+    await full(registry)
+    [ready] = children()
+    in_the_way = tmp_path / "runtime" / "kernel-f0f0f0f0-0000-4000-8000-000000000002.json"
+    in_the_way.mkdir()
+    with pytest.raises(KernelStartFailed):
+        await registry.start(kernel_id="f0f0f0f0-0000-4000-8000-000000000002")
+    await gone(ready)
+    in_the_way.rmdir()
+
+
+async def test_who_hangs_up_while_one_is_handed_over_leaves_nothing(registries: Registries) -> None:
+    registry = registries()
+    await full(registry)
+    [ready] = children()
+    os.kill(ready, signal.SIGSTOP)
+    starting = asyncio.create_task(registry.start())
+    await eventually(lambda: not registry.prewarmed.ready)
+    [kernel] = registry.list()
+    await registry.shutdown(kernel.id)
+    with pytest.raises(Exception, match="shut down"):
+        await starting
+    await gone(ready)
+
+
+async def test_a_stop_ends_one_that_is_on_its_way(registries: Registries) -> None:
+    registry = registries()
+    await eventually(children)
+    await registry.stop()
+    assert not children()
+
+
+async def test_nobody_else_may_read_the_connection_files(registries: Registries, tmp_path: Path) -> None:
+    registries(connection_dir=str(tmp_path / "runtime" / "new"))
+    await eventually(children)
+    assert stat.S_IMODE((tmp_path / "runtime" / "new").stat().st_mode) == 0o700
+
+
+async def test_the_end_waits_for_one_that_is_given_back_meanwhile(registries: Registries) -> None:
+    registry = registries(prewarm=2, shutdown_wait_time_s=0.5)
+    await full(registry, 2)
+    for number in children():
+        os.kill(number, signal.SIGSTOP)
+    starting = asyncio.create_task(registry.start())
+    await full(registry, 1)  # the other one is asked to move, and does not answer
+    closing = asyncio.create_task(registry.prewarmed.close())
+    await full(registry, 0)
+    await registry.shutdown(registry.list()[0].id)
+    await closing
+    assert not children()
+    with pytest.raises(Conflict):
+        await starting
+
+
+# --- how many -------------------------------------------------------------------------------------
+
+
+async def test_they_make_room_when_no_more_kernels_may_be(registries: Registries) -> None:
+    registry = registries(max_kernels=2, prewarm=2)
+    await full(registry, 2)
+    [kept, ended] = sorted(children())
+    first = await registry.start(NOT_IPYTHON)
+    await full(registry, 1)
+    second = await registry.start()
+    assert pid(second) in (kept, ended)
+    with pytest.raises(LimitReached):
+        await registry.start()
+    await eventually(lambda: children() == {pid(second)})
+    await registry.shutdown(first.id)
+    await full(registry, 1)
+
+
+async def test_one_that_made_room_at_its_launch_is_launched_again(registries: Registries) -> None:
+    registry = registries(max_kernels=1)
+    await eventually(children)
+    await registry.shutdown((await registry.start(NOT_IPYTHON)).id)
+    await full(registry)
+
+
+class _Waiting(StartPolicy):
+    """Has the launch of a kernel for the pool wait until it may go on. asked: how often it was, for a name."""
+
+    def __init__(self) -> None:
+        self.launching, self.may_go_on = threading.Event(), threading.Event()
+        self.asked = 0
+
+    def kernel_name(self, requested: str | None) -> str | None:
+        self.asked += 1
+        return requested
+
+    def working_directory(self, root: Path, path: str, environ: Mapping[str, str]) -> Path:
+        if not path:
+            self.launching.set()
+            self.may_go_on.wait(60)
+        return super().working_directory(root, path, environ)
+
+
+async def test_none_is_launched_for_which_there_is_no_room_any_more(registries: Registries) -> None:
+    policy = _Waiting()
+    registry = registries(policy, max_kernels=1)
+    await asyncio.to_thread(policy.launching.wait, 60)
+    await registry.start(NOT_IPYTHON, path="below")
+    asked = policy.asked
+    policy.may_go_on.set()
+    await eventually(lambda: policy.asked > asked)
+    assert not children()
+
+
+async def test_as_many_as_wanted_of_each_kernelspec(registries: Registries) -> None:
+    registry = registries(prewarm={"PYTHON3": 2})
+    await full(registry, 2)
+    assert len(children()) == 2
+
+
+@pytest.mark.parametrize("value", [-1, {"python3": -1}, "many", {"python3": "many"}])
+def test_a_wrong_number_is_named(value: Any) -> None:
+    with pytest.raises(InvalidConfiguration, match=r"kernels\.prewarm"):
+        KernelsConfig.parse({"prewarm": value})
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {},
+        {"user_expressions": {}},
+        {"user_expressions": {"answer": {"status": "ok", "data": {"text/plain": "nonsense"}}}},
+        {"user_expressions": {"answer": {"status": "ok", "data": {"text/plain": "'[1'"}}}},
+        {"user_expressions": {"answer": {"status": "error", "ename": "OSError", "evalue": "no"}}},
+        {"status": "aborted", "user_expressions": None},
+    ],
+)
+def test_an_answer_that_is_none_is_no_answer(reply: Any) -> None:
+    with pytest.raises(NoAnswer):
+        parse_answer(reply)
+
+
+def test_a_report_of_another_form_is_no_answer() -> None:
+    with pytest.raises(NoAnswer):
+        parse_report({"user_expressions": {"answer": {"status": "ok", "data": {"text/plain": "'[1]'"}}}})
+
+
+# --- as users have it -----------------------------------------------------------------------------
+
+
+async def test_a_notebook_gets_one_over_http(launch: Launch) -> None:
+    server = launch(*options(prewarm=1))
+    (server.root / "below").mkdir()
+    async with Client(server.url) as client:
+        assert await client.kernels() == []  # those that nobody has are not listed
+        await eventually(lambda: "is ready for whoever wants one" in server.log.read_text())
+        session = await client.start_session("below/a.ipynb", kernel={"name": "python3"})
+        assert f"kernel {session['kernel']['id']} is a prewarmed one" in server.log.read_text()
+        [model] = await client.kernels()
+        assert model["execution_state"] == "idle"
+        folder = server.root / "below"
+        printed = await _printed(client, session["kernel"]["id"], "(os.getcwd(), os.environ['JPY_SESSION_NAME'])")
+        assert printed == f"{(str(folder), str(folder / 'a.ipynb'))}\n"
+
+
+async def _printed(client: Client, kernel_id: str, expression: str) -> str:
+    async with await client.connect(kernel_id) as socket:
+        return text_of(await socket.run(f"import os; print({expression})"))
+
+
+@pytest.fixture
+def begin(tmp_path: Path) -> Any:
+    with gateways(tmp_path) as begin:
+        yield begin
+
+
+async def test_the_gateway_seeds_them_for_the_request(begin: Begin, tmp_path: Path) -> None:
+    seed = tmp_path / "seed.ipynb"
+    code = "import os; seeded = os.environ['KERNEL_USERNAME']"
+    cell = {"cell_type": "code", "source": code, "metadata": {}, "outputs": [], "execution_count": None}
+    seed.write_text(json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    gateway = begin("--KernelGatewayApp.prewarm=python3=1", f"--seed_uri={seed}")
+    await asyncio.to_thread(gateway.wait_log, "is ready for whoever wants one")
+    async with Client(gateway.url) as client:
+        kernel_id = await client.start("python3", env={"KERNEL_USERNAME": "alice"})
+        assert f"kernel {kernel_id} is a prewarmed one" in gateway.log
+        assert await _printed(client, kernel_id, "(seeded, os.environ['KERNEL_GATEWAY'])") == "('alice', '1')\n"
+
+
+def test_the_gateways_option_is_checked(begin: Begin) -> None:
+    for variables, text in (({"KG_PREWARM": "python3"}, "KG_PREWARM='python3'"), ({"KG_PREWARM": "a=-1"}, "prewarm")):
+        gateway = begin(env=variables, ready=False)
+        assert gateway.process.wait(timeout=60) == 1
+        assert text in gateway.log

@@ -1,0 +1,67 @@
+"""The queue of cells of one kernel, in the test's own process: what it keeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fps_yjs.ydocs.ynotebook import YNotebook
+
+from fps_kernels.execution import queue as queue_module
+from fps_kernels.execution.cell_execution import Execution
+from fps_kernels.execution.execution_request import Batch
+from fps_kernels.execution.fps_yjs.documents import Documents
+from fps_kernels.execution.queue import ExecutionQueue
+
+from ..support.drivers import Drivers, until
+
+DISPLAY = """
+publish("display_data", {"data": {"text/plain": "x" * 2000}, "metadata": {}, "transient": {"display_id": "a"}})
+"""
+
+
+class Yjs:
+    """A Yjs plugin that knows one document, and cannot keep it open or save it."""
+
+    def __init__(self, document: YNotebook) -> None:
+        self._document = document
+
+    def get_document(self, name: str) -> YNotebook:
+        if name != "nb":
+            raise KeyError(name)
+        return self._document
+
+
+def notebook_of(*sources: str) -> dict[str, Any]:
+    cells = [
+        {"cell_type": "code", "id": str(n), "metadata": {}, "outputs": [], "execution_count": None, "source": source}
+        for n, source in enumerate(sources)
+    ]
+    return {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+
+
+async def test_old_outputs_are_let_go_though_their_request_is_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queue_module, "LATE_BYTES", 3000)
+    document = YNotebook()
+    document.source = notebook_of(DISPLAY, DISPLAY, DISPLAY)
+    async with Drivers(tmp_path, monkeypatch) as kernels:
+        driver = await kernels.start()
+        documents = Documents(Yjs(document))
+        queue = ExecutionQueue(driver.client, documents, lambda channel, parts: None)
+        batches = []
+        for cell_id in ("0", "1", "2"):
+            notebook = documents.find("nb", cell_id, None)
+            execution = Execution(notebook, cell_id, notebook.code(cell_id))
+            batches.append(Batch(cell_id, notebook, [execution], single=True))
+            queue.submit(batches[-1])
+            await execution.idle.wait()
+            await until(lambda: batches[-1].ended)
+        sizes = [batch.executions[0].outputs.size for batch in batches]
+        assert sizes[0] == 0
+        assert 0 < sum(sizes) <= 3000 + 3000
+        assert [len(cell["outputs"]) for cell in document.ycells] == [1, 1, 1]
+        assert queue.batch("0")["cells"][0]["execution_count"] == 1
+        await queue.close()

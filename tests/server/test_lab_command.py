@@ -1,0 +1,116 @@
+"""The command `fps-kernels lab`: JupyterLab's plugins on a server of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ..conftest import NOT_NEEDED, free_port
+from ..support.client import Client, text_of
+from ..support.gateways import COMMAND, Gateway, environment, make_certificate
+
+LEAN = [*(word for name in NOT_NEEDED for word in ("--disable", name)), "--set", "kernels.prewarm=0"]
+Start = Callable[..., Gateway]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """start(*options) starts one without the plugins that a kernel does not need, and waits for it."""
+    servers: list[Gateway] = []
+
+    def start(*options: str) -> Gateway:
+        servers.append(Gateway(tmp_path / f"lab{len(servers)}", "lab", *LEAN, *options))
+        servers[-1].wait_ready()
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+def refused(folder: Path, *options: str) -> str:
+    """The one line with which it ends."""
+    done = subprocess.run(
+        [COMMAND, "lab", *options], cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    [line] = done.stderr.splitlines()
+    return line
+
+
+async def test_a_kernel_runs_and_ends_with_the_server(start: Start) -> None:
+    server = start("--port", str(free_port()))
+    async with Client(server.url) as client:
+        kernel_id = await client.start()
+        async with await client.connect(kernel_id) as channel:
+            assert text_of(await channel.run("stream('there')")) == "there"
+        assert len(server.kernel_processes()) == 1
+    assert await asyncio.to_thread(server.stop) == 0
+    assert server.kernel_processes() == []
+    assert server.connection_files() == []
+    assert "Traceback" not in server.log
+
+
+async def test_sigint_ends_it_with_an_open_websocket(start: Start) -> None:
+    server = start("--port", str(free_port()))
+    async with Client(server.url) as client, await client.connect(await client.start()):
+        assert await asyncio.to_thread(server.stop, signal.SIGINT) == 0
+    assert server.kernel_processes() == []
+
+
+def test_the_next_port_is_taken_when_one_is_not_free(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", free_port())) as listener:
+        taken = listener.getsockname()[1]
+        server = start("--port", str(taken))
+        assert int(server.url.rpartition(":")[2]) > taken
+        assert httpx.get(f"{server.url}/api", trust_env=False).status_code == 200
+
+
+def test_it_serves_tls(start: Start, tmp_path: Path) -> None:
+    certfile, keyfile = make_certificate(tmp_path, "server")
+    server = start("--port", str(free_port()), "--certfile", certfile, "--keyfile", keyfile)
+    assert server.url.startswith("https://")
+    context = ssl.create_default_context(cafile=certfile)
+    context.check_hostname = False
+    assert httpx.get(f"{server.url}/api", verify=context, trust_env=False).status_code == 200
+
+
+def test_options_reach_the_plugins(start: Start) -> None:
+    server = start("--port", str(free_port()), "--set", "kernels.max_kernels=0")
+    assert httpx.post(f"{server.url}/api/kernels", trust_env=False).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--set", "kernels.max_kernels"], "--set=kernels.max_kernels: not of the form"),
+        (["--set", "nobody.x=1"], "there is no plugin nobody"),
+        (["--set", "kernels.max_kernels=[1"], "--set=kernels.max_kernels=[1"),
+        (["--set", "kernels.max_kernels=-1"], "kernels.max_kernels"),
+        (["--disable", "nobody"], "--disable=nobody: there is no such plugin"),
+        (["--keyfile", "x.pem"], "keyfile=x.pem: of no use without certfile"),
+        (["--certfile", "x.pem"], "certfile=x.pem: no such file"),
+        (["--port", "1", "--port-retries", "0", "--ip", "192.0.2.1"], "ip=192.0.2.1 port=1: "),
+    ],
+)
+def test_what_keeps_it_from_starting_is_one_line(tmp_path: Path, options: list[str], said: str) -> None:
+    assert said in refused(tmp_path, *options)
+
+
+def test_without_jupyterlab_it_says_what_to_install(tmp_path: Path) -> None:
+    hide = "import sys; sys.modules['jupyverse_api.main'] = None\n"
+    run = "from fps_kernels.gateway.app import main; main(['lab'])"
+    command = [sys.executable, "-c", hide + run]
+    done = subprocess.run(command, env=dict(os.environ), cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "install fps_kernels[lab]" in done.stderr

@@ -1,0 +1,239 @@
+"""The kernels end with the server, also when nobody asks it to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from fps_kernels.kernel_driver import reaper as module
+from fps_kernels.kernel_driver.reaper import Reaper
+
+from ..conftest import KERNEL, Launch, Server, add_kernelspec
+from ..support.client import Client
+from ..support.drivers import TIMEOUT_S
+from .test_external import ExternalKernel
+
+SLEEP = "import time; time.sleep(600)"
+DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); {SLEEP}"
+CHILD = f"subprocess.Popen([sys.executable, '-c', {SLEEP!r}])"
+PARENT = f"import subprocess, sys; {CHILD}; print('on', flush=True); {SLEEP}"
+
+Group = Callable[[str], subprocess.Popen]
+
+
+@pytest.fixture
+def group() -> Iterator[Group]:
+    """group(code) starts a Python in a process group of its own, as kernels are."""
+    processes: list[subprocess.Popen] = []
+
+    def start(code: str = SLEEP) -> subprocess.Popen:
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True)
+        processes.append(process)
+        if "print" in code:
+            assert process.stdout is not None
+            process.stdout.readline()
+        return process
+
+    yield start
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+@pytest.fixture
+async def reaper(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Reaper]:
+    monkeypatch.setattr(module, "GRACE_S", 1)
+    reaper = Reaper()
+    yield reaper
+    await reaper.close()
+
+
+def watchman(parent: psutil.Process | None = None) -> list[psutil.Process]:
+    """The watchmen of a process, by default this one."""
+    children = (parent or psutil.Process()).children()
+    return [child for child in children if "kernel-reaper" in command_of(child)]
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    """Its command line, which is empty for a moment while the program is being replaced."""
+    for _ in range(1000):
+        if (command := process.cmdline()) or process.status() == psutil.STATUS_ZOMBIE:
+            return command
+        time.sleep(0.001)
+    raise TimeoutError(process)
+
+
+async def ended(process: subprocess.Popen) -> int:
+    """The exit code."""
+    return await asyncio.to_thread(process.wait, TIMEOUT_S)
+
+
+async def test_groups_are_ended_when_the_pipe_closes(reaper: Reaper, group: Group):
+    processes = [group(SLEEP), group(SLEEP)]
+    for process in processes:
+        reaper.watch(process.pid)
+    await reaper.close()
+    assert [await ended(process) for process in processes] == [-signal.SIGTERM] * 2
+
+
+async def test_a_group_that_ignores_sigterm_is_killed(reaper: Reaper, group: Group):
+    process = group(DEAF)
+    reaper.watch(process.pid)
+    await reaper.close()
+    assert await ended(process) == -signal.SIGKILL
+
+
+async def test_the_children_of_a_kernel_end_with_it(reaper: Reaper, group: Group):
+    process = group(PARENT)
+    [child] = psutil.Process(process.pid).children()
+    reaper.watch(process.pid)
+    await reaper.close()
+    await asyncio.to_thread(psutil.wait_procs, [child], TIMEOUT_S)
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize("index", [0, 1, 2])
+async def test_a_forgotten_group_is_left_alone(reaper: Reaper, group: Group, index: int):
+    processes = [group(SLEEP) for _ in range(3)]
+    for process in processes:
+        reaper.watch(process.pid)
+    forgotten = processes.pop(index)
+    reaper.forget(forgotten.pid)
+    await reaper.close()
+    for process in processes:
+        assert await ended(process) == -signal.SIGTERM
+    assert forgotten.poll() is None
+
+
+async def test_when_all_are_forgotten_the_watchman_goes_at_once(group: Group, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "GRACE_S", 600)
+    reaper = Reaper()
+    kernel = group(SLEEP)
+    reaper.watch(kernel.pid)
+    [process] = watchman()
+    reaper.forget(kernel.pid)
+    await asyncio.wait_for(reaper.close(), TIMEOUT_S)
+    assert not process.is_running()
+
+
+async def test_there_is_no_watchman_before_the_first_kernel(reaper: Reaper):
+    assert watchman() == []
+    reaper.forget(1)
+    await reaper.close()
+    await reaper.close()
+
+
+async def test_signals_that_end_the_server_do_not_end_the_watchman(reaper: Reaper, group: Group):
+    process = group(SLEEP)
+    reaper.watch(process.pid)
+    [shell] = watchman()
+    for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        shell.send_signal(signum)
+    await reaper.close()
+    assert await ended(process) == -signal.SIGTERM
+
+
+async def test_a_new_watchman_knows_the_kernels_of_one_that_was_killed(reaper: Reaper, group: Group):
+    first, second = group(SLEEP), group(SLEEP)
+    reaper.watch(first.pid)
+    [shell] = watchman()
+    shell.kill()
+    await asyncio.to_thread(shell.wait, TIMEOUT_S)
+    reaper.watch(second.pid)
+    await reaper.close()
+    assert await ended(first) == await ended(second) == -signal.SIGTERM
+
+
+# --- over a server -------------------------------------------------------------------------------
+
+
+async def kill(server: Server) -> None:
+    """kill -9, and wait until nothing of its kernels and their watchman is left."""
+    [shell] = watchman(psutil.Process(server.process.pid))
+    server.process.kill()
+    await asyncio.to_thread(server.process.wait, TIMEOUT_S)
+    await asyncio.to_thread(psutil.wait_procs, [shell], TIMEOUT_S)
+    assert not shell.is_running()
+    assert server.kernel_processes() == []
+
+
+def add_orphan(server: Server, mode: str) -> None:
+    """A kernelspec whose kernel does not watch its parent."""
+    add_kernelspec(
+        server.share,
+        "orphan",
+        {
+            "argv": ["env", "-u", "JPY_PARENT_PID", sys.executable, str(KERNEL), mode, "{connection_file}"],
+            "display_name": "Orphan",
+            "language": "python",
+        },
+    )
+
+
+@pytest.mark.parametrize("mode", ["plain", "ignores_sigterm", "silent"])
+async def test_kill_9_leaves_no_kernel(launch: Launch, mode: str):
+    server = launch("--set", "kernels.start_answer_s=0.2")
+    add_orphan(server, mode)
+    async with Client(server.url) as client:
+        for _ in range(2):
+            await client.start("orphan")
+    assert len(server.kernel_processes()) == 2
+    await kill(server)
+
+
+async def test_kill_9_ends_a_kernel_that_was_restarted(launch: Launch):
+    server = launch()
+    add_orphan(server, "plain")
+    async with Client(server.url) as client:
+        kernel_id = await client.start("orphan")
+        await client.http.post(f"/api/kernels/{kernel_id}/restart")
+    await kill(server)
+
+
+async def test_kill_9_leaves_an_external_kernel_alone(launch: Launch, tmp_path: Path):
+    external = ExternalKernel(tmp_path)
+    try:
+        folder = tmp_path / "external"
+        folder.mkdir()
+        external.show(folder)
+        server = launch(
+            "--set", "kernels.allow_external_kernels=true", "--set", f"kernels.external_connection_dir={folder}"
+        )
+        async with Client(server.url) as client:
+            await client.until(lambda kernels: [model["execution_state"] for model in kernels] == ["idle"])
+            await client.start()
+        await kill(server)
+        assert external.process.poll() is None
+    finally:
+        external.stop()
+
+
+async def test_a_normal_stop_leaves_no_watchman(launch: Launch):
+    server = launch()
+    async with Client(server.url) as client:
+        await client.start()
+    [shell] = watchman(psutil.Process(server.process.pid))
+    assert server.stop() == 0
+    assert not shell.is_running()
+
+
+async def test_a_watchman_ends_no_kernel_while_the_server_lives(launch: Launch):
+    server = launch()
+    async with Client(server.url) as client:
+        kept = await client.start()
+        await client.http.delete(f"/api/kernels/{await client.start()}")
+        assert await client.evaluate(kept, "6 * 7") == "42"
+        assert len(watchman(psutil.Process(server.process.pid))) == 1

@@ -1,0 +1,160 @@
+"""Kernels of another major version of the message spec."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fps_kernels.kernel_server.spec_adapter import Adapter
+
+from ..support.client import Client, Json, of_type, text_of
+
+
+def reply_of(messages: list[Json]) -> Json:
+    [reply] = [message for message in messages if message["channel"] == "shell"]
+    return reply
+
+
+# --- over WebSockets ------------------------------------------------------------------------------
+
+
+async def test_execution_on_an_old_kernel(client: Client) -> None:
+    kernel_id = await client.start("tiny_old_protocol")
+    async with await client.connect(kernel_id, v1=False) as socket:
+        answers = await socket.run("stream('out'); publish('execute_result', {'data': {'text/plain': '42'}})")
+    assert [m["msg_type"] for m in answers if m["channel"] == "iopub"] == [
+        "status", "execute_input", "stream", "execute_result", "status",
+    ]  # fmt: skip
+    assert text_of(answers) == "out"
+    assert of_type(answers, "execute_result")[0]["content"]["data"] == {"text/plain": "42"}
+    assert reply_of(answers)["content"]["status"] == "ok"
+    assert {m["header"]["version"].split(".")[0] for m in answers} == {"5"}
+
+
+async def test_an_error_of_an_old_kernel(client: Client) -> None:
+    kernel_id = await client.start("tiny_old_protocol")
+    async with await client.connect(kernel_id, v1=False) as socket:
+        answers = await socket.run("1 / 0")
+    assert of_type(answers, "error")[0]["content"]["ename"] == "ZeroDivisionError"
+    assert reply_of(answers)["content"]["ename"] == "ZeroDivisionError"
+
+
+@pytest.mark.parametrize(
+    ("msg_type", "content", "expected"),
+    [
+        ("complete_request", {"code": "tin", "cursor_pos": 3}, {"matches": ["tiny"], "cursor_start": -3}),
+        (
+            "inspect_request",
+            {"code": "tiny", "cursor_pos": 4, "detail_level": 0},
+            {"found": True, "data": {"text/plain": "about tiny"}},
+        ),
+        ("kernel_info_request", {}, {"protocol_version": "4.1", "language_info": {"name": "python", "version": "2.7"}}),
+    ],
+)
+async def test_a_request_to_an_old_kernel(client: Client, msg_type: str, content: Json, expected: Json) -> None:
+    kernel_id = await client.start("tiny_old_protocol")
+    async with await client.connect(kernel_id, v1=False) as socket:
+        msg_id = await socket.send(msg_type, content)
+        reply = reply_of(await socket.answers(msg_id))
+    assert reply["msg_type"] == msg_type.replace("request", "reply")
+    assert expected.items() <= reply["content"].items()
+
+
+async def test_buffers_of_an_old_kernel(client: Client) -> None:
+    kernel_id = await client.start("tiny_old_protocol")
+    async with await client.connect(kernel_id, v1=False) as socket:
+        await socket.send("comm_msg", {"comm_id": "c", "data": {"a": "ä"}}, buffers=[b"abc", b""])
+        echo = (await socket.until(lambda m: m["msg_type"] == "comm_msg"))[-1]
+    assert (echo["content"], echo["buffers"]) == ({"comm_id": "c", "data": {"a": "ä"}}, [b"cba", b""])
+
+
+async def test_an_old_kernel_is_adapted_after_a_restart(client: Client) -> None:
+    kernel_id = await client.start("tiny_old_protocol")
+    async with await client.connect(kernel_id, v1=False) as socket:
+        await client.http.post(f"/api/kernels/{kernel_id}/restart")
+        assert text_of(await socket.run("stream('alive')")) == "alive"
+
+
+async def test_v1_passes_messages_of_an_old_kernel_through(client: Client) -> None:
+    kernel_id = await client.start("tiny_old_protocol")
+    async with await client.connect(kernel_id) as v1, await client.connect(kernel_id, v1=False) as default:
+        answers = await v1.run("stream('out')")
+        assert of_type(answers, "stream")[0]["content"] == {"name": "stdout", "data": "out"}
+        assert of_type(answers, "pyin")
+        seen = await default.until(lambda m: m["msg_type"] == "stream")
+        assert seen[-1]["content"] == {"name": "stdout", "text": "out"}
+
+
+# --- pure -----------------------------------------------------------------------------------------
+
+
+def parts(msg_type: str, content: Any, version: str | None = "5.4") -> list[bytes]:
+    header = {"msg_id": "a", "msg_type": msg_type, "session": "s", "date": "2026-01-01T00:00:00.000000Z"}
+    header |= {"version": version} if version else {}
+    return [json.dumps(part).encode() for part in (header, {}, {}, content)]
+
+
+@pytest.mark.parametrize("version", ["5", "5.0", "5.4", None, "", "x", [], [5], [5, 3], 5.4, {}])
+def test_a_kernel_of_our_version_or_none_needs_no_adapter(version: Any) -> None:
+    assert Adapter.for_kernel({"protocol_version": version}) is None
+
+
+def test_a_kernel_that_does_not_say_its_version_needs_no_adapter() -> None:
+    assert Adapter.for_kernel({}) is None
+
+
+@pytest.mark.parametrize("version", ["4.1", "4", [4, 1], [4]])
+def test_a_kernel_of_version_4_needs_an_adapter(version: Any) -> None:
+    adapter = Adapter.for_kernel({"protocol_version": version})
+    assert adapter is not None
+    header, *_ = adapter.from_kernel(parts("pyout", {}, None))
+    assert json.loads(header)["msg_type"] == "execute_result"
+
+
+def test_a_kernel_of_a_version_without_adapter_is_left_alone() -> None:
+    adapter = Adapter.for_kernel({"protocol_version": "6.0"})
+    assert adapter is not None
+    assert [json.loads(part) for part in adapter.to_kernel(parts("execute_request", {"code": "1"}))] == [
+        json.loads(part) for part in parts("execute_request", {"code": "1"})
+    ]
+
+
+def test_a_request_for_version_4() -> None:
+    adapter = Adapter(4)
+    request = parts("inspect_request", {"code": "f(x", "cursor_pos": 1, "detail_level": 0})
+    header, _, _, content = adapter.to_kernel(request)
+    assert json.loads(header)["msg_type"] == "object_info_request"
+    assert json.loads(content) == {"oname": "f", "detail_level": 0}
+
+
+def test_a_header_without_a_date_gets_one() -> None:
+    header = json.dumps({"msg_id": "a", "msg_type": "pyerr", "session": "s"}).encode()
+    adapted = json.loads(Adapter(4).from_kernel([header, b"{}", b"{}", b"{}"])[0])
+    assert (adapted["msg_type"], len(adapted["date"])) == ("error", 27)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        parts("complete_reply", {}, None),
+        parts("stream", {}, None),
+        parts("stream", [], None),
+        parts("stream", {"data": 1}, "x.y"),
+        [b"", b"", b"", b""],
+        [b"{}", b"{}", b"{}", b"{}"],
+        [b"[]", b"{}", b"{}", b"{}"],
+        [b"\xff", b"{}", b"{}", b"{}", b"buffer"],
+    ],
+)
+def test_what_cannot_be_adapted_goes_through(message: list[bytes]) -> None:
+    assert Adapter(4).from_kernel(message) == message
+
+
+@given(st.lists(st.binary() | st.just(b"{}"), min_size=4, max_size=6))
+def test_no_bytes_are_too_strange(message: list[bytes]) -> None:
+    assert list(Adapter(4).from_kernel(message))[4:] == message[4:]
+    assert list(Adapter(4).to_kernel(message))[4:] == message[4:]

@@ -1,0 +1,502 @@
+"""The two WebSocket protocols, against a codec of the tests' own and against any bytes."""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from fps_kernels.errors import MalformedMessage
+from fps_kernels.kernel_server.wire import (
+    CHANNELS,
+    check_request,
+    decode_default,
+    decode_v1,
+    encode_default,
+    encode_v1,
+)
+from fps_kernels.websocket.frame_batch import LARGE_BYTES
+
+from ..support import client
+
+Json = dict[str, Any]
+NAMES = ("header", "parent_header", "metadata", "content")
+relaxed = settings(deadline=None)
+
+channels = st.sampled_from(sorted(CHANNELS))
+texts = st.text(max_size=20)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=6,
+)
+objects = st.dictionaries(texts, values, max_size=4)
+buffers = st.lists(st.binary(max_size=40), max_size=4)
+messages = st.fixed_dictionaries(
+    {
+        "channel": channels,
+        "header": st.fixed_dictionaries({"msg_id": texts, "msg_type": texts, "session": texts}, optional={"x": values}),
+        "parent_header": objects,
+        "metadata": objects,
+        "content": objects,
+        "buffers": buffers,
+    }
+)
+MESSAGE: Json = {
+    "channel": "shell",
+    "header": {"msg_id": "1", "msg_type": "execute_request", "session": "é"},
+    "parent_header": {},
+    "metadata": {"m": [1]},
+    "content": {"code": "print('é€😀\\u2028')"},
+    "buffers": [b"buffer", b"", b"\x00\xff"],
+}
+WITHOUT_BUFFERS = MESSAGE | {"buffers": []}
+
+
+def parts_of(message: Json) -> list[bytes]:
+    return [*(json.dumps(message[name], ensure_ascii=False).encode() for name in NAMES), *message["buffers"]]
+
+
+def loaded(channel: str, parts: list[bytes]) -> Json:
+    return dict(zip(NAMES, map(json.loads, parts[:4]), strict=True)) | {"channel": channel, "buffers": parts[4:]}
+
+
+def only(message: Json) -> Json:
+    return {key: message[key] for key in ("channel", *NAMES, "buffers")}
+
+
+def malformed(decode: Any, data: Any) -> MalformedMessage:
+    with pytest.raises(MalformedMessage) as caught:
+        decode(data)
+    return caught.value
+
+
+def decodes_or_refuses(decode: Any, data: str | bytes) -> None:
+    """Whatever comes is either a message in its right form or a MalformedMessage with a close code."""
+    try:
+        channel, parts = decode(data)
+    except MalformedMessage as exc:
+        refusal = exc
+    else:
+        refusal = None
+    if refusal is not None:
+        assert refusal.close_code in (1003, 1007)
+        assert len(refusal.message.encode()) <= 123, "does not fit into a close frame"
+        return
+    assert channel in CHANNELS
+    assert len(parts) >= 4
+    assert all(type(part) is bytes for part in parts)
+    assert sum(map(len, parts[4:])) <= len(data)
+
+
+# --- v1 -----------------------------------------------------------------------------------------
+
+
+@given(channels, st.lists(st.binary(max_size=60), min_size=4, max_size=9))
+@relaxed
+def test_v1_round_trip_keeps_every_byte(channel: str, parts: list[bytes]):
+    assert decode_v1(encode_v1(channel.encode(), parts)) == (channel, parts)
+
+
+@given(messages)
+@example(MESSAGE)
+@example(WITHOUT_BUFFERS)
+@relaxed
+def test_v1_frames_are_read_by_another_decoder(message: Json):
+    frame = encode_v1(message["channel"].encode(), parts_of(message))
+    assert only(client.unpack_v1(frame)) == message
+
+
+@given(messages)
+@example(MESSAGE)
+@example(WITHOUT_BUFFERS)
+@relaxed
+def test_v1_frames_of_another_encoder_are_read(message: Json):
+    assert loaded(*decode_v1(client.pack_v1(message))) == message
+
+
+@given(st.lists(st.binary(max_size=20), min_size=4, max_size=7))
+@relaxed
+def test_v1_offsets_begin_behind_themselves_and_end_with_the_frame(parts: list[bytes]):
+    frame = encode_v1(b"iopub", parts)
+    (count,) = struct.unpack_from("<Q", frame)
+    offsets = struct.unpack_from(f"<{count}Q", frame, 8)
+    assert count == len(parts) + 2
+    assert offsets[0] == 8 * (count + 1)
+    assert offsets[-1] == len(frame)
+
+
+@given(st.binary(max_size=200))
+@relaxed
+def test_v1_any_bytes(data: bytes):
+    decodes_or_refuses(decode_v1, data)
+
+
+@given(st.lists(st.integers(0, 80) | st.integers(0, 2**64 - 1), min_size=1, max_size=9), st.binary(max_size=60))
+@relaxed
+def test_v1_any_offsets(numbers: list[int], rest: bytes):
+    decodes_or_refuses(decode_v1, struct.pack(f"<{len(numbers)}Q", *numbers) + rest)
+
+
+@given(messages, st.data())
+@relaxed
+def test_v1_mutated_frame(message: Json, data: st.DataObject):
+    decodes_or_refuses(decode_v1, mutated(client.pack_v1(message), data))
+
+
+@given(messages, st.data())
+@relaxed
+def test_v1_truncated_frame_is_refused(message: Json, data: st.DataObject):
+    frame = client.pack_v1(message)
+    malformed(decode_v1, frame[: data.draw(st.integers(0, len(frame) - 1))])
+
+
+def mutated(frame: bytes, data: st.DataObject) -> bytes:
+    """The frame with a few bytes changed, removed or put in, preferably among the offsets."""
+    result = bytearray(frame)
+    for _ in range(data.draw(st.integers(1, 4))):
+        position = data.draw(st.integers(0, min(70, len(result))) | st.integers(0, len(result)))
+        length = data.draw(st.integers(0, 9))
+        result[position : position + length] = data.draw(st.binary(max_size=9))
+    return bytes(result)
+
+
+def v1_frame(count: int, offsets: list[int], rest: bytes = b"") -> bytes:
+    return struct.pack(f"<{len(offsets) + 1}Q", count, *offsets) + rest
+
+
+GOOD = [56, 61, 63, 65, 67, 69]
+REST = b"shell{}{}{}{}"
+
+
+def test_v1_the_smallest_frame():
+    assert decode_v1(v1_frame(6, GOOD, REST)) == ("shell", [b"{}"] * 4)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"",
+        b"\x01" * 7,
+        b"\x01" * 8,
+        struct.pack("<Q", 10**14),
+        struct.pack("<Q", 2**64 - 1) + b"x" * 100,
+        struct.pack("<Q", 0),
+        v1_frame(5, [48, 53, 55, 57, 59], b"shell{}{}{}"),
+        v1_frame(7, GOOD, REST),
+        v1_frame(6, GOOD[:3]),
+        v1_frame(6, GOOD, REST[:-1]),
+        v1_frame(6, GOOD, REST + b"more"),
+        v1_frame(6, [0, *GOOD[1:]], REST),
+        v1_frame(6, [*GOOD[:5], 10**14], REST),
+        v1_frame(6, [56, 10**14, *GOOD[2:]], REST),
+        v1_frame(6, [56, 61, 65, 63, 67, 69], REST),
+        v1_frame(6, [56, 8, 63, 65, 67, 69], REST),
+        v1_frame(6, [56, 61, 63, 65, 2**63, 69], REST),
+        v1_frame(6, [56, 61, 63, 65, 2**64 - 1, 69], REST),
+    ],
+)
+def test_v1_offsets_that_contradict_the_frame(frame: bytes):
+    assert malformed(decode_v1, frame).close_code == 1007
+
+
+def test_v1_empty_parts_are_taken_as_they_are():
+    assert decode_v1(v1_frame(6, [56, 61, 61, 61, 61, 61], b"shell")) == ("shell", [b""] * 4)
+
+
+@pytest.mark.parametrize("channel", [b"nonsense", b"", b"Shell", b"hb", b"\xff\xfe", b"shell\0", b"x" * 10_000])
+def test_v1_unknown_channel(channel: bytes):
+    exc = malformed(decode_v1, encode_v1(channel, [b"{}"] * 4))
+    assert exc.close_code == 1003
+    assert len(exc.message) < 80
+
+
+def test_v1_more_buffers_than_any_client_makes():
+    decode_v1(encode_v1(b"shell", [b"{}"] * 4 + [b""] * 65_536))
+    malformed(decode_v1, encode_v1(b"shell", [b"{}"] * 4 + [b""] * 65_537))
+
+
+def test_v1_does_not_touch_the_json():
+    parts = [b'{ "msg_id":1.0,"a":1,"a":2}', b"\xff", b"", b"not json"]
+    assert decode_v1(encode_v1(b"stdin", parts)) == ("stdin", parts)
+
+
+# --- default ------------------------------------------------------------------------------------
+
+
+@given(messages)
+@example(MESSAGE)
+@example(WITHOUT_BUFFERS)
+@relaxed
+def test_default_round_trip(message: Json):
+    assert loaded(*decode_default(encode_default(message["channel"], parts_of(message)))) == message
+
+
+@given(messages)
+@example(MESSAGE)
+@example(WITHOUT_BUFFERS)
+@relaxed
+def test_default_frames_are_read_by_another_decoder(message: Json):
+    frame = encode_default(message["channel"], parts_of(message))
+    assert isinstance(frame, bytes if message["buffers"] else str)
+    unpacked = client.unpack_default(frame)
+    assert only(unpacked) == message
+    assert unpacked["msg_id"] == message["header"]["msg_id"]
+    assert unpacked["msg_type"] == message["header"]["msg_type"]
+
+
+@given(messages)
+@example(MESSAGE)
+@example(WITHOUT_BUFFERS)
+@relaxed
+def test_default_frames_of_another_encoder_are_read(message: Json):
+    assert loaded(*decode_default(client.pack_default(message))) == message
+
+
+def test_default_offsets_have_four_bytes_and_point_to_each_piece():
+    frame = encode_default("iopub", parts_of(MESSAGE))
+    assert isinstance(frame, bytes)
+    count, first, *others = struct.unpack_from("!5I", frame)
+    assert count == 4
+    assert first == 20
+    assert others == [len(frame) - 8, len(frame) - 2, len(frame) - 2]
+
+
+@given(st.binary(max_size=200))
+@relaxed
+def test_default_any_bytes(data: bytes):
+    decodes_or_refuses(decode_default, data)
+
+
+@given(st.text(st.characters(codec=None), max_size=100) | values.map(json.dumps))
+@relaxed
+def test_default_any_text(data: str):
+    decodes_or_refuses(decode_default, data)
+
+
+@given(
+    st.dictionaries(st.sampled_from(["channel", *NAMES, "buffers"]), values | objects | channels, max_size=6).map(
+        json.dumps
+    )
+)
+@relaxed
+def test_default_any_object(data: str):
+    decodes_or_refuses(decode_default, data)
+
+
+@given(st.lists(st.integers(0, 40) | st.integers(0, 2**32 - 1), min_size=1, max_size=6), st.binary(max_size=60))
+@relaxed
+def test_default_any_offsets(numbers: list[int], rest: bytes):
+    decodes_or_refuses(decode_default, struct.pack(f"!{len(numbers)}I", *numbers) + rest)
+
+
+@given(messages, st.data())
+@relaxed
+def test_default_mutated_frame(message: Json, data: st.DataObject):
+    frame = client.pack_default(message)
+    if isinstance(frame, str):
+        decodes_or_refuses(decode_default, mutated(frame.encode(), data).decode("utf-8", "surrogateescape"))
+    else:
+        decodes_or_refuses(decode_default, mutated(frame, data))
+
+
+BODY = json.dumps({key: value for key, value in WITHOUT_BUFFERS.items() if key != "buffers"}).encode()
+
+
+def default_frame(count: int, offsets: list[int], rest: bytes = BODY) -> bytes:
+    return struct.pack(f"!{len(offsets) + 1}I", count, *offsets) + rest
+
+
+def test_default_binary_frame_without_buffers():
+    channel, parts = decode_default(default_frame(1, [8]))
+    assert loaded(channel, parts) == WITHOUT_BUFFERS
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"",
+        b"\x01" * 3,
+        b"\x01" * 7,
+        default_frame(0, []),
+        default_frame(2**32 - 1, [8]),
+        default_frame(100, [8], b""),
+        default_frame(1, [0]),
+        default_frame(1, [7]),
+        default_frame(1, [9]),
+        default_frame(1, [2**32 - 1]),
+        default_frame(2, [12, 2**32 - 1]),
+        default_frame(2, [12, 4]),
+        default_frame(3, [16, 40, 30]),
+        default_frame(3, [16, 16 + len(BODY) + 5, 16 + len(BODY)], BODY + b"buffers"),
+        default_frame(4, [20, 20 + len(BODY), 20 + len(BODY) + 5, 20], BODY + b"buffers"),
+        default_frame(2, [12, 20]),
+        default_frame(1, [8], b"\xff\xfe"),
+    ],
+)
+def test_default_offsets_that_contradict_the_frame(frame: bytes):
+    assert malformed(decode_default, frame).close_code == 1007
+
+
+def test_default_more_buffers_than_any_client_makes():
+    count = 65_538
+    offsets = [4 * (count + 1), *[4 * (count + 1) + len(BODY)] * (count - 1)]
+    malformed(decode_default, default_frame(count, offsets))
+
+
+@pytest.mark.parametrize("channel", [{}, {"channel": None}, {"channel": ""}])
+def test_default_without_channel_is_shell(channel: Json):
+    assert decode_default(json.dumps({"header": {}} | channel))[0] == "shell"
+
+
+@pytest.mark.parametrize("channel", ["nonsense", "Shell", "hb", "é", "\ud800", "x" * 10_000])
+def test_default_unknown_channel(channel: str):
+    exc = malformed(decode_default, json.dumps({"channel": channel, "header": {}}))
+    assert exc.close_code == 1003
+    assert len(exc.message) < 80
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "",
+        "nonsense",
+        "[]",
+        "null",
+        "5",
+        "{}",
+        '{"header": null}',
+        '{"header": []}',
+        '{"header": "x"}',
+        '{"channel": "shell"}',
+        '{"channel": 5, "header": {}}',
+        '{"channel": ["shell"], "header": {}}',
+        '{"header": {}, "content": []}',
+        '{"header": {}, "content": "x"}',
+        '{"header": {}, "metadata": 1}',
+        '{"header": {}, "parent_header": true}',
+        '{"header": {"x": %s}}' % ("9" * 5000),
+        '{"header": {}',
+    ],
+)
+def test_default_json_that_is_no_message(data: str):
+    assert malformed(decode_default, data).close_code == 1007
+
+
+@pytest.mark.parametrize("depth", [*range(900, 1010), 100_000])
+def test_default_deep_nesting_is_read_or_refused(depth: int):
+    content = '{"a":' * depth + "1" + "}" * depth
+    decodes_or_refuses(decode_default, f'{{"header": {{}}, "content": {content}}}')
+
+
+def test_default_parts_that_are_missing_are_empty():
+    assert decode_default('{"header": {"msg_id": "1"}}') == ("shell", [b'{"msg_id":"1"}', b"{}", b"{}", b"{}"])
+
+
+@pytest.mark.parametrize("escaped", [True, False])
+def test_default_lone_surrogates_survive(escaped: bool):
+    text = json.dumps({"header": {"msg_id": "1"}, "content": {"code": "\ud83d"}}, ensure_ascii=escaped)
+    _, parts = decode_default(text)
+    assert parts[3].isascii()
+    assert json.loads(parts[3]) == {"code": "\ud83d"}
+
+
+def test_default_invalid_utf8_from_the_kernel_makes_still_a_text_frame():
+    frame = encode_default("iopub", [b'{"msg_id":"1","msg_type":"stream"}', b"{}", b"{}", b'{"text":"\xff"}'])
+    assert isinstance(frame, str)
+    assert client.unpack_default(frame)["content"] == {"text": "\ufffd"}
+
+
+@given(channels, st.lists(st.binary(max_size=30), min_size=4, max_size=6))
+@relaxed
+def test_default_whatever_a_kernel_sends_can_be_encoded(channel: str, parts: list[bytes]):
+    frame = encode_default(channel, parts)
+    if len(parts) > 4:
+        assert isinstance(frame, bytes)
+        assert frame.endswith(b"".join(parts[4:]))
+    else:
+        assert isinstance(frame, str)
+
+
+def test_default_escaped_ids_of_the_header_are_shown_as_they_are():
+    frame = encode_default("shell", [rb'{"msg_id":"a\"b","msg_type":"x\u00e9"}', b"{}", b"{}", b"{}"])
+    message = client.unpack_default(frame)
+    assert (message["msg_id"], message["msg_type"]) == ('a"b', "xé")
+
+
+# --- what clients may send ----------------------------------------------------------------------
+
+
+def test_a_request_may_be_sent():
+    check_request("shell", parts_of(MESSAGE))
+    check_request("control", parts_of(MESSAGE))
+    check_request("stdin", parts_of(MESSAGE))
+
+
+def test_iopub_goes_only_the_other_way():
+    with pytest.raises(MalformedMessage, match="iopub") as caught:
+        check_request("iopub", parts_of(MESSAGE))
+    assert caught.value.close_code == 1003
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"",
+        b"nonsense",
+        b"[]",
+        b"null",
+        b"{}",
+        b'{"msg_id":"1"}',
+        b'{"msg_type":"x"}',
+        b'{"msg_id":"","msg_type":"x"}',
+        b'{"msg_id":"1","msg_type":""}',
+        b'{"msg_id":1,"msg_type":"x"}',
+        b'{"msg_id":"1","msg_type":["x"]}',
+        b'{"msg_id":"1","msg_type":"\xff"}',
+        b'{"msg_id":"1","msg_type":"\xed\xa0\x80"}',
+        b'{"msg_id":"\xed\xa0\x80","msg_type":"x"}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_request_without_a_proper_header_is_refused(header: bytes):
+    with pytest.raises(MalformedMessage) as caught:
+        check_request("shell", [header, b"{}", b"{}", b"{}"])
+    assert caught.value.close_code == 1007
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b'{"msg_id":"1","msg_type":"complete_request","msg_type":"execute_request"}',
+        rb'{"msg_id":"1","msg_type":"complete_request","msg_\u0074ype":"execute_request"}',
+        b'{"msg_id":"1","msg_id":"2","msg_type":"execute_request"}',
+    ],
+)
+def test_a_header_that_kernel_and_server_could_read_differently_is_refused(header: bytes):
+    with pytest.raises(MalformedMessage):
+        check_request("shell", [header, b"{}", b"{}", b"{}"])
+
+
+@given(st.binary(max_size=60) | st.binary(max_size=30).map(lambda end: b'{"msg_id":"1","msg_type":"x' + end))
+@relaxed
+def test_a_request_with_any_header(header: bytes):
+    try:
+        check_request("shell", [header, b"{}", b"{}", b"{}"])
+    except MalformedMessage:
+        return
+    assert json.loads(header)["msg_id"]
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray])
+def test_only_large_contents_and_buffers_of_a_v1_frame_are_views(kind: type[bytes | bytearray]) -> None:
+    large, header = bytes(LARGE_BYTES), b'{"msg_id": "' + b"x" * LARGE_BYTES + b'"}'
+    frame = kind(encode_v1(b"shell", [header, b"{}", b"{}", large, b"small", large]))
+    channel, parts = decode_v1(frame)
+    assert channel == "shell"
+    assert parts == [header, b"{}", b"{}", large, b"small", large]
+    assert [type(part) for part in parts] == [bytes, bytes, bytes, memoryview, bytes, memoryview]
