@@ -57,7 +57,7 @@ async def client(driver: KernelDriver) -> KernelClient:
 # --- before the kernel is ready -----------------------------------------------------------------
 
 
-async def test_messages_sent_before_the_kernel_is_ready_are_delivered_in_order(kernels: Drivers):
+async def test_messages_sent_before_the_kernel_is_ready_are_delivered_in_order(kernels: Drivers) -> None:
     driver = kernels.make()
     inbox = Inbox(driver.client)
     for number in range(20):
@@ -68,7 +68,7 @@ async def test_messages_sent_before_the_kernel_is_ready_are_delivered_in_order(k
     assert inbox.texts() == [str(number) for number in range(20)]
 
 
-async def test_what_is_sent_at_readiness_does_not_overtake_what_waits(kernels: Drivers):
+async def test_what_is_sent_at_readiness_does_not_overtake_what_waits(kernels: Drivers) -> None:
     driver = kernels.make()
     inbox = Inbox(driver.client)
     execute(driver.client, "stream('first')")
@@ -78,7 +78,7 @@ async def test_what_is_sent_at_readiness_does_not_overtake_what_waits(kernels: D
     assert inbox.texts() == ["first", "second"]
 
 
-async def test_a_request_of_our_own_waits_until_the_kernel_is_ready(kernels: Drivers):
+async def test_a_request_of_our_own_waits_until_the_kernel_is_ready(kernels: Drivers) -> None:
     driver = kernels.make()
     request = asyncio.create_task(driver.client.request("shell", "complete_request", timeout_s=TIMEOUT_S))
     await asyncio.sleep(0)
@@ -86,7 +86,7 @@ async def test_a_request_of_our_own_waits_until_the_kernel_is_ready(kernels: Dri
     assert (await request).content["matches"] == ["tiny"]
 
 
-async def test_the_queue_is_bounded_by_messages(kernels: Drivers):
+async def test_the_queue_is_bounded_by_messages(kernels: Drivers) -> None:
     client = kernels.make().client
     for _ in range(QUEUE_MESSAGES):
         execute(client, "")
@@ -95,7 +95,7 @@ async def test_the_queue_is_bounded_by_messages(kernels: Drivers):
     assert client.pending == QUEUE_MESSAGES
 
 
-async def test_the_queue_is_bounded_by_bytes(kernels: Drivers):
+async def test_the_queue_is_bounded_by_bytes(kernels: Drivers) -> None:
     client = kernels.make().client
     quarter = bytes(QUEUE_BYTES // 4)
     for _ in range(3):
@@ -105,7 +105,7 @@ async def test_the_queue_is_bounded_by_bytes(kernels: Drivers):
     assert client.pending == 3
 
 
-async def test_the_bytes_of_the_queue_are_free_again_once_it_is_sent(kernels: Drivers):
+async def test_the_bytes_of_the_queue_are_free_again_once_it_is_sent(kernels: Drivers) -> None:
     driver = kernels.make()
     large = bytes(QUEUE_BYTES - 10_000)
     driver.client.send("shell", message_parts("comm_msg", {}, buffers=[large]))
@@ -114,7 +114,7 @@ async def test_the_bytes_of_the_queue_are_free_again_once_it_is_sent(kernels: Dr
     driver.client.send("shell", message_parts("comm_msg", {}, buffers=[large]))
 
 
-async def test_what_waits_fails_when_the_kernel_does_not_start(kernels: Drivers):
+async def test_what_waits_fails_when_the_kernel_does_not_start(kernels: Drivers) -> None:
     driver = kernels.make("tiny_exits")
     told = Recorder(driver)
     msg_id = execute(driver.client, "stream('never')")
@@ -124,7 +124,7 @@ async def test_what_waits_fails_when_the_kernel_does_not_start(kernels: Drivers)
     assert driver.client.pending == 0
 
 
-async def test_what_failed_is_not_sent_to_the_next_process(kernels: Drivers):
+async def test_what_failed_is_not_sent_to_the_next_process(kernels: Drivers) -> None:
     driver = kernels.make("appears_later")
     inbox = Inbox(driver.client)
     execute(driver.client, "stream('failed')")
@@ -135,7 +135,7 @@ async def test_what_failed_is_not_sent_to_the_next_process(kernels: Drivers):
     assert inbox.texts() == ["sent"]
 
 
-async def test_wait_ready_returns_when_the_kernel_is_ready(kernels: Drivers):
+async def test_wait_ready_returns_when_the_kernel_is_ready(kernels: Drivers) -> None:
     driver = kernels.make()
     ready = asyncio.create_task(driver.client.wait_ready())
     await asyncio.sleep(0)
@@ -148,7 +148,7 @@ async def test_wait_ready_returns_when_the_kernel_is_ready(kernels: Drivers):
 @pytest.mark.parametrize("channel", ["shell", "control", "stdin", "iopub"])
 async def test_a_port_at_which_a_stranger_listened_before_the_kernel_is_connected_to(
     tmp_path: Path, context: zmq.Context, channel: str
-):
+) -> None:
     """Two servers may choose the same free port; libzmq does not try again where the handshake has failed."""
     info = {f"{name}_port": port for name, port in zip(CHANNELS, free_ports(5), strict=True)}
     info |= {"transport": "tcp", "ip": "127.0.0.1", "key": "k", "signature_scheme": "hmac-sha256"}
@@ -193,13 +193,13 @@ def reject_one(kind: int, port: int) -> None:
 # --- requests of our own ------------------------------------------------------------------------
 
 
-async def test_a_request_returns_the_reply(client: KernelClient):
+async def test_a_request_returns_the_reply(client: KernelClient) -> None:
     reply = await client.request("shell", "execute_request", {"code": "x = 1"}, timeout_s=TIMEOUT_S)
     assert reply.msg_type == "execute_reply"
     assert reply.content["status"] == "ok"
 
 
-async def test_a_request_on_control_is_answered_while_a_cell_runs(client: KernelClient):
+async def test_a_request_on_control_is_answered_while_a_cell_runs(client: KernelClient) -> None:
     inbox = Inbox(client)
     execute(client, "stream('asleep')\nimport time\nwhile True: time.sleep(0.05)")
     await inbox.until_text("asleep")
@@ -207,20 +207,20 @@ async def test_a_request_on_control_is_answered_while_a_cell_runs(client: Kernel
     assert reply.content["implementation"] == "tiny"
 
 
-async def test_a_request_that_is_not_answered_in_time(client: KernelClient):
+async def test_a_request_that_is_not_answered_in_time(client: KernelClient) -> None:
     execute(client, "import time\nwhile True: time.sleep(0.05)")
     with pytest.raises(KernelTimeout, match=r"did not answer complete_request within 0\.1 s"):
         await client.request("shell", "complete_request", timeout_s=0.1)
 
 
-async def test_a_request_that_timed_out_is_forgotten(client: KernelClient):
+async def test_a_request_that_timed_out_is_forgotten(client: KernelClient) -> None:
     execute(client, "import time\nwhile True: time.sleep(0.05)")
     with pytest.raises(KernelTimeout):
         await client.request("shell", "complete_request", timeout_s=0.05)
     assert client.pending == 1
 
 
-async def test_a_late_reply_does_no_harm(client: KernelClient):
+async def test_a_late_reply_does_no_harm(client: KernelClient) -> None:
     execute(client, "import time\ntime.sleep(0.3)")
     with pytest.raises(KernelTimeout):
         await client.request("shell", "complete_request", timeout_s=0.05)
@@ -228,7 +228,7 @@ async def test_a_late_reply_does_no_harm(client: KernelClient):
     assert client.rejected == 0
 
 
-async def test_requests_at_once_get_each_its_own_reply(client: KernelClient):
+async def test_requests_at_once_get_each_its_own_reply(client: KernelClient) -> None:
     codes = [f"raise ValueError('{number}')" for number in range(10)]
     replies = await asyncio.gather(
         *(client.request("shell", "execute_request", {"code": code}, timeout_s=TIMEOUT_S) for code in codes)
@@ -236,7 +236,7 @@ async def test_requests_at_once_get_each_its_own_reply(client: KernelClient):
     assert [reply.content["evalue"] for reply in replies] == [str(number) for number in range(10)]
 
 
-async def test_a_request_to_a_dead_kernel_fails_at_once(kernels: Drivers):
+async def test_a_request_to_a_dead_kernel_fails_at_once(kernels: Drivers) -> None:
     driver = kernels.make("tiny_exits")
     await asyncio.gather(driver.start(), return_exceptions=True)
     async with asyncio.timeout(10):
@@ -244,7 +244,7 @@ async def test_a_request_to_a_dead_kernel_fails_at_once(kernels: Drivers):
             await driver.client.request("shell", "complete_request", timeout_s=3_600)
 
 
-async def test_a_message_to_a_dead_kernel_is_refused_with_the_reason(kernels: Drivers):
+async def test_a_message_to_a_dead_kernel_is_refused_with_the_reason(kernels: Drivers) -> None:
     driver = kernels.make("tiny_exits")
     await asyncio.gather(driver.start(), return_exceptions=True)
     with pytest.raises(KernelDied, match="exited with code 3"):
@@ -252,13 +252,13 @@ async def test_a_message_to_a_dead_kernel_is_refused_with_the_reason(kernels: Dr
     assert driver.client.pending == 0
 
 
-async def test_a_message_after_the_shutdown_is_refused(driver: KernelDriver):
+async def test_a_message_after_the_shutdown_is_refused(driver: KernelDriver) -> None:
     await driver.shutdown()
     with pytest.raises(KernelDied):
         execute(driver.client, "")
 
 
-async def test_nothing_can_be_sent_at_once_without_a_connection(kernels: Drivers):
+async def test_nothing_can_be_sent_at_once_without_a_connection(kernels: Drivers) -> None:
     client = kernels.make().client
     with pytest.raises(KernelNotConnected):
         client.send_now("shell", message_parts("complete_request", {}))
@@ -267,7 +267,7 @@ async def test_nothing_can_be_sent_at_once_without_a_connection(kernels: Drivers
 
 
 @pytest.mark.parametrize("header", [b"{}", b'{"msg_id":""}', b"nonsense", b"", b'{"msg_id":5}'])
-async def test_a_header_without_an_id_is_refused(client: KernelClient, header: bytes):
+async def test_a_header_without_an_id_is_refused(client: KernelClient, header: bytes) -> None:
     with pytest.raises(MalformedMessage):
         client.send("shell", [header, b"{}", b"{}", b"{}"])
     assert client.pending == 0
@@ -276,7 +276,7 @@ async def test_a_header_without_an_id_is_refused(client: KernelClient, header: b
 # --- who hears what -----------------------------------------------------------------------------
 
 
-async def test_replies_go_to_the_session_that_asked_and_iopub_to_all(client: KernelClient):
+async def test_replies_go_to_the_session_that_asked_and_iopub_to_all(client: KernelClient) -> None:
     one, two, all_ = Inbox(client, session="one"), Inbox(client, session="two"), Inbox(client)
     first = execute(client, "stream('1')", session="one")
     second = execute(client, "stream('2')", session="two")
@@ -289,7 +289,7 @@ async def test_replies_go_to_the_session_that_asked_and_iopub_to_all(client: Ker
     assert one.texts() == two.texts() == all_.texts() == ["1", "2"]
 
 
-async def test_an_input_request_goes_to_the_session_that_asked(client: KernelClient):
+async def test_an_input_request_goes_to_the_session_that_asked(client: KernelClient) -> None:
     one, two = Inbox(client, session="one"), Inbox(client, session="two")
     msg_id = execute(client, "stream('hello ' + reply_input('name?'))", session="one")
     request = await one.until_type("input_request")
@@ -300,14 +300,14 @@ async def test_an_input_request_goes_to_the_session_that_asked(client: KernelCli
     assert two.types("stdin") == []
 
 
-async def test_a_listener_with_filters_hears_only_what_it_asked_for(client: KernelClient):
+async def test_a_listener_with_filters_hears_only_what_it_asked_for(client: KernelClient) -> None:
     inbox = Inbox(client, ["stream", ("status", "iopub")], [("stream", "shell")], channels=["iopub"])
     msg_id = execute(client, "stream('x')")
     await inbox.until_idle(msg_id)
     assert inbox.types() == ["status", "stream", "status"]
 
 
-async def test_answers_to_our_own_requests_are_not_for_listeners(client: KernelClient):
+async def test_answers_to_our_own_requests_are_not_for_listeners(client: KernelClient) -> None:
     inbox = Inbox(client)
     await client.request("shell", "execute_request", {"code": "stream('own')"}, timeout_s=TIMEOUT_S)
     msg_id = execute(client, "stream('theirs')")
@@ -317,14 +317,14 @@ async def test_answers_to_our_own_requests_are_not_for_listeners(client: KernelC
     assert inbox.types("shell") == ["execute_reply"]
 
 
-async def test_a_removed_listener_hears_nothing_more(client: KernelClient):
+async def test_a_removed_listener_hears_nothing_more(client: KernelClient) -> None:
     inbox, other = Inbox(client), Inbox(client)
     client.remove_listener(inbox.listener)
     await other.until_idle(execute(client, "stream('x')"))
     assert inbox.messages == []
 
 
-async def test_a_listener_is_removed_by_its_callback_too(client: KernelClient):
+async def test_a_listener_is_removed_by_its_callback_too(client: KernelClient) -> None:
     heard = []
 
     def callback(channel: str, frames: Sequence[bytes]) -> None:
@@ -339,7 +339,7 @@ async def test_a_listener_is_removed_by_its_callback_too(client: KernelClient):
     assert heard == []
 
 
-async def test_a_listener_that_is_removed_by_another_one_hears_nothing_more(client: KernelClient):
+async def test_a_listener_that_is_removed_by_another_one_hears_nothing_more(client: KernelClient) -> None:
     heard = []
 
     def removes(channel: str, frames: Sequence[bytes]) -> None:
@@ -352,7 +352,7 @@ async def test_a_listener_that_is_removed_by_another_one_hears_nothing_more(clie
     assert heard == []
 
 
-async def test_a_listener_that_is_added_later_hears_what_comes_then(client: KernelClient):
+async def test_a_listener_that_is_added_later_hears_what_comes_then(client: KernelClient) -> None:
     early = Inbox(client)
     await early.until_idle(execute(client, "stream('before')"))
     late = Inbox(client)
@@ -361,7 +361,9 @@ async def test_a_listener_that_is_added_later_hears_what_comes_then(client: Kern
     assert late.texts() == ["after"]
 
 
-async def test_a_listener_that_fails_keeps_nobody_from_hearing(client: KernelClient, caplog: pytest.LogCaptureFixture):
+async def test_a_listener_that_fails_keeps_nobody_from_hearing(
+    client: KernelClient, caplog: pytest.LogCaptureFixture
+) -> None:
     def fails(channel: str, frames: Sequence[bytes]) -> None:
         raise RuntimeError("the listener's own fault")
 
@@ -375,7 +377,7 @@ async def test_a_listener_that_fails_keeps_nobody_from_hearing(client: KernelCli
     assert "the other one's own fault" in caplog.text
 
 
-async def test_an_async_listener_that_hangs_holds_up_nobody(client: KernelClient):
+async def test_an_async_listener_that_hangs_holds_up_nobody(client: KernelClient) -> None:
     hangs = asyncio.Event()
 
     async def hanging(channel: str, frames: Sequence[bytes]) -> None:
@@ -387,7 +389,7 @@ async def test_an_async_listener_that_hangs_holds_up_nobody(client: KernelClient
     await hangs.wait()
 
 
-async def test_an_async_listener_may_shut_the_kernel_down(driver: KernelDriver):
+async def test_an_async_listener_may_shut_the_kernel_down(driver: KernelDriver) -> None:
     done = asyncio.Event()
 
     async def callback(channel: str, frames: Sequence[bytes]) -> None:
@@ -400,7 +402,7 @@ async def test_an_async_listener_may_shut_the_kernel_down(driver: KernelDriver):
     assert driver.client.execution_state == "dead"
 
 
-async def test_batches_carry_the_request_and_who_sent_it(client: KernelClient):
+async def test_batches_carry_the_request_and_who_sent_it(client: KernelClient) -> None:
     replies: list[Message] = []
     client.add_batch_listener(lambda channel, messages: replies.extend(messages) if channel == "shell" else None)
     inbox = Inbox(client)
@@ -412,7 +414,7 @@ async def test_batches_carry_the_request_and_who_sent_it(client: KernelClient):
     assert (reply.request.msg_id, reply.request.origin) == (msg_id, origin)
 
 
-async def test_pending_counts_what_the_kernel_has_not_finished(client: KernelClient):
+async def test_pending_counts_what_the_kernel_has_not_finished(client: KernelClient) -> None:
     inbox = Inbox(client)
     msg_ids = [execute(client, "stream('x')") for _ in range(3)]
     assert client.pending == 3
@@ -421,14 +423,14 @@ async def test_pending_counts_what_the_kernel_has_not_finished(client: KernelCli
     assert client.pending == 0
 
 
-async def test_a_flood_arrives_whole_and_in_order(client: KernelClient):
+async def test_a_flood_arrives_whole_and_in_order(client: KernelClient) -> None:
     count = 20_000
     inbox = Inbox(client, ["stream", "status"])
     await inbox.until_idle(execute(client, f"for i in range({count}): stream(str(i))"))
     assert inbox.texts() == [str(number) for number in range(count)]
 
 
-async def test_a_large_message_passes_both_ways(client: KernelClient):
+async def test_a_large_message_passes_both_ways(client: KernelClient) -> None:
     inbox = Inbox(client, ["comm_msg"])
     large = bytes(range(256)) * (8 * 1024 * 1024 // 256)
     client.send("shell", message_parts("comm_msg", {"comm_id": "c"}, buffers=[large, b"", b"ab"]))
@@ -438,7 +440,7 @@ async def test_a_large_message_passes_both_ways(client: KernelClient):
     assert all(type(part) is bytes for part in message.parts)  # whatever they are on their way to us
 
 
-async def test_a_message_on_control_is_not_stopped_by_large_ones_on_shell(client: KernelClient):
+async def test_a_message_on_control_is_not_stopped_by_large_ones_on_shell(client: KernelClient) -> None:
     large = bytes(16 * 1024 * 1024)
     for _ in range(3):
         client.send("shell", message_parts("comm_msg", {}, buffers=[large]))
@@ -481,7 +483,7 @@ frames = sign(b'{"msg_type":"status"}', b'nonsense', b'{}', b'{"execution_state"
 
 
 @pytest.mark.parametrize("kind", IOPUB_GARBAGE)
-async def test_garbage_on_iopub_is_dropped_alone(client: KernelClient, kind: str):
+async def test_garbage_on_iopub_is_dropped_alone(client: KernelClient, kind: str) -> None:
     code = f"{SIGN}\n{IOPUB_GARBAGE[kind]}\nstream('before')\nraw('iopub', frames)\nstream('after')"
     inbox = Inbox(client)
     await inbox.until_idle(execute(client, code))
@@ -490,7 +492,7 @@ async def test_garbage_on_iopub_is_dropped_alone(client: KernelClient, kind: str
 
 
 @pytest.mark.parametrize("kind", REPLY_GARBAGE)
-async def test_garbage_on_shell_is_dropped_alone(client: KernelClient, kind: str):
+async def test_garbage_on_shell_is_dropped_alone(client: KernelClient, kind: str) -> None:
     code = f"{SIGN}\n{REPLY_GARBAGE[kind]}\nraw('shell', frames)"
     inbox, session = Inbox(client), Inbox(client, session="test")
     msg_id = execute(client, code)
@@ -501,14 +503,16 @@ async def test_garbage_on_shell_is_dropped_alone(client: KernelClient, kind: str
     assert client.rejected == 1
 
 
-async def test_garbage_without_end_does_not_fill_the_log(client: KernelClient, caplog: pytest.LogCaptureFixture):
+async def test_garbage_without_end_does_not_fill_the_log(
+    client: KernelClient, caplog: pytest.LogCaptureFixture
+) -> None:
     inbox = Inbox(client)
     await inbox.until_idle(execute(client, "for i in range(600): raw('iopub', [b'garbage'])"))
     assert client.rejected == 600
     assert caplog.text.count("dropped a message on iopub") == 10  # at 1, 2, 4 … 512
 
 
-async def test_signatures_are_not_checked_when_that_is_switched_off(kernels: Drivers):
+async def test_signatures_are_not_checked_when_that_is_switched_off(kernels: Drivers) -> None:
     driver = await kernels.start(verify=False)
     inbox = Inbox(driver.client)
     await inbox.until_idle(execute(driver.client, f"{GARBAGE['wrong signature']}\nraw('iopub', frames)"))
@@ -516,7 +520,7 @@ async def test_signatures_are_not_checked_when_that_is_switched_off(kernels: Dri
     assert driver.client.rejected == 0
 
 
-async def test_a_status_that_nobody_knows_is_passed_on_and_changes_nothing(client: KernelClient):
+async def test_a_status_that_nobody_knows_is_passed_on_and_changes_nothing(client: KernelClient) -> None:
     inbox = Inbox(client)
     msg_id = execute(client, "publish('status', {'execution_state': 'pondering'}, parent={})")
     await inbox.until(lambda message: message.content.get("execution_state") == "pondering")
@@ -528,7 +532,7 @@ async def test_a_status_that_nobody_knows_is_passed_on_and_changes_nothing(clien
 # --- state --------------------------------------------------------------------------------------
 
 
-async def test_a_kernel_is_busy_while_a_cell_runs(client: KernelClient):
+async def test_a_kernel_is_busy_while_a_cell_runs(client: KernelClient) -> None:
     inbox = Inbox(client)
     before = client.last_activity
     msg_id = execute(client, "stream('now')\nreply_input('wait')")
@@ -544,7 +548,7 @@ async def test_a_kernel_is_busy_while_a_cell_runs(client: KernelClient):
 
 
 @pytest.mark.parametrize("msg_type", ["debug_request", "kernel_info_request"])
-async def test_a_request_on_control_does_not_end_the_cell_that_runs(client: KernelClient, msg_type: str):
+async def test_a_request_on_control_does_not_end_the_cell_that_runs(client: KernelClient, msg_type: str) -> None:
     inbox = Inbox(client)
     running = execute(client, "stream('now')\nreply_input('wait')")
     await inbox.until_text("now")
@@ -558,7 +562,9 @@ async def test_a_request_on_control_does_not_end_the_cell_that_runs(client: Kern
 
 
 @pytest.mark.parametrize(("msg_type", "state"), [("debug_request", "busy"), ("execute_request", "idle")])
-async def test_what_another_client_asks_counts_unless_it_is_on_control(client: KernelClient, msg_type: str, state: str):
+async def test_what_another_client_asks_counts_unless_it_is_on_control(
+    client: KernelClient, msg_type: str, state: str
+) -> None:
     inbox = Inbox(client)
     parent = {"msg_id": "another client's", "msg_type": msg_type}
     code = f"publish('status', {{'execution_state': 'idle'}}, parent={parent})\nstream('now')\nreply_input('wait')"
@@ -570,7 +576,7 @@ async def test_what_another_client_asks_counts_unless_it_is_on_control(client: K
     await inbox.until_idle(running)
 
 
-async def test_our_own_requests_are_no_activity(client: KernelClient):
+async def test_our_own_requests_are_no_activity(client: KernelClient) -> None:
     before = client.last_activity
     inbox = Inbox(client)
     await client.request("shell", "kernel_info_request", timeout_s=TIMEOUT_S)
@@ -580,7 +586,7 @@ async def test_our_own_requests_are_no_activity(client: KernelClient):
     assert inbox.messages == []
 
 
-async def test_a_kernel_cannot_declare_itself_dead(client: KernelClient):
+async def test_a_kernel_cannot_declare_itself_dead(client: KernelClient) -> None:
     inbox = Inbox(client)
     for state in ("dead", "restarting", "terminating", "starting"):
         msg_id = execute(client, f"publish('status', {{'execution_state': '{state}'}})")
@@ -588,7 +594,7 @@ async def test_a_kernel_cannot_declare_itself_dead(client: KernelClient):
     assert client.execution_state == "idle"
 
 
-async def test_the_current_state_can_be_told_to_one_listener(client: KernelClient):
+async def test_the_current_state_can_be_told_to_one_listener(client: KernelClient) -> None:
     inbox, other = Inbox(client), Inbox(client)
     client.broadcast_state(inbox.listener)
     (message,) = inbox.messages
@@ -599,13 +605,13 @@ async def test_the_current_state_can_be_told_to_one_listener(client: KernelClien
     assert other.messages == []
 
 
-async def test_a_listener_that_does_not_want_statuses_is_not_told_the_state(client: KernelClient):
+async def test_a_listener_that_does_not_want_statuses_is_not_told_the_state(client: KernelClient) -> None:
     inbox = Inbox(client, ["stream"])
     client.broadcast_state(inbox.listener)
     assert inbox.messages == []
 
 
-async def test_the_client_knows_the_kernel(client: KernelClient):
+async def test_the_client_knows_the_kernel(client: KernelClient) -> None:
     assert client.kernel_info["implementation"] == "tiny"
     inbox = Inbox(client)
     await inbox.until_idle(execute(client, ""))
@@ -613,13 +619,13 @@ async def test_the_client_knows_the_kernel(client: KernelClient):
     assert client.session != client.kernel_session
 
 
-async def test_messages_made_for_the_kernel_have_its_session(client: KernelClient):
+async def test_messages_made_for_the_kernel_have_its_session(client: KernelClient) -> None:
     parts = client.make_parts("stream", {"name": "stderr", "text": "x"}, b'{"msg_id":"p"}')
     assert Message("iopub", parts).header["session"] == client.kernel_session
     assert parts[1] == b'{"msg_id":"p"}'
 
 
-async def test_state_listeners_hear_of_starts_and_ends(kernels: Drivers):
+async def test_state_listeners_hear_of_starts_and_ends(kernels: Drivers) -> None:
     driver = kernels.make()
     states = []
     driver.client.add_state_listener(lambda: states.append(driver.client.execution_state.value))

@@ -82,7 +82,7 @@ async def until_pid(driver: KernelDriver) -> int:
 # --- start --------------------------------------------------------------------------------------
 
 
-async def test_a_started_kernel_is_idle_and_answers(kernels: Drivers):
+async def test_a_started_kernel_is_idle_and_answers(kernels: Drivers) -> None:
     driver = await kernels.start()
     assert driver.client.execution_state == "idle"
     assert driver.client.generation == 1
@@ -90,7 +90,7 @@ async def test_a_started_kernel_is_idle_and_answers(kernels: Drivers):
     assert await run(driver.client, "import os\nstream(str(os.getpid()))") == str(driver.pid)
 
 
-async def test_a_kernel_that_is_slow_to_answer_becomes_ready(kernels: Drivers):
+async def test_a_kernel_that_is_slow_to_answer_becomes_ready(kernels: Drivers) -> None:
     driver = kernels.make("tiny_slow")
     start = asyncio.create_task(driver.start())
     await until_pid(driver)
@@ -101,27 +101,27 @@ async def test_a_kernel_that_is_slow_to_answer_becomes_ready(kernels: Drivers):
 
 async def test_a_kernel_that_publishes_no_status_becomes_ready_with_a_warning(
     kernels: Drivers, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     driver = await kernels.start("tiny_no_status")
     assert driver.client.execution_state == "idle"
     assert "nothing is heard on iopub" in caplog.text
     assert await run(driver.client, "stream('it works')") == "it works"
 
 
-async def test_a_kernel_that_exits_at_start_fails_with_its_exit_code_and_stderr(kernels: Drivers):
+async def test_a_kernel_that_exits_at_start_fails_with_its_exit_code_and_stderr(kernels: Drivers) -> None:
     message = await failed_start(kernels.make("tiny_exits"))
     assert "exited with code 3" in message
     assert "ImportError: no module named tiny" in message
 
 
-async def test_a_kernel_that_exits_at_start_leaves_nothing(kernels: Drivers):
+async def test_a_kernel_that_exits_at_start_leaves_nothing(kernels: Drivers) -> None:
     driver = kernels.make("tiny_exits")
     await failed_start(driver)
     assert await kernels.leftovers() == []
     assert driver.pid is None
 
 
-async def test_a_kernel_that_exits_at_start_is_dead_with_that_reason(kernels: Drivers):
+async def test_a_kernel_that_exits_at_start_is_dead_with_that_reason(kernels: Drivers) -> None:
     driver = kernels.make("tiny_exits")
     told = Recorder(driver)
     message = await failed_start(driver)
@@ -130,62 +130,62 @@ async def test_a_kernel_that_exits_at_start_is_dead_with_that_reason(kernels: Dr
     assert told.events == ["dead"]
 
 
-async def test_a_kernel_that_never_answers_fails_after_the_timeout_and_leaves_nothing(kernels: Drivers):
+async def test_a_kernel_that_never_answers_fails_after_the_timeout_and_leaves_nothing(kernels: Drivers) -> None:
     driver = kernels.make("tiny_silent", startup_timeout_s=0.3)
     assert "did not answer within 0.3 s" in await failed_start(driver)
     assert await kernels.leftovers() == []
 
 
-async def test_a_program_that_is_not_there_is_named(kernels: Drivers):
+async def test_a_program_that_is_not_there_is_named(kernels: Drivers) -> None:
     message = await failed_start(kernels.make("no_such_program"))
     assert "No such file or directory: no-such-program" in message
     assert await kernels.leftovers() == []
 
 
-async def test_a_program_that_is_not_there_is_named_without_its_path(kernels: Drivers):
+async def test_a_program_that_is_not_there_is_named_without_its_path(kernels: Drivers) -> None:
     add_tiny(kernels, "gone", argv=[str(kernels.root / "bin" / "gone-program"), "{connection_file}"])
     message = await failed_start(kernels.make("gone"))
     assert "gone-program" in message
     assert str(kernels.root) not in message
 
 
-async def test_a_kernelspec_that_is_not_there_fails_to_start(kernels: Drivers):
+async def test_a_kernelspec_that_is_not_there_fails_to_start(kernels: Drivers) -> None:
     assert "nonexistent" in await failed_start(kernels.make("nonexistent"))
     assert await kernels.leftovers() == []
 
 
-async def test_a_provisioner_that_is_not_installed_fails_to_start(kernels: Drivers):
+async def test_a_provisioner_that_is_not_installed_fails_to_start(kernels: Drivers) -> None:
     add_tiny(kernels, "remote", metadata={"kernel_provisioner": {"provisioner_name": "no-such-provisioner"}})
     assert "remote could not be started" in await failed_start(kernels.make("remote"))
     assert await kernels.leftovers() == []
 
 
-async def test_a_working_directory_that_is_gone_fails_to_start_without_its_path(kernels: Drivers):
+async def test_a_working_directory_that_is_gone_fails_to_start_without_its_path(kernels: Drivers) -> None:
     message = await failed_start(kernels.make(cwd=kernels.root / "gone"))
     assert "No such file or directory" in message
     assert "gone" not in message
     assert await kernels.leftovers() == []
 
 
-async def test_an_environment_that_no_process_can_have_fails_to_start(kernels: Drivers):
+async def test_an_environment_that_no_process_can_have_fails_to_start(kernels: Drivers) -> None:
     await failed_start(kernels.make(extra_env={"KERNEL_X": "a\0b"}))
     assert await kernels.leftovers() == []
 
 
-async def test_a_folder_for_connection_files_that_cannot_be_made_fails_to_start(kernels: Drivers):
+async def test_a_folder_for_connection_files_that_cannot_be_made_fails_to_start(kernels: Drivers) -> None:
     kernels.connection_dir.write_text("a file")
     await failed_start(kernels.make())
     kernels.connection_dir.unlink()
     assert await kernels.leftovers() == []
 
 
-async def test_the_connection_file_is_for_its_owner_only(kernels: Drivers):
+async def test_the_connection_file_is_for_its_owner_only(kernels: Drivers) -> None:
     driver = await kernels.start()
     assert stat.S_IMODE(kernels.connection_file(driver).stat().st_mode) == 0o600
     assert kernels.connection_dir.stat().st_mode & 0o777 == 0o700
 
 
-async def test_the_kernel_runs_in_its_working_directory(kernels: Drivers):
+async def test_the_kernel_runs_in_its_working_directory(kernels: Drivers) -> None:
     driver = await kernels.start()
     assert await run(driver.client, "import os\nstream(os.getcwd())") == str(kernels.root)
     (kernels.root / "data.csv").touch()
@@ -193,7 +193,7 @@ async def test_the_kernel_runs_in_its_working_directory(kernels: Drivers):
     assert driver.resolve_path("missing.csv") is None
 
 
-async def test_more_stderr_than_a_pipe_holds_does_not_block_the_kernel(kernels: Drivers):
+async def test_more_stderr_than_a_pipe_holds_does_not_block_the_kernel(kernels: Drivers) -> None:
     driver = await kernels.start()
     code = "import sys\nsys.stderr.write('x' * 1_000_000)\nsys.stderr.flush()\nstream('done')"
     assert await run(driver.client, code) == "done"
@@ -204,7 +204,7 @@ async def test_more_stderr_than_a_pipe_holds_does_not_block_the_kernel(kernels: 
 SHOW_ENV = "import json, os\nstream(json.dumps(dict(os.environ)))"
 
 
-async def test_the_request_wins_over_the_kernelspec_and_that_over_the_server(kernels: Drivers):
+async def test_the_request_wins_over_the_kernelspec_and_that_over_the_server(kernels: Drivers) -> None:
     add_tiny(kernels, "with_env", env={"SPEC": "spec", "BOTH": "spec", "ALL": "spec", "EXPANDED": "${SERVER}/x"})
     driver = await kernels.start(
         "with_env",
@@ -218,7 +218,7 @@ async def test_the_request_wins_over_the_kernelspec_and_that_over_the_server(ker
     ]  # fmt: skip
 
 
-async def test_secrets_of_the_server_do_not_reach_the_kernel(kernels: Drivers, monkeypatch: pytest.MonkeyPatch):
+async def test_secrets_of_the_server_do_not_reach_the_kernel(kernels: Drivers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JUPYTER_TOKEN", "secret-token")
     monkeypatch.setenv("HARMLESS", "yes")
     driver = await kernels.start(env=server_environment(os.environ))
@@ -227,7 +227,7 @@ async def test_secrets_of_the_server_do_not_reach_the_kernel(kernels: Drivers, m
     assert "secret-token" not in environ.values()
 
 
-async def test_a_variable_that_is_set_later_is_for_the_next_process(kernels: Drivers):
+async def test_a_variable_that_is_set_later_is_for_the_next_process(kernels: Drivers) -> None:
     driver = await kernels.start(extra_env={"JPY_SESSION_NAME": "/old.ipynb", "KERNEL_X": "stays"})
     driver.set_environment(JPY_SESSION_NAME="/new.ipynb")
     assert json.loads(await run(driver.client, SHOW_ENV))["JPY_SESSION_NAME"] == "/old.ipynb"
@@ -239,7 +239,7 @@ async def test_a_variable_that_is_set_later_is_for_the_next_process(kernels: Dri
 # --- death --------------------------------------------------------------------------------------
 
 
-async def test_a_killed_kernel_comes_back_under_the_same_id(kernels: Drivers):
+async def test_a_killed_kernel_comes_back_under_the_same_id(kernels: Drivers) -> None:
     driver = await kernels.start()
     told = Recorder(driver)
     kernel_id, client, pid = driver.kernel_id, driver.client, driver.pid
@@ -252,7 +252,7 @@ async def test_a_killed_kernel_comes_back_under_the_same_id(kernels: Drivers):
     assert await run(client, "stream('alive')") == "alive"
 
 
-async def test_observers_hear_of_failed_requests_before_the_restart(kernels: Drivers):
+async def test_observers_hear_of_failed_requests_before_the_restart(kernels: Drivers) -> None:
     driver = await kernels.start()
     told = Recorder(driver)
     running = await asleep(driver)
@@ -265,7 +265,7 @@ async def test_observers_hear_of_failed_requests_before_the_restart(kernels: Dri
     assert "SIGKILL" in told.error.message
 
 
-async def test_the_state_of_a_killed_kernel_is_restarting_with_the_reason(kernels: Drivers):
+async def test_the_state_of_a_killed_kernel_is_restarting_with_the_reason(kernels: Drivers) -> None:
     driver = await kernels.start()
     told = Recorder(driver)
     kill(driver)
@@ -276,7 +276,7 @@ async def test_the_state_of_a_killed_kernel_is_restarting_with_the_reason(kernel
     assert driver.reason is None
 
 
-async def test_an_awaited_request_fails_when_the_kernel_dies(kernels: Drivers):
+async def test_an_awaited_request_fails_when_the_kernel_dies(kernels: Drivers) -> None:
     driver = await kernels.start()
     await asleep(driver)
     request = asyncio.create_task(driver.client.request("shell", "complete_request", timeout_s=TIMEOUT_S))
@@ -286,7 +286,7 @@ async def test_an_awaited_request_fails_when_the_kernel_dies(kernels: Drivers):
         await request
 
 
-async def test_a_death_is_seen_at_once(kernels: Drivers):
+async def test_a_death_is_seen_at_once(kernels: Drivers) -> None:
     driver = await kernels.start(restart_backoff_s=0)
     told = Recorder(driver)
     now = asyncio.get_running_loop().time
@@ -300,7 +300,7 @@ async def test_a_death_is_seen_at_once(kernels: Drivers):
     assert min(taken_s) < 0.4  # looking at it every second would have taken longer
 
 
-async def test_without_restarts_a_killed_kernel_is_dead_with_the_reason(kernels: Drivers):
+async def test_without_restarts_a_killed_kernel_is_dead_with_the_reason(kernels: Drivers) -> None:
     driver = await kernels.start(restart_limit=0)
     told = Recorder(driver)
     await asleep(driver)
@@ -312,7 +312,7 @@ async def test_without_restarts_a_killed_kernel_is_dead_with_the_reason(kernels:
     assert driver.reason in (f"The kernel died: killed (SIGKILL){doubt}" for doubt in ("", ", possibly out of memory"))
 
 
-async def test_a_dead_kernel_leaves_nothing_though_it_is_still_known(kernels: Drivers):
+async def test_a_dead_kernel_leaves_nothing_though_it_is_still_known(kernels: Drivers) -> None:
     driver = await kernels.start(restart_limit=0)
     told = Recorder(driver)
     kill(driver)
@@ -321,7 +321,7 @@ async def test_a_dead_kernel_leaves_nothing_though_it_is_still_known(kernels: Dr
     assert await kernels.leftovers() == []
 
 
-async def test_a_kernel_that_dies_again_and_again_stays_dead(kernels: Drivers):
+async def test_a_kernel_that_dies_again_and_again_stays_dead(kernels: Drivers) -> None:
     driver = await kernels.start("tiny_exits_once_ready", restart_limit=1)
     told = Recorder(driver)
     await told.until("dead")
@@ -330,7 +330,7 @@ async def test_a_kernel_that_dies_again_and_again_stays_dead(kernels: Drivers):
     assert driver.client.generation == 2
 
 
-async def test_a_kernel_that_cannot_be_started_again_stays_dead_with_that_reason(kernels: Drivers):
+async def test_a_kernel_that_cannot_be_started_again_stays_dead_with_that_reason(kernels: Drivers) -> None:
     folder = add_tiny(kernels, "vanishing")
     driver = await kernels.start("vanishing", restart_limit=2, restart_backoff_s=0.01)
     told = Recorder(driver)
@@ -342,7 +342,7 @@ async def test_a_kernel_that_cannot_be_started_again_stays_dead_with_that_reason
     assert await kernels.leftovers() == []
 
 
-async def test_a_kernel_that_died_before_is_not_restarted_at_once(kernels: Drivers):
+async def test_a_kernel_that_died_before_is_not_restarted_at_once(kernels: Drivers) -> None:
     driver = await kernels.start(restart_backoff_s=0.3)
     told = Recorder(driver)
     for count in (1, 2):
@@ -353,7 +353,7 @@ async def test_a_kernel_that_died_before_is_not_restarted_at_once(kernels: Drive
     assert asyncio.get_running_loop().time() - told_at >= 0.3
 
 
-async def test_deaths_long_ago_do_not_count(kernels: Drivers):
+async def test_deaths_long_ago_do_not_count(kernels: Drivers) -> None:
     driver = await kernels.start(restart_limit=1, restart_window_s=0.000_001)
     told = Recorder(driver)
     for count in range(1, 4):
@@ -364,7 +364,7 @@ async def test_deaths_long_ago_do_not_count(kernels: Drivers):
     assert "dead" not in told.events
 
 
-async def test_a_dead_kernel_can_be_restarted(kernels: Drivers):
+async def test_a_dead_kernel_can_be_restarted(kernels: Drivers) -> None:
     driver = await kernels.start(restart_limit=0)
     told = Recorder(driver)
     kill(driver)
@@ -375,7 +375,7 @@ async def test_a_dead_kernel_can_be_restarted(kernels: Drivers):
     assert await run(driver.client, "stream('alive')") == "alive"
 
 
-async def test_a_restart_by_the_user_forgets_earlier_deaths(kernels: Drivers):
+async def test_a_restart_by_the_user_forgets_earlier_deaths(kernels: Drivers) -> None:
     driver = await kernels.start(restart_limit=1)
     told = Recorder(driver)
     kill(driver)
@@ -408,14 +408,14 @@ async def test_a_restart_by_the_user_forgets_earlier_deaths(kernels: Drivers):
         (ExitStatus(-200), "killed (signal 200)"),
     ],
 )
-def test_the_reason_of_an_exit_is_one_line_without_paths(status: ExitStatus, reason: str):
+def test_the_reason_of_an_exit_is_one_line_without_paths(status: ExitStatus, reason: str) -> None:
     assert status.reason == reason
 
 
 # --- restart ------------------------------------------------------------------------------------
 
 
-async def test_a_restart_replaces_the_process_and_keeps_the_rest(kernels: Drivers):
+async def test_a_restart_replaces_the_process_and_keeps_the_rest(kernels: Drivers) -> None:
     driver = await kernels.start()
     client, pid, session = driver.client, driver.pid, driver.client.kernel_session
     inbox = Inbox(client)
@@ -431,7 +431,7 @@ async def test_a_restart_replaces_the_process_and_keeps_the_rest(kernels: Driver
     assert inbox.texts() == ["False"]
 
 
-async def test_a_restart_fails_the_requests_in_flight(kernels: Drivers):
+async def test_a_restart_fails_the_requests_in_flight(kernels: Drivers) -> None:
     driver = await kernels.start()
     told = Recorder(driver)
     msg_id = await asleep(driver)
@@ -446,7 +446,7 @@ async def test_a_restart_fails_the_requests_in_flight(kernels: Drivers):
     assert driver.client.pending == 0
 
 
-async def test_nothing_of_the_old_queue_reaches_the_new_process(kernels: Drivers):
+async def test_nothing_of_the_old_queue_reaches_the_new_process(kernels: Drivers) -> None:
     driver = await kernels.start()
     await asleep(driver)
     inbox = Inbox(driver.client)
@@ -458,7 +458,7 @@ async def test_nothing_of_the_old_queue_reaches_the_new_process(kernels: Drivers
     assert f"before {driver.pid}" not in inbox.texts()
 
 
-async def test_what_is_sent_during_a_restart_reaches_the_new_process(kernels: Drivers):
+async def test_what_is_sent_during_a_restart_reaches_the_new_process(kernels: Drivers) -> None:
     driver = await kernels.start()
     inbox = Inbox(driver.client)
     restart = asyncio.create_task(driver.restart())
@@ -469,14 +469,14 @@ async def test_what_is_sent_during_a_restart_reaches_the_new_process(kernels: Dr
     await inbox.until_text("sent meanwhile")
 
 
-async def test_two_restarts_at_once_come_one_after_the_other(kernels: Drivers):
+async def test_two_restarts_at_once_come_one_after_the_other(kernels: Drivers) -> None:
     driver = await kernels.start()
     await asyncio.gather(driver.restart(), driver.restart())
     assert driver.client.generation == 3
     assert await run(driver.client, "stream('alive')") == "alive"
 
 
-async def test_a_restart_of_a_kernel_that_does_not_want_to_end_is_bounded(kernels: Drivers):
+async def test_a_restart_of_a_kernel_that_does_not_want_to_end_is_bounded(kernels: Drivers) -> None:
     driver = await kernels.start("tiny_ignores_sigterm", shutdown_wait_time_s=0.4)
     pid = driver.pid
     async with asyncio.timeout(10):
@@ -485,7 +485,7 @@ async def test_a_restart_of_a_kernel_that_does_not_want_to_end_is_bounded(kernel
     assert not psutil.pid_exists(pid or 0)
 
 
-async def test_a_restart_that_fails_leaves_a_dead_kernel_that_can_be_restarted(kernels: Drivers):
+async def test_a_restart_that_fails_leaves_a_dead_kernel_that_can_be_restarted(kernels: Drivers) -> None:
     folder = add_tiny(kernels, "vanishing")
     driver = await kernels.start("vanishing")
     told = Recorder(driver)
@@ -500,7 +500,7 @@ async def test_a_restart_that_fails_leaves_a_dead_kernel_that_can_be_restarted(k
     assert driver.client.execution_state == "idle"
 
 
-async def test_a_restart_that_nobody_waits_for_any_more_does_not_leave_the_kernel_hanging(kernels: Drivers):
+async def test_a_restart_that_nobody_waits_for_any_more_does_not_leave_the_kernel_hanging(kernels: Drivers) -> None:
     driver = await kernels.start("tiny_slow")
     restart = asyncio.create_task(driver.restart())
     await until(lambda: driver.client.generation == 2)
@@ -523,19 +523,19 @@ async def interrupted(driver: KernelDriver) -> str:
     return str((await inbox.until_type("execute_reply")).content["ename"])
 
 
-async def test_interrupt_by_signal(kernels: Drivers):
+async def test_interrupt_by_signal(kernels: Drivers) -> None:
     driver = await kernels.start()
     assert await interrupted(driver) == "KeyboardInterrupt"
     assert await run(driver.client, "stream('alive')") == "alive"
 
 
-async def test_interrupt_by_message(kernels: Drivers):
+async def test_interrupt_by_message(kernels: Drivers) -> None:
     driver = await kernels.start("tiny_message_interrupt")
     assert await interrupted(driver) == "Interrupted"
     assert await run(driver.client, "stream('alive')") == "alive"
 
 
-async def test_an_interrupt_reaches_the_programs_that_a_cell_runs(kernels: Drivers):
+async def test_an_interrupt_reaches_the_programs_that_a_cell_runs(kernels: Drivers) -> None:
     driver = await kernels.start()
     inbox = Inbox(driver.client)
     execute(driver.client, f"import subprocess\nprogram = subprocess.Popen(['sleep', '60'])\n{SLEEP}")
@@ -545,7 +545,7 @@ async def test_an_interrupt_reaches_the_programs_that_a_cell_runs(kernels: Drive
     assert await run(driver.client, "stream(str(program.wait(10)))") == str(-signal.SIGINT)
 
 
-async def test_a_kernel_that_is_starting_cannot_be_interrupted(kernels: Drivers):
+async def test_a_kernel_that_is_starting_cannot_be_interrupted(kernels: Drivers) -> None:
     driver = kernels.make("tiny_silent")
     start = asyncio.create_task(driver.start())
     await until_pid(driver)
@@ -555,7 +555,7 @@ async def test_a_kernel_that_is_starting_cannot_be_interrupted(kernels: Drivers)
     await asyncio.gather(start, return_exceptions=True)
 
 
-async def test_a_dead_kernel_cannot_be_interrupted(kernels: Drivers):
+async def test_a_dead_kernel_cannot_be_interrupted(kernels: Drivers) -> None:
     driver = kernels.make("tiny_exits")
     await failed_start(driver)
     with pytest.raises(Conflict, match="exited with code 3"):
@@ -565,7 +565,7 @@ async def test_a_dead_kernel_cannot_be_interrupted(kernels: Drivers):
 # --- shutdown -----------------------------------------------------------------------------------
 
 
-async def test_a_shutdown_asks_the_kernel_and_leaves_nothing(kernels: Drivers):
+async def test_a_shutdown_asks_the_kernel_and_leaves_nothing(kernels: Drivers) -> None:
     driver = await kernels.start()
     mark = kernels.root / "asked"
     await run(driver.client, f"import os\nexit_ = os._exit\nos._exit = lambda n: (open({str(mark)!r}, 'w'), exit_(n))")
@@ -574,7 +574,7 @@ async def test_a_shutdown_asks_the_kernel_and_leaves_nothing(kernels: Drivers):
     assert await kernels.leftovers() == []
 
 
-async def test_a_kernel_that_was_shut_down_is_dead_and_says_why(kernels: Drivers):
+async def test_a_kernel_that_was_shut_down_is_dead_and_says_why(kernels: Drivers) -> None:
     driver = await kernels.start()
     told = Recorder(driver)
     await driver.shutdown()
@@ -583,7 +583,7 @@ async def test_a_kernel_that_was_shut_down_is_dead_and_says_why(kernels: Drivers
     assert told.reason == "The kernel was shut down"
 
 
-async def test_a_busy_kernel_is_shut_down_and_its_requests_fail(kernels: Drivers):
+async def test_a_busy_kernel_is_shut_down_and_its_requests_fail(kernels: Drivers) -> None:
     driver = await kernels.start()
     told = Recorder(driver)
     msg_id = await asleep(driver)
@@ -593,7 +593,7 @@ async def test_a_busy_kernel_is_shut_down_and_its_requests_fail(kernels: Drivers
     assert await kernels.leftovers() == []
 
 
-async def test_a_kernel_that_does_not_want_to_end_is_killed_in_bounded_time(kernels: Drivers):
+async def test_a_kernel_that_does_not_want_to_end_is_killed_in_bounded_time(kernels: Drivers) -> None:
     driver = await kernels.start("tiny_ignores_sigterm", shutdown_wait_time_s=0.4)
     async with asyncio.timeout(10):
         await driver.shutdown()
@@ -620,7 +620,7 @@ async def ended(process: psutil.Process) -> bool:
 
 @pytest.mark.parametrize("name", ["tiny_plain", "tiny_ignores_sigterm"])
 @pytest.mark.parametrize("now", [True, False])
-async def test_programs_that_the_kernel_started_end_with_it(kernels: Drivers, name: str, now: bool):
+async def test_programs_that_the_kernel_started_end_with_it(kernels: Drivers, name: str, now: bool) -> None:
     driver = await kernels.start(name, shutdown_wait_time_s=0.4)
     program = await run_program(driver)
     await driver.shutdown(now=now)
@@ -631,13 +631,13 @@ async def test_programs_that_the_kernel_started_end_with_it(kernels: Drivers, na
             program.kill()
 
 
-async def test_a_shutdown_now_does_not_ask(kernels: Drivers):
+async def test_a_shutdown_now_does_not_ask(kernels: Drivers) -> None:
     driver = await kernels.start("tiny_ignores_sigterm", shutdown_wait_time_s=3_600)
     await driver.shutdown(now=True)
     assert await kernels.leftovers() == []
 
 
-async def test_a_kernel_can_be_shut_down_twice(kernels: Drivers):
+async def test_a_kernel_can_be_shut_down_twice(kernels: Drivers) -> None:
     driver = await kernels.start()
     told = Recorder(driver)
     await driver.shutdown()
@@ -645,7 +645,7 @@ async def test_a_kernel_can_be_shut_down_twice(kernels: Drivers):
     assert told.events == ["dead"]
 
 
-async def test_two_shutdowns_at_once_both_wait_for_the_end(kernels: Drivers):
+async def test_two_shutdowns_at_once_both_wait_for_the_end(kernels: Drivers) -> None:
     driver = await kernels.start()
     pid = driver.pid
 
@@ -656,7 +656,7 @@ async def test_two_shutdowns_at_once_both_wait_for_the_end(kernels: Drivers):
     assert await asyncio.gather(shut_down(), shut_down()) == [False, False]
 
 
-async def test_a_shutdown_ends_a_start_that_waits_for_the_kernel(kernels: Drivers):
+async def test_a_shutdown_ends_a_start_that_waits_for_the_kernel(kernels: Drivers) -> None:
     driver = kernels.make("tiny_silent")
     start = asyncio.create_task(driver.start())
     await until_pid(driver)
@@ -668,7 +668,7 @@ async def test_a_shutdown_ends_a_start_that_waits_for_the_kernel(kernels: Driver
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 3, 5, 8])
-async def test_a_shutdown_at_any_moment_of_the_start_leaves_nothing(kernels: Drivers, turns: int):
+async def test_a_shutdown_at_any_moment_of_the_start_leaves_nothing(kernels: Drivers, turns: int) -> None:
     driver = kernels.make()
     start = asyncio.create_task(driver.start())
     await until(kernels.connection_file(driver).exists)
@@ -679,7 +679,7 @@ async def test_a_shutdown_at_any_moment_of_the_start_leaves_nothing(kernels: Dri
     assert await kernels.leftovers() == []
 
 
-async def test_a_shutdown_ends_a_restart(kernels: Drivers):
+async def test_a_shutdown_ends_a_restart(kernels: Drivers) -> None:
     driver = await kernels.start("tiny_slow")
     restart = asyncio.create_task(driver.restart())
     await until(lambda: driver.client.generation == 2)
@@ -689,7 +689,7 @@ async def test_a_shutdown_ends_a_restart(kernels: Drivers):
     assert await kernels.leftovers() == []
 
 
-async def test_a_shutdown_ends_a_restart_that_waits_for_the_end_of_the_old_process(kernels: Drivers):
+async def test_a_shutdown_ends_a_restart_that_waits_for_the_end_of_the_old_process(kernels: Drivers) -> None:
     driver = await kernels.start("tiny_ignores_sigterm", shutdown_wait_time_s=3_600)
     restart = asyncio.create_task(driver.restart())
     await until(lambda: driver.client.execution_state == "restarting")
@@ -699,7 +699,7 @@ async def test_a_shutdown_ends_a_restart_that_waits_for_the_end_of_the_old_proce
     assert await kernels.leftovers() == []
 
 
-async def test_a_shutdown_does_not_wait_until_a_dead_kernel_is_restarted(kernels: Drivers):
+async def test_a_shutdown_does_not_wait_until_a_dead_kernel_is_restarted(kernels: Drivers) -> None:
     driver = await kernels.start(restart_limit=2, restart_backoff_s=3_600)
     told = Recorder(driver)
     kill(driver)
@@ -713,7 +713,7 @@ async def test_a_shutdown_does_not_wait_until_a_dead_kernel_is_restarted(kernels
     assert await kernels.leftovers() == []
 
 
-async def test_a_dead_kernel_can_be_shut_down(kernels: Drivers):
+async def test_a_dead_kernel_can_be_shut_down(kernels: Drivers) -> None:
     driver = await kernels.start(restart_limit=0)
     told = Recorder(driver)
     kill(driver)
@@ -722,13 +722,13 @@ async def test_a_dead_kernel_can_be_shut_down(kernels: Drivers):
     assert driver.client.execution_state == "dead"
 
 
-async def test_a_kernel_that_was_never_started_can_be_shut_down(kernels: Drivers):
+async def test_a_kernel_that_was_never_started_can_be_shut_down(kernels: Drivers) -> None:
     driver = kernels.make()
     await driver.shutdown()
     assert driver.client.execution_state == "dead"
 
 
-async def test_after_a_shutdown_there_is_no_start_and_no_restart(kernels: Drivers):
+async def test_after_a_shutdown_there_is_no_start_and_no_restart(kernels: Drivers) -> None:
     driver = await kernels.start()
     await driver.shutdown()
     with pytest.raises(Conflict):
@@ -776,36 +776,36 @@ async def eavesdrop(kernels: Drivers, driver: KernelDriver) -> list[bytes]:
         socket.close()
 
 
-async def test_a_kernel_that_can_is_encrypted_and_others_hear_nothing(kernels: Drivers):
+async def test_a_kernel_that_can_is_encrypted_and_others_hear_nothing(kernels: Drivers) -> None:
     driver = await kernels.start("tiny_curve", encryption="auto")
     assert connection(kernels, driver)["curve_publickey"]
     assert await eavesdrop(kernels, driver) == []
 
 
-async def test_an_encrypted_kernel_stays_so_after_a_restart(kernels: Drivers):
+async def test_an_encrypted_kernel_stays_so_after_a_restart(kernels: Drivers) -> None:
     driver = await kernels.start("tiny_curve", encryption="auto")
     await driver.restart()
     assert connection(kernels, driver)["curve_publickey"]
     assert await run(driver.client, "stream('alive')") == "alive"
 
 
-async def test_a_kernel_that_cannot_is_not_encrypted_by_auto(kernels: Drivers):
+async def test_a_kernel_that_cannot_is_not_encrypted_by_auto(kernels: Drivers) -> None:
     driver = await kernels.start("tiny_plain", encryption="auto")
     assert not connection(kernels, driver).get("curve_publickey")
 
 
-async def test_required_encryption_refuses_a_kernel_that_cannot(kernels: Drivers):
+async def test_required_encryption_refuses_a_kernel_that_cannot(kernels: Drivers) -> None:
     message = await failed_start(kernels.make("tiny_plain", encryption="required"))
     assert "encryption" in message
     assert await kernels.leftovers() == []
 
 
-async def test_required_encryption_takes_a_kernel_that_can(kernels: Drivers):
+async def test_required_encryption_takes_a_kernel_that_can(kernels: Drivers) -> None:
     driver = await kernels.start("tiny_curve", encryption="required")
     assert connection(kernels, driver)["curve_publickey"]
 
 
-async def test_without_encryption_everybody_can_listen(kernels: Drivers):
+async def test_without_encryption_everybody_can_listen(kernels: Drivers) -> None:
     driver = await kernels.start("tiny_curve", encryption="disabled")
     assert not connection(kernels, driver).get("curve_publickey")
     assert await eavesdrop(kernels, driver)
@@ -814,7 +814,7 @@ async def test_without_encryption_everybody_can_listen(kernels: Drivers):
 # --- ipykernel ----------------------------------------------------------------------------------
 
 
-async def test_ipykernel_executes_is_interrupted_and_restarted(kernels: Drivers):
+async def test_ipykernel_executes_is_interrupted_and_restarted(kernels: Drivers) -> None:
     driver = await kernels.start("python3")
     client = driver.client
     assert connection(kernels, driver)["curve_publickey"]

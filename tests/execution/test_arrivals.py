@@ -52,18 +52,18 @@ def ids(batches: Sequence[Batch]) -> list[str]:
 # --- by position ---------------------------------------------------------------------------------
 
 
-async def test_single_cells_are_in_the_order_of_the_document(one: SharedNotebook):
+async def test_single_cells_are_in_the_order_of_the_document(one: SharedNotebook) -> None:
     assert ids(in_document_order([single(one, cell_id) for cell_id in "dafceb"])) == list(CELLS)
 
 
-async def test_the_order_is_that_of_the_document_now(one: SharedNotebook):
+async def test_the_order_is_that_of_the_document_now(one: SharedNotebook) -> None:
     one.document.source = content(*map(code_cell, "fedcba"))
     assert ids(in_document_order([single(one, cell_id) for cell_id in "dafceb"])) == list("fedcba")
 
 
 async def test_two_documents_keep_the_places_that_they_have_between_each_other(
     one: SharedNotebook, other: SharedNotebook
-):
+) -> None:
     arrived = [
         single(one, "c", "one c"),
         single(other, "b", "other b"),
@@ -75,29 +75,31 @@ async def test_two_documents_keep_the_places_that_they_have_between_each_other(
     assert ids(in_document_order(arrived)) == ["one a", "other a", "other b", "one b", "other c", "one c"]
 
 
-async def test_lists_of_cells_keep_their_place_and_their_order(one: SharedNotebook):
+async def test_lists_of_cells_keep_their_place_and_their_order(one: SharedNotebook) -> None:
     arrived = [single(one, "f"), batch(one, "list", "eb"), single(one, "a"), batch(one, "another", "c")]
     ordered = in_document_order(arrived)
     assert ids(ordered) == ["a", "list", "f", "another"]
     assert [execution.cell_id for execution in ordered[1].executions] == ["e", "b"]
 
 
-async def test_the_same_cell_twice_stays_in_the_order_of_arrival(one: SharedNotebook):
+async def test_the_same_cell_twice_stays_in_the_order_of_arrival(one: SharedNotebook) -> None:
     arrived = [single(one, "b", "b1"), single(one, "a"), single(one, "b", "b2"), single(one, "b", "b3")]
     assert ids(in_document_order(arrived)) == ["a", "b1", "b2", "b3"]
 
 
-async def test_a_cell_that_is_gone_changes_nothing_for_the_others(one: SharedNotebook):
+async def test_a_cell_that_is_gone_changes_nothing_for_the_others(one: SharedNotebook) -> None:
     arrived = [single(one, "c"), single(one, "gone"), single(one, "a")]
     assert [name for name in ids(in_document_order(arrived)) if name != "gone"] == ["a", "c"]
 
 
-async def test_nothing_arrived():
+async def test_nothing_arrived() -> None:
     assert in_document_order([]) == []
 
 
 @given(st.lists(st.tuples(st.sampled_from(["one", "other", "list"]), st.sampled_from(CELLS)), max_size=20))
-def test_any_order_is_a_permutation_in_which_documents_and_lists_keep_their_places(kinds: list[tuple[str, str]]):
+def test_any_order_is_a_permutation_in_which_documents_and_lists_keep_their_places(
+    kinds: list[tuple[str, str]],
+) -> None:
     async def check() -> None:
         notebooks = {"one": open_notebook("one"), "other": open_notebook("other")}
         arrived = [
@@ -172,21 +174,21 @@ async def settled() -> None:
     await asyncio.sleep(0)
 
 
-async def test_nothing_is_handed_on_at_once(arrivals: Arrivals, handed: Handed, one: SharedNotebook):
+async def test_nothing_is_handed_on_at_once(arrivals: Arrivals, handed: Handed, one: SharedNotebook) -> None:
     arrivals.add(single(one, "a"))
     await settled()
     assert handed.batches == []
     assert await handed.until(1) == ["a"]
 
 
-async def test_what_arrives_together_is_put_in_order(arrivals: Arrivals, handed: Handed, one: SharedNotebook):
+async def test_what_arrives_together_is_put_in_order(arrivals: Arrivals, handed: Handed, one: SharedNotebook) -> None:
     for cell_id in "dafceb":
         arrivals.add(single(one, cell_id))
         await settled()
     assert await handed.until(6) == list(CELLS)
 
 
-async def test_what_arrives_later_comes_later(arrivals: Arrivals, handed: Handed, one: SharedNotebook):
+async def test_what_arrives_later_comes_later(arrivals: Arrivals, handed: Handed, one: SharedNotebook) -> None:
     arrivals.add(single(one, "f"))
     await handed.until(1)
     arrivals.add(single(one, "a"))
@@ -195,7 +197,7 @@ async def test_what_arrives_later_comes_later(arrivals: Arrivals, handed: Handed
 
 async def test_requests_without_end_do_not_keep_the_first_waiting_for_ever(
     arrivals: Arrivals, handed: Handed, one: SharedNotebook, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr(module, "SETTLE_S", 1000.0)
     monkeypatch.setattr(module, "SETTLE_MAX_S", 0.01)
     arrivals.add(single(one, "a"))
@@ -205,7 +207,7 @@ async def test_requests_without_end_do_not_keep_the_first_waiting_for_ever(
 
 async def test_each_request_waits_for_one_more(
     arrivals: Arrivals, handed: Handed, one: SharedNotebook, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     """The timer of the first was replaced by that of the second, which is long."""
     monkeypatch.setattr(module, "SETTLE_MAX_S", 1000.0)
     arrivals.add(single(one, "b"))
@@ -219,7 +221,7 @@ async def test_each_request_waits_for_one_more(
 @pytest.mark.usefixtures("patient")
 async def test_a_request_comes_after_the_one_that_it_names_though_it_arrives_earlier(
     arrivals: Arrivals, handed: Handed, one: SharedNotebook
-):
+) -> None:
     arrivals.add(batch(one, "second", "a", after="first"))
     arrivals.add(batch(one, "else", "b"))
     assert await handed.until(1) == ["else"]
@@ -230,7 +232,7 @@ async def test_a_request_comes_after_the_one_that_it_names_though_it_arrives_ear
 @pytest.mark.usefixtures("patient")
 async def test_a_request_that_arrives_after_the_one_that_it_names_waits_for_nothing(
     arrivals: Arrivals, handed: Handed, one: SharedNotebook
-):
+) -> None:
     arrivals.add(batch(one, "first", "c"))
     await handed.until(1)
     arrivals.add(batch(one, "second", "a", after="first"))
@@ -240,7 +242,7 @@ async def test_a_request_that_arrives_after_the_one_that_it_names_waits_for_noth
 @pytest.mark.usefixtures("patient")
 async def test_requests_that_arrive_together_are_put_after_those_that_they_name(
     arrivals: Arrivals, handed: Handed, one: SharedNotebook
-):
+) -> None:
     arrivals.add(batch(one, "third", "a", after="second"))
     arrivals.add(batch(one, "first", "c"))
     arrivals.add(batch(one, "second", "b", after="first"))
@@ -250,14 +252,16 @@ async def test_requests_that_arrive_together_are_put_after_those_that_they_name(
 @pytest.mark.usefixtures("impatient")
 async def test_a_request_that_names_one_that_never_comes_is_handed_on_all_the_same(
     arrivals: Arrivals, handed: Handed, one: SharedNotebook
-):
+) -> None:
     arrivals.add(batch(one, "second", "a", after="never"))
     arrivals.add(batch(one, "third", "a", after="second"))
     assert await handed.until(2) == ["second", "third"]
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_requests_that_name_each_other_are_handed_on(arrivals: Arrivals, handed: Handed, one: SharedNotebook):
+async def test_requests_that_name_each_other_are_handed_on(
+    arrivals: Arrivals, handed: Handed, one: SharedNotebook
+) -> None:
     arrivals.add(batch(one, "a", "a", after="b"))
     arrivals.add(batch(one, "b", "b", after="a"))
     arrivals.add(batch(one, "self", "c", after="self"))
@@ -267,7 +271,7 @@ async def test_requests_that_name_each_other_are_handed_on(arrivals: Arrivals, h
 @pytest.mark.usefixtures("patient")
 async def test_two_requests_after_the_same_one_come_in_their_order_each_with_what_follows_it(
     arrivals: Arrivals, handed: Handed, one: SharedNotebook
-):
+) -> None:
     arrivals.add(batch(one, "b", "b", after="first"))
     arrivals.add(batch(one, "c", "c", after="first"))
     arrivals.add(batch(one, "b2", "d", after="b"))
@@ -276,7 +280,7 @@ async def test_two_requests_after_the_same_one_come_in_their_order_each_with_wha
 
 
 @pytest.mark.usefixtures("patient")
-async def test_a_long_chain_may_arrive_from_its_end(arrivals: Arrivals, handed: Handed, one: SharedNotebook):
+async def test_a_long_chain_may_arrive_from_its_end(arrivals: Arrivals, handed: Handed, one: SharedNotebook) -> None:
     number = 3000
     for link in reversed(range(1, number)):
         arrivals.add(Batch(str(link), one, [], after=str(link - 1)))
@@ -287,7 +291,7 @@ async def test_a_long_chain_may_arrive_from_its_end(arrivals: Arrivals, handed: 
 @pytest.mark.usefixtures("patient")
 async def test_only_so_many_ids_are_remembered(
     arrivals: Arrivals, handed: Handed, one: SharedNotebook, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr(module, "MAX_KNOWN", 2)
     for name in ("first", "second", "third"):
         arrivals.add(batch(one, name, "a"))
@@ -302,7 +306,7 @@ async def test_only_so_many_ids_are_remembered(
 
 
 @pytest.mark.usefixtures("patient")
-async def test_clear_takes_back_what_was_not_handed_on(arrivals: Arrivals, handed: Handed, one: SharedNotebook):
+async def test_clear_takes_back_what_was_not_handed_on(arrivals: Arrivals, handed: Handed, one: SharedNotebook) -> None:
     arrivals.add(batch(one, "orphan", "a", after="never"))
     arrivals.add(single(one, "b"))
     assert await handed.until(1) == ["b"]
@@ -313,7 +317,7 @@ async def test_clear_takes_back_what_was_not_handed_on(arrivals: Arrivals, hande
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_what_was_taken_back_is_not_handed_on_later(handed: Handed, one: SharedNotebook):
+async def test_what_was_taken_back_is_not_handed_on_later(handed: Handed, one: SharedNotebook) -> None:
     """Neither what had not settled, nor what waited for another."""
 
     def hand_on(batch: Batch) -> None:
@@ -332,7 +336,7 @@ async def test_what_was_taken_back_is_not_handed_on_later(handed: Handed, one: S
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_after_a_clear_a_request_is_not_kept_waiting_for_ever(handed: Handed, one: SharedNotebook):
+async def test_after_a_clear_a_request_is_not_kept_waiting_for_ever(handed: Handed, one: SharedNotebook) -> None:
     def hand_on(batch: Batch) -> None:
         handed(batch)
         taken.extend(ids(arrivals.clear()))
@@ -348,7 +352,9 @@ async def test_after_a_clear_a_request_is_not_kept_waiting_for_ever(handed: Hand
 
 
 @pytest.mark.usefixtures("patient")
-async def test_after_a_clear_requests_are_handed_on_as_before(arrivals: Arrivals, handed: Handed, one: SharedNotebook):
+async def test_after_a_clear_requests_are_handed_on_as_before(
+    arrivals: Arrivals, handed: Handed, one: SharedNotebook
+) -> None:
     arrivals.add(batch(one, "orphan", "a", after="first"))
     arrivals.clear()
     arrivals.add(batch(one, "first", "b"))

@@ -57,51 +57,51 @@ def as_json(notebook: SharedNotebook) -> list[dict[str, Any]]:
 # --- finding -------------------------------------------------------------------------------------
 
 
-def test_cells_are_found_where_they_are(notebook: SharedNotebook):
+def test_cells_are_found_where_they_are(notebook: SharedNotebook) -> None:
     assert [notebook.position(cell_id) for cell_id in ("first", "text", "second", "none")] == [0, 1, 2, None]
     assert notebook.find("second")["id"] == "second"
     assert notebook.find("none") is None
 
 
-def test_cells_are_found_again_after_one_before_them_went(notebook: SharedNotebook):
+def test_cells_are_found_again_after_one_before_them_went(notebook: SharedNotebook) -> None:
     del notebook.document.ycells[0]
     assert notebook.position("second") == 1
     assert notebook.find("second")["id"] == "second"
     assert notebook.find("first") is None
 
 
-def test_cells_are_found_by_their_number(notebook: SharedNotebook):
+def test_cells_are_found_by_their_number(notebook: SharedNotebook) -> None:
     assert [notebook.cell_id_at(number) for number in range(3)] == ["first", "text", "second"]
 
 
 @pytest.mark.parametrize("number", [-1, 3, 10**30])
-def test_a_number_that_no_cell_has_is_not_found(notebook: SharedNotebook, number: int):
+def test_a_number_that_no_cell_has_is_not_found(notebook: SharedNotebook, number: int) -> None:
     with pytest.raises(CellNotFound, match=str(number)):
         notebook.cell_id_at(number)
 
 
-def test_the_code_of_a_cell_is_its_source(notebook: SharedNotebook):
+def test_the_code_of_a_cell_is_its_source(notebook: SharedNotebook) -> None:
     assert notebook.code("first") == "1 + 1\n"
 
 
-def test_a_cell_that_is_not_there_has_no_code(notebook: SharedNotebook):
+def test_a_cell_that_is_not_there_has_no_code(notebook: SharedNotebook) -> None:
     with pytest.raises(CellNotFound, match="none"):
         notebook.code("none")
 
 
-def test_markdown_is_not_code(notebook: SharedNotebook):
+def test_markdown_is_not_code(notebook: SharedNotebook) -> None:
     with pytest.raises(NotACodeCell, match="text"):
         notebook.code("text")
 
 
-def test_tags_are_those_of_the_metadata(notebook: SharedNotebook):
+def test_tags_are_those_of_the_metadata(notebook: SharedNotebook) -> None:
     assert notebook.tags("first") == ["a", "raises-exception"]
     assert notebook.tags("second") == []
     assert notebook.tags("none") == []
 
 
 @pytest.mark.parametrize("tags", [None, "raises-exception", {"raises-exception": True}, 1])
-def test_tags_that_are_no_list_are_none(notebook: SharedNotebook, tags: Any):
+def test_tags_that_are_no_list_are_none(notebook: SharedNotebook, tags: Any) -> None:
     notebook.find("second")["metadata"]["tags"] = tags
     assert notebook.tags("second") == []
 
@@ -109,7 +109,7 @@ def test_tags_that_are_no_list_are_none(notebook: SharedNotebook, tags: Any):
 # --- what an execution does ----------------------------------------------------------------------
 
 
-def test_a_cell_that_begins_has_no_outputs_and_no_count_and_is_running(notebook: SharedNotebook):
+def test_a_cell_that_begins_has_no_outputs_and_no_count_and_is_running(notebook: SharedNotebook) -> None:
     notebook.begin(["first", "second"])
     for cell_id in ("first", "second"):
         cell = notebook.find(cell_id)
@@ -120,20 +120,20 @@ def test_a_cell_that_begins_has_no_outputs_and_no_count_and_is_running(notebook:
         assert "execution" not in cell["metadata"]
 
 
-def test_a_cell_that_begins_keeps_the_rest_of_its_metadata(notebook: SharedNotebook):
+def test_a_cell_that_begins_keeps_the_rest_of_its_metadata(notebook: SharedNotebook) -> None:
     notebook.begin(["first", "second"])
     assert notebook.tags("first") == ["a", "raises-exception"]
     assert notebook.find("second")["metadata"]["collapsed"] is True
     assert notebook.code("first") == "1 + 1\n"
 
 
-def test_only_what_was_named_begins(notebook: SharedNotebook):
+def test_only_what_was_named_begins(notebook: SharedNotebook) -> None:
     before = as_json(notebook)
     notebook.begin(["first"])
     assert as_json(notebook)[1:] == before[1:]
 
 
-def test_a_cell_that_ended_has_its_count_and_no_state(notebook: SharedNotebook):
+def test_a_cell_that_ended_has_its_count_and_no_state(notebook: SharedNotebook) -> None:
     notebook.begin(["first"])
     notebook.finish("first", said("2\n"), 7, TIMING)
     cell = notebook.find("first")
@@ -144,7 +144,7 @@ def test_a_cell_that_ended_has_its_count_and_no_state(notebook: SharedNotebook):
     assert cell["metadata"]["trusted"] is True
 
 
-def test_a_cell_that_ended_without_count_or_timing_has_neither(notebook: SharedNotebook):
+def test_a_cell_that_ended_without_count_or_timing_has_neither(notebook: SharedNotebook) -> None:
     notebook.begin(["second"])
     notebook.finish("second", Outputs(), None, {})
     cell = notebook.find("second")
@@ -153,7 +153,7 @@ def test_a_cell_that_ended_without_count_or_timing_has_neither(notebook: SharedN
     assert STATE_KEY not in cell
 
 
-def test_a_cell_shows_its_timing_while_it_runs(notebook: SharedNotebook):
+def test_a_cell_shows_its_timing_while_it_runs(notebook: SharedNotebook) -> None:
     notebook.begin(["first"])
     notebook.write("first", said("one"), TIMING)
     cell = notebook.find("first")
@@ -162,7 +162,7 @@ def test_a_cell_shows_its_timing_while_it_runs(notebook: SharedNotebook):
     assert written(notebook, "first") == [stream("one")]
 
 
-def test_cells_that_are_released_are_idle_and_keep_what_they_have(notebook: SharedNotebook):
+def test_cells_that_are_released_are_idle_and_keep_what_they_have(notebook: SharedNotebook) -> None:
     notebook.begin(["first", "second"])
     notebook.write("first", said("one"))
     notebook.release(["first", "text", "none"])
@@ -171,7 +171,7 @@ def test_cells_that_are_released_are_idle_and_keep_what_they_have(notebook: Shar
     assert written(notebook, "first") == [stream("one")]
 
 
-def test_cells_that_are_gone_or_no_code_are_left_alone(notebook: SharedNotebook):
+def test_cells_that_are_gone_or_no_code_are_left_alone(notebook: SharedNotebook) -> None:
     before = as_json(notebook)
     for cell_id in ("none", "text"):
         notebook.begin([cell_id])
@@ -181,12 +181,12 @@ def test_cells_that_are_gone_or_no_code_are_left_alone(notebook: SharedNotebook)
     assert as_json(notebook) == before
 
 
-def test_a_cell_that_is_gone_does_not_keep_others_from_beginning(notebook: SharedNotebook):
+def test_a_cell_that_is_gone_does_not_keep_others_from_beginning(notebook: SharedNotebook) -> None:
     notebook.begin(["none", "text", "second"])
     assert notebook.find("second")[STATE_KEY] == "running"
 
 
-def test_every_step_is_one_update(notebook: SharedNotebook):
+def test_every_step_is_one_update(notebook: SharedNotebook) -> None:
     outputs = said("one\n")
     assert updates(notebook, lambda: notebook.begin(["first", "second"])) == 1
     assert updates(notebook, lambda: notebook.write("first", outputs, TIMING)) == 1
@@ -202,13 +202,13 @@ def test_every_step_is_one_update(notebook: SharedNotebook):
     assert written(notebook, "first") == [stream("one\n20%"), display("y"), stream("é", "stderr")]
 
 
-def test_a_write_of_nothing_is_no_update(notebook: SharedNotebook):
+def test_a_write_of_nothing_is_no_update(notebook: SharedNotebook) -> None:
     outputs = said("one\n")
     notebook.write("first", outputs)
     assert updates(notebook, lambda: notebook.write("first", outputs)) == 0
 
 
-def test_a_loop_of_prints_costs_about_its_text(notebook: SharedNotebook):
+def test_a_loop_of_prints_costs_about_its_text(notebook: SharedNotebook) -> None:
     outputs, size = Outputs(), 0
 
     def count(event: TransactionEvent) -> None:
@@ -225,7 +225,7 @@ def test_a_loop_of_prints_costs_about_its_text(notebook: SharedNotebook):
 
 
 @pytest.mark.parametrize("step", ["begin", "write", "finish", "release"])
-def test_every_step_is_seen_as_a_change_to_save(notebook: SharedNotebook, step: str):
+def test_every_step_is_seen_as_a_change_to_save(notebook: SharedNotebook, step: str) -> None:
     notebook.changed = False
     match step:
         case "begin":
@@ -248,7 +248,7 @@ def check_file(notebook: SharedNotebook) -> None:
     assert not any(STATE_KEY in cell for cell in source["cells"])
 
 
-def test_a_file_is_valid_at_every_moment(notebook: SharedNotebook):
+def test_a_file_is_valid_at_every_moment(notebook: SharedNotebook) -> None:
     outputs = said("one\n")
     notebook.begin(["first", "second"])
     check_file(notebook)
@@ -270,7 +270,7 @@ def test_a_file_is_valid_at_every_moment(notebook: SharedNotebook):
     assert cell["execution_count"] == cell["outputs"][2]["execution_count"] == 7
 
 
-def test_a_file_has_no_state_though_a_front_end_sets_it_to_idle(notebook: SharedNotebook):
+def test_a_file_has_no_state_though_a_front_end_sets_it_to_idle(notebook: SharedNotebook) -> None:
     notebook.begin(["first"])
     notebook.finish("first", said("one\n"), 1, TIMING)
     notebook.find("first")[STATE_KEY] = "idle"
@@ -278,14 +278,14 @@ def test_a_file_has_no_state_though_a_front_end_sets_it_to_idle(notebook: Shared
     assert notebook.find("first")[STATE_KEY] == "idle", "it is the front end's"
 
 
-def test_a_file_has_no_state_in_cells_that_a_front_end_made(notebook: SharedNotebook):
+def test_a_file_has_no_state_in_cells_that_a_front_end_made(notebook: SharedNotebook) -> None:
     new = {**code_cell("new"), STATE_KEY: "idle"}
     notebook.document.append_cell(new)
     check_file(notebook)
     assert isinstance(notebook.find("new"), Map)
 
 
-def test_a_document_that_is_found_twice_is_saved_as_if_once(notebook: SharedNotebook):
+def test_a_document_that_is_found_twice_is_saved_as_if_once(notebook: SharedNotebook) -> None:
     again = SharedNotebook(notebook.name, notebook.document)
     get_cell = notebook.document.get_cell
     SharedNotebook(notebook.name, notebook.document)
@@ -294,7 +294,7 @@ def test_a_document_that_is_found_twice_is_saved_as_if_once(notebook: SharedNote
     check_file(notebook)
 
 
-def test_a_document_that_was_read_anew_has_no_state_either(notebook: SharedNotebook):
+def test_a_document_that_was_read_anew_has_no_state_either(notebook: SharedNotebook) -> None:
     notebook.begin(["first"])
     notebook.document.source = notebook.document.source
     notebook.begin(["first"])

@@ -216,7 +216,7 @@ def say(outputs: Outputs, step: tuple[Any, ...], reference: Reference | None = N
 
 @settings(max_examples=300)
 @given(st.lists(steps, max_size=40))
-def test_document_and_page_show_what_was_said_whenever_it_is_written(steps: list[tuple[Any, ...]]):
+def test_document_and_page_show_what_was_said_whenever_it_is_written(steps: list[tuple[Any, ...]]) -> None:
     bench, reference = Bench(), Reference()
     for step in [*steps, ("write",)]:
         if step == ("write",):
@@ -234,7 +234,7 @@ def test_document_and_page_show_what_was_said_whenever_it_is_written(steps: list
 # --- the form of a change ------------------------------------------------------------------------
 
 
-def test_text_that_grows_is_appended_to_the_text_that_is_there(bench: Bench):
+def test_text_that_grows_is_appended_to_the_text_that_is_there(bench: Bench) -> None:
     bench.outputs.stream("stdout", "one\n")
     bench.write()
     text = bench.cell["outputs"][0]["text"]
@@ -246,7 +246,7 @@ def test_text_that_grows_is_appended_to_the_text_that_is_there(bench: Bench):
     assert str(text) == "one\ntwo é\n█ 20%"
 
 
-def test_a_change_says_only_what_is_new():
+def test_a_change_says_only_what_is_new() -> None:
     outputs = Outputs()
     outputs.stream("stdout", "10% é")
     change = outputs.take()
@@ -258,7 +258,7 @@ def test_a_change_says_only_what_is_new():
     assert outputs.take().insert == []
 
 
-def test_an_update_of_a_display_inserts_all_from_there_on_again():
+def test_an_update_of_a_display_inserts_all_from_there_on_again() -> None:
     outputs = Outputs()
     outputs.stream("stdout", "before")
     outputs.add(display("old"), display_id="x")
@@ -270,7 +270,7 @@ def test_an_update_of_a_display_inserts_all_from_there_on_again():
     assert change.insert == [display("new"), stream("after")]
 
 
-def test_an_update_of_a_display_that_nobody_knows_changes_nothing():
+def test_an_update_of_a_display_that_nobody_knows_changes_nothing() -> None:
     outputs = Outputs()
     outputs.add(display("old"), display_id="x")
     outputs.take()
@@ -278,7 +278,7 @@ def test_an_update_of_a_display_that_nobody_knows_changes_nothing():
     assert not outputs.changed
 
 
-def test_a_clear_that_waits_changes_nothing_by_itself(bench: Bench):
+def test_a_clear_that_waits_changes_nothing_by_itself(bench: Bench) -> None:
     bench.outputs.add(display("old"))
     bench.write()
     bench.outputs.clear(wait=True)
@@ -376,7 +376,7 @@ CHANGES: list[Callable[[Bench], None]] = [
 @pytest.mark.parametrize("pending", [False, True])
 def test_whatever_somebody_else_changes_new_outputs_come_after_it(
     bench: Bench, change: Callable[[Bench], None], pending: bool
-):
+) -> None:
     bench.outputs.add(display("first"))
     bench.outputs.stream("stdout", "é█😀\n10% █")
     bench.write()
@@ -401,7 +401,7 @@ def test_whatever_somebody_else_changes_new_outputs_come_after_it(
     assert bench.cell["execution_count"] == 7
 
 
-def test_a_cell_that_was_moved_goes_on_in_its_new_place(bench: Bench):
+def test_a_cell_that_was_moved_goes_on_in_its_new_place(bench: Bench) -> None:
     bench.outputs.stream("stdout", "é 10%")
     bench.write()
     move(bench)
@@ -415,7 +415,7 @@ def test_a_cell_that_was_moved_goes_on_in_its_new_place(bench: Bench):
 @pytest.mark.parametrize("pending", [False, True])
 def test_all_outputs_are_written_anew_when_the_file_was_read_again(
     bench: Bench, change: Callable[[Bench], None], pending: bool
-):
+) -> None:
     bench.outputs.add(display("first"))
     bench.outputs.stream("stdout", "é█😀\n10% █")
     bench.write()
@@ -434,7 +434,7 @@ def test_all_outputs_are_written_anew_when_the_file_was_read_again(
     bench.check_others()
 
 
-def test_text_goes_on_in_a_file_that_was_read_again(bench: Bench):
+def test_text_goes_on_in_a_file_that_was_read_again(bench: Bench) -> None:
     bench.outputs.stream("stdout", "one\n")
     bench.write()
     read_from_disk(bench)
@@ -443,7 +443,7 @@ def test_text_goes_on_in_a_file_that_was_read_again(bench: Bench):
     assert merged(bench.written) == [stream("one\ntwo\n")]
 
 
-def test_no_character_is_cut_in_a_text_that_somebody_replaced(bench: Bench):
+def test_no_character_is_cut_in_a_text_that_somebody_replaced(bench: Bench) -> None:
     bench.outputs.stream("stdout", "10% x")
     bench.write()
     replace_a_text(bench)
@@ -452,7 +452,7 @@ def test_no_character_is_cut_in_a_text_that_somebody_replaced(bench: Bench):
     assert bench.written == [stream("1% y")]
 
 
-def test_outputs_that_somebody_cleared_do_not_come_back(bench: Bench):
+def test_outputs_that_somebody_cleared_do_not_come_back(bench: Bench) -> None:
     bench.outputs.stream("stdout", "one\n")
     bench.outputs.add(display("old"), display_id="x")
     bench.write()
@@ -464,7 +464,7 @@ def test_outputs_that_somebody_cleared_do_not_come_back(bench: Bench):
     bench.check()
 
 
-def test_text_that_was_not_written_yet_when_somebody_cleared_is_not_lost(bench: Bench):
+def test_text_that_was_not_written_yet_when_somebody_cleared_is_not_lost(bench: Bench) -> None:
     bench.outputs.stream("stdout", "one\n")
     bench.write()
     bench.outputs.stream("stdout", "two\n")
@@ -475,7 +475,7 @@ def test_text_that_was_not_written_yet_when_somebody_cleared_is_not_lost(bench: 
     bench.check()
 
 
-def test_what_is_said_after_a_clear_is_not_lost_when_somebody_cleared_too(bench: Bench):
+def test_what_is_said_after_a_clear_is_not_lost_when_somebody_cleared_too(bench: Bench) -> None:
     bench.outputs.add(display("one"))
     bench.outputs.add(display("two"))
     bench.write()
@@ -487,7 +487,7 @@ def test_what_is_said_after_a_clear_is_not_lost_when_somebody_cleared_too(bench:
     bench.check()
 
 
-def test_a_clear_after_somebody_cleared_does_no_harm(bench: Bench):
+def test_a_clear_after_somebody_cleared_does_no_harm(bench: Bench) -> None:
     bench.outputs.add(display("one"))
     bench.write()
     bench.outputs.clear()
@@ -499,7 +499,7 @@ def test_a_clear_after_somebody_cleared_does_no_harm(bench: Bench):
 
 @settings(max_examples=300)
 @given(st.lists(steps | st.sampled_from(CHANGES), max_size=40))
-def test_nothing_raises_whatever_somebody_else_does(steps: list[Any]):
+def test_nothing_raises_whatever_somebody_else_does(steps: list[Any]) -> None:
     bench = Bench()
     for step in [*steps, ("write",), ("stream", "stdout", "the last word"), ("write",)]:
         if callable(step):
@@ -516,7 +516,7 @@ def test_nothing_raises_whatever_somebody_else_does(steps: list[Any]):
 # --- bounds --------------------------------------------------------------------------------------
 
 
-def test_text_is_cut_in_the_middle_with_one_notice():
+def test_text_is_cut_in_the_middle_with_one_notice() -> None:
     bench = Bench(OutputLimits(max_text_chars=2000))
     for number in range(2000):
         bench.outputs.stream("stdout", f"line {number}\n")
@@ -532,7 +532,7 @@ def test_text_is_cut_in_the_middle_with_one_notice():
     bench.close()
 
 
-def test_the_number_of_outputs_is_bounded_with_one_notice():
+def test_the_number_of_outputs_is_bounded_with_one_notice() -> None:
     bench = Bench(OutputLimits(max_outputs=20))
     for number in range(500):
         bench.outputs.add(display(str(number)))
@@ -548,7 +548,7 @@ def test_the_number_of_outputs_is_bounded_with_one_notice():
     bench.close()
 
 
-def test_the_bytes_of_outputs_are_bounded():
+def test_the_bytes_of_outputs_are_bounded() -> None:
     bench = Bench(OutputLimits(max_bytes=10_000))
     for number in range(200):
         bench.outputs.add(display(str(number) * 100), 1000)
@@ -560,7 +560,7 @@ def test_the_bytes_of_outputs_are_bounded():
     bench.close()
 
 
-def test_the_text_of_many_streams_is_bounded():
+def test_the_text_of_many_streams_is_bounded() -> None:
     bench = Bench(OutputLimits(max_text_chars=1000))
     for number in range(500):
         bench.outputs.stream("stderr" if number % 2 else "stdout", f"{number:03} " * 10)
@@ -574,7 +574,7 @@ def test_the_text_of_many_streams_is_bounded():
 
 @settings(max_examples=200)
 @given(st.lists(steps, max_size=80))
-def test_document_and_page_agree_when_outputs_are_cut_all_the_time(steps: list[tuple[Any, ...]]):
+def test_document_and_page_agree_when_outputs_are_cut_all_the_time(steps: list[tuple[Any, ...]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(terminal, "MAX_LINE_CHARS", 5)
         bench = Bench(OutputLimits(max_text_chars=20, max_outputs=6, max_bytes=60))
@@ -592,7 +592,7 @@ def test_document_and_page_agree_when_outputs_are_cut_all_the_time(steps: list[t
 
 @settings(max_examples=200)
 @given(st.lists(steps | st.sampled_from(CHANGES), max_size=60))
-def test_nothing_raises_when_outputs_are_cut_and_changed_by_somebody_else(steps: list[Any]):
+def test_nothing_raises_when_outputs_are_cut_and_changed_by_somebody_else(steps: list[Any]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(terminal, "MAX_LINE_CHARS", 5)
         bench = Bench(OutputLimits(max_text_chars=20, max_outputs=6, max_bytes=60))
@@ -612,12 +612,12 @@ def test_nothing_raises_when_outputs_are_cut_and_changed_by_somebody_else(steps:
 # --- values that JSON can hold and a document cannot ---------------------------------------------
 
 
-def test_what_is_encodable_stays_as_it_is():
+def test_what_is_encodable_stays_as_it_is() -> None:
     value = {"a": [1, 1.5, True, None, "é😀"], "b": {"c": -(2**53) + 1}}
     assert encodable(value) == value
 
 
-def test_lone_surrogates_are_replaced(bench: Bench):
+def test_lone_surrogates_are_replaced(bench: Bench) -> None:
     bench.outputs.stream(encodable("std\ud800"), encodable("a\udfff😀b"))
     data = {"application/json": {"key \ud800": ["\udc00", {"x": "\ud83d"}]}}
     bench.outputs.add(encodable({"output_type": "display_data", "data": data, "metadata": {}}))
@@ -634,7 +634,7 @@ def test_lone_surrogates_are_replaced(bench: Bench):
 
 
 @pytest.mark.parametrize("number", [2**53, 2**60, -(2**60), 2**63, -(2**63) - 1, 2**64 - 1, 2**200])
-def test_numbers_are_those_that_a_front_end_reads(bench: Bench, number: int):
+def test_numbers_are_those_that_a_front_end_reads(bench: Bench, number: int) -> None:
     """JavaScript has no others; as a BigInt, JupyterLab could not write the output to a file."""
     data = {"application/json": [number]}
     bench.outputs.add(encodable({"output_type": "display_data", "data": data, "metadata": {}}))
@@ -644,7 +644,7 @@ def test_numbers_are_those_that_a_front_end_reads(bench: Bench, number: int):
     assert value == float(number)
 
 
-def test_a_number_beyond_all_bounds_does_not_break_the_document(bench: Bench):
+def test_a_number_beyond_all_bounds_does_not_break_the_document(bench: Bench) -> None:
     bench.outputs.add(encodable({"output_type": "display_data", "data": {"application/json": 10**400}, "metadata": {}}))
     bench.write()
     assert bench.document.source["cells"][1]["outputs"][0]["data"] == {"application/json": None}
@@ -662,7 +662,7 @@ json_values = st.recursive(
 
 
 @given(json_values)
-def test_whatever_json_holds_can_be_written(value: Any):
+def test_whatever_json_holds_can_be_written(value: Any) -> None:
     bench = Bench()
     bench.outputs.add(encodable({"output_type": "display_data", "data": {"application/json": value}, "metadata": {}}))
     bench.write()

@@ -44,13 +44,13 @@ def run(base: Path, *options: str, **env: str) -> subprocess.CompletedProcess[st
 # --- what it tells of itself --------------------------------------------------------------------
 
 
-def test_the_version_is_that_of_the_package(tmp_path: Path):
+def test_the_version_is_that_of_the_package(tmp_path: Path) -> None:
     import fps_kernels
 
     assert run(tmp_path, "--version").stdout.strip() == fps_kernels.__version__
 
 
-def test_the_help_has_the_aliases_of_the_original(tmp_path: Path):
+def test_the_help_has_the_aliases_of_the_original(tmp_path: Path) -> None:
     done = run(tmp_path, "--help")
     assert done.returncode == 0
     for name in ("ip", "port", "port_retries", "api", "seed_uri", "certfile", "keyfile", "client-ca", "config"):
@@ -58,14 +58,14 @@ def test_the_help_has_the_aliases_of_the_original(tmp_path: Path):
     assert "\n-y" in done.stdout
 
 
-def test_the_whole_help_has_every_option_with_its_variable(tmp_path: Path):
+def test_the_whole_help_has_every_option_with_its_variable(tmp_path: Path) -> None:
     text = run(tmp_path, "--help-all").stdout
     for variable, (option, *_) in VARIABLES.items():
         assert f"--{option}=" in text, option
         assert variable in text
 
 
-def test_the_jupyter_command_finds_it(tmp_path: Path):
+def test_the_jupyter_command_finds_it(tmp_path: Path) -> None:
     jupyter = Path(COMMAND).with_name("jupyter")
     done = subprocess.run(
         [jupyter, "fps-kernels", "--version"], env=environment(tmp_path), capture_output=True, text=True, timeout=30
@@ -76,7 +76,7 @@ def test_the_jupyter_command_finds_it(tmp_path: Path):
 # --- config files -------------------------------------------------------------------------------
 
 
-def test_a_config_file_is_written_where_it_is_found(tmp_path: Path):
+def test_a_config_file_is_written_where_it_is_found(tmp_path: Path) -> None:
     done = run(tmp_path, "--generate-config")
     assert (done.returncode, done.stderr) == (0, "")
     text = (tmp_path / "config" / "jupyter_kernel_gateway_config.py").read_text()
@@ -100,7 +100,7 @@ def write_config(tmp_path: Path) -> Path:
     return path
 
 
-async def test_the_config_file_is_heeded_and_the_command_line_wins(begin: Begin, tmp_path: Path):
+async def test_the_config_file_is_heeded_and_the_command_line_wins(begin: Begin, tmp_path: Path) -> None:
     write_config(tmp_path)
     gateway = begin("--KernelGatewayApp.auth_token=from the line", env={"KG_LIST_KERNELS": "False"})
     async with Client(gateway.url) as client:
@@ -110,7 +110,7 @@ async def test_the_config_file_is_heeded_and_the_command_line_wins(begin: Begin,
         assert (await client.http.post(f"{url}from the line")).json()["name"] == "tiny_plain"
 
 
-def test_what_is_set_is_shown(tmp_path: Path):
+def test_what_is_set_is_shown(tmp_path: Path) -> None:
     path = write_config(tmp_path)
     done = run(tmp_path / "elsewhere", f"--config={path}", "--port=99", "--show-config")
     assert done.returncode == 0
@@ -127,7 +127,7 @@ def one_line(done: subprocess.CompletedProcess[str]) -> str:
 
 
 @pytest.mark.parametrize("name", ["no_such.py", "no_such.json", "no_such", "there.txt", "a_folder"])
-def test_a_config_file_that_is_not_there_ends_the_command(tmp_path: Path, name: str):
+def test_a_config_file_that_is_not_there_ends_the_command(tmp_path: Path, name: str) -> None:
     (tmp_path / "there.txt").write_text("c.KernelGatewayApp.auth_token = 'x'")  # only .py and .json are loaded
     (tmp_path / "a_folder").mkdir()
     for path in (name, f"{tmp_path}/{name}"):
@@ -135,7 +135,7 @@ def test_a_config_file_that_is_not_there_ends_the_command(tmp_path: Path, name: 
 
 
 @pytest.mark.parametrize("name", ["mine.py", "mine"])
-def test_a_config_file_is_found_with_and_without_its_extension(tmp_path: Path, name: str):
+def test_a_config_file_is_found_with_and_without_its_extension(tmp_path: Path, name: str) -> None:
     (tmp_path / "mine.py").write_text("c.KernelGatewayApp.port = 98")
     assert "port = 98" in run(tmp_path, f"--config={name}", "--show-config").stdout
 
@@ -154,7 +154,7 @@ def test_a_config_file_is_found_with_and_without_its_extension(tmp_path: Path, n
 @pytest.mark.parametrize("found", [True, False])
 def test_a_broken_config_file_ends_the_command_with_one_line(
     tmp_path: Path, name: str, content: str, said: list[str], found: bool
-):
+) -> None:
     """found: by its name in Jupyter's folder, and not because it is named."""
     path = tmp_path / "config" / f"jupyter_kernel_gateway_config{Path(name).suffix}" if found else tmp_path / name
     path.parent.mkdir(exist_ok=True)
@@ -164,14 +164,14 @@ def test_a_broken_config_file_ends_the_command_with_one_line(
         assert word in line
 
 
-def test_a_bad_value_in_a_config_file_ends_the_command_with_one_line(tmp_path: Path):
+def test_a_bad_value_in_a_config_file_ends_the_command_with_one_line(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text("c.KernelGatewayApp.port = 'abc'")
     line = one_line(run(tmp_path, "--config=mine.py"))
     assert "port" in line
     assert "abc" in line
 
 
-async def test_culling_options_reach_the_kernels(begin: Begin):
+async def test_culling_options_reach_the_kernels(begin: Begin) -> None:
     gateway = begin(
         "--JupyterWebsocketPersonality.list_kernels=True",
         "--MappingKernelManager.cull_idle_timeout=0.2",
@@ -256,14 +256,14 @@ def value_of(app: KernelGatewayApp, option: str, look: Callable[[Settings], Any]
 
 
 @pytest.mark.parametrize("variable", VARIABLES)
-def test_each_option_has_its_variable(clean: pytest.MonkeyPatch, variable: str):
+def test_each_option_has_its_variable(clean: pytest.MonkeyPatch, variable: str) -> None:
     option, text, expected, look = VARIABLES[variable]
     clean.setenv(variable, text)
     assert value_of(KernelGatewayApp(), option, look) == expected
 
 
 @pytest.mark.parametrize("variable", ["KG_PORT", "KG_LIST_KERNELS", "KG_AUTH_TOKEN", "KG_ENV_PROCESS_WHITELIST"])
-def test_the_command_line_wins_over_variables(clean: pytest.MonkeyPatch, variable: str):
+def test_the_command_line_wins_over_variables(clean: pytest.MonkeyPatch, variable: str) -> None:
     other = {"KG_PORT": "7", "KG_LIST_KERNELS": "False", "KG_AUTH_TOKEN": "z", "KG_ENV_PROCESS_WHITELIST": "Z"}
     option, text, expected, look = VARIABLES[variable]
     clean.setenv(variable, other[variable])
@@ -273,7 +273,7 @@ def test_the_command_line_wins_over_variables(clean: pytest.MonkeyPatch, variabl
     assert value_of(app, option, look) == expected
 
 
-def test_what_is_not_set_is_as_in_the_original(clean: pytest.MonkeyPatch):
+def test_what_is_not_set_is_as_in_the_original(clean: pytest.MonkeyPatch) -> None:
     settings = read(KernelGatewayApp())
     assert (settings.listening.ip, settings.listening.port, settings.listening.port_retries) == ("127.0.0.1", 8888, 50)
     assert (settings.base_url, settings.access.token, settings.access.cors) == ("/", "", {})
@@ -284,13 +284,13 @@ def test_what_is_not_set_is_as_in_the_original(clean: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("cls", [KernelGatewayApp, *CLASSES])
-def test_the_help_tells_the_default_that_is_used(clean: pytest.MonkeyPatch, cls: type[Configurable]):
+def test_the_help_tells_the_default_that_is_used(clean: pytest.MonkeyPatch, cls: type[Configurable]) -> None:
     owner = cls()
     told = {name: trait.default_value_repr() for name, trait in cls.class_own_traits(config=True).items()}
     assert told == {name: repr(getattr(owner, name)) for name in told}
 
 
-def test_the_documentation_has_every_option_and_variable():
+def test_the_documentation_has_every_option_and_variable() -> None:
     text = (Path(__file__).parents[2] / "docs" / "gateway.md").read_text()
     documented = set(re.findall(r"`(?:[A-Za-z]*\.)?(\w+)`", text))
     classes = {base for cls in CLASSES for base in cls.mro() if issubclass(base, Configurable)} | {KernelGatewayApp}
@@ -312,7 +312,7 @@ def test_the_documentation_has_every_option_and_variable():
         "KG_WS_PING_INTERVAL_SECS",
     ],
 )
-def test_a_variable_that_is_not_a_number_is_named_with_its_value(clean: pytest.MonkeyPatch, variable: str):
+def test_a_variable_that_is_not_a_number_is_named_with_its_value(clean: pytest.MonkeyPatch, variable: str) -> None:
     option, _, _, look = VARIABLES[variable]
     clean.setenv(variable, "abc")
     with pytest.raises(BadOption, match=f"{variable}='abc'"):
@@ -360,7 +360,7 @@ def test_a_variable_that_is_not_a_number_is_named_with_its_value(clean: pytest.M
         (["--KernelManager.transport_encryption=rot13"], ["transport_encryption", "rot13"]),
     ],
 )
-def test_a_bad_value_ends_the_command_with_one_line(tmp_path: Path, options: list[str], named: list[str]):
+def test_a_bad_value_ends_the_command_with_one_line(tmp_path: Path, options: list[str], named: list[str]) -> None:
     (tmp_path / "broken.py").write_text("raise RuntimeError('boom\\nand more')")
     path = f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"
     done = run(tmp_path, "--KernelGatewayApp.port_retries=0", *options, PYTHONPATH=path)
@@ -371,13 +371,13 @@ def test_a_bad_value_ends_the_command_with_one_line(tmp_path: Path, options: lis
     assert "kernels." not in line  # a name that is nowhere in the gateway's documentation
 
 
-def test_a_bad_variable_ends_the_command_with_one_line(tmp_path: Path):
+def test_a_bad_variable_ends_the_command_with_one_line(tmp_path: Path) -> None:
     done = run(tmp_path, KG_PORT="abc")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "fps-kernels: KG_PORT='abc': not a whole number\n"
 
 
-async def test_a_taken_port_ends_the_command_with_one_line(begin: Begin, tmp_path: Path):
+async def test_a_taken_port_ends_the_command_with_one_line(begin: Begin, tmp_path: Path) -> None:
     gateway = begin()
     done = await asyncio.to_thread(
         run, tmp_path / "other", f"--port={gateway.port}", "--KernelGatewayApp.port_retries=0"
@@ -398,7 +398,7 @@ async def test_a_taken_port_ends_the_command_with_one_line(begin: Begin, tmp_pat
         "--no_such=1",
     ],
 )
-def test_an_unknown_option_is_told(begin: Begin, option: str):
+def test_an_unknown_option_is_told(begin: Begin, option: str) -> None:
     gateway = begin(option)
     assert "no_such" in gateway.log
 
@@ -418,7 +418,7 @@ def test_an_unknown_option_is_told(begin: Begin, option: str):
         "Session.key",
     ],
 )
-def test_an_option_that_has_no_meaning_here_is_accepted_and_told_once(begin: Begin, option: str):
+def test_an_option_that_has_no_meaning_here_is_accepted_and_told_once(begin: Begin, option: str) -> None:
     gateway = begin(f"--{option}=some.thing")
     gateway.wait_ready()
     [line] = [line for line in gateway.log.splitlines() if option.partition(".")[2] in line]
@@ -427,7 +427,7 @@ def test_an_option_that_has_no_meaning_here_is_accepted_and_told_once(begin: Beg
     assert "it has no effect" in line
 
 
-def test_options_that_have_no_meaning_here_are_told_of_a_config_file(begin: Begin, tmp_path: Path):
+def test_options_that_have_no_meaning_here_are_told_of_a_config_file(begin: Begin, tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text("c.KernelGatewayApp.cookie_secret = b'x'\nc.KernelGatewayApp.kernel_manager_class = dict\n")
     gateway = begin(f"--config={path}")
@@ -456,7 +456,7 @@ async def busy_kernel(gateway: Gateway, *, ready: Path, name: str = "tiny_plain"
         ("tiny_plain", signal.SIGINT),
     ],
 )
-async def test_a_signal_ends_it_with_a_busy_kernel(begin: Begin, tmp_path: Path, name: str, signum: int):
+async def test_a_signal_ends_it_with_a_busy_kernel(begin: Begin, tmp_path: Path, name: str, signum: int) -> None:
     gateway = begin("--KernelManager.shutdown_wait_time=2")
     await busy_kernel(gateway, ready=tmp_path / "ready", name=name)
     assert len(gateway.kernel_processes()) == 1
@@ -468,7 +468,7 @@ async def test_a_signal_ends_it_with_a_busy_kernel(begin: Begin, tmp_path: Path,
     assert not any("Traceback" in line for line in said)
 
 
-def test_sigterm_ends_it_while_the_pool_starts(begin: Begin):
+def test_sigterm_ends_it_while_the_pool_starts(begin: Begin) -> None:
     options = ("--KernelGatewayApp.default_kernel_name=tiny_silent", "--KernelGatewayApp.prespawn_count=2")
     gateway = begin("--debug", *options, ready=False)
     gateway.wait_log("launched")
@@ -499,7 +499,7 @@ def terminal() -> Iterator[Terminal]:
     terminal.close()
 
 
-def test_on_a_terminal_it_asks_before_it_ends(begin: Begin, terminal: Terminal):
+def test_on_a_terminal_it_asks_before_it_ends(begin: Begin, terminal: Terminal) -> None:
     gateway = begin(stdin=terminal.theirs)
     gateway.process.send_signal(signal.SIGINT)
     gateway.wait_log("(y/[n])?")
@@ -512,7 +512,7 @@ def test_on_a_terminal_it_asks_before_it_ends(begin: Begin, terminal: Terminal):
     assert gateway.wait_end() == 0
 
 
-def test_a_second_interrupt_is_an_answer(begin: Begin, terminal: Terminal):
+def test_a_second_interrupt_is_an_answer(begin: Begin, terminal: Terminal) -> None:
     gateway = begin(stdin=terminal.theirs)
     gateway.process.send_signal(signal.SIGINT)
     gateway.wait_log("(y/[n])?")
@@ -520,7 +520,7 @@ def test_a_second_interrupt_is_an_answer(begin: Begin, terminal: Terminal):
     assert gateway.wait_end() == 0
 
 
-def test_it_does_not_ask_when_told_so(begin: Begin, terminal: Terminal):
+def test_it_does_not_ask_when_told_so(begin: Begin, terminal: Terminal) -> None:
     gateway = begin("-y", stdin=terminal.theirs)
     assert gateway.stop(signal.SIGINT) == 0
     assert "(y/[n])?" not in gateway.log

@@ -94,14 +94,14 @@ async def variables(client: Client, **body: Any) -> dict[str, str]:
 # --- lists --------------------------------------------------------------------------------------
 
 
-async def test_kernels_are_not_listed_unless_it_is_allowed(launch: Launch):
+async def test_kernels_are_not_listed_unless_it_is_allowed(launch: Launch) -> None:
     async with launch() as client:
         for kind in ("kernels", "sessions"):
             response = await client.http.get(f"/api/{kind}")
             assert (response.status_code, response.json()) == (403, {"reason": "Forbidden", "message": "Forbidden"})
 
 
-async def test_all_else_works_without_lists(launch: Launch):
+async def test_all_else_works_without_lists(launch: Launch) -> None:
     async with launch() as client:
         session = await client.start_session()
         kernel_id = session["kernel"]["id"]
@@ -114,7 +114,7 @@ async def test_all_else_works_without_lists(launch: Launch):
         assert client.gateway.kernel_processes() == []
 
 
-async def test_kernels_and_sessions_are_listed_when_it_is_allowed(launch: Launch):
+async def test_kernels_and_sessions_are_listed_when_it_is_allowed(launch: Launch) -> None:
     async with launch(env={"KG_LIST_KERNELS": "True"}) as client:
         session = await client.start_session()
         assert [kernel["id"] for kernel in await client.kernels()] == [session["kernel"]["id"]]
@@ -124,7 +124,7 @@ async def test_kernels_and_sessions_are_listed_when_it_is_allowed(launch: Launch
 # --- limits and the pool ------------------------------------------------------------------------
 
 
-async def test_no_more_kernels_than_the_limit_though_all_ask_at_once(launch: Launch):
+async def test_no_more_kernels_than_the_limit_though_all_ask_at_once(launch: Launch) -> None:
     async with launch(LIST, "--KernelGatewayApp.max_kernels=3") as client:
         answers = await asyncio.gather(
             *(client.http.post("/api/kernels", json={"name": "tiny_plain"}) for _ in range(20))
@@ -139,7 +139,7 @@ async def test_no_more_kernels_than_the_limit_though_all_ask_at_once(launch: Lau
         await client.start()
 
 
-async def test_the_pool_is_there_at_the_first_answer_and_counts(launch: Launch):
+async def test_the_pool_is_there_at_the_first_answer_and_counts(launch: Launch) -> None:
     options = ("--KernelGatewayApp.prespawn_count=2", "--KernelGatewayApp.max_kernels=3")
     async with launch(LIST, *options, "--KernelGatewayApp.default_kernel_name=tiny_plain") as client:
         pool = await client.kernels()
@@ -148,7 +148,7 @@ async def test_the_pool_is_there_at_the_first_answer_and_counts(launch: Launch):
         assert (await client.http.post("/api/kernels")).status_code == 403
 
 
-async def test_a_kernel_that_does_not_start_in_the_pool_ends_the_command(tmp_path: Path):
+async def test_a_kernel_that_does_not_start_in_the_pool_ends_the_command(tmp_path: Path) -> None:
     options = ("--KernelGatewayApp.prespawn_count=2", "--KernelGatewayApp.default_kernel_name=tiny_exits")
     line = await ended(Gateway(tmp_path / "gateway", *options))
     assert "prespawn_count=2" in line
@@ -158,21 +158,21 @@ async def test_a_kernel_that_does_not_start_in_the_pool_ends_the_command(tmp_pat
 # --- names --------------------------------------------------------------------------------------
 
 
-async def test_the_default_kernel_is_for_requests_that_name_none(launch: Launch):
+async def test_the_default_kernel_is_for_requests_that_name_none(launch: Launch) -> None:
     async with launch("--KernelGatewayApp.default_kernel_name=tiny_plain") as client:
         assert (await client.http.post("/api/kernels")).json()["name"] == "tiny_plain"
         assert (await client.http.post("/api/kernels", json={"name": "tiny_slow"})).json()["name"] == "tiny_slow"
         assert (await client.http.get("/api/kernelspecs")).json()["default"] == "tiny_plain"
 
 
-async def test_the_forced_kernel_is_for_all_requests(launch: Launch):
+async def test_the_forced_kernel_is_for_all_requests(launch: Launch) -> None:
     async with launch("--KernelGatewayApp.force_kernel_name=tiny_plain") as client:
         assert (await client.http.post("/api/kernels", json={"name": "tiny_slow"})).json()["name"] == "tiny_plain"
         assert (await client.http.post("/api/kernels", json={"name": "nobody"})).json()["name"] == "tiny_plain"
         assert (await client.start_session(name="tiny_slow"))["kernel"]["name"] == "tiny_plain"
 
 
-async def test_the_forced_kernel_wins_over_that_of_the_seed(launch: Launch, seed: Callable[..., str]):
+async def test_the_forced_kernel_wins_over_that_of_the_seed(launch: Launch, seed: Callable[..., str]) -> None:
     options = ("--KernelGatewayApp.force_kernel_name=tiny_plain", "--KernelGatewayApp.prespawn_count=1")
     async with launch(LIST, *options, seed(notebook("x = 1", kernel="nobody"))) as client:
         [kernel] = await client.kernels()
@@ -180,13 +180,13 @@ async def test_the_forced_kernel_wins_over_that_of_the_seed(launch: Launch, seed
         assert await client.evaluate(kernel["id"], "x") == "1"
 
 
-async def test_python_is_the_native_one(launch: Launch):
+async def test_python_is_the_native_one(launch: Launch) -> None:
     async with launch("--KernelGatewayApp.default_kernel_name=python") as client:
         assert (await client.http.post("/api/kernels")).json()["name"] == "python3"
         assert (await client.http.post("/api/kernels", json={"name": "python"})).json()["name"] == "python3"
 
 
-async def test_a_default_kernel_that_is_not_there_is_not_found(launch: Launch):
+async def test_a_default_kernel_that_is_not_there_is_not_found(launch: Launch) -> None:
     async with launch("--KernelGatewayApp.default_kernel_name=nobody") as client:
         response = await client.http.post("/api/kernels")
         assert (response.status_code, response.json()["reason"]) == (404, "Not Found")
@@ -194,7 +194,7 @@ async def test_a_default_kernel_that_is_not_there_is_not_found(launch: Launch):
 
 
 @pytest.mark.parametrize("name", ["allowed_kernelspecs", "whitelist"])
-async def test_kernelspecs_that_are_not_allowed_are_not_there(launch: Launch, name: str):
+async def test_kernelspecs_that_are_not_allowed_are_not_there(launch: Launch, name: str) -> None:
     async with launch(f"--KernelSpecManager.{name}=Tiny_Plain", f"--KernelSpecManager.{name}=python") as client:
         specs = (await client.http.get("/api/kernelspecs")).json()
         assert (sorted(specs["kernelspecs"]), specs["default"]) == (["python3", "tiny_plain"], "python3")
@@ -207,13 +207,13 @@ async def test_kernelspecs_that_are_not_allowed_are_not_there(launch: Launch, na
         await client.start("Tiny_Plain")
 
 
-async def test_a_kernelspec_that_is_not_allowed_is_none_for_a_seed(tmp_path: Path, seed: Callable[..., str]):
+async def test_a_kernelspec_that_is_not_allowed_is_none_for_a_seed(tmp_path: Path, seed: Callable[..., str]) -> None:
     option = seed(notebook("x", kernel="tiny_curve"))
     line = await ended(Gateway(tmp_path / "gateway", option, "--KernelSpecManager.allowed_kernelspecs=tiny_plain"))
     assert "tiny_curve" in line
 
 
-async def test_types_of_messages_that_are_not_allowed_do_not_reach_kernels(launch: Launch):
+async def test_types_of_messages_that_are_not_allowed_do_not_reach_kernels(launch: Launch) -> None:
     option = "--MappingKernelManager.allowed_message_types"
     async with (
         launch(f"{option}=execute_request", f"{option}=kernel_info_request") as client,
@@ -231,7 +231,7 @@ SOURCES: list[str | list[str]] = ["x = 40", ["def plus(y):\n", "    return x + y
 
 
 @pytest.mark.parametrize("make", [notebook, old_notebook])
-async def test_each_kernel_has_what_the_seed_made(launch: Launch, seed: Callable[..., str], make: Any):
+async def test_each_kernel_has_what_the_seed_made(launch: Launch, seed: Callable[..., str], make: Any) -> None:
     async with launch(seed(make(*SOURCES))) as client:
         for _ in range(2):
             assert await client.evaluate(await client.start(), "plus(2)") == "42"
@@ -259,18 +259,18 @@ def web(tmp_path: Path) -> Iterator[str]:
         thread.join()
 
 
-async def test_a_seed_from_a_web_server(launch: Launch, web: str):
+async def test_a_seed_from_a_web_server(launch: Launch, web: str) -> None:
     async with launch(f"--KernelGatewayApp.seed_uri={web}/seed.ipynb") as client:
         assert await client.evaluate(await client.start(), "plus(2)") == "42"
 
 
-async def test_a_seed_that_the_web_server_does_not_have(tmp_path: Path, web: str):
+async def test_a_seed_that_the_web_server_does_not_have(tmp_path: Path, web: str) -> None:
     line = await ended(Gateway(tmp_path / "gateway", f"--seed_uri={web}/other.ipynb"))
     assert f"seed_uri={web}/other.ipynb" in line
     assert "404" in line
 
 
-async def test_the_seed_is_run_again_after_a_restart(launch: Launch, seed: Callable[..., str]):
+async def test_the_seed_is_run_again_after_a_restart(launch: Launch, seed: Callable[..., str]) -> None:
     async with launch(seed(notebook("x = []"))) as client:
         kernel_id = await client.start()
         assert await client.evaluate(kernel_id, "(x.append(1), x)[1]") == "[1]"
@@ -278,7 +278,7 @@ async def test_the_seed_is_run_again_after_a_restart(launch: Launch, seed: Calla
         assert await client.evaluate(kernel_id, "x") == "[]"
 
 
-async def test_the_seed_is_run_again_after_the_kernel_died(launch: Launch, seed: Callable[..., str]):
+async def test_the_seed_is_run_again_after_the_kernel_died(launch: Launch, seed: Callable[..., str]) -> None:
     async with launch(seed(notebook("x = []"))) as client:
         kernel_id = await client.start()
         async with await client.connect(kernel_id) as socket:
@@ -289,19 +289,21 @@ async def test_the_seed_is_run_again_after_the_kernel_died(launch: Launch, seed:
             assert text_of(await socket.run("stream(str(x))")) == "[]"
 
 
-async def test_the_seed_is_for_kernels_of_its_kernelspec_only(launch: Launch, seed: Callable[..., str]):
+async def test_the_seed_is_for_kernels_of_its_kernelspec_only(launch: Launch, seed: Callable[..., str]) -> None:
     async with launch(seed(notebook("x = 1", kernel="tiny_plain"))) as client:
         names = "'x' in kernel.namespace"
         assert await client.evaluate(await client.start("tiny_curve"), names) == "False"
         assert await client.evaluate(await client.start("tiny_plain"), names) == "True"
 
 
-async def test_a_seed_that_names_no_kernelspec_is_for_all_kernels(launch: Launch, seed: Callable[..., str]):
+async def test_a_seed_that_names_no_kernelspec_is_for_all_kernels(launch: Launch, seed: Callable[..., str]) -> None:
     async with launch(seed(notebook("x = 1") | {"metadata": {}})) as client:
         assert await client.evaluate(await client.start("tiny_curve"), "x") == "1"
 
 
-async def test_the_seed_of_python_is_for_the_native_one_and_leaves_no_trace(launch: Launch, seed: Callable[..., str]):
+async def test_the_seed_of_python_is_for_the_native_one_and_leaves_no_trace(
+    launch: Launch, seed: Callable[..., str]
+) -> None:
     loud = seed(notebook("print('loud'); x = 1", "x += 1; x", kernel="python"))
     async with launch(loud) as client, await client.connect(await client.start("python3")) as socket:
         answers = await socket.run("print(x)")
@@ -314,7 +316,7 @@ async def test_the_seed_of_python_is_for_the_native_one_and_leaves_no_trace(laun
 
 async def test_who_connects_while_the_seed_runs_waits_and_sees_starting(
     launch: Launch, seed: Callable[..., str], tmp_path: Path
-):
+) -> None:
     begun, gate = tmp_path / "begun", tmp_path / "gate"
     os.mkfifo(begun)
     os.mkfifo(gate)
@@ -334,7 +336,7 @@ async def test_who_connects_while_the_seed_runs_waits_and_sees_starting(
         assert (await posting).status_code == 201
 
 
-async def test_a_seed_that_fails_is_told_to_who_asks_for_a_kernel(launch: Launch, seed: Callable[..., str]):
+async def test_a_seed_that_fails_is_told_to_who_asks_for_a_kernel(launch: Launch, seed: Callable[..., str]) -> None:
     async with launch(LIST, seed(notebook("x = 1", "1 / 0"))) as client:
         response = await client.http.post("/api/kernels", json={"name": "tiny_plain"})
         assert response.status_code == 500
@@ -346,7 +348,7 @@ async def test_a_seed_that_fails_is_told_to_who_asks_for_a_kernel(launch: Launch
         await client.start("tiny_curve")
 
 
-async def test_a_seed_that_fails_is_told_to_who_asks_for_a_session(launch: Launch, seed: Callable[..., str]):
+async def test_a_seed_that_fails_is_told_to_who_asks_for_a_session(launch: Launch, seed: Callable[..., str]) -> None:
     async with launch(LIST, seed(notebook("x = 1", "1 / 0"))) as client:
         body = {"path": "a.ipynb", "type": "notebook", "kernel": {"name": "tiny_plain"}}
         for _ in range(2):  # the second does not find what the first left
@@ -362,7 +364,7 @@ async def test_a_seed_that_fails_is_told_to_who_asks_for_a_session(launch: Launc
 
 async def test_a_seed_that_fails_at_a_restart_leaves_a_dead_kernel(
     launch: Launch, seed: Callable[..., str], tmp_path: Path
-):
+) -> None:
     made = tmp_path / "made"
     async with launch(LIST, seed(notebook("x = 1", f"__import__('os').mkdir({str(made)!r})"))) as client:
         kernel_id = await client.start("tiny_plain")
@@ -382,7 +384,9 @@ async def test_a_seed_that_fails_at_a_restart_leaves_a_dead_kernel(
         assert await client.evaluate(kernel_id, "x") == "1"
 
 
-async def test_a_dead_kernel_whose_seed_failed_can_be_deleted(launch: Launch, seed: Callable[..., str], tmp_path: Path):
+async def test_a_dead_kernel_whose_seed_failed_can_be_deleted(
+    launch: Launch, seed: Callable[..., str], tmp_path: Path
+) -> None:
     async with launch(LIST, seed(notebook(f"__import__('os').mkdir({str(tmp_path / 'made')!r})"))) as client:
         session = await client.start_session(name="tiny_plain")
         kernel_id = session["kernel"]["id"]
@@ -395,7 +399,9 @@ async def test_a_dead_kernel_whose_seed_failed_can_be_deleted(launch: Launch, se
 
 
 @pytest.mark.parametrize("kind", ["kernels", "sessions"])
-async def test_a_cell_of_the_seed_that_does_not_end_is_told(launch: Launch, seed: Callable[..., str], kind: str):
+async def test_a_cell_of_the_seed_that_does_not_end_is_told(
+    launch: Launch, seed: Callable[..., str], kind: str
+) -> None:
     stuck = seed(notebook("while True: pass"))
     async with launch(LIST, stuck, env={"KG_SEED_CELL_TIMEOUT": "0.5"}) as client:
         body = {"name": "tiny_plain"}
@@ -411,7 +417,7 @@ async def test_a_cell_of_the_seed_that_does_not_end_is_told(launch: Launch, seed
         assert client.gateway.connection_files() == []
 
 
-async def test_a_seed_that_fails_in_the_pool_ends_the_command(tmp_path: Path, seed: Callable[..., str]):
+async def test_a_seed_that_fails_in_the_pool_ends_the_command(tmp_path: Path, seed: Callable[..., str]) -> None:
     failing = seed(notebook("1 / 0"))
     line = await ended(Gateway(tmp_path / "gateway", failing, "--KernelGatewayApp.prespawn_count=2"))
     assert "cell 1 of the seed notebook seed.ipynb" in line
@@ -432,7 +438,7 @@ async def test_a_seed_that_fails_in_the_pool_ends_the_command(tmp_path: Path, se
 )
 async def test_a_seed_that_cannot_be_one_ends_the_command(
     tmp_path: Path, seed: Callable[..., str], content: str | None, why: str
-):
+) -> None:
     option = seed(content or "")
     if content is None:
         (tmp_path / "seed.ipynb").unlink()
@@ -441,14 +447,14 @@ async def test_a_seed_that_cannot_be_one_ends_the_command(
     assert why in line
 
 
-async def test_a_seed_that_nobody_serves_ends_the_command(tmp_path: Path):
+async def test_a_seed_that_nobody_serves_ends_the_command(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}/seed.ipynb"
     line = await ended(Gateway(tmp_path / "gateway", f"--seed_uri={url}"))
     assert f"seed_uri={url}" in line
     assert "refused" in line
 
 
-async def test_nothing_is_answered_before_the_pool_is_ready(tmp_path: Path, seed: Callable[..., str]):
+async def test_nothing_is_answered_before_the_pool_is_ready(tmp_path: Path, seed: Callable[..., str]) -> None:
     begun = tmp_path / "begun"
     os.mkfifo(begun)
     stuck = seed(notebook(f"open({str(begun)!r}, 'w').close(); __import__('time').sleep(60)"))
@@ -466,7 +472,7 @@ async def test_nothing_is_answered_before_the_pool_is_ready(tmp_path: Path, seed
 # --- environment --------------------------------------------------------------------------------
 
 
-async def test_of_a_request_only_kernel_variables_and_listed_names_reach_the_kernel(launch: Launch):
+async def test_of_a_request_only_kernel_variables_and_listed_names_reach_the_kernel(launch: Launch) -> None:
     async with launch("--JupyterWebsocketPersonality.env_whitelist=ONE", env={"KG_CLIENT_ENVS": "TWO"}) as client:
         env = {"KERNEL_USERNAME": "me", "ONE": "1", "TWO": "2", "THREE": "3", "PATH": "/evil"}
         seen = await variables(client, env=env)
@@ -475,7 +481,7 @@ async def test_of_a_request_only_kernel_variables_and_listed_names_reach_the_ker
         assert seen["PATH"] != "/evil"
 
 
-async def test_an_env_that_is_no_object_is_refused(launch: Launch):
+async def test_an_env_that_is_no_object_is_refused(launch: Launch) -> None:
     async with launch() as client:
         for env in ("x", ["KERNEL_A"], 1, {"KERNEL_A": 1}):
             response = await client.http.post("/api/kernels", json={"name": "tiny_plain", "env": env})
@@ -483,7 +489,7 @@ async def test_an_env_that_is_no_object_is_refused(launch: Launch):
             assert "env" in response.json()["message"]
 
 
-async def test_kernels_know_that_they_are_the_gateways_and_nothing_of_its_options(launch: Launch):
+async def test_kernels_know_that_they_are_the_gateways_and_nothing_of_its_options(launch: Launch) -> None:
     server = {"KG_AUTH_TOKEN": "", "KG_PORT_RETRIES": "7", "JUPYTER_TOKEN": "secret", "OTHER": "x"}
     option = "--JupyterWebsocketPersonality.env_whitelist=['KERNEL_GATEWAY', 'KG_EVIL', 'KG_PORT_RETRIES']"
     async with launch(option, env=server) as client:
@@ -495,7 +501,7 @@ async def test_kernels_know_that_they_are_the_gateways_and_nothing_of_its_option
             assert "JUPYTER_TOKEN" not in seen
 
 
-async def test_with_a_list_kernels_get_only_what_it_has_of_the_servers_environment(launch: Launch):
+async def test_with_a_list_kernels_get_only_what_it_has_of_the_servers_environment(launch: Launch) -> None:
     server = {"LISTED": "1", "OTHER": "2", "JUPYTER_TOKEN": "secret"}
     async with launch(env=server | {"KG_ENV_PROCESS_WHITELIST": "LISTED, JUPYTER_TOKEN"}) as client:
         for body in ({}, {"env": {"KERNEL_A": "x"}}):
@@ -505,7 +511,7 @@ async def test_with_a_list_kernels_get_only_what_it_has_of_the_servers_environme
             assert set(seen) - ours <= {"PYTHONEXECUTABLE", "JPY_SESSION_NAME", "PWD", "_"}, set(seen) - ours
 
 
-async def test_variables_of_requests_at_once_stay_in_their_kernels(launch: Launch):
+async def test_variables_of_requests_at_once_stay_in_their_kernels(launch: Launch) -> None:
     async with launch("--JupyterWebsocketPersonality.env_whitelist=MINE") as client:
         seen = await asyncio.gather(
             *(variables(client, env={"MINE": str(number), f"KERNEL_{number}": "x"}) for number in range(6))
@@ -531,7 +537,7 @@ async def started_in(client: Client, folder: object, **body: Any) -> str:
     return cwd
 
 
-async def test_a_kernel_starts_in_the_folder_that_a_server_in_front_names(launch: Launch, tmp_path: Path):
+async def test_a_kernel_starts_in_the_folder_that_a_server_in_front_names(launch: Launch, tmp_path: Path) -> None:
     folder = tmp_path / "project"
     folder.mkdir()
     async with launch() as client:
@@ -541,7 +547,7 @@ async def test_a_kernel_starts_in_the_folder_that_a_server_in_front_names(launch
         assert await client.evaluate(kernel_id, "os.getcwd()") == str(folder)
 
 
-async def test_a_path_of_the_request_wins_over_the_folder_of_a_server_in_front(launch: Launch, tmp_path: Path):
+async def test_a_path_of_the_request_wins_over_the_folder_of_a_server_in_front(launch: Launch, tmp_path: Path) -> None:
     async with launch() as client:
         (client.gateway.base / "own").mkdir()
         assert await started_in(client, tmp_path, path="own/a.ipynb") == str(client.gateway.base / "own")
@@ -549,7 +555,7 @@ async def test_a_path_of_the_request_wins_over_the_folder_of_a_server_in_front(l
 
 
 @pytest.mark.parametrize("folder", ["{base}/gone", "{base}/a_file", "a_folder", ".", "", "~", "/" + "x" * 300])
-async def test_a_folder_that_is_not_on_this_machine_is_only_a_variable(launch: Launch, folder: str):
+async def test_a_folder_that_is_not_on_this_machine_is_only_a_variable(launch: Launch, folder: str) -> None:
     async with launch() as client:
         base = client.gateway.base
         (base / "a_folder").mkdir()
@@ -557,7 +563,7 @@ async def test_a_folder_that_is_not_on_this_machine_is_only_a_variable(launch: L
         assert await started_in(client, folder.format(base=base)) == str(base)
 
 
-async def test_with_a_root_kernels_start_in_no_folder_outside(launch: Launch, tmp_path: Path):
+async def test_with_a_root_kernels_start_in_no_folder_outside(launch: Launch, tmp_path: Path) -> None:
     root, outside = tmp_path / "root", tmp_path / "outside"
     (root / "inside").mkdir(parents=True)
     outside.mkdir()

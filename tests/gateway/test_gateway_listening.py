@@ -66,7 +66,7 @@ def many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", with_many)
 
 
-def test_no_address_is_all_addresses(tmp_path: Path):
+def test_no_address_is_all_addresses(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path / "gateway", "--KernelGatewayApp.ip=", "--KernelGatewayApp.auth_token=")
     try:
         gateway.wait_ready()
@@ -75,7 +75,7 @@ def test_no_address_is_all_addresses(tmp_path: Path):
         assert gateway.stop() == 0
 
 
-def test_localhost_is_all_its_addresses(tmp_path: Path):
+def test_localhost_is_all_its_addresses(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path / "gateway", "--ip=localhost")
     try:
         gateway.wait_ready()
@@ -87,7 +87,7 @@ def test_localhost_is_all_its_addresses(tmp_path: Path):
 
 
 @needs_ipv6
-def test_a_port_that_is_taken_on_one_address_is_used_on_none(tmp_path: Path):
+def test_a_port_that_is_taken_on_one_address_is_used_on_none(tmp_path: Path) -> None:
     with socket.create_server(("::1", free_port()), family=socket.AF_INET6) as listener:
         taken = listener.getsockname()[1]
         gateway = Gateway(tmp_path / "gateway", "--ip=", f"--port={taken}")
@@ -102,7 +102,7 @@ def test_a_port_that_is_taken_on_one_address_is_used_on_none(tmp_path: Path):
             assert gateway.stop() == 0
 
 
-def test_each_address_is_listened_on_once_and_those_of_others_are_left_out(many: None):
+def test_each_address_is_listened_on_once_and_those_of_others_are_left_out(many: None) -> None:
     with bound("many") as names:
         assert [host for host, _ in names] == LOOPBACKS
         assert len({port for _, port in names}) == 1
@@ -110,7 +110,7 @@ def test_each_address_is_listened_on_once_and_those_of_others_are_left_out(many:
 
 
 @needs_ipv6
-def test_without_retries_a_port_that_is_taken_on_one_address_is_refused(many: None):
+def test_without_retries_a_port_that_is_taken_on_one_address_is_refused(many: None) -> None:
     with socket.create_server(("::1", free_port()), family=socket.AF_INET6) as listener:
         taken = listener.getsockname()[1]
         with pytest.raises(BadOption, match=rf"ip=many port={taken}: Address already in use"):
@@ -119,12 +119,12 @@ def test_without_retries_a_port_that_is_taken_on_one_address_is_refused(many: No
             pass
 
 
-def test_an_address_that_is_nobodys_is_refused():
+def test_an_address_that_is_nobodys_is_refused() -> None:
     with pytest.raises(BadOption, match=rf"ip={ELSEWHERE} port=0: "):
         bind(listening(ELSEWHERE, 0, 5))
 
 
 @pytest.mark.parametrize("ip", ["no such host", "a" * 64, "a..b"])
-def test_a_host_that_cannot_be_found_is_refused(ip: str):
+def test_a_host_that_cannot_be_found_is_refused(ip: str) -> None:
     with pytest.raises(BadOption, match=f"ip={ip}: "):
         bind(listening(ip))

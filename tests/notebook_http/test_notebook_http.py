@@ -71,26 +71,26 @@ async def client(shared: Gateway) -> AsyncIterator[Client]:
 # --- requests and responses ----------------------------------------------------------------------
 
 
-async def test_what_a_cell_prints_is_the_response(client: Client):
+async def test_what_a_cell_prints_is_the_response(client: Client) -> None:
     response = await client.http.get("/hello/you")
     assert (response.status_code, response.text) == (200, "you")
     assert response.headers["content-type"] == "text/plain"
     assert response.headers["x-content-type-options"] == "nosniff"
 
 
-async def test_an_error_is_500(client: Client):
+async def test_an_error_is_500(client: Client) -> None:
     response = await client.http.get("/fail")
     assert (response.status_code, response.text) == (500, "Error ZeroDivisionError: division by zero \n")
 
 
-async def test_a_page_may_have_scripts_and_an_error_may_not(client: Client):
+async def test_a_page_may_have_scripts_and_an_error_may_not(client: Client) -> None:
     page = await client.http.get("/page")
     assert (page.status_code, page.text, page.headers["content-type"]) == (203, "<h1>page</h1>", "text/html")
     assert "content-security-policy" not in page.headers
     assert "default-src 'none'" in (await client.http.get("/nowhere")).headers["content-security-policy"]
 
 
-async def test_head_is_get_without_the_body_unless_it_has_a_cell(client: Client):
+async def test_head_is_get_without_the_body_unless_it_has_a_cell(client: Client) -> None:
     get = await client.http.head("/hello/you")
     assert (get.status_code, get.content, get.headers["content-length"]) == (200, b"", "3")
     own = await client.http.head("/thing")
@@ -98,32 +98,32 @@ async def test_head_is_get_without_the_body_unless_it_has_a_cell(client: Client)
     assert "content-length" not in own.headers
 
 
-async def test_patch_and_its_body(client: Client):
+async def test_patch_and_its_body(client: Client) -> None:
     assert (await client.http.patch("/thing", content="body")).text == "body"
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "TRACE", "BREW"])
-async def test_another_verb_is_405_and_says_which_there_are(shared: Gateway, method: str):
+async def test_another_verb_is_405_and_says_which_there_are(shared: Gateway, method: str) -> None:
     response = await raw_request(shared.url, method, "/thing")
     assert (response.status_code, response.headers["allow"]) == (405, "HEAD, PATCH, OPTIONS")
     assert response.json()["reason"] == "Method Not Allowed"
 
 
-async def test_options_is_answered_everywhere(client: Client):
+async def test_options_is_answered_everywhere(client: Client) -> None:
     assert (await client.http.options("/thing")).status_code == 200
 
 
-async def test_an_escaped_slash_stays_in_its_parameter(shared: Gateway):
+async def test_an_escaped_slash_stays_in_its_parameter(shared: Gateway) -> None:
     assert (await raw_request(shared.url, "GET", "/hello/a%2Fb%20c")).body == b"a/b c"
     assert (await raw_request(shared.url, "GET", "/hello/a/b")).status_code == 404
 
 
-async def test_a_body_may_be_as_large_as_for_the_original(client: Client):
+async def test_a_body_may_be_as_large_as_for_the_original(client: Client) -> None:
     response = await client.http.post("/size", content="x" * 3_000_000)
     assert (response.status_code, response.text) == (200, "3000000")
 
 
-async def test_below_a_base_url_and_behind_a_token(serve: Serve):
+async def test_below_a_base_url_and_behind_a_token(serve: Serve) -> None:
     gateway = serve("# GET /hello/:name\nstream(json.loads(REQUEST)['path']['name'])", base_url="/über/uns", token="s")
     async with httpx.AsyncClient(base_url=gateway.url, trust_env=False) as http:
         assert (await http.get("/hello/you")).status_code == 401
@@ -133,7 +133,7 @@ async def test_below_a_base_url_and_behind_a_token(serve: Serve):
         assert (await http.get("/hello/a%2Fb?token=s")).text == "a/b"
 
 
-async def test_parameters_do_not_hide_the_health_of_the_server(serve: Serve):
+async def test_parameters_do_not_hide_the_health_of_the_server(serve: Serve) -> None:
     """They would be cells that need no token."""
     gateway = serve("# GET /:any\nstream('cell')", "# GET /api/:any\nstream('cell')", token="secret")
     async with httpx.AsyncClient(base_url=gateway.url, trust_env=False) as http:
@@ -143,7 +143,7 @@ async def test_parameters_do_not_hide_the_health_of_the_server(serve: Serve):
         assert (await http.get("/other?token=secret")).text == "cell"
 
 
-async def test_the_notebook_is_told_only_when_that_is_allowed(serve: Serve, client: Client):
+async def test_the_notebook_is_told_only_when_that_is_allowed(serve: Serve, client: Client) -> None:
     assert (await client.http.get("/_api/source")).status_code == 404
     gateway = serve(PID, allow_notebook_download=True)
     async with Client(gateway.url) as other:
@@ -151,7 +151,7 @@ async def test_the_notebook_is_told_only_when_that_is_allowed(serve: Serve, clie
     assert [cell["source"] for cell in told["cells"]] == [IMPORTS, PID]
 
 
-async def test_files_of_the_static_folder(serve: Serve, client: Client, tmp_path: Path):
+async def test_files_of_the_static_folder(serve: Serve, client: Client, tmp_path: Path) -> None:
     assert (await client.http.get("/public/a.html")).status_code == 404
     (tmp_path / "public").mkdir()
     (tmp_path / "public" / "a.html").write_text("<p>")
@@ -164,7 +164,7 @@ async def test_files_of_the_static_folder(serve: Serve, client: Client, tmp_path
     assert (await raw_request(gateway.url, "GET", "/public/%2e%2e/secret")).status_code == 404
 
 
-async def test_a_body_that_does_not_come_is_not_waited_for(serve: Serve):
+async def test_a_body_that_does_not_come_is_not_waited_for(serve: Serve) -> None:
     gateway = serve("# POST /size\nstream('no')", PID, request_timeout_s=0.5)
     reader, writer = await connect(gateway, "POST /size HTTP/1.1\r\nContent-Length: 5\r\nX: y")
     assert (await reader.readline()).startswith(b"HTTP/1.1 504 ")
@@ -172,7 +172,7 @@ async def test_a_body_that_does_not_come_is_not_waited_for(serve: Serve):
     await writer.wait_closed()
 
 
-async def test_the_python_kernel_neither_asks_nor_goes_on(serve: Serve, tmp_path: Path):
+async def test_the_python_kernel_neither_asks_nor_goes_on(serve: Serve, tmp_path: Path) -> None:
     """The tiny kernels take messages as they are; this one has a mind of its own."""
     pid = "# GET /pid\nos.getpid()"
     gateway = serve("# GET /ask\ninput('?')", pid, FOREVER, kernel="python3", request_timeout_s=2)
@@ -218,7 +218,7 @@ async def connect(gateway: Gateway, head: str) -> tuple[asyncio.StreamReader, as
 )
 async def test_pieces_arrive_while_the_cell_runs(
     client: Client, tmp_path: Path, path: str, accept: str, pieces: list[str]
-):
+) -> None:
     gate = tmp_path / "gate"
     params = {"started": str(tmp_path / "started"), "gate": str(gate)}
     async with client.http.stream("GET", path, params=params, headers={"Accept": accept}) as response:
@@ -236,7 +236,7 @@ async def test_pieces_arrive_while_the_cell_runs(
     assert [first, rest] == pieces
 
 
-async def test_a_client_that_leaves_its_stream_interrupts_the_cell(client: Client, tmp_path: Path):
+async def test_a_client_that_leaves_its_stream_interrupts_the_cell(client: Client, tmp_path: Path) -> None:
     [before] = [(await client.http.get("/pid")).text]
     async with client.http.stream("GET", "/stream/forever", params={"started": str(tmp_path / "s")}) as response:
         assert await anext(response.aiter_text()) == "begun"
@@ -244,7 +244,9 @@ async def test_a_client_that_leaves_its_stream_interrupts_the_cell(client: Clien
     assert (await client.http.get("/pid")).text == before
 
 
-async def test_a_client_that_does_not_read_its_stream_keeps_no_kernel(shared: Gateway, client: Client, tmp_path: Path):
+async def test_a_client_that_does_not_read_its_stream_keeps_no_kernel(
+    shared: Gateway, client: Client, tmp_path: Path
+) -> None:
     before = (await client.http.get("/pid")).text
     _, writer = await connect(shared, f"GET /flood?started={tmp_path / 'interrupted'} HTTP/1.1")
     await until((tmp_path / "interrupted").exists)
@@ -252,7 +254,7 @@ async def test_a_client_that_does_not_read_its_stream_keeps_no_kernel(shared: Ga
     writer.transport.abort()
 
 
-async def test_a_client_that_does_not_read_is_told_when_it_does(shared: Gateway, tmp_path: Path):
+async def test_a_client_that_does_not_read_is_told_when_it_does(shared: Gateway, tmp_path: Path) -> None:
     reader, writer = await connect(shared, f"GET /flood?started={tmp_path / 'interrupted'} HTTP/1.0")
     await until((tmp_path / "interrupted").exists)
     end = b""
@@ -263,11 +265,11 @@ async def test_a_client_that_does_not_read_is_told_when_it_does(shared: Gateway,
     await writer.wait_closed()
 
 
-async def test_one_large_text_is_streamed_to_who_reads(client: Client):
+async def test_one_large_text_is_streamed_to_who_reads(client: Client) -> None:
     assert len((await client.http.get("/large")).content) > 20_000_000
 
 
-async def test_a_kernel_that_dies_ends_its_stream(client: Client, tmp_path: Path):
+async def test_a_kernel_that_dies_ends_its_stream(client: Client, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     async with client.http.stream("GET", "/stream/die", params={"gate": str(gate)}) as response:
         texts = response.aiter_text()
@@ -277,7 +279,7 @@ async def test_a_kernel_that_dies_ends_its_stream(client: Client, tmp_path: Path
     assert (await client.http.get("/pid")).status_code == 200
 
 
-async def test_a_stream_that_takes_too_long_is_ended(serve: Serve, tmp_path: Path):
+async def test_a_stream_that_takes_too_long_is_ended(serve: Serve, tmp_path: Path) -> None:
     cells = [cell("# GET /stream/forever\nstream('begun')\nforever()", stream=True), PID]
     gateway = serve(*cells, request_timeout_s=1)
     async with Client(gateway.url) as client:
@@ -291,7 +293,7 @@ async def test_a_stream_that_takes_too_long_is_ended(serve: Serve, tmp_path: Pat
 # --- the end -------------------------------------------------------------------------------------
 
 
-async def test_what_is_under_way_is_answered_and_nothing_new_is_taken(serve: Serve, tmp_path: Path):
+async def test_what_is_under_way_is_answered_and_nothing_new_is_taken(serve: Serve, tmp_path: Path) -> None:
     streamed = cell(f"# GET /stream{PRINTS}", stream=True)
     gateway = serve(GATE, PID, streamed, prespawn_count=2)
     gate, started = tmp_path / "gate", [tmp_path / "1", tmp_path / "2"]
@@ -317,7 +319,7 @@ async def test_what_is_under_way_is_answered_and_nothing_new_is_taken(serve: Ser
     assert "is replaced" not in gateway.log
 
 
-async def test_a_cell_that_never_ends_does_not_keep_the_server(serve: Serve, tmp_path: Path):
+async def test_a_cell_that_never_ends_does_not_keep_the_server(serve: Serve, tmp_path: Path) -> None:
     gateway = serve(FOREVER, PID, hasty=True, shutdown_wait_time=0.2)
     async with Client(gateway.url) as client:
         running = asyncio.create_task(client.http.get("/forever", params={"started": str(tmp_path / "started")}))
@@ -352,7 +354,7 @@ async def test_a_cell_that_never_ends_does_not_keep_the_server(serve: Serve, tmp
     ],
     ids=["no endpoint", "annotation", "static_path", "cell_parser", "queue_limit", "timeout", "seed"],
 )
-def test_what_keeps_it_from_starting_is_one_line(serve: Serve, cells: list, options: dict, complaint: str):
+def test_what_keeps_it_from_starting_is_one_line(serve: Serve, cells: list, options: dict, complaint: str) -> None:
     gateway = serve(*cells, ready=False, **options)
     assert gateway.wait_end() == 1
     [line] = gateway.log.splitlines()
@@ -362,19 +364,19 @@ def test_what_keeps_it_from_starting_is_one_line(serve: Serve, cells: list, opti
     assert gateway.connection_files() == []
 
 
-def test_it_does_not_start_without_a_notebook(tmp_path: Path):
+def test_it_does_not_start_without_a_notebook(tmp_path: Path) -> None:
     gateway = Gateway(tmp_path / "gateway", "--api=notebook-http")
     assert gateway.wait_end() == 1
     assert gateway.log == "fps-kernels: api=notebook-http: there is no notebook; set seed_uri\n"
 
 
-def test_what_is_doubtful_in_a_notebook_is_said(serve: Serve):
+def test_what_is_doubtful_in_a_notebook_is_said(serve: Serve) -> None:
     log = serve("# get /hello", "# GET /healthz", PID).log
     assert "notebook0.ipynb: cell 1: '# get /hello' is not an annotation" in log
     assert "notebook0.ipynb: cell 2: /healthz is the server's own" in log
 
 
-def test_a_kernel_that_does_not_start_is_one_line(serve: Serve):
+def test_a_kernel_that_does_not_start_is_one_line(serve: Serve) -> None:
     gateway = serve(PID, kernel="tiny_exits", ready=False)
     assert gateway.wait_end() == 1
     [line] = gateway.log.splitlines()

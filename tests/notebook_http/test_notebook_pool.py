@@ -106,14 +106,14 @@ class HangUp:
 # --- who answers ---------------------------------------------------------------------------------
 
 
-async def test_requests_go_round_the_pool(four: Gateway):
+async def test_requests_go_round_the_pool(four: Gateway) -> None:
     async with Client(four.url) as client:
         found = await pids(client, 12)
     assert len(set(found[:4])) == 4
     assert found == found[:4] * 3
 
 
-async def test_requests_at_once_are_spread(four: Gateway, tmp_path: Path):
+async def test_requests_at_once_are_spread(four: Gateway, tmp_path: Path) -> None:
     async with Client(four.url) as client:
         gate = tmp_path / "gate"
         tasks = [await begin(client, "/gate", tmp_path / str(number), gate=str(gate)) for number in range(4)]
@@ -121,7 +121,7 @@ async def test_requests_at_once_are_spread(four: Gateway, tmp_path: Path):
         assert len({(await task).text for task in tasks}) == 4
 
 
-async def test_a_thousand_requests_of_fifty_clients_on_four_kernels(four: Gateway):
+async def test_a_thousand_requests_of_fifty_clients_on_four_kernels(four: Gateway) -> None:
     tokens = itertools.count()
     used: Counter[str] = Counter()
 
@@ -144,7 +144,9 @@ async def test_a_thousand_requests_of_fifty_clients_on_four_kernels(four: Gatewa
 # --- the queue -----------------------------------------------------------------------------------
 
 
-async def test_what_waits_is_answered_in_its_order_and_no_more_than_the_limit_waits(one: Gateway, tmp_path: Path):
+async def test_what_waits_is_answered_in_its_order_and_no_more_than_the_limit_waits(
+    one: Gateway, tmp_path: Path
+) -> None:
     gate, file = tmp_path / "gate", tmp_path / "file"
     async with Client(one.url) as client:
         first = await begin(client, "/gate", tmp_path / "started", gate=str(gate))
@@ -174,7 +176,7 @@ async def queued(gateway: Gateway, target: str) -> HangUp:
     return client
 
 
-async def test_without_a_queue_only_as_many_as_there_are_kernels(serve: Serve, tmp_path: Path):
+async def test_without_a_queue_only_as_many_as_there_are_kernels(serve: Serve, tmp_path: Path) -> None:
     gateway = serve(GATE, PID, queue_limit=0)
     async with Client(gateway.url) as client:
         gate = tmp_path / "gate"
@@ -185,7 +187,7 @@ async def test_without_a_queue_only_as_many_as_there_are_kernels(serve: Serve, t
         assert (await client.http.get("/pid")).status_code == 200
 
 
-async def test_the_bodies_of_what_waits_are_bounded_together(serve: Serve, tmp_path: Path):
+async def test_the_bodies_of_what_waits_are_bounded_together(serve: Serve, tmp_path: Path) -> None:
     gateway = serve(GATE, "# POST /echo\nstream('no')", hasty=True)
     async with Client(gateway.url) as client:
         gate, half = tmp_path / "gate", b"x" * 600_000
@@ -200,7 +202,7 @@ async def test_the_bodies_of_what_waits_are_bounded_together(serve: Serve, tmp_p
         assert (await client.http.post("/echo", content=half)).status_code == 200
 
 
-async def test_all_else_is_answered_while_all_kernels_are_busy(one: Gateway, tmp_path: Path):
+async def test_all_else_is_answered_while_all_kernels_are_busy(one: Gateway, tmp_path: Path) -> None:
     async with Client(one.url) as client:
         gate = tmp_path / "gate"
         first = await begin(client, "/gate", tmp_path / "started", gate=str(gate))
@@ -216,7 +218,9 @@ async def test_all_else_is_answered_while_all_kernels_are_busy(one: Gateway, tmp
 # --- deadlines -----------------------------------------------------------------------------------
 
 
-async def test_a_cell_that_takes_too_long_is_interrupted_and_its_kernel_goes_on(impatient: Gateway, tmp_path: Path):
+async def test_a_cell_that_takes_too_long_is_interrupted_and_its_kernel_goes_on(
+    impatient: Gateway, tmp_path: Path
+) -> None:
     async with Client(impatient.url) as client:
         [before] = await pids(client, 1)
         late = await (await begin(client, "/forever", tmp_path / "started"))
@@ -225,7 +229,7 @@ async def test_a_cell_that_takes_too_long_is_interrupted_and_its_kernel_goes_on(
         assert await pids(client, 1) == [before]
 
 
-async def test_a_cell_that_cannot_be_interrupted_costs_its_kernel(serve: Serve, tmp_path: Path):
+async def test_a_cell_that_cannot_be_interrupted_costs_its_kernel(serve: Serve, tmp_path: Path) -> None:
     stubborn = "# GET /stubborn\nforever(lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))"
     gateway = serve("x = 42", stubborn, PID, PRINT_X, hasty=True, request_timeout_s=5, shutdown_wait_time=0.1)
     async with Client(gateway.url) as client:
@@ -239,7 +243,7 @@ async def test_a_cell_that_cannot_be_interrupted_costs_its_kernel(serve: Serve, 
         assert len(gateway.kernel_processes()) == 1
 
 
-async def test_what_has_waited_too_long_never_runs(impatient: Gateway, tmp_path: Path):
+async def test_what_has_waited_too_long_never_runs(impatient: Gateway, tmp_path: Path) -> None:
     gate, file = tmp_path / "gate", tmp_path / "file"
     async with Client(impatient.url) as client:
         first = await begin(client, "/deaf", tmp_path / "started", gate=str(gate))
@@ -261,7 +265,7 @@ async def accepted(client: Client, path: str) -> httpx.Response:
 # --- clients that hang up ------------------------------------------------------------------------
 
 
-async def test_the_cell_of_a_client_that_hangs_up_is_interrupted(one: Gateway, tmp_path: Path):
+async def test_the_cell_of_a_client_that_hangs_up_is_interrupted(one: Gateway, tmp_path: Path) -> None:
     async with Client(one.url) as client:
         [before] = await pids(client, 1)
         gone = HangUp(one)
@@ -272,7 +276,7 @@ async def test_the_cell_of_a_client_that_hangs_up_is_interrupted(one: Gateway, t
         assert await pids(client, 1) == [before]
 
 
-async def test_a_client_that_hangs_up_while_it_waits_is_forgotten(one: Gateway, tmp_path: Path):
+async def test_a_client_that_hangs_up_while_it_waits_is_forgotten(one: Gateway, tmp_path: Path) -> None:
     gate, file = tmp_path / "gate", tmp_path / "file"
     async with Client(one.url) as client:
         first = await begin(client, "/gate", tmp_path / "started", gate=str(gate))
@@ -287,7 +291,7 @@ async def test_a_client_that_hangs_up_while_it_waits_is_forgotten(one: Gateway, 
         assert file.read_text() == "kept"
 
 
-async def test_a_client_that_hangs_up_while_it_sends_disturbs_nobody(one: Gateway):
+async def test_a_client_that_hangs_up_while_it_sends_disturbs_nobody(one: Gateway) -> None:
     async with Client(one.url) as client:
         gone = HangUp(one)
         await gone.send("POST /echo HTTP/1.1\r\nContent-Length: 1000\r\nExpect: 100-continue")
@@ -300,7 +304,7 @@ async def test_a_client_that_hangs_up_while_it_sends_disturbs_nobody(one: Gatewa
 # --- kernels that die ----------------------------------------------------------------------------
 
 
-async def test_a_kernel_that_dies_fails_its_request_and_comes_back_seeded(mortal: Gateway):
+async def test_a_kernel_that_dies_fails_its_request_and_comes_back_seeded(mortal: Gateway) -> None:
     async with Client(mortal.url) as client:
         before = await whole_pool(client, 2)
         died = await client.http.get("/die")
@@ -311,7 +315,7 @@ async def test_a_kernel_that_dies_fails_its_request_and_comes_back_seeded(mortal
             assert (await client.http.get("/x")).text == "42"
 
 
-async def test_a_kernel_that_is_killed_answers_at_once(mortal: Gateway, tmp_path: Path):
+async def test_a_kernel_that_is_killed_answers_at_once(mortal: Gateway, tmp_path: Path) -> None:
     async with Client(mortal.url) as client:
         first, second = await whole_pool(client, 2)
         running = await begin(client, "/forever", tmp_path / "started")
@@ -320,7 +324,7 @@ async def test_a_kernel_that_is_killed_answers_at_once(mortal: Gateway, tmp_path
         assert second in await whole_pool(client, 2, without=first)
 
 
-async def test_an_idle_kernel_that_dies_is_not_handed_out(mortal: Gateway):
+async def test_an_idle_kernel_that_dies_is_not_handed_out(mortal: Gateway) -> None:
     async with Client(mortal.url) as client:
         first, second = await whole_pool(client, 2)
         deaths = mortal.log.count("The kernel died")
@@ -331,7 +335,7 @@ async def test_an_idle_kernel_that_dies_is_not_handed_out(mortal: Gateway):
         assert second in await whole_pool(client, 2, without=first)
 
 
-async def test_a_kernel_that_is_not_restarted_is_replaced(serve: Serve):
+async def test_a_kernel_that_is_not_restarted_is_replaced(serve: Serve) -> None:
     gateway = serve("x = 42", DIE, PRINT_X, PID, autorestart=False)
     async with Client(gateway.url) as client:
         for _ in range(2):
@@ -340,7 +344,7 @@ async def test_a_kernel_that_is_not_restarted_is_replaced(serve: Serve):
         assert len(gateway.kernel_processes()) == 1
 
 
-async def test_a_seed_that_fails_for_a_while_does_not_cost_a_kernel(serve: Serve, tmp_path: Path):
+async def test_a_seed_that_fails_for_a_while_does_not_cost_a_kernel(serve: Serve, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     seed = f"assert not os.path.exists({str(broken)!r})\nx = 42"
     gateway = serve(seed, DIE, PRINT_X, hasty=True, autorestart=False)
@@ -353,7 +357,7 @@ async def test_a_seed_that_fails_for_a_while_does_not_cost_a_kernel(serve: Serve
         assert (await waiting).text == "42"
 
 
-async def test_a_seed_that_fails_at_a_restart_is_tried_again(serve: Serve, tmp_path: Path):
+async def test_a_seed_that_fails_at_a_restart_is_tried_again(serve: Serve, tmp_path: Path) -> None:
     once = tmp_path / "once"
     seed = f"if os.path.exists({str(once)!r}):\n    os.unlink({str(once)!r})\n    1 / 0\nx = 42"
     gateway = serve(seed, DIE, PRINT_X)
@@ -364,7 +368,7 @@ async def test_a_seed_that_fails_at_a_restart_is_tried_again(serve: Serve, tmp_p
         assert "ZeroDivisionError" in gateway.log
 
 
-async def test_a_kernel_that_died_before_the_pool_was_whole_is_replaced(serve: Serve, tmp_path: Path):
+async def test_a_kernel_that_died_before_the_pool_was_whole_is_replaced(serve: Serve, tmp_path: Path) -> None:
     first = tmp_path / "first"
     seed = "\n".join(
         [
@@ -382,7 +386,7 @@ async def test_a_kernel_that_died_before_the_pool_was_whole_is_replaced(serve: S
         await until(lambda: len(gateway.kernel_processes()) == 2)
 
 
-async def test_a_kernel_that_dies_after_its_reply_has_answered(serve: Serve):
+async def test_a_kernel_that_dies_after_its_reply_has_answered(serve: Serve) -> None:
     """That it is idle will never be heard."""
     reply = "raw('shell', kernel.pack('execute_reply', {'status': 'ok'}, request['header']))"
     gateway = serve(f"# GET /last\nstream('last words')\n{reply}\ntime.sleep(0.2)\nos._exit(0)", PID, hasty=True)
@@ -391,7 +395,7 @@ async def test_a_kernel_that_dies_after_its_reply_has_answered(serve: Serve):
         assert (await client.http.get("/pid")).status_code == 200
 
 
-async def test_many_deaths_at_once(serve: Serve):
+async def test_many_deaths_at_once(serve: Serve) -> None:
     gateway = serve("x = 42", DIE, PRINT_X, prespawn_count=3)
     async with Client(gateway.url) as client:
         paths = ["/die", "/x", "/x"] * 5
@@ -412,7 +416,7 @@ async def quiet_books(client: Client, idle: int) -> dict[str, Any]:
                 return books
 
 
-async def test_nothing_is_kept_of_requests_however_they_ended(serve: Serve, tmp_path: Path):
+async def test_nothing_is_kept_of_requests_however_they_ended(serve: Serve, tmp_path: Path) -> None:
     fail = "# GET /fail\n1 / 0"
     gateway = serve(PID, fail, FOREVER, DIE, hasty=True, prespawn_count=2)
     async with Client(gateway.url) as client:
@@ -432,7 +436,7 @@ async def test_nothing_is_kept_of_requests_however_they_ended(serve: Serve, tmp_
         assert (after["runs"], after["pending"]) == (0, [0, 0])
 
 
-async def test_deadlines_that_race_with_kernels_lose_none(serve: Serve):
+async def test_deadlines_that_race_with_kernels_lose_none(serve: Serve) -> None:
     """A request whose time is over at the very moment at which it gets a kernel gives it back."""
     gateway = serve("# GET /nap\ntime.sleep(0.01)\nstream('done')", hasty=True, prespawn_count=2, request_timeout_s=0.1)
     async with Client(gateway.url) as client:

@@ -29,51 +29,51 @@ def verdict(policy: CullPolicy, idle_s: float = 100.0, state: str = "idle", conn
 # --- the policy ----------------------------------------------------------------------------------
 
 
-def test_by_default_nothing_is_culled():
+def test_by_default_nothing_is_culled() -> None:
     assert verdict(CullPolicy(), idle_s=1e9) == (False, "it has no cull_idle_timeout")
 
 
 @pytest.mark.parametrize(("idle_s", "cull"), [(9, False), (10, False), (10.1, True)])
-def test_a_kernel_is_culled_after_the_timeout(idle_s: float, cull: bool):
+def test_a_kernel_is_culled_after_the_timeout(idle_s: float, cull: bool) -> None:
     assert verdict(CullPolicy(10), idle_s)[0] is cull
 
 
-def test_the_reason_says_for_how_long_the_kernel_was_inactive():
+def test_the_reason_says_for_how_long_the_kernel_was_inactive() -> None:
     assert verdict(CullPolicy(10), 42)[1] == "inactive for 42 s, more than 10"
     assert verdict(CullPolicy(50), 42)[1] == "inactive for 42 s only"
 
 
 @pytest.mark.parametrize("connected", [False, True])
-def test_a_kernel_with_clients_is_culled_only_with_cull_connected(connected: bool):
+def test_a_kernel_with_clients_is_culled_only_with_cull_connected(connected: bool) -> None:
     assert verdict(CullPolicy(10, connected=connected), connections=2)[0] is connected
     assert verdict(CullPolicy(10), connections=2)[1] == "it has 2 connections"
 
 
 @pytest.mark.parametrize("busy", [False, True])
-def test_a_busy_kernel_is_culled_only_with_cull_busy(busy: bool):
+def test_a_busy_kernel_is_culled_only_with_cull_busy(busy: bool) -> None:
     assert verdict(CullPolicy(10, busy=busy), state="busy")[0] is busy
     assert verdict(CullPolicy(10), state="busy")[1] == "it is busy"
 
 
-def test_cull_busy_is_not_cull_connected():
+def test_cull_busy_is_not_cull_connected() -> None:
     assert not verdict(CullPolicy(10, busy=True), state="busy", connections=1)[0]
 
 
 @pytest.mark.parametrize("state", ["starting", "restarting", "terminating"])
-def test_a_kernel_on_its_way_is_left_alone(state: str):
+def test_a_kernel_on_its_way_is_left_alone(state: str) -> None:
     assert verdict(CullPolicy(10, True, True), state=state) == (False, f"it is {state}")
 
 
-def test_a_dead_kernel_is_culled():
+def test_a_dead_kernel_is_culled() -> None:
     assert verdict(CullPolicy(10), state="dead")[0]
 
 
-def test_the_metadata_of_a_kernelspec_goes_before_the_configuration():
+def test_the_metadata_of_a_kernelspec_goes_before_the_configuration() -> None:
     metadata = {"cull_idle_timeout": 7, "cull_connected": True, "cull_busy": False}
     assert CullPolicy(10, False, True).for_kernelspec(metadata) == CullPolicy(7, True, False)
 
 
-def test_metadata_can_switch_culling_off():
+def test_metadata_can_switch_culling_off() -> None:
     assert CullPolicy(10).for_kernelspec({"cull_idle_timeout": 0}) == CullPolicy(0)
 
 
@@ -90,7 +90,7 @@ def test_metadata_can_switch_culling_off():
     ],
     ids=str,
 )
-def test_metadata_that_makes_no_sense_is_ignored(metadata: dict[str, Any]):
+def test_metadata_that_makes_no_sense_is_ignored(metadata: dict[str, Any]) -> None:
     assert CullPolicy(10).for_kernelspec(metadata) == CullPolicy(10)
 
 
@@ -118,7 +118,7 @@ async def start_busy(client: Client) -> str:
     return kernel_id
 
 
-async def test_an_idle_kernel_is_culled_and_the_log_says_why(launch: Launch):
+async def test_an_idle_kernel_is_culled_and_the_log_says_why(launch: Launch) -> None:
     server = launch(*options(**SOON))
     async with Client(server.url) as client:
         kernel_id = await client.start()
@@ -128,7 +128,7 @@ async def test_an_idle_kernel_is_culled_and_the_log_says_why(launch: Launch):
     assert server.connection_files() == []
 
 
-async def test_kernels_that_are_connected_or_busy_are_not_culled(launch: Launch):
+async def test_kernels_that_are_connected_or_busy_are_not_culled(launch: Launch) -> None:
     """An idle one, started later, is: so their turn has come and gone."""
     server = launch(*options(**SOON))
     async with Client(server.url) as client:
@@ -139,7 +139,7 @@ async def test_kernels_that_are_connected_or_busy_are_not_culled(launch: Launch)
             await until_only(client, connected, busy)
 
 
-async def test_a_connected_kernel_is_culled_with_cull_connected(launch: Launch):
+async def test_a_connected_kernel_is_culled_with_cull_connected(launch: Launch) -> None:
     server = launch(*options(**SOON, cull_connected=True))
     async with Client(server.url) as client:
         kernel_id = await client.start()
@@ -149,7 +149,7 @@ async def test_a_connected_kernel_is_culled_with_cull_connected(launch: Launch):
     assert culled_in_log(server, kernel_id)
 
 
-async def test_a_busy_kernel_is_culled_with_cull_busy(launch: Launch):
+async def test_a_busy_kernel_is_culled_with_cull_busy(launch: Launch) -> None:
     server = launch(*options(**SOON, cull_busy=True))
     async with Client(server.url) as client:
         kernel_id = await start_busy(client)
@@ -157,7 +157,7 @@ async def test_a_busy_kernel_is_culled_with_cull_busy(launch: Launch):
     assert culled_in_log(server, kernel_id)
 
 
-async def test_a_kernel_whose_session_ends_with_it_leaves_no_session(launch: Launch):
+async def test_a_kernel_whose_session_ends_with_it_leaves_no_session(launch: Launch) -> None:
     server = launch(*options(**SOON))
     async with Client(server.url) as client:
         await client.start_session()
@@ -178,7 +178,7 @@ def add_culled_kernelspec(server: Server, name: str, timeout_s: float) -> None:
     )
 
 
-async def test_a_kernelspec_has_a_timeout_of_its_own(launch: Launch):
+async def test_a_kernelspec_has_a_timeout_of_its_own(launch: Launch) -> None:
     server = launch(*options(cull_interval_s=0.2))
     add_culled_kernelspec(server, "brief", 1)
     async with Client(server.url) as client:
@@ -187,7 +187,7 @@ async def test_a_kernelspec_has_a_timeout_of_its_own(launch: Launch):
         await until_only(client, kept)
 
 
-async def test_a_kernelspec_can_be_exempt(launch: Launch):
+async def test_a_kernelspec_can_be_exempt(launch: Launch) -> None:
     server = launch(*options(**SOON))
     add_culled_kernelspec(server, "kept", 0)
     async with Client(server.url) as client:
@@ -203,7 +203,7 @@ def external(tmp_path: Path) -> Iterator[ExternalKernel]:
     kernel.stop()
 
 
-async def test_external_kernels_are_never_culled(launch: Launch, external: ExternalKernel, tmp_path: Path):
+async def test_external_kernels_are_never_culled(launch: Launch, external: ExternalKernel, tmp_path: Path) -> None:
     folder = tmp_path / "external"
     folder.mkdir()
     external.show(folder)

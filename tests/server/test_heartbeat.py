@@ -56,7 +56,7 @@ async def until_unresponsive(client: Client, kernel_id: str) -> dict[str, Any]:
 
 
 @curve_too
-async def test_a_silent_kernel_is_shown_with_a_reason(client: Client, stop: Stop, name: str):
+async def test_a_silent_kernel_is_shown_with_a_reason(client: Client, stop: Stop, name: str) -> None:
     kernel_id = await client.start(name)
     stop(kernel_id)
     model = await until_unresponsive(client, kernel_id)
@@ -65,7 +65,7 @@ async def test_a_silent_kernel_is_shown_with_a_reason(client: Client, stop: Stop
 
 
 @curve_too
-async def test_the_reason_goes_when_the_kernel_answers_again(client: Client, stop: Stop, name: str):
+async def test_the_reason_goes_when_the_kernel_answers_again(client: Client, stop: Stop, name: str) -> None:
     kernel_id = await client.start(name)
     process = stop(kernel_id)
     await until_unresponsive(client, kernel_id)
@@ -74,7 +74,7 @@ async def test_the_reason_goes_when_the_kernel_answers_again(client: Client, sto
     assert model["execution_state"] == "idle"
 
 
-async def test_a_kernel_can_become_unresponsive_again(client: Client, stop: Stop):
+async def test_a_kernel_can_become_unresponsive_again(client: Client, stop: Stop) -> None:
     kernel_id = await client.start()
     for _ in range(2):
         process = stop(kernel_id)
@@ -83,7 +83,9 @@ async def test_a_kernel_can_become_unresponsive_again(client: Client, stop: Stop
         await client.until_kernel(kernel_id, lambda model: "reason" not in model)
 
 
-async def test_a_silent_kernel_is_not_killed_and_answers_what_it_was_asked_meanwhile(client: Client, stop: Stop):
+async def test_a_silent_kernel_is_not_killed_and_answers_what_it_was_asked_meanwhile(
+    client: Client, stop: Stop
+) -> None:
     kernel_id = await client.start()
     async with await client.connect(kernel_id) as socket:
         process = stop(kernel_id)
@@ -94,7 +96,9 @@ async def test_a_silent_kernel_is_not_killed_and_answers_what_it_was_asked_meanw
     assert process.is_running()
 
 
-async def test_the_log_says_when_a_kernel_is_silent_and_when_it_is_back(client: Client, quick: Server, stop: Stop):
+async def test_the_log_says_when_a_kernel_is_silent_and_when_it_is_back(
+    client: Client, quick: Server, stop: Stop
+) -> None:
     kernel_id = await client.start()
     process = stop(kernel_id)
     await until_unresponsive(client, kernel_id)
@@ -105,7 +109,7 @@ async def test_the_log_says_when_a_kernel_is_silent_and_when_it_is_back(client: 
     assert f"kernel {kernel_id} answers its heartbeat again" in log
 
 
-async def test_a_busy_kernel_answers_its_heartbeat(client: Client):
+async def test_a_busy_kernel_answers_its_heartbeat(client: Client) -> None:
     """Longer than the timeout: what is to be seen here is that time passes and nothing happens."""
     kernel_id = await client.start()
     async with await client.connect(kernel_id) as socket:
@@ -120,7 +124,7 @@ async def test_a_busy_kernel_answers_its_heartbeat(client: Client):
     assert not any("reason" in model for model in models)
 
 
-async def test_a_restart_replaces_a_silent_kernel(client: Client, stop: Stop):
+async def test_a_restart_replaces_a_silent_kernel(client: Client, stop: Stop) -> None:
     kernel_id = await client.start()
     stop(kernel_id)
     await until_unresponsive(client, kernel_id)
@@ -130,7 +134,7 @@ async def test_a_restart_replaces_a_silent_kernel(client: Client, stop: Stop):
     assert await client.evaluate(kernel_id, "6 * 7") == "42"
 
 
-async def test_a_silent_kernel_can_be_deleted(client: Client, stop: Stop):
+async def test_a_silent_kernel_can_be_deleted(client: Client, stop: Stop) -> None:
     kernel_id = await client.start()
     process = stop(kernel_id)
     await until_unresponsive(client, kernel_id)
@@ -138,7 +142,7 @@ async def test_a_silent_kernel_can_be_deleted(client: Client, stop: Stop):
     assert not process.is_running()
 
 
-async def test_an_interval_of_zero_is_no_heartbeat(launch: Launch):
+async def test_an_interval_of_zero_is_no_heartbeat(launch: Launch) -> None:
     server = launch(*options(heartbeat_interval_s=0, heartbeat_timeout_s=0.1))
     async with Client(server.url) as client:
         kernel_id = await client.start()

@@ -81,7 +81,7 @@ async def ended(process: subprocess.Popen) -> int:
     return await asyncio.to_thread(process.wait, TIMEOUT_S)
 
 
-async def test_groups_are_ended_when_the_pipe_closes(reaper: Reaper, group: Group):
+async def test_groups_are_ended_when_the_pipe_closes(reaper: Reaper, group: Group) -> None:
     processes = [group(SLEEP), group(SLEEP)]
     for process in processes:
         reaper.watch(process.pid)
@@ -89,14 +89,14 @@ async def test_groups_are_ended_when_the_pipe_closes(reaper: Reaper, group: Grou
     assert [await ended(process) for process in processes] == [-signal.SIGTERM] * 2
 
 
-async def test_a_group_that_ignores_sigterm_is_killed(reaper: Reaper, group: Group):
+async def test_a_group_that_ignores_sigterm_is_killed(reaper: Reaper, group: Group) -> None:
     process = group(DEAF)
     reaper.watch(process.pid)
     await reaper.close()
     assert await ended(process) == -signal.SIGKILL
 
 
-async def test_the_children_of_a_kernel_end_with_it(reaper: Reaper, group: Group):
+async def test_the_children_of_a_kernel_end_with_it(reaper: Reaper, group: Group) -> None:
     process = group(PARENT)
     [child] = psutil.Process(process.pid).children()
     reaper.watch(process.pid)
@@ -106,7 +106,7 @@ async def test_the_children_of_a_kernel_end_with_it(reaper: Reaper, group: Group
 
 
 @pytest.mark.parametrize("index", [0, 1, 2])
-async def test_a_forgotten_group_is_left_alone(reaper: Reaper, group: Group, index: int):
+async def test_a_forgotten_group_is_left_alone(reaper: Reaper, group: Group, index: int) -> None:
     processes = [group(SLEEP) for _ in range(3)]
     for process in processes:
         reaper.watch(process.pid)
@@ -118,7 +118,7 @@ async def test_a_forgotten_group_is_left_alone(reaper: Reaper, group: Group, ind
     assert forgotten.poll() is None
 
 
-async def test_when_all_are_forgotten_the_watchman_goes_at_once(group: Group, monkeypatch: pytest.MonkeyPatch):
+async def test_when_all_are_forgotten_the_watchman_goes_at_once(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "GRACE_S", 600)
     reaper = Reaper()
     kernel = group(SLEEP)
@@ -129,14 +129,14 @@ async def test_when_all_are_forgotten_the_watchman_goes_at_once(group: Group, mo
     assert not process.is_running()
 
 
-async def test_there_is_no_watchman_before_the_first_kernel(reaper: Reaper):
+async def test_there_is_no_watchman_before_the_first_kernel(reaper: Reaper) -> None:
     assert watchman() == []
     reaper.forget(1)
     await reaper.close()
     await reaper.close()
 
 
-async def test_signals_that_end_the_server_do_not_end_the_watchman(reaper: Reaper, group: Group):
+async def test_signals_that_end_the_server_do_not_end_the_watchman(reaper: Reaper, group: Group) -> None:
     process = group(SLEEP)
     reaper.watch(process.pid)
     [shell] = watchman()
@@ -146,7 +146,7 @@ async def test_signals_that_end_the_server_do_not_end_the_watchman(reaper: Reape
     assert await ended(process) == -signal.SIGTERM
 
 
-async def test_a_new_watchman_knows_the_kernels_of_one_that_was_killed(reaper: Reaper, group: Group):
+async def test_a_new_watchman_knows_the_kernels_of_one_that_was_killed(reaper: Reaper, group: Group) -> None:
     first, second = group(SLEEP), group(SLEEP)
     reaper.watch(first.pid)
     [shell] = watchman()
@@ -184,7 +184,7 @@ def add_orphan(server: Server, mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["plain", "ignores_sigterm", "silent"])
-async def test_kill_9_leaves_no_kernel(launch: Launch, mode: str):
+async def test_kill_9_leaves_no_kernel(launch: Launch, mode: str) -> None:
     server = launch("--set", "kernels.start_answer_s=0.2")
     add_orphan(server, mode)
     async with Client(server.url) as client:
@@ -194,7 +194,7 @@ async def test_kill_9_leaves_no_kernel(launch: Launch, mode: str):
     await kill(server)
 
 
-async def test_kill_9_ends_a_kernel_that_was_restarted(launch: Launch):
+async def test_kill_9_ends_a_kernel_that_was_restarted(launch: Launch) -> None:
     server = launch()
     add_orphan(server, "plain")
     async with Client(server.url) as client:
@@ -203,7 +203,7 @@ async def test_kill_9_ends_a_kernel_that_was_restarted(launch: Launch):
     await kill(server)
 
 
-async def test_kill_9_leaves_an_external_kernel_alone(launch: Launch, tmp_path: Path):
+async def test_kill_9_leaves_an_external_kernel_alone(launch: Launch, tmp_path: Path) -> None:
     external = ExternalKernel(tmp_path)
     try:
         folder = tmp_path / "external"
@@ -221,7 +221,7 @@ async def test_kill_9_leaves_an_external_kernel_alone(launch: Launch, tmp_path: 
         external.stop()
 
 
-async def test_a_normal_stop_leaves_no_watchman(launch: Launch):
+async def test_a_normal_stop_leaves_no_watchman(launch: Launch) -> None:
     server = launch()
     async with Client(server.url) as client:
         await client.start()
@@ -230,7 +230,7 @@ async def test_a_normal_stop_leaves_no_watchman(launch: Launch):
     assert not shell.is_running()
 
 
-async def test_a_watchman_ends_no_kernel_while_the_server_lives(launch: Launch):
+async def test_a_watchman_ends_no_kernel_while_the_server_lives(launch: Launch) -> None:
     server = launch()
     async with Client(server.url) as client:
         kept = await client.start()

@@ -25,14 +25,14 @@ def annotated(made: EndpointTable) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize("verb", ["GET", "PUT", "POST", "DELETE", "PATCH", "HEAD"])
-def test_a_verb_and_a_path(verb: str):
+def test_a_verb_and_a_path(verb: str) -> None:
     made = parsed(f"# {verb} /hello/:name\nprint(1)")
     assert annotated(made) == [(verb, "/hello/:name")]
     assert made.warnings == ()
 
 
 @pytest.mark.parametrize("source", ["#  GET \t /a  ", "# GET /a\r\nx", "#\tGET /a\n# GET /a"])
-def test_whitespace_around_the_path_is_not_of_it(source: str):
+def test_whitespace_around_the_path_is_not_of_it(source: str) -> None:
     assert annotated(parsed(source)) == [("GET", "/a")]
 
 
@@ -40,29 +40,29 @@ def test_whitespace_around_the_path_is_not_of_it(source: str):
     "source",
     ["#GET /a", " # GET /a", "\n# GET /a", "x\n# GET /a", "# get /a", "# OPTIONS /a", "# GET a", "// GET /a", "# GET"],
 )
-def test_a_cell_without_an_annotation_is_a_seed(source: str):
+def test_a_cell_without_an_annotation_is_a_seed(source: str) -> None:
     assert parsed("# GET /b", source).seeds == (source,)
 
 
 @pytest.mark.parametrize("source", ["#GET /a", " # GET /a", "\n# GET /a", "# get /a", "x\n# Get /a", "# OPTIONS /a"])
-def test_what_was_meant_as_an_annotation_is_warned_of(source: str):
+def test_what_was_meant_as_an_annotation_is_warned_of(source: str) -> None:
     (warning,) = parsed("# GET /b", source).warnings
     assert warning.startswith("cell 1: '#")
     assert "first line of a cell" in warning
 
 
-def test_a_second_annotation_in_a_cell_is_warned_of():
+def test_a_second_annotation_in_a_cell_is_warned_of() -> None:
     made = parsed("# GET /a\n# POST /a\nx")
     assert annotated(made) == [("GET", "/a")]
     assert made.warnings[0].startswith("cell 0: '# POST /a' is not an annotation")
 
 
 @pytest.mark.parametrize("source", ["# GET /a\nf()\n# GET /a", "# GET the /a", "def f():\n    # GET /users of theirs"])
-def test_no_warning_of_other_comments(source: str):
+def test_no_warning_of_other_comments(source: str) -> None:
     assert parsed("# GET /a", source).warnings == ()
 
 
-def test_cells_of_one_annotation_are_joined():
+def test_cells_of_one_annotation_are_joined() -> None:
     made = parse(
         [
             {"cell_type": "markdown", "source": "# GET /not/code", "metadata": {}},
@@ -82,7 +82,7 @@ def test_cells_of_one_annotation_are_joined():
     assert made.document is None
 
 
-def test_response_info():
+def test_response_info() -> None:
     made = parsed(
         "# ResponseInfo GET /a\nprint(1)", "# GET /a", "#  ResponseInfo  GET  /a \nprint(2)", "# POST /a", "seed"
     )
@@ -95,23 +95,23 @@ def test_response_info():
 
 
 @pytest.mark.parametrize("annotation", ["POST /a", "HEAD /a", "GET /a/"])
-def test_response_info_that_no_cell_answers_is_warned_of(annotation: str):
+def test_response_info_that_no_cell_answers_is_warned_of(annotation: str) -> None:
     (warning,) = parsed("x", "# GET /a", f"# ResponseInfo {annotation}").warnings
     assert warning == f"cell 2: ResponseInfo for {annotation}, which no cell answers"
 
 
-def test_one_cell_that_streams_makes_its_endpoint_stream():
+def test_one_cell_that_streams_makes_its_endpoint_stream() -> None:
     made = parse([code("# GET /a"), code("# GET /a", stream=True), code("# GET /b", stream=False), code("# GET /c")])
     assert [endpoint.stream for endpoint in made.endpoints] == [True, False, False]
 
 
-def test_a_stream_that_is_neither_true_nor_false_is_warned_of():
+def test_a_stream_that_is_neither_true_nor_false_is_warned_of() -> None:
     made = parse([code("# GET /a", stream="true")])
     assert not made.endpoints[0].stream
     assert made.warnings == ("cell 0: its metadata has stream='true', neither true nor false",)
 
 
-def test_a_source_may_be_lines_and_metadata_be_missing():
+def test_a_source_may_be_lines_and_metadata_be_missing() -> None:
     made = parse([{"cell_type": "code", "source": ["# GET /a\n", "x"]}, {"cell_type": "code", "input": "# GET /b"}])
     assert [endpoint.source for endpoint in made.endpoints] == ["# GET /a\nx\n", "# GET /b\n"]
 
@@ -119,7 +119,7 @@ def test_a_source_may_be_lines_and_metadata_be_missing():
 @pytest.mark.parametrize(
     ("language", "source"), [("scala", "// GET /a"), ("Scala", "// GET /a"), ("R", "# GET /a"), ("", "# GET /a")]
 )
-def test_the_comment_prefix_of_a_language(language: str, source: str):
+def test_the_comment_prefix_of_a_language(language: str, source: str) -> None:
     assert annotated(parsed(source, language=language)) == [("GET", "/a")]
 
 
@@ -132,11 +132,11 @@ def test_the_comment_prefix_of_a_language(language: str, source: str):
         ({"scala": "//"}, "# GET /a"),
     ],
 )
-def test_the_comment_prefix_can_be_configured(prefixes: dict[str | None, str], source: str):
+def test_the_comment_prefix_can_be_configured(prefixes: dict[str | None, str], source: str) -> None:
     assert annotated(parse([code(source)], "lisp", prefixes)) == [("GET", "/a")]
 
 
-def test_a_notebook_without_an_annotation_is_refused():
+def test_a_notebook_without_an_annotation_is_refused() -> None:
     with pytest.raises(NotebookError) as refused:
         parsed("x", "# get /a")
     assert refused.value.message == (
@@ -146,13 +146,13 @@ def test_a_notebook_without_an_annotation_is_refused():
     assert refused.value.cell is None
 
 
-def test_response_info_alone_is_no_endpoint():
+def test_response_info_alone_is_no_endpoint() -> None:
     with pytest.raises(NotebookError, match="no cell has an annotation"):
         parsed("# ResponseInfo GET /a")
 
 
 @pytest.mark.parametrize("annotation", ["GET /:x/:x", "GET /:", "ResponseInfo GET /:a.json"])
-def test_a_path_that_cannot_be_served_is_refused_with_its_cell(annotation: str):
+def test_a_path_that_cannot_be_served_is_refused_with_its_cell(annotation: str) -> None:
     with pytest.raises(NotebookError, match=r"^cell 1: ") as refused:
         parsed("x", f"# {annotation}", "# GET /a")
     assert refused.value.cell == 1
@@ -161,17 +161,17 @@ def test_a_path_that_cannot_be_served_is_refused_with_its_cell(annotation: str):
     assert "\n" not in refused.value.message
 
 
-def test_a_path_that_is_never_reached_is_warned_of():
+def test_a_path_that_is_never_reached_is_warned_of() -> None:
     made = parsed("# GET /a/:x", "# POST /a/:y")
     assert made.warnings == ("cell 1: /a/:y is never reached, /a/:x of cell 0 has its requests",)
 
 
-def test_a_path_that_looks_like_a_pattern_is_warned_of():
+def test_a_path_that_looks_like_a_pattern_is_warned_of() -> None:
     (warning,) = parsed("x", "# GET /files/(.*)", "# PUT /files/(.*)").warnings
     assert warning.startswith("cell 1: '(.*)' in '/files/(.*)' is literal")
 
 
-def test_one_notebook_with_everything():
+def test_one_notebook_with_everything() -> None:
     made = parsed(
         "import json",
         "people = []",

@@ -17,7 +17,7 @@ def refused(**values: Any) -> str:
     return caught.value.message
 
 
-def test_defaults():
+def test_defaults() -> None:
     config = KernelsConfig.parse({})
     assert config.default_kernel == "python3"
     assert config.max_kernels is None
@@ -29,7 +29,7 @@ def test_defaults():
     assert config.allow_external_kernels is False
 
 
-def test_values_as_a_command_line_gives_them():
+def test_values_as_a_command_line_gives_them() -> None:
     config = KernelsConfig.parse({"startup_timeout_s": "7.5", "max_kernels": "3", "verify_signatures": "false"})
     assert (config.startup_timeout_s, config.max_kernels, config.verify_signatures) == (7.5, 3, False)
 
@@ -58,35 +58,35 @@ def test_values_as_a_command_line_gives_them():
         ("default_kernel", {"text": "two\nlines"}),
     ],
 )
-def test_a_wrong_value_is_one_line_that_names_option_and_value(name: str, value: Any):
+def test_a_wrong_value_is_one_line_that_names_option_and_value(name: str, value: Any) -> None:
     message = refused(**{name: value})
     assert message.startswith(f"kernels.{name}: ")
     assert message.endswith(f"not {value!r}")
     assert "\n" not in message
 
 
-def test_an_unknown_option_is_named():
+def test_an_unknown_option_is_named() -> None:
     assert refused(startup_timeout=5) == "kernels.startup_timeout: there is no such option"
 
 
-def test_every_wrong_option_is_named_in_the_same_line():
+def test_every_wrong_option_is_named_in_the_same_line() -> None:
     message = refused(max_kernels=-1, nonsense=1)
     assert "kernels.max_kernels: " in message
     assert "kernels.nonsense: there is no such option" in message
     assert "\n" not in message
 
 
-def test_an_item_of_a_list_is_named_by_its_place():
+def test_an_item_of_a_list_is_named_by_its_place() -> None:
     assert refused(allow_origin=["http://example.org", 5]).startswith("kernels.allow_origin.1: ")
 
 
 @pytest.mark.parametrize("value", [float("nan"), "nan"])
 @pytest.mark.parametrize("name", ["startup_timeout_s", "start_answer_s", "shutdown_wait_time_s", "restart_window_s"])
-def test_a_time_is_a_number(name: str, value: Any):
+def test_a_time_is_a_number(name: str, value: Any) -> None:
     assert refused(**{name: value}).startswith(f"kernels.{name}: ")
 
 
-def test_every_option_is_described():
+def test_every_option_is_described() -> None:
     undescribed = [
         name
         for name, field in KernelsConfig.model_fields.items()
@@ -95,7 +95,7 @@ def test_every_option_is_described():
     assert undescribed == []
 
 
-def test_the_options_are_those_of_the_configuration():
+def test_the_options_are_those_of_the_configuration() -> None:
     of_jupyverse = {"require_yjs", "allow_external_kernels", "external_connection_dir"}
     assert set(OPTIONS) == set(KernelsConfig.model_fields) - of_jupyverse
     types = get_type_hints(KernelsOptions)
@@ -107,7 +107,7 @@ def test_the_options_are_those_of_the_configuration():
 
 @pytest.mark.parametrize("value", [-1, 0, 0.5, 1, float("inf"), float("nan"), None])
 @pytest.mark.parametrize("name", sorted(set(OPTIONS) - {"prewarm"}))  # has bounds within: the gateway's trait has them
-def test_options_have_the_bounds_of_the_configuration(name: str, value: Any):
+def test_options_have_the_bounds_of_the_configuration(name: str, value: Any) -> None:
     try:
         KernelsConfig(**{name: value})
         expected = None

@@ -38,7 +38,7 @@ def without(name: str) -> dict[str, Any]:
     return {key: value for key, value in INFO.items() if key != name}
 
 
-def test_all_fields_are_taken_over():
+def test_all_fields_are_taken_over() -> None:
     info = ConnectionInfo.from_dict(INFO)
     assert (info.transport, info.ip, info.key) == ("tcp", "127.0.0.1", b"4f1f8a6a-secret")
     assert (info.signature_scheme, info.kernel_name) == ("hmac-sha256", "tiny")
@@ -46,27 +46,27 @@ def test_all_fields_are_taken_over():
     assert info.curve_publickey is info.curve_secretkey is None
 
 
-def test_defaults():
+def test_defaults() -> None:
     info = ConnectionInfo.from_dict({key: value for key, value in INFO.items() if key == "ip" or key.endswith("_port")})
     assert (info.transport, info.key, info.signature_scheme, info.kernel_name) == ("tcp", b"", "hmac-sha256", "")
 
 
-def test_a_key_as_bytes_is_what_provisioners_give():
+def test_a_key_as_bytes_is_what_provisioners_give() -> None:
     assert ConnectionInfo.from_dict(INFO | {"key": b"bytes"}).key == b"bytes"
 
 
-def test_unknown_fields_are_ignored():
+def test_unknown_fields_are_ignored() -> None:
     assert ConnectionInfo.from_dict(INFO | {"jupyter_session": "x", "pid": 1}) == ConnectionInfo.from_dict(INFO)
 
 
 @pytest.mark.parametrize("channel", CHANNEL_NAMES)
 @pytest.mark.parametrize("port", [None, 0, -1, 65_536, 10**30, "50001", 50001.0, True, [], float("nan")])
-def test_a_wrong_port_is_named(channel: str, port: Any):
+def test_a_wrong_port_is_named(channel: str, port: Any) -> None:
     assert refused(INFO | {f"{channel}_port": port}) == f"{channel}_port is not a port"
 
 
 @pytest.mark.parametrize("channel", CHANNEL_NAMES)
-def test_a_missing_port_is_named(channel: str):
+def test_a_missing_port_is_named(channel: str) -> None:
     assert refused(without(f"{channel}_port")) == f"{channel}_port is not a port"
 
 
@@ -99,19 +99,19 @@ def test_a_missing_port_is_named(channel: str):
         ("curve_secretkey", '"' * 40),
     ],
 )
-def test_a_wrong_field_is_named(name: str, value: Any):
+def test_a_wrong_field_is_named(name: str, value: Any) -> None:
     keys = dict(zip(("curve_publickey", "curve_secretkey"), zmq.curve_keypair(), strict=True))
     assert refused(INFO | (keys if name in keys else {}) | {name: value}).startswith(name)
 
 
 @pytest.mark.parametrize("name", ["curve_publickey", "curve_secretkey"])
-def test_half_a_key_pair_is_refused_rather_than_not_encrypted(name: str):
+def test_half_a_key_pair_is_refused_rather_than_not_encrypted(name: str) -> None:
     other = "curve_secretkey" if name == "curve_publickey" else "curve_publickey"
     assert refused(INFO | {name: zmq.curve_keypair()[0].decode()}).startswith(other)
 
 
 @pytest.mark.parametrize("as_text", [True, False])
-def test_curve_keys_become_bytes(as_text: bool):
+def test_curve_keys_become_bytes(as_text: bool) -> None:
     public, secret = zmq.curve_keypair()
     keys = {"curve_publickey": public, "curve_secretkey": secret}
     info = ConnectionInfo.from_dict(INFO | ({name: key.decode() for name, key in keys.items()} if as_text else keys))
@@ -119,17 +119,17 @@ def test_curve_keys_become_bytes(as_text: bool):
 
 
 @pytest.mark.parametrize("ip", ["0.0.0.0", "*"])
-def test_a_kernel_that_listens_everywhere_is_found_here(ip: str):
+def test_a_kernel_that_listens_everywhere_is_found_here(ip: str) -> None:
     assert ConnectionInfo.from_dict(INFO | {"ip": ip}).url("shell") == "tcp://127.0.0.1:50001"
 
 
-def test_urls():
+def test_urls() -> None:
     assert ConnectionInfo.from_dict(INFO).url("iopub") == "tcp://127.0.0.1:50002"
     ipc = ConnectionInfo.from_dict(INFO | {"transport": "ipc", "ip": "/run/kernel", "shell_port": 1})
     assert ipc.url("shell") == "ipc:///run/kernel-1"
 
 
-def test_keys_are_not_shown():
+def test_keys_are_not_shown() -> None:
     public, secret = zmq.curve_keypair()
     shown = repr(ConnectionInfo.from_dict(INFO | {"curve_publickey": public, "curve_secretkey": secret}))
     assert "secret" not in shown
@@ -145,7 +145,7 @@ values = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from([*INFO, "curve_publickey", "curve_secretkey"]), values, max_size=3))
-def test_any_values_are_taken_or_refused(changes: dict[str, Any]):
+def test_any_values_are_taken_or_refused(changes: dict[str, Any]) -> None:
     try:
         ConnectionInfo.from_dict(INFO | changes).signer()
     except InvalidConnection as exc:
@@ -164,7 +164,7 @@ def refused_file(path: Path) -> str:
     return caught.value.message
 
 
-def test_a_file(tmp_path: Path):
+def test_a_file(tmp_path: Path) -> None:
     path = tmp_path / "kernel.json"
     path.write_text(json.dumps(INFO))
     assert ConnectionInfo.from_file(path) == ConnectionInfo.from_dict(INFO)
@@ -182,33 +182,33 @@ def test_a_file(tmp_path: Path):
         b'{"shell_port": %b}' % (b"9" * 5000),
     ],
 )
-def test_a_file_that_is_half_written_or_not_json(tmp_path: Path, content: bytes):
+def test_a_file_that_is_half_written_or_not_json(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "kernel.json"
     path.write_bytes(content)
     assert refused_file(path) == "is not valid JSON"
 
 
 @pytest.mark.parametrize("content", ["[]", "null", "5", '"text"'])
-def test_a_file_of_other_json(tmp_path: Path, content: str):
+def test_a_file_of_other_json(tmp_path: Path, content: str) -> None:
     path = tmp_path / "kernel.json"
     path.write_text(content)
     assert refused_file(path) == "is not a JSON object"
 
 
-def test_a_file_with_a_wrong_field_names_it(tmp_path: Path):
+def test_a_file_with_a_wrong_field_names_it(tmp_path: Path) -> None:
     path = tmp_path / "kernel.json"
     path.write_text(json.dumps(INFO | {"control_port": "x"}))
     assert refused_file(path) == "control_port is not a port"
 
 
-def test_a_file_that_is_just_small_enough(tmp_path: Path):
+def test_a_file_that_is_just_small_enough(tmp_path: Path) -> None:
     path = tmp_path / "kernel.json"
     text = json.dumps(INFO)
     path.write_text(text + " " * (MAX_FILE_BYTES - len(text)))
     assert ConnectionInfo.from_file(path).key == b"4f1f8a6a-secret"
 
 
-def test_a_huge_file_is_not_read(tmp_path: Path):
+def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "kernel.json"
     with path.open("w") as file:
         file.write(json.dumps(INFO))
@@ -216,15 +216,15 @@ def test_a_huge_file_is_not_read(tmp_path: Path):
     assert refused_file(path) == f"is larger than {MAX_FILE_BYTES} bytes"
 
 
-def test_a_file_that_is_not_there(tmp_path: Path):
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     assert refused_file(tmp_path / "kernel.json").startswith("cannot be read: ")
 
 
-def test_a_folder(tmp_path: Path):
+def test_a_folder(tmp_path: Path) -> None:
     assert refused_file(tmp_path) == "is not a regular file"
 
 
-def test_a_fifo_that_nobody_writes_to_does_not_block(tmp_path: Path):
+def test_a_fifo_that_nobody_writes_to_does_not_block(tmp_path: Path) -> None:
     path = tmp_path / "kernel.json"
     os.mkfifo(path)
     assert refused_file(path) == "is not a regular file"

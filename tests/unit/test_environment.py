@@ -45,7 +45,7 @@ def root(tmp_path: Path) -> Path:
         ("folder//inner", "folder/inner"),
     ],
 )
-def test_the_folder_of_a_notebook_or_the_nearest_one(root: Path, path: str, expected: str):
+def test_the_folder_of_a_notebook_or_the_nearest_one(root: Path, path: str, expected: str) -> None:
     assert working_directory(root, path) == (root / expected).resolve()
 
 
@@ -62,28 +62,28 @@ def test_the_folder_of_a_notebook_or_the_nearest_one(root: Path, path: str, expe
         "../root-sibling",
     ],
 )
-def test_dots_never_lead_out_of_the_root(root: Path, path: str):
+def test_dots_never_lead_out_of_the_root(root: Path, path: str) -> None:
     assert working_directory(root, path) == root
 
 
-def test_a_link_out_of_the_root_is_not_followed(root: Path):
+def test_a_link_out_of_the_root_is_not_followed(root: Path) -> None:
     (root / "link").symlink_to(root.parent / "outside")
     assert working_directory(root, "link") == root
     assert working_directory(root, "link/deep/x.ipynb") == root
 
 
-def test_a_link_within_the_root_is_followed(root: Path):
+def test_a_link_within_the_root_is_followed(root: Path) -> None:
     (root / "link").symlink_to(root / "folder")
     assert working_directory(root, "link/a.ipynb") == root / "folder"
 
 
-def test_a_circle_of_links_is_the_root(root: Path):
+def test_a_circle_of_links_is_the_root(root: Path) -> None:
     (root / "one").symlink_to(root / "two")
     (root / "two").symlink_to(root / "one")
     assert working_directory(root, "one/x.ipynb") == root
 
 
-def test_a_root_that_is_a_link_itself(root: Path):
+def test_a_root_that_is_a_link_itself(root: Path) -> None:
     link = root.parent / "link to root"
     link.symlink_to(root)
     assert working_directory(link, "folder/a.ipynb") == root / "folder"
@@ -91,11 +91,11 @@ def test_a_root_that_is_a_link_itself(root: Path):
 
 
 @pytest.mark.parametrize("path", ["a\0b", "\0", "folder/\0", "x" * 5_000, "x/" * 5_000, "\ud800", "folder/\ud800/x"])
-def test_a_path_that_cannot_be_one_is_within_the_root(root: Path, path: str):
+def test_a_path_that_cannot_be_one_is_within_the_root(root: Path, path: str) -> None:
     assert working_directory(root, path).is_relative_to(root)
 
 
-def test_a_root_that_is_not_there(tmp_path: Path):
+def test_a_root_that_is_not_there(tmp_path: Path) -> None:
     assert working_directory(tmp_path / "gone", "x.ipynb") == tmp_path / "gone"
 
 
@@ -117,7 +117,7 @@ def linked_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @given(path=st.lists(pieces, max_size=8).map("/".join))
 @example(path="folder/up/outside")
 @example(path="folder/\ud800")
-def test_no_path_leads_out_of_the_root(linked_root: Path, path: str):
+def test_no_path_leads_out_of_the_root(linked_root: Path, path: str) -> None:
     found = working_directory(linked_root, path)
     assert found.is_relative_to(linked_root)
     assert found.is_dir()
@@ -126,31 +126,31 @@ def test_no_path_leads_out_of_the_root(linked_root: Path, path: str):
 # --- environment variables ----------------------------------------------------------------------
 
 
-def test_secrets_of_the_server_are_not_for_kernels():
+def test_secrets_of_the_server_are_not_for_kernels() -> None:
     environ = dict.fromkeys(SECRETS, "secret") | {"PATH": "/bin", "JUPYTERHUB_API_TOKEN": "the user's own"}
     assert server_environment(environ) == {"PATH": "/bin", "JUPYTERHUB_API_TOKEN": "the user's own"}
 
 
 @pytest.mark.parametrize("name", ["JUPYTER_TOKEN", "JPY_API_TOKEN", "KG_AUTH_TOKEN", "CONFIGPROXY_AUTH_TOKEN"])
-def test_tokens_that_must_be_secret(name: str):
+def test_tokens_that_must_be_secret(name: str) -> None:
     assert server_environment({name: "secret"}) == {}
 
 
-def test_the_environment_of_the_server_itself_stays_as_it_is():
+def test_the_environment_of_the_server_itself_stays_as_it_is() -> None:
     environ = {"JUPYTER_TOKEN": "secret", "PATH": "/bin"}
     server_environment(environ)["NEW"] = "x"
     assert environ == {"JUPYTER_TOKEN": "secret", "PATH": "/bin"}
 
 
-def test_a_request_sets_kernel_variables_and_what_is_allowed():
+def test_a_request_sets_kernel_variables_and_what_is_allowed() -> None:
     requested = {"KERNEL_USERNAME": "me", "ALLOWED": "1", "PATH": "/evil", "XKERNEL_": "2", "kernel_x": "3"}
     assert request_environment(requested, ["ALLOWED", "OTHER"]) == {"KERNEL_USERNAME": "me", "ALLOWED": "1"}
 
 
-def test_a_request_without_allowed_names_sets_only_kernel_variables():
+def test_a_request_without_allowed_names_sets_only_kernel_variables() -> None:
     assert request_environment({"KERNEL_ID": "x", "LD_PRELOAD": "y"}, []) == {"KERNEL_ID": "x"}
 
 
 @pytest.mark.parametrize("path", ["folder/a.ipynb", "/folder/a.ipynb"])
-def test_the_session_name_is_the_full_path_of_the_notebook(path: str):
+def test_the_session_name_is_the_full_path_of_the_notebook(path: str) -> None:
     assert session_environment(Path("/root"), path) == {"JPY_SESSION_NAME": "/root/folder/a.ipynb"}

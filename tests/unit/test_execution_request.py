@@ -25,20 +25,20 @@ def parse(**body: Any) -> ExecuteBody:
 # --- the shapes ----------------------------------------------------------------------------------
 
 
-def test_one_cell_by_its_id():
+def test_one_cell_by_its_id() -> None:
     assert parse(document_id=DOCUMENT, cell_id="c") == ExecuteBody(DOCUMENT, (CellChoice("c"),), batch=False)
 
 
-def test_one_cell_by_its_id_with_a_hash_and_a_request_id():
+def test_one_cell_by_its_id_with_a_hash_and_a_request_id() -> None:
     body = parse(document_id=DOCUMENT, cell_id="c", source_hash="12", request_id="r")
     assert body == ExecuteBody(DOCUMENT, (CellChoice("c", source_hash="12"),), batch=False, request_id="r")
 
 
-def test_one_cell_by_its_number():
+def test_one_cell_by_its_number() -> None:
     assert parse(document_id=DOCUMENT, cell_idx=0) == ExecuteBody(DOCUMENT, (CellChoice(number=0),), batch=False)
 
 
-def test_a_list_of_cells():
+def test_a_list_of_cells() -> None:
     body = parse(
         document_id=DOCUMENT,
         cells=[{"cell_id": "b", "source_hash": "4294967295"}, {"cell_id": "a"}],
@@ -49,17 +49,17 @@ def test_a_list_of_cells():
     assert body == ExecuteBody(DOCUMENT, cells, batch=True, request_id="r", previous_request_id="p")
 
 
-def test_a_list_of_one_cell_is_a_batch():
+def test_a_list_of_one_cell_is_a_batch() -> None:
     body = parse(document_id=DOCUMENT, cells=[{"cell_id": "a"}])
     assert body == ExecuteBody(DOCUMENT, (CellChoice("a"),), batch=True)
 
 
-def test_the_document_may_be_missing():
+def test_the_document_may_be_missing() -> None:
     assert parse(cell_id="c").document_id is None
     assert parse(document_id=None, cells=[{"cell_id": "a"}]).document_id is None
 
 
-def test_what_is_null_is_missing():
+def test_what_is_null_is_missing() -> None:
     body = parse(document_id=DOCUMENT, cells=None, cell_id="c", cell_idx=None, source_hash=None, request_id=None)
     assert body == ExecuteBody(DOCUMENT, (CellChoice("c"),))
     cells: list[Any] = [{"cell_id": "c", "source_hash": None}]
@@ -68,20 +68,20 @@ def test_what_is_null_is_missing():
     )
 
 
-def test_the_id_of_a_cell_counts_more_than_its_number():
+def test_the_id_of_a_cell_counts_more_than_its_number() -> None:
     assert parse(document_id=DOCUMENT, cell_id="c", cell_idx=3).cells == (CellChoice("c"),)
 
 
-def test_a_list_counts_more_than_one_cell():
+def test_a_list_counts_more_than_one_cell() -> None:
     assert parse(document_id=DOCUMENT, cells=[{"cell_id": "a"}], cell_id="c").cells == (CellChoice("a"),)
 
 
-def test_fields_that_are_not_known_are_left_alone():
+def test_fields_that_are_not_known_are_left_alone() -> None:
     assert parse(cell_id="c", colour="red") == ExecuteBody(None, (CellChoice("c"),))
 
 
 @pytest.mark.parametrize("value", [0, 12, 4294967295])
-def test_a_hash_may_be_a_number(value: int):
+def test_a_hash_may_be_a_number(value: int) -> None:
     assert parse(cell_id="c", source_hash=value).cells[0].source_hash == str(value)
 
 
@@ -89,13 +89,13 @@ def test_a_hash_may_be_a_number(value: int):
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"nothing", b"\xff\xfe", b'{"cell_id": "\xff"}', b"[" * 100_000])
-def test_a_body_that_is_no_json_is_refused(data: bytes):
+def test_a_body_that_is_no_json_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidExecution, match="not valid JSON"):
         parse_body(data)
 
 
 @pytest.mark.parametrize("data", [b"null", b"1", b'"text"', b"[]", b'[{"cell_id": "c"}]'])
-def test_a_body_that_is_no_object_is_refused(data: bytes):
+def test_a_body_that_is_no_object_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidExecution, match="not a JSON object"):
         parse_body(data)
 
@@ -126,18 +126,18 @@ NO_HASH: list[Any] = ["", "x", "-1", "1.5", "12345678901", 1.5, True, [], {}]
         ({"cells": [{"cell_id": None}]}, "cells[0].cell_id"),
     ],
 )
-def test_what_is_wrong_is_named(body: dict[str, Any], field: str):
+def test_what_is_wrong_is_named(body: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidExecution) as caught:
         parse(**body)
     assert field in caught.value.message
     assert caught.value.status == 422
 
 
-def test_ids_may_be_as_long_as_the_bound():
+def test_ids_may_be_as_long_as_the_bound() -> None:
     assert parse(cell_id="x" * MAX_ID_CHARS).cells[0].cell_id == "x" * MAX_ID_CHARS
 
 
-def test_a_list_may_be_as_long_as_the_bound():
+def test_a_list_may_be_as_long_as_the_bound() -> None:
     cells = [{"cell_id": "c"}] * MAX_CELLS
     assert len(parse(cells=cells).cells) == MAX_CELLS
     with pytest.raises(InvalidExecution, match=f"cells .*{MAX_CELLS}"):
@@ -154,7 +154,7 @@ values = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), values, max_size=5))
-def test_whatever_the_fields_hold_nothing_else_is_raised(body: dict[str, Any]):
+def test_whatever_the_fields_hold_nothing_else_is_raised(body: dict[str, Any]) -> None:
     try:
         parsed = parse(**body)
     except InvalidExecution as exc:
@@ -170,7 +170,7 @@ def test_whatever_the_fields_hold_nothing_else_is_raised(body: dict[str, Any]):
 
 
 @given(st.binary(max_size=30) | st.text(st.sampled_from('{}[]":,cell_idx019.eE- \\u'), max_size=20).map(str.encode))
-def test_whatever_the_bytes_are_nothing_else_is_raised(data: bytes):
+def test_whatever_the_bytes_are_nothing_else_is_raised(data: bytes) -> None:
     try:
         assert isinstance(parse_body(data), ExecuteBody)
     except InvalidExecution:
@@ -183,11 +183,11 @@ def test_whatever_the_bytes_are_nothing_else_is_raised(data: bytes):
 @pytest.mark.parametrize(
     "text", ["", "a", "ab", "abc", "abcd", "print('hello')\n", "é", "😀😀", "x" * 1001, "\x00\x00\x00", "ÿ" * 7]
 )
-def test_the_hash_is_that_of_the_kernel(text: str):
+def test_the_hash_is_that_of_the_kernel(text: str) -> None:
     assert murmur2(text) == murmur2_x86(text, 0)
 
 
 @given(st.text(), st.integers(0, 2**HASH_BITS - 1))
-def test_the_hash_is_that_of_the_kernel_for_any_text_and_seed(text: str, seed: int):
+def test_the_hash_is_that_of_the_kernel_for_any_text_and_seed(text: str, seed: int) -> None:
     assert murmur2(text, seed) == murmur2_x86(text, seed)
     assert 0 <= murmur2(text, seed) < 2**HASH_BITS

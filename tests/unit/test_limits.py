@@ -35,7 +35,7 @@ NOTICE = "characters are not shown: iopub_data_rate_limit"
 # --- the limiter ---------------------------------------------------------------------------------
 
 
-def test_messages_are_too_many_from_the_rate_on():
+def test_messages_are_too_many_from_the_rate_on() -> None:
     limiter = RateLimiter(RateLimits(msg_rate=10, window_s=2))
     limiter.count(0.0, 19)
     assert not limiter.too_many(1.9)
@@ -43,7 +43,7 @@ def test_messages_are_too_many_from_the_rate_on():
     assert limiter.too_many(1.9)
 
 
-def test_a_new_window_begins_with_nothing_counted():
+def test_a_new_window_begins_with_nothing_counted() -> None:
     limiter = RateLimiter(RateLimits(msg_rate=10, data_rate=10, window_s=2))
     limiter.count(0.0, 100)
     limiter.allow_text(0.0, 100)
@@ -51,18 +51,18 @@ def test_a_new_window_begins_with_nothing_counted():
     assert limiter.allow_text(2.0, 100) == 20
 
 
-def test_without_a_message_rate_messages_are_never_too_many():
+def test_without_a_message_rate_messages_are_never_too_many() -> None:
     limiter = RateLimiter(RateLimits(data_rate=10))
     limiter.count(0.0, 1_000_000)
     assert not limiter.too_many(0.0)
 
 
-def test_without_a_data_rate_all_text_is_allowed():
+def test_without_a_data_rate_all_text_is_allowed() -> None:
     limiter = RateLimiter(RateLimits(msg_rate=1))
     assert limiter.allow_text(0.0, 10**9) == 10**9
 
 
-def test_messages_are_collected_when_no_more_text_may_be_sent():
+def test_messages_are_collected_when_no_more_text_may_be_sent() -> None:
     """Or each of them would become a notice, which is longer than what a loop prints."""
     limiter = RateLimiter(RateLimits(data_rate=10, window_s=1))
     assert not limiter.too_many(0.0)
@@ -71,7 +71,7 @@ def test_messages_are_collected_when_no_more_text_may_be_sent():
 
 
 @given(st.lists(st.integers(0, 100)), st.integers(1, 200), st.integers(1, 3))
-def test_no_more_text_is_allowed_in_a_window_than_the_rate(sizes: list[int], rate: int, window_s: int):
+def test_no_more_text_is_allowed_in_a_window_than_the_rate(sizes: list[int], rate: int, window_s: int) -> None:
     limiter = RateLimiter(RateLimits(data_rate=rate, window_s=window_s))
     allowed = [limiter.allow_text(0.0, size) for size in sizes]
     assert sum(allowed) == min(sum(sizes), rate * window_s)
@@ -79,12 +79,12 @@ def test_no_more_text_is_allowed_in_a_window_than_the_rate(sizes: list[int], rat
 
 
 @pytest.mark.parametrize(("limits", "on"), [((0, 0), False), ((1, 0), True), ((0, 1), True)])
-def test_limits_are_off_when_both_are_zero(limits: tuple[float, float], on: bool):
+def test_limits_are_off_when_both_are_zero(limits: tuple[float, float], on: bool) -> None:
     assert RateLimits(*limits).on is on
 
 
 @given(st.text(), st.integers(0, 60))
-def test_a_cut_text_has_its_two_ends_and_says_what_is_missing(text: str, keep: int):
+def test_a_cut_text_has_its_two_ends_and_says_what_is_missing(text: str, keep: int) -> None:
     cut = cut_middle(text, keep)
     if len(text) <= keep:
         assert cut == text
@@ -116,7 +116,7 @@ def log_of(*contents: tuple[str, Json]) -> IopubLog:
     return log
 
 
-def test_the_text_of_many_small_messages_is_cut_with_one_notice():
+def test_the_text_of_many_small_messages_is_cut_with_one_notice() -> None:
     log = log_of(*(("stream", {"name": "stdout", "text": f"{number}\n"}) for number in range(40)))
     [content] = contents(log, RateLimits(data_rate=0.1, window_s=1000))
     assert content["text"].count(NOTICE) == 1
@@ -124,7 +124,7 @@ def test_the_text_of_many_small_messages_is_cut_with_one_notice():
     assert content["text"].endswith("38\n39\n")
 
 
-def test_what_is_no_stream_is_never_cut():
+def test_what_is_no_stream_is_never_cut() -> None:
     said = [("display_data", {"data": {"text/plain": "x" * 1000}}), ("error", {"traceback": ["y" * 1000]})]
     assert contents(log_of(*said), RateLimits(data_rate=0.001, window_s=1000)) == [content for _, content in said]
 
@@ -152,13 +152,13 @@ async def run(launch: Launch, code: str, **rates: float) -> list[Json]:
         return await run_cell(socket, code)
 
 
-async def test_a_message_rate_merges_streams_and_loses_nothing(launch: Launch):
+async def test_a_message_rate_merges_streams_and_loses_nothing(launch: Launch) -> None:
     answers = await run(launch, PRINTS, iopub_msg_rate_limit=100, rate_limit_window_s=1)
     assert text_of(answers) == PRINTED
     assert len(of_type(answers, "stream")) < COUNT / 10
 
 
-async def test_a_message_rate_lets_everything_else_pass(launch: Launch):
+async def test_a_message_rate_lets_everything_else_pass(launch: Launch) -> None:
     answers = await run(launch, MIXED, iopub_msg_rate_limit=1)
     assert [m["content"]["data"]["text/plain"] for m in of_type(answers, "display_data")] == list(map(str, range(300)))
     assert [m["msg_type"] for m in answers if m["channel"] == "iopub" and m["msg_type"] not in MANY] == [
@@ -171,7 +171,7 @@ async def test_a_message_rate_lets_everything_else_pass(launch: Launch):
     assert len(of_type(answers, "execute_reply")) == 1
 
 
-async def test_a_data_rate_cuts_the_middle_with_a_notice(launch: Launch):
+async def test_a_data_rate_cuts_the_middle_with_a_notice(launch: Launch) -> None:
     code = "stream('begin' + 'x' * 100_000 + 'end')"
     answers = await run(launch, code, iopub_data_rate_limit=1000, rate_limit_window_s=1)
     text = text_of(answers)
@@ -181,7 +181,7 @@ async def test_a_data_rate_cuts_the_middle_with_a_notice(launch: Launch):
     assert len(text) < 1100
 
 
-async def test_a_data_rate_makes_a_flood_of_small_messages_smaller(launch: Launch):
+async def test_a_data_rate_makes_a_flood_of_small_messages_smaller(launch: Launch) -> None:
     answers = await run(launch, PRINTS, iopub_data_rate_limit=1000, rate_limit_window_s=60)
     text = text_of(answers)
     assert text.startswith("0\n1\n2\n")
@@ -191,14 +191,14 @@ async def test_a_data_rate_makes_a_flood_of_small_messages_smaller(launch: Launc
     assert text.count(NOTICE) < COUNT / 100
 
 
-async def test_a_data_rate_lets_everything_else_pass(launch: Launch):
+async def test_a_data_rate_lets_everything_else_pass(launch: Launch) -> None:
     answers = await run(launch, MIXED, iopub_data_rate_limit=1)
     assert [m["content"]["data"]["text/plain"] for m in of_type(answers, "display_data")] == list(map(str, range(300)))
     assert [m["content"]["evalue"] for m in of_type(answers, "error")] == ["the last word"]
     assert [m["content"]["status"] for m in of_type(answers, "execute_reply")] == ["error"]
 
 
-async def test_by_default_a_loop_that_prints_arrives_whole(client: Client):
+async def test_by_default_a_loop_that_prints_arrives_whole(client: Client) -> None:
     async with await client.connect(await client.start()) as socket:
         answers = await run_cell(socket, PRINTS)
     assert text_of(answers) == PRINTED

@@ -42,70 +42,70 @@ def filtered(msg_types: Iterable[Filter] | None = None, exclude: Iterable[Filter
 # --- filters ------------------------------------------------------------------------------------
 
 
-def test_without_filters_everything_is_wanted():
+def test_without_filters_everything_is_wanted() -> None:
     wants = filtered()
     assert wants("iopub", "stream")
     assert wants("shell", "")
 
 
-def test_a_msg_type_is_wanted_on_every_channel():
+def test_a_msg_type_is_wanted_on_every_channel() -> None:
     wants = filtered(["stream"])
     assert wants("iopub", "stream")
     assert wants("shell", "stream")
     assert not wants("iopub", "status")
 
 
-def test_a_pair_is_wanted_on_its_channel_only():
+def test_a_pair_is_wanted_on_its_channel_only() -> None:
     wants = filtered([("status", "iopub")])
     assert wants("iopub", "status")
     assert not wants("shell", "status")
     assert not wants("iopub", "stream")
 
 
-def test_types_and_pairs_together():
+def test_types_and_pairs_together() -> None:
     wants = filtered(["stream", ("status", "iopub")])
     assert wants("shell", "stream")
     assert wants("iopub", "status")
     assert not wants("shell", "status")
 
 
-def test_no_types_want_nothing():
+def test_no_types_want_nothing() -> None:
     assert not filtered([])("iopub", "stream")
 
 
-def test_an_excluded_type_is_not_wanted_anywhere():
+def test_an_excluded_type_is_not_wanted_anywhere() -> None:
     wants = filtered(None, ["status"])
     assert not wants("iopub", "status")
     assert not wants("shell", "status")
     assert wants("iopub", "stream")
 
 
-def test_an_excluded_pair_is_wanted_on_other_channels():
+def test_an_excluded_pair_is_wanted_on_other_channels() -> None:
     wants = filtered(None, [("status", "iopub")])
     assert not wants("iopub", "status")
     assert wants("shell", "status")
 
 
-def test_exclusion_wins():
+def test_exclusion_wins() -> None:
     assert not filtered(["status"], ["status"])("iopub", "status")
     assert not filtered(["status"], [("status", "iopub")])("iopub", "status")
     assert filtered(["status"], [("status", "iopub")])("shell", "status")
 
 
-def test_only_the_channels_that_were_asked_for():
+def test_only_the_channels_that_were_asked_for() -> None:
     wants = filtered(channels=["iopub", "stdin"])
     assert wants("iopub", "stream")
     assert wants("stdin", "input_request")
     assert not wants("shell", "execute_reply")
 
 
-def test_channels_and_types_must_both_match():
+def test_channels_and_types_must_both_match() -> None:
     wants = filtered(["stream"], channels=["iopub"])
     assert not wants("shell", "stream")
     assert not wants("iopub", "status")
 
 
-def test_filters_may_be_iterators():
+def test_filters_may_be_iterators() -> None:
     wants = filtered(iter(["stream"]), iter(["status"]), channels=iter(["iopub"]))
     assert [wants("iopub", "stream")] * 2 == [True, True]
     assert not wants("iopub", "status")
@@ -114,7 +114,7 @@ def test_filters_may_be_iterators():
 # --- sync callbacks -----------------------------------------------------------------------------
 
 
-async def test_a_sync_callback_is_called_at_once(listen: Make):
+async def test_a_sync_callback_is_called_at_once(listen: Make) -> None:
     calls: list[Call] = []
     listen(lambda channel, frames: calls.append((channel, frames))).deliver("iopub", [b"h", b"p"])
     assert calls == [("iopub", [b"h", b"p"])]
@@ -122,7 +122,7 @@ async def test_a_sync_callback_is_called_at_once(listen: Make):
 
 async def test_an_exception_of_a_sync_callback_is_logged_and_the_next_message_comes(
     listen: Make, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     calls = []
 
     def fails(channel: str, frames: Sequence[bytes]) -> None:
@@ -137,7 +137,7 @@ async def test_an_exception_of_a_sync_callback_is_logged_and_the_next_message_co
     assert {record.levelno for record in caplog.records} == {logging.ERROR}
 
 
-async def test_a_stopped_sync_listener_hears_nothing(listen: Make):
+async def test_a_stopped_sync_listener_hears_nothing(listen: Make) -> None:
     calls = []
     listener = listen(lambda channel, frames: calls.append(channel))
     listener.stop()
@@ -148,7 +148,7 @@ async def test_a_stopped_sync_listener_hears_nothing(listen: Make):
 # --- async callbacks ----------------------------------------------------------------------------
 
 
-async def test_an_async_callback_never_runs_inside_deliver(listen: Make):
+async def test_an_async_callback_never_runs_inside_deliver(listen: Make) -> None:
     called = asyncio.Event()
 
     async def callback(channel: str, frames: Sequence[bytes]) -> None:
@@ -160,7 +160,7 @@ async def test_an_async_callback_never_runs_inside_deliver(listen: Make):
         await called.wait()
 
 
-async def test_an_async_callback_gets_one_message_after_the_other(listen: Make):
+async def test_an_async_callback_gets_one_message_after_the_other(listen: Make) -> None:
     events = []
     done = asyncio.Event()
 
@@ -181,7 +181,7 @@ async def test_an_async_callback_gets_one_message_after_the_other(listen: Make):
 
 async def test_an_exception_of_an_async_callback_is_logged_and_the_next_message_comes(
     listen: Make, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     done = asyncio.Event()
 
     async def callback(channel: str, frames: Sequence[bytes]) -> None:
@@ -197,7 +197,7 @@ async def test_an_exception_of_an_async_callback_is_logged_and_the_next_message_
     assert "the listener's own fault" in caplog.text
 
 
-async def test_a_callback_that_waited_for_something_cancelled_gets_the_next_message(listen: Make):
+async def test_a_callback_that_waited_for_something_cancelled_gets_the_next_message(listen: Make) -> None:
     done = asyncio.Event()
 
     async def callback(channel: str, frames: Sequence[bytes]) -> None:
@@ -214,7 +214,7 @@ async def test_a_callback_that_waited_for_something_cancelled_gets_the_next_mess
         await done.wait()
 
 
-async def test_an_async_callback_that_hangs_holds_up_nobody_else(listen: Make):
+async def test_an_async_callback_that_hangs_holds_up_nobody_else(listen: Make) -> None:
     hangs, done = asyncio.Event(), asyncio.Event()
 
     async def hanging(channel: str, frames: Sequence[bytes]) -> None:
@@ -234,7 +234,7 @@ async def test_an_async_callback_that_hangs_holds_up_nobody_else(listen: Make):
 
 async def test_a_slow_async_listener_loses_its_oldest_messages_and_says_so_once(
     listen: Make, caplog: pytest.LogCaptureFixture
-):
+) -> None:
     heard: list[bytes] = []
     done = asyncio.Event()
     last = b"%d" % (QUEUE_MESSAGES + 4)
@@ -268,7 +268,7 @@ class AsyncObject:
 
 
 @pytest.mark.parametrize("kind", ["object", "method", "partial"])
-async def test_callbacks_that_are_async_in_other_ways(kind: str, listen: Make):
+async def test_callbacks_that_are_async_in_other_ways(kind: str, listen: Make) -> None:
     target = AsyncObject()
     callbacks = {"object": target, "method": target.method, "partial": functools.partial(target.method, extra=1)}
     listen(callbacks[kind]).deliver("iopub", [])
@@ -276,7 +276,7 @@ async def test_callbacks_that_are_async_in_other_ways(kind: str, listen: Make):
         await target.called.wait()
 
 
-async def test_a_stopped_async_listener_hears_nothing_more(listen: Make):
+async def test_a_stopped_async_listener_hears_nothing_more(listen: Make) -> None:
     first, release = asyncio.Event(), asyncio.Event()
     heard = []
 
@@ -297,7 +297,7 @@ async def test_a_stopped_async_listener_hears_nothing_more(listen: Make):
     assert heard == ["1"]
 
 
-async def test_an_async_callback_may_stop_itself_and_finish(listen: Make):
+async def test_an_async_callback_may_stop_itself_and_finish(listen: Make) -> None:
     heard = []
     done = asyncio.Event()
 
@@ -316,7 +316,7 @@ async def test_an_async_callback_may_stop_itself_and_finish(listen: Make):
     assert heard == ["1"]
 
 
-async def test_stopping_twice_and_before_any_message(listen: Make):
+async def test_stopping_twice_and_before_any_message(listen: Make) -> None:
     listener = listen(AsyncObject())
     listener.stop()
     listener.stop()

@@ -118,7 +118,7 @@ def held(language: str, json_texts: Sequence[str], cwd: Path) -> list[bytes]:
 
 
 @pytest.mark.parametrize("language", INSTALLED)
-def test_an_interpreter_gets_hostile_texts_byte_for_byte(language: str, tmp_path: Path):
+def test_an_interpreter_gets_hostile_texts_byte_for_byte(language: str, tmp_path: Path) -> None:
     touched = tmp_path / "touched"
     texts = requests(hostile(touched))
     assert held(language, texts, tmp_path) == [printable(text).encode("ascii") for text in texts]
@@ -126,7 +126,7 @@ def test_an_interpreter_gets_hostile_texts_byte_for_byte(language: str, tmp_path
 
 
 @pytest.mark.parametrize("language", INSTALLED)
-def test_a_text_that_is_not_json_does_not_get_out_either(language: str, tmp_path: Path):
+def test_a_text_that_is_not_json_does_not_get_out_either(language: str, tmp_path: Path) -> None:
     texts = hostile(tmp_path / "touched")
     assert held(language, texts, tmp_path) == [printable(text).encode("ascii") for text in texts]
     assert not list(tmp_path.iterdir())
@@ -135,20 +135,20 @@ def test_a_text_that_is_not_json_does_not_get_out_either(language: str, tmp_path
 @pytest.mark.parametrize("language", INSTALLED)
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(st.text() | st.text("'\"\\$`!@#%{}()[]\n\x7f u0027"), min_size=1, max_size=40))
-def test_an_interpreter_gets_any_text_byte_for_byte(language: str, texts: list[str], tmp_path: Path):
+def test_an_interpreter_gets_any_text_byte_for_byte(language: str, texts: list[str], tmp_path: Path) -> None:
     made = [*requests(texts), *texts]
     assert held(language, made, tmp_path) == [printable(text).encode("ascii") for text in made]
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("language", INSTALLED)
-def test_an_interpreter_gets_a_megabyte(language: str, tmp_path: Path):
+def test_an_interpreter_gets_a_megabyte(language: str, tmp_path: Path) -> None:
     text = json.dumps({"body": "0'\"\\$`é" * 100_000})
     assert held(language, [text], tmp_path) == [printable(text).encode("ascii")]
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # xdist has threads
-def test_a_terminal_erases_no_quote(tmp_path: Path):
+def test_a_terminal_erases_no_quote(tmp_path: Path) -> None:
     """The bash kernel types its code into bash, where DEL deletes what is before it."""
     replwrap = pytest.importorskip("pexpect.replwrap")
     touched = tmp_path / "touched"
@@ -165,14 +165,14 @@ def test_a_terminal_erases_no_quote(tmp_path: Path):
 
 
 @given(text=st.text() | st.text("?!%$\"'\\; \n"))
-def test_ipython_finds_no_magic(text: str):
+def test_ipython_finds_no_magic(text: str) -> None:
     """Its input may be rewritten before it is Python: `x = !ls`, `x = %magic`, `x?`."""
     code = assignment("python", "REQUEST", json.dumps(text))
     assert TransformerManager().transform_cell(code) == f"{code}\n"
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
-def test_javascript_in_strict_mode_finds_the_variable():
+def test_javascript_in_strict_mode_finds_the_variable() -> None:
     program = "\n".join(
         ["'use strict';", declaration("javascript", "REQUEST"), assignment("javascript", "REQUEST", "{}")]
     )
@@ -181,7 +181,9 @@ def test_javascript_in_strict_mode_finds_the_variable():
 
 
 @pytest.mark.parametrize("interpreter", ["bash", "perl", "ruby", "javascript"])
-def test_the_literal_for_an_unknown_language_is_safe_where_double_quotes_interpolate(interpreter: str, tmp_path: Path):
+def test_the_literal_for_an_unknown_language_is_safe_where_double_quotes_interpolate(
+    interpreter: str, tmp_path: Path
+) -> None:
     if interpreter not in INSTALLED:
         pytest.skip(f"needs {interpreter}")
     texts = requests(hostile(tmp_path / "touched"))
@@ -196,7 +198,7 @@ def test_the_literal_for_an_unknown_language_is_safe_where_double_quotes_interpo
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @given(text=st.text())
-def test_the_code_is_one_line_of_printable_ascii(language: str, text: str):
+def test_the_code_is_one_line_of_printable_ascii(language: str, text: str) -> None:
     assert re.fullmatch(r"[ -~]+", assignment(language, "REQUEST", text))
 
 
@@ -207,18 +209,18 @@ JSON_VALUES = st.recursive(
 
 
 @given(value=JSON_VALUES, ascii_only=st.booleans(), indent=st.none() | st.just("\t"))
-def test_other_spellings_are_the_same_json(value: object, ascii_only: bool, indent: str | None):
+def test_other_spellings_are_the_same_json(value: object, ascii_only: bool, indent: str | None) -> None:
     text = json.dumps(value, ensure_ascii=ascii_only, indent=indent)
     assert json.loads(printable(text)) == value
     assert json.loads(inert(text)) == value
 
 
 @given(text=st.text())
-def test_an_inert_text_has_nothing_that_interpolates(text: str):
+def test_an_inert_text_has_nothing_that_interpolates(text: str) -> None:
     assert not set(inert(text)) & set("$`#@%'!&|;<>()*?~^=\n\r\0\x7f")
 
 
-def test_a_lone_surrogate_is_escaped():
+def test_a_lone_surrogate_is_escaped() -> None:
     assert printable('"\ud800"') == '"' + BACKSLASH + 'ud800"'
 
 
@@ -237,18 +239,18 @@ def test_a_lone_surrogate_is_escaped():
         ("", 'REQUEST = "{\\"a\\": \\"\\\\u0024x\\\\u0027\\\\n\\\\u0023{y}\\"}"'),
     ],
 )
-def test_the_literal_of_a_language(language: str, code: str):
+def test_the_literal_of_a_language(language: str, code: str) -> None:
     assert assignment(language, "REQUEST", json.dumps({"a": "$x'\n#{y}"})) == code
 
 
 @given(text=st.text("\\u0ad\"'\n$"))
-def test_scala_finds_no_unicode_escape(text: str):
+def test_scala_finds_no_unicode_escape(text: str) -> None:
     """Scala 2 replaces one wherever an even number of backslashes is before its own."""
     code = assignment("scala", "REQUEST", json.dumps(text))
     assert not re.search(r"(?<!\\)(?:\\\\)*\\u", code)
 
 
-def test_a_long_scala_text_is_of_constants_that_a_class_file_can_hold():
+def test_a_long_scala_text_is_of_constants_that_a_class_file_can_hold() -> None:
     text = json.dumps({"body": "\\\"'" * 100_000})
     code = assignment("scala", "REQUEST", text)
     parts = re.fullmatch(r"REQUEST = Seq\((.*)\)\.mkString", code)
@@ -259,12 +261,12 @@ def test_a_long_scala_text_is_of_constants_that_a_class_file_can_hold():
 
 
 @given(text=st.text("$\\\"'x{}()"))
-def test_every_dollar_of_a_julia_literal_is_escaped(text: str):
+def test_every_dollar_of_a_julia_literal_is_escaped(text: str) -> None:
     code = assignment("julia", "REQUEST", json.dumps(text))
     assert not re.search(r"(?<!\\)(?:\\\\)*\$", code)
     assert json.loads(code.removeprefix("REQUEST = ").replace(r"\$", "$")) == json.dumps(text)
 
 
 @pytest.mark.parametrize(("language", "code"), [("scala", 'var REQUEST: String = ""'), ("python", ""), ("", "")])
-def test_only_some_languages_need_a_declaration(language: str, code: str):
+def test_only_some_languages_need_a_declaration(language: str, code: str) -> None:
     assert declaration(language, "REQUEST") == code

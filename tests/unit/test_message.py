@@ -47,13 +47,15 @@ headers = st.dictionaries(st.sampled_from([*PEEKS, "username", "date"]) | texts,
 
 
 @given(st.lists(st.binary().filter(lambda ident: ident != DELIMITER), max_size=3), st.binary(), st.lists(st.binary()))
-def test_split_finds_signature_and_parts_behind_any_idents(idents: list[bytes], signature: bytes, buffers: list[bytes]):
+def test_split_finds_signature_and_parts_behind_any_idents(
+    idents: list[bytes], signature: bytes, buffers: list[bytes]
+) -> None:
     frames = [*idents, DELIMITER, signature, *PARTS, *buffers]
     assert split_frames(frames) == (signature, PARTS + buffers)
 
 
 @given(st.lists(st.binary(max_size=3) | st.just(DELIMITER), max_size=9))
-def test_split_of_anything_else_is_a_malformed_message(frames: list[bytes]):
+def test_split_of_anything_else_is_a_malformed_message(frames: list[bytes]) -> None:
     whole = DELIMITER in frames and len(frames) - frames.index(DELIMITER) >= 6
     if whole:
         assert len(split_frames(frames)[1]) >= 4
@@ -62,11 +64,11 @@ def test_split_of_anything_else_is_a_malformed_message(frames: list[bytes]):
             split_frames(frames)
 
 
-def test_split_takes_the_first_delimiter_so_that_a_buffer_may_look_like_one():
+def test_split_takes_the_first_delimiter_so_that_a_buffer_may_look_like_one() -> None:
     assert split_frames([DELIMITER, b"s", *PARTS, DELIMITER]) == (b"s", [*PARTS, DELIMITER])
 
 
-def test_split_says_how_many_frames_there_were():
+def test_split_says_how_many_frames_there_were() -> None:
     with pytest.raises(MalformedMessage, match="4 frames after the delimiter"):
         split_frames([b"ident", DELIMITER, b"", b"{}", b"{}", b"{}"])
 
@@ -75,14 +77,14 @@ def test_split_says_how_many_frames_there_were():
 
 
 @given(st.binary(min_size=1, max_size=200), st.lists(st.binary(max_size=50), min_size=4, max_size=4))
-def test_signature_is_the_hmac_of_the_standard_library(key: bytes, parts: list[bytes]):
+def test_signature_is_the_hmac_of_the_standard_library(key: bytes, parts: list[bytes]) -> None:
     expected = hmac.new(key, b"".join(parts), hashlib.sha256).hexdigest().encode()
     assert Signer(key).sign(parts) == expected
 
 
 @pytest.mark.parametrize("length", [1, 63, 64, 65, 127, 128, 129, 1000])
 @pytest.mark.parametrize("name", ["md5", "sha1", "sha256", "sha384", "sha512", "sha3_256", "blake2b"])
-def test_keys_around_the_block_size_of_each_hash(name: str, length: int):
+def test_keys_around_the_block_size_of_each_hash(name: str, length: int) -> None:
     key = bytes(range(1, 256)) * 4
     key = key[:length]
     expected = hmac.new(key, b"".join(PARTS), name).hexdigest().encode()
@@ -90,29 +92,29 @@ def test_keys_around_the_block_size_of_each_hash(name: str, length: int):
 
 
 @pytest.mark.parametrize("size", [16_383, 16_384, 16_385, 1_000_000])
-def test_large_content_is_signed_like_small_one(size: int):
+def test_large_content_is_signed_like_small_one(size: int) -> None:
     parts = [*PARTS[:3], b"c" * size]
     assert Signer(b"key").sign(parts) == hmac.new(b"key", b"".join(parts), "sha256").hexdigest().encode()
 
 
-def test_buffers_are_not_signed():
+def test_buffers_are_not_signed() -> None:
     signer = Signer(b"key")
     assert signer.sign([*PARTS, b"buffer"]) == signer.sign(PARTS)
 
 
-def test_signing_twice_gives_the_same():
+def test_signing_twice_gives_the_same() -> None:
     signer = Signer(b"key")
     assert signer.sign(PARTS) == signer.sign(PARTS)
 
 
-def test_without_key_nothing_is_signed_and_everything_is_believed():
+def test_without_key_nothing_is_signed_and_everything_is_believed() -> None:
     signer = Signer(b"")
     assert signer.sign(PARTS) == b""
     signer.verify(b"anything", PARTS)
 
 
 @pytest.mark.parametrize("position", range(4))
-def test_a_change_in_any_signed_part_is_seen(position: int):
+def test_a_change_in_any_signed_part_is_seen(position: int) -> None:
     signer = Signer(b"key")
     signature = signer.sign(PARTS)
     parts = list(PARTS)
@@ -123,19 +125,19 @@ def test_a_change_in_any_signed_part_is_seen(position: int):
 
 
 @pytest.mark.parametrize("signature", [b"", b"0" * 64, b"\xff" * 64, "é".encode()])
-def test_a_wrong_signature_is_seen(signature: bytes):
+def test_a_wrong_signature_is_seen(signature: bytes) -> None:
     with pytest.raises(BadSignature):
         Signer(b"key").verify(signature, PARTS)
 
 
-def test_a_signature_with_another_key_is_seen():
+def test_a_signature_with_another_key_is_seen() -> None:
     with pytest.raises(BadSignature):
         Signer(b"key").verify(Signer(b"another").sign(PARTS), PARTS)
 
 
 @pytest.mark.parametrize("scheme", ["", "sha256", "hmac-", "hmac-nonsense", "HMAC-sha256", "hmac-shake_128"])
 @pytest.mark.parametrize("key", [b"key", b"k" * 1000])
-def test_an_unknown_scheme_is_refused_when_the_signer_is_made(scheme: str, key: bytes):
+def test_an_unknown_scheme_is_refused_when_the_signer_is_made(scheme: str, key: bytes) -> None:
     with pytest.raises(ValueError, match="unknown signature scheme"):
         Signer(key, scheme)
 
@@ -150,7 +152,7 @@ def expected_peek(header: dict[str, Any], key: str) -> str:
 
 @given(headers, st.sampled_from([None, 1]), st.booleans())
 @settings(max_examples=500)
-def test_peek_equals_a_parser(header: dict[str, Any], indent: int | None, ascii_only: bool):
+def test_peek_equals_a_parser(header: dict[str, Any], indent: int | None, ascii_only: bool) -> None:
     data = json.dumps(header, indent=indent, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     for key, peek in PEEKS.items():
         try:
@@ -184,7 +186,7 @@ def test_peek_equals_a_parser(header: dict[str, Any], indent: int | None, ascii_
         (b"", ""),
     ],
 )
-def test_peek_of_special_headers(header: bytes, expected: str):
+def test_peek_of_special_headers(header: bytes, expected: str) -> None:
     assert peek_msg_type(header) == expected
 
 
@@ -192,19 +194,19 @@ def test_peek_of_special_headers(header: bytes, expected: str):
     "header",
     [b"garbage", b"[1, 2]", b'"msg_type"', b'{"msg_id":', b'{"msg_type":"\xff\xfe"}', b"[" * 100_000],
 )
-def test_peek_of_garbage_is_a_malformed_message(header: bytes):
+def test_peek_of_garbage_is_a_malformed_message(header: bytes) -> None:
     with pytest.raises(MalformedMessage):
         peek_msg_type(header)
 
 
 @given(st.binary(max_size=60) | st.binary(max_size=20).map(lambda end: b'{"msg_type":"a' + end))
-def test_peek_of_any_bytes_raises_nothing_else(data: bytes):
+def test_peek_of_any_bytes_raises_nothing_else(data: bytes) -> None:
     with contextlib.suppress(MalformedMessage):
         assert isinstance(peek_msg_type(data), str)
 
 
 @given(st.binary())
-def test_load_object_names_the_part_that_is_wrong(data: bytes):
+def test_load_object_names_the_part_that_is_wrong(data: bytes) -> None:
     try:
         found: Any = load_object(data, "metadata")
     except MalformedMessage as exc:
@@ -212,7 +214,7 @@ def test_load_object_names_the_part_that_is_wrong(data: bytes):
     assert isinstance(found, dict) or found.message.startswith("metadata is not ")
 
 
-def test_load_object_of_bottomless_nesting_is_a_malformed_message():
+def test_load_object_of_bottomless_nesting_is_a_malformed_message() -> None:
     with pytest.raises(MalformedMessage, match="content"):
         load_object(b'{"a":' * 100_000, "content")
 
@@ -220,7 +222,7 @@ def test_load_object_of_bottomless_nesting_is_a_malformed_message():
 # --- Message ------------------------------------------------------------------------------------
 
 
-def test_message_shows_its_parts():
+def test_message_shows_its_parts() -> None:
     parts = [
         b'{"msg_type":"stream","msg_id":"1"}',
         b'{"msg_id":"parent","session":"client"}',
@@ -242,7 +244,7 @@ def test_message_shows_its_parts():
     assert message.request is None
 
 
-def test_message_without_parent():
+def test_message_without_parent() -> None:
     message = Message("iopub", list(PARTS))
     assert (message.parent_msg_id, message.parent_session, message.buffers) == ("", "", [])
 
@@ -258,7 +260,7 @@ def test_message_without_parent():
         (1, b'{"msg_id":"1","session":"\xff"}'),
     ],
 )
-def test_message_with_headers_that_cannot_be_read(position: int, header: bytes):
+def test_message_with_headers_that_cannot_be_read(position: int, header: bytes) -> None:
     parts = list(PARTS)
     Message("shell", parts).check_headers()
     parts[position] = header
@@ -267,7 +269,7 @@ def test_message_with_headers_that_cannot_be_read(position: int, header: bytes):
 
 
 @pytest.mark.parametrize(("position", "name"), list(enumerate(["header", "parent_header", "metadata", "content"])))
-def test_message_names_the_part_that_is_not_an_object(position: int, name: str):
+def test_message_names_the_part_that_is_not_an_object(position: int, name: str) -> None:
     parts = list(PARTS)
     parts[position] = b"[1, 2]"
     with pytest.raises(MalformedMessage, match=f"^{name} is not a JSON object"):
@@ -278,31 +280,31 @@ def test_message_names_the_part_that_is_not_an_object(position: int, name: str):
 
 
 @given(values)
-def test_dumped_json_is_compact_ascii_and_keeps_lone_surrogates(value: Any):
+def test_dumped_json_is_compact_ascii_and_keeps_lone_surrogates(value: Any) -> None:
     data = dump_json(value)
     assert data.isascii()
     assert json.loads(data) == value
 
 
-def test_dumped_json_has_no_spaces():
+def test_dumped_json_has_no_spaces() -> None:
     assert dump_json({"a": [1, 2], "b": {}}) == b'{"a":[1,2],"b":{}}'
 
 
-def test_each_header_has_an_id_of_its_own():
+def test_each_header_has_an_id_of_its_own() -> None:
     first, second = make_header("status", "s"), make_header("status", "s")
     assert first["msg_id"] != second["msg_id"]
     assert first.keys() == {"msg_id", "msg_type", "username", "session", "date", "version"}
     assert all(isinstance(value, str) for value in first.values())
 
 
-def test_dates_are_utc_with_microseconds():
+def test_dates_are_utc_with_microseconds() -> None:
     text = utc_now()
     assert text.endswith("Z")
     assert len(text) == len("2026-01-01T00:00:00.000000Z")
     assert abs(datetime.fromisoformat(text).timestamp() - datetime.now().timestamp()) < 60
 
 
-def test_parts_of_a_new_message():
+def test_parts_of_a_new_message() -> None:
     header, parent, metadata, content = make_parts("stream", {"text": "é"}, "session", b'{"msg_id":"p"}')
     assert peek_msg_type(header) == "stream"
     assert peek_session(header) == "session"

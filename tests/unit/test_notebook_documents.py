@@ -26,11 +26,11 @@ SUCCESS = {"responses": {"200": {"description": "Success"}}}
         ("", ""),
     ],
 )
-def test_the_title_is_the_name_of_the_notebook(notebook: str, name: str):
+def test_the_title_is_the_name_of_the_notebook(notebook: str, name: str) -> None:
     assert title(notebook) == name
 
 
-def test_swagger_without_parameters_is_that_of_the_original():
+def test_swagger_without_parameters_is_that_of_the_original() -> None:
     assert swagger("/x/simple_api.ipynb", PATHS[:1]) == {
         "swagger": "2.0",
         "info": {"version": "0.0.0", "title": "simple_api"},
@@ -38,7 +38,7 @@ def test_swagger_without_parameters_is_that_of_the_original():
     }
 
 
-def test_parameters_are_declared():
+def test_parameters_are_declared() -> None:
     document = swagger("n", PATHS, "/base/")
     assert document["basePath"] == "/base"
     operations = document["paths"]["/a/{first}/b/{last}"]
@@ -49,7 +49,7 @@ def test_parameters_are_declared():
     ]
 
 
-def test_the_document_of_the_notebook_itself_is_sent():
+def test_the_document_of_the_notebook_itself_is_sent() -> None:
     declared = {"swagger": "2.0", "paths": {"/x": {"get": {"operationId": "x"}}}, "info": {"title": "T"}, "a": 1}
     document = swagger("n.ipynb", PATHS, "/", declared)
     assert document == {**declared, "info": {"title": "T", "version": "0.0.0"}}
@@ -57,7 +57,7 @@ def test_the_document_of_the_notebook_itself_is_sent():
     assert swagger("n.ipynb", PATHS, "/", {"swagger": "2.0", "info": None})["info"]["title"] == "n"
 
 
-def test_paths_that_differ_in_names_only_are_one():
+def test_paths_that_differ_in_names_only_are_one() -> None:
     for document in (
         swagger("n", [("/:a", ["GET"]), ("/:b", ["PUT"])]),
         openapi("n", [("/:a", ["GET"]), ("/:b", ["PUT"])]),
@@ -66,7 +66,7 @@ def test_paths_that_differ_in_names_only_are_one():
         assert [p["name"] for p in document["paths"]["/{a}"]["put"]["parameters"]] == ["a"]
 
 
-def test_openapi_tells_what_streams():
+def test_openapi_tells_what_streams() -> None:
     document = openapi("n.ipynb", PATHS, "/base/", {("/name", "GET")})
     operations = document["paths"]["/name"]
     assert document["servers"] == [{"url": "/base"}]
@@ -81,7 +81,7 @@ verbs = st.lists(st.sampled_from(["GET", "PUT", "POST", "DELETE", "PATCH", "HEAD
 
 
 @given(st.lists(st.tuples(segments.map("/".__add__), verbs)))
-def test_every_parameter_of_a_template_is_declared_once(paths: list[tuple[str, list[str]]]):
+def test_every_parameter_of_a_template_is_declared_once(paths: list[tuple[str, list[str]]]) -> None:
     for document in (swagger("n", paths), openapi("n", paths)):
         for template, operations in document["paths"].items():
             for operation in operations.values():
@@ -99,6 +99,6 @@ EVERYTHING = [*PATHS, ("/:é/a b/{c}/:é", ["PUT"])]
     [swagger("n.ipynb", EVERYTHING, "/base/"), openapi("n.ipynb", EVERYTHING, "/base/", {("/name", "GET")})],
     ids=["swagger", "openapi"],
 )
-def test_a_validator_takes_the_documents(document: dict[str, Any]):
+def test_a_validator_takes_the_documents(document: dict[str, Any]) -> None:
     validator = pytest.importorskip("openapi_spec_validator")
     validator.validate(json.loads(json.dumps(document)))

@@ -36,17 +36,17 @@ def part(headers: bytes, data: bytes = b"x", end: bytes = b"--") -> bytes:
     return b"--b\r\n" + headers + b"\r\n\r\n" + data + b"\r\n--b" + end + b"\r\n"
 
 
-def test_a_request_without_anything():
+def test_a_request_without_anything() -> None:
     assert request_json([], b"", {}, b"") == '{"body": "", "args": {}, "path": {}, "headers": {}}'
 
 
-def test_arguments_are_lists_and_empty_ones_stay():
+def test_arguments_are_lists_and_empty_ones_stay() -> None:
     text = request_json([], b"a=1&b=&a=%C3%A9+x&c", {"name": "Jürgen/x"}, b"")
     assert json.loads(text)["args"] == {"a": ["1", "é x"], "b": [""], "c": [""]}
     assert json.loads(text)["path"] == {"name": "Jürgen/x"}
 
 
-def test_headers_are_in_title_case_and_repeated_ones_are_lists():
+def test_headers_are_in_title_case_and_repeated_ones_are_lists() -> None:
     headers = [(b"x-FOO-bar", b"1"), (b"host", b"h"), (b"X-Foo-Bar", b"2"), (b"etag", b"\xe9")]
     told = json.loads(request_json(headers, b"", {}, b""))["headers"]
     assert told == {"X-Foo-Bar": ["1", "2"], "Host": "h", "Etag": "é"}
@@ -55,11 +55,11 @@ def test_headers_are_in_title_case_and_repeated_ones_are_lists():
 @pytest.mark.parametrize(
     "content_type", ["application/json", "Application/JSON; charset=utf-8", 'application/json;a="b"']
 )
-def test_json_is_parsed(content_type: str):
+def test_json_is_parsed(content_type: str) -> None:
     assert body_of(content_type, b'{"a": [1, "\\u00e9"]}') == {"a": [1, "é"]}
 
 
-def test_json_in_another_charset():
+def test_json_in_another_charset() -> None:
     assert body_of("application/json; charset=latin-1", '"é"'.encode("latin-1")) == "é"
     assert body_of("application/json", '"é"'.encode("utf-16")) == "é"
 
@@ -78,26 +78,26 @@ def test_json_in_another_charset():
     ],
     ids=["cut", "nan", "huge", "infinity", "open", "deep", "long", "blank"],
 )
-def test_json_that_not_every_language_can_read_is_a_string(body: bytes):
+def test_json_that_not_every_language_can_read_is_a_string(body: bytes) -> None:
     assert body_of("application/json", body) == body.decode()
 
 
-def test_half_of_a_surrogate_pair_stays_an_escape():
+def test_half_of_a_surrogate_pair_stays_an_escape() -> None:
     text = request_json([(b"content-type", b"application/json")], b"", {}, b'"\\ud800"')
     assert '"body": "\\ud800"' in text
 
 
-def test_a_form():
+def test_a_form() -> None:
     assert body_of(FORM + "; charset=UTF-8", b"a=1&a=&b=%C3%A9&c=\xc3\xa9") == {"a": ["1", ""], "b": ["é"], "c": ["é"]}
     assert body_of(FORM + "; charset=latin-1", b"a=%E9") == {"a": ["é"]}
 
 
-def test_an_empty_form_has_no_fields():
+def test_an_empty_form_has_no_fields() -> None:
     assert body_of(FORM, b"") == {}
     assert body_of("multipart/form-data; boundary=b", b"") == {}
 
 
-def test_text_is_a_string_in_its_charset():
+def test_text_is_a_string_in_its_charset() -> None:
     assert request("text/plain; charset=latin-1", b"\xe9")["body"] == "é"
     assert request("text/csv", "é".encode())["body"] == "é"
     assert request(None, b'{"foo" : "bar"}')["body"] == '{"foo" : "bar"}'
@@ -105,24 +105,24 @@ def test_text_is_a_string_in_its_charset():
 
 
 @pytest.mark.parametrize("content_type", [None, "application/octet-stream", "text/plain", "application/json"])
-def test_bytes_that_are_no_text_are_base64(content_type: str | None):
+def test_bytes_that_are_no_text_are_base64(content_type: str | None) -> None:
     told = request(content_type, b"\x00\xff")
     assert list(told) == ["body", "args", "path", "headers", "body_encoding"]
     assert (told["body"], told["body_encoding"]) == (base64.b64encode(b"\x00\xff").decode(), "base64")
 
 
 @pytest.mark.parametrize("charset", ["nonsense", "base64", "rot13", "punycode", "unicode_escape", "../x", "a\x00b", ""])
-def test_what_is_no_charset_does_not_count(charset: str):
+def test_what_is_no_charset_does_not_count(charset: str) -> None:
     assert body_of(f"text/plain; charset={charset}", "é\\n".encode()) == "é\\n"
 
 
 @pytest.mark.parametrize("content_type", ["application/json", FORM, "text/plain"])
-def test_no_codec_of_python_breaks_a_request(content_type: str):
+def test_no_codec_of_python_breaks_a_request(content_type: str) -> None:
     for charset in {*encodings.aliases.aliases, *encodings.aliases.aliases.values(), "idna", "undefined"}:
         assert "body" in request(f"{content_type}; charset={charset}", b"\x80=%80%81\xff")
 
 
-def test_multipart_fields_and_files():
+def test_multipart_fields_and_files() -> None:
     files = [
         ("a", (None, b"1")),
         ("a", (None, "é".encode())),
@@ -144,7 +144,7 @@ def test_multipart_fields_and_files():
     }
 
 
-def test_a_mail_in_multipart_is_a_file_as_it_is():
+def test_a_mail_in_multipart_is_a_file_as_it_is() -> None:
     mail = b"Subject: x\r\nContent-Type: multipart/mixed; boundary=c\r\n\r\n--c\r\n\r\nhello\r\n--c--\r\n"
     body = part(b'content-disposition: form-data; name="m"; filename="m.eml"\r\nContent-Type: message/rfc822', mail)
     told = body_of(MULTIPART, body)
@@ -152,12 +152,12 @@ def test_a_mail_in_multipart_is_a_file_as_it_is():
     assert told["m"][0]["content_type"] == "message/rfc822"
 
 
-def test_a_file_that_nobody_chose_is_an_empty_field():
+def test_a_file_that_nobody_chose_is_an_empty_field() -> None:
     body = part(b'Content-Disposition: form-data; name="f"; filename=""\r\nContent-Type: application/octet-stream', b"")
     assert body_of(MULTIPART, body) == {"f": [""]}
 
 
-def test_a_field_in_its_charset_and_one_that_is_no_text():
+def test_a_field_in_its_charset_and_one_that_is_no_text() -> None:
     disposition = b'Content-Disposition: form-data; name="f"'
     assert body_of(MULTIPART, part(disposition + b"\r\nContent-Type: text/plain; charset=latin-1", b"\xe9")) == {
         "f": ["é"]
@@ -182,23 +182,23 @@ def test_a_field_in_its_charset_and_one_that_is_no_text():
         (f"multipart/form-data; boundary={'b' * 10_000}", b"x", "no boundary"),
     ],
 )
-def test_malformed_multipart_is_the_clients_error(content_type: str, body: bytes, what: str):
+def test_malformed_multipart_is_the_clients_error(content_type: str, body: bytes, what: str) -> None:
     with pytest.raises(MalformedMultipart, match=what) as info:
         body_of(content_type, body)
     assert info.value.status == 400
 
 
-def test_what_only_looks_like_a_boundary_is_content():
+def test_what_only_looks_like_a_boundary_is_content() -> None:
     data = b"\r\n--bb\r\n--b x\r\nx--b--\r\n --b\r\n\r\n--b--x"
     assert body_of(MULTIPART, part(b'Content-Disposition: form-data; name="f"', data)) == {"f": [data.decode()]}
 
 
-def test_what_surrounds_boundaries_does_not_count():
+def test_what_surrounds_boundaries_does_not_count() -> None:
     field = b'--b \t\r\nContent-Disposition: form-data; name="f"\r\n\r\nx\r\n'
     assert body_of(MULTIPART, b"before\r\n" + field + field + b"--b-- \r\n" + field) == {"f": ["x", "x"]}
 
 
-def test_a_boundary_is_no_pattern():
+def test_a_boundary_is_no_pattern() -> None:
     body = part(b'Content-Disposition: form-data; name="f"').replace(b"--b", b"--a.(+)?")
     assert body_of('multipart/form-data; BOUNDARY="a.(+)?"', body) == {"f": ["x"]}
 
@@ -217,18 +217,18 @@ def test_a_boundary_is_no_pattern():
         ("form-data; name=", {"name": ""}),
     ],
 )
-def test_options_of_a_header(value: str, options: dict[str, str]):
+def test_options_of_a_header(value: str, options: dict[str, str]) -> None:
     assert header_options(value) == ("form-data", options)
 
 
-def test_multipart_of_too_many_parts():
+def test_multipart_of_too_many_parts() -> None:
     one = b'--b\r\nContent-Disposition: form-data; name="f"\r\n\r\n\r\n'
     with pytest.raises(MalformedMultipart, match="more than"):
         body_of(MULTIPART, one * (MAX_PARTS + 1) + b"--b--")
 
 
 @given(st.dictionaries(st.text(), st.lists(st.text(), min_size=1)))
-def test_every_form_comes_back(form: dict[str, list[str]]):
+def test_every_form_comes_back(form: dict[str, list[str]]) -> None:
     assert body_of(FORM, urlencode(form, doseq=True, errors="replace").encode()) == json.loads(
         json.dumps(form).encode("utf-8", "replace")
     )
@@ -241,7 +241,7 @@ json_values = st.recursive(
 
 
 @given(json_values)
-def test_every_json_comes_back(value: Any):
+def test_every_json_comes_back(value: Any) -> None:
     assert body_of("application/json", json.dumps(value).encode()) == value
 
 
@@ -254,7 +254,7 @@ def test_every_json_comes_back(value: Any):
 )
 def test_whatever_comes_is_json_or_the_clients_error(
     content_type: str, body: bytes, query: bytes, headers: list[tuple[bytes, bytes]]
-):
+) -> None:
     try:
         text = request_json([(b"content-type", content_type.encode("latin-1")), *headers], query, {}, body)
     except ClientError:
@@ -269,7 +269,7 @@ def test_whatever_comes_is_json_or_the_clients_error(
 
 
 @given(st.lists(st.tuples(st.text("abcé \"';", min_size=1), st.binary()), min_size=1))
-def test_every_file_comes_back(files: list[tuple[str, bytes]]):
+def test_every_file_comes_back(files: list[tuple[str, bytes]]) -> None:
     sent = httpx.Request("POST", "http://h/", files=[("f", (name, data, "a/b")) for name, data in files])
     told = body_of(sent.headers["content-type"], sent.read())
     assert [base64.b64decode(file["data"]) for file in told["f"]] == [data for _, data in files]

@@ -43,11 +43,11 @@ def sent(reply: Reply) -> tuple[int, str | None, bytes]:
 # --- without Accept ------------------------------------------------------------------------------
 
 
-def test_nothing_is_an_empty_text():
+def test_nothing_is_an_empty_text() -> None:
     assert respond(Outputs()) == Reply(200, [("Content-Type", "text/plain"), ("Content-Length", "0")], b"")
 
 
-def test_stdout_is_joined_and_stderr_dropped():
+def test_stdout_is_joined_and_stderr_dropped() -> None:
     outputs = Outputs()
     for content in ({"name": "stdout", "text": "a\n"}, {"name": "stderr", "text": "x"}, {"text": "é"}):
         outputs.add("stream", content)
@@ -55,48 +55,48 @@ def test_stdout_is_joined_and_stderr_dropped():
     assert sent(respond(outputs)) == (200, "text/plain", "a\né".encode())
 
 
-def test_the_last_result_is_json_of_its_bundle():
+def test_the_last_result_is_json_of_its_bundle() -> None:
     outputs = outputs_of(result={"text/plain": "1"}, displayed={"text/html": "x"})
     outputs.execute_result({"data": {"text/plain": "'é'", "a/b": {"c": 1}}})
     assert sent(respond(outputs)) == (200, "text/plain", b'{"text/plain": "\'\\u00e9\'", "a/b": {"c": 1}}')
 
 
-def test_what_is_displayed_alone_is_no_body():
+def test_what_is_displayed_alone_is_no_body() -> None:
     assert respond(outputs_of(displayed={"text/plain": "x"})).body == b""
 
 
-def test_an_error_comes_before_everything():
+def test_an_error_comes_before_everything() -> None:
     outputs = outputs_of("a", {"text/plain": "2"})
     outputs.add("error", {"ename": "ValueError", "evalue": "é", "traceback": []})
     reply = respond(outputs, info({"status": 201}), "text/plain")
     assert sent(reply) == (500, "text/plain", "Error ValueError: é \n".encode())
 
 
-def test_an_error_that_only_the_reply_tells_of():
+def test_an_error_that_only_the_reply_tells_of() -> None:
     outputs = outputs_of("a")
     outputs.reply({"status": "error", "ename": "Stopped", "evalue": "x"})
     assert sent(respond(outputs)) == (500, "text/plain", b"Error Stopped: x \n")
 
 
-def test_an_aborted_cell_is_an_error():
+def test_an_aborted_cell_is_an_error() -> None:
     outputs = Outputs()
     outputs.reply({"status": "aborted"})
     assert respond(outputs).status == 500
 
 
-def test_a_reply_that_is_ok_changes_nothing():
+def test_a_reply_that_is_ok_changes_nothing() -> None:
     outputs = outputs_of("a")
     outputs.reply({"status": "ok", "execution_count": 1, "payload": []})
     assert respond(outputs).body == b"a"
 
 
-def test_clearing_at_once():
+def test_clearing_at_once() -> None:
     outputs = outputs_of("a", {"text/plain": "2"})
     outputs.add("clear_output", {"wait": False})
     assert respond(outputs).body == b""
 
 
-def test_clearing_when_the_next_output_comes():
+def test_clearing_when_the_next_output_comes() -> None:
     outputs = outputs_of("a")
     outputs.add("clear_output", {"wait": True})
     assert respond(outputs).body == b"a"
@@ -105,7 +105,7 @@ def test_clearing_when_the_next_output_comes():
     assert respond(outputs).body == b"bc"
 
 
-def test_outputs_are_bounded():
+def test_outputs_are_bounded() -> None:
     outputs = Outputs(max_chars=10)
     outputs.stream({"text": "a" * 10})
     assert not outputs.too_large
@@ -114,7 +114,7 @@ def test_outputs_are_bounded():
     assert sent(respond(outputs)) == (500, "text/plain", b"The cell put out more than 10 characters\n")
 
 
-def test_what_is_replaced_does_not_count_any_more():
+def test_what_is_replaced_does_not_count_any_more() -> None:
     outputs = Outputs(max_chars=100)
     for _ in range(100):
         outputs.display_data({"data": {"text/plain": "a" * 30}})
@@ -136,7 +136,9 @@ def test_what_is_replaced_does_not_count_any_more():
     ),
     st.sampled_from([None, "*/*", AXIOS, BROWSER, "image/*", "text/html;q=0", "image/png;q=x"]) | st.text(),
 )
-def test_whatever_a_kernel_sends_there_is_a_response(messages: list[tuple[str, dict[str, Any]]], accept: str | None):
+def test_whatever_a_kernel_sends_there_is_a_response(
+    messages: list[tuple[str, dict[str, Any]]], accept: str | None
+) -> None:
     outputs = Outputs(max_chars=100)
     for msg_type, content in messages:
         if msg_type == "reply":
@@ -154,13 +156,13 @@ def test_whatever_a_kernel_sends_there_is_a_response(messages: list[tuple[str, d
 @pytest.mark.parametrize(
     "accept", ["image/png", "image/*", "IMAGE/PNG", "image/png, */*", "text/plain, image/png, */*"]
 )
-def test_an_image_that_is_asked_for(accept: str):
+def test_an_image_that_is_asked_for(accept: str) -> None:
     outputs = outputs_of("text", {"text/plain": "x"}, {"image/png": PNG_TEXT, "text/plain": "<Figure>"})
     assert sent(respond(outputs, accept=accept)) == (200, "image/png", PNG)
 
 
 @pytest.mark.parametrize("accept", [None, "", "*/*", AXIOS, "*/*;q=0.1", "text/html", "image/png;q=0", "image/jpeg"])
-def test_who_does_not_ask_for_an_image_gets_none(accept: str | None):
+def test_who_does_not_ask_for_an_image_gets_none(accept: str | None) -> None:
     outputs = outputs_of("", {"text/plain": "x", "application/json": {"a": 1}, "image/png": PNG_TEXT})
     body = json.dumps({"text/plain": "x", "application/json": {"a": 1}, "image/png": PNG_TEXT}).encode()
     assert sent(respond(outputs, accept=accept)) == (200, "text/plain", body)
@@ -181,7 +183,7 @@ def test_who_does_not_ask_for_an_image_gets_none(accept: str | None):
         ('text/html;level="a,b"', "text/html"),
     ],
 )
-def test_the_best_of_several_types(accept: str, media_type: str):
+def test_the_best_of_several_types(accept: str, media_type: str) -> None:
     bundle = {
         "text/plain": "x",
         "image/png": PNG_TEXT,
@@ -192,19 +194,19 @@ def test_the_best_of_several_types(accept: str, media_type: str):
     assert respond(outputs_of(result=bundle), accept=accept).header("Content-Type") == media_type
 
 
-def test_a_type_that_is_liked_less_than_anything():
+def test_a_type_that_is_liked_less_than_anything() -> None:
     outputs = outputs_of("text", {"text/html": "<b>"})
     assert respond(outputs, accept="text/html;q=0.1, */*").body == b"text"
 
 
-def test_stdout_is_the_plain_text_that_is_asked_for():
+def test_stdout_is_the_plain_text_that_is_asked_for() -> None:
     outputs = outputs_of("text", {"text/plain": "2", "text/html": "<b>"})
     assert respond(outputs, accept="text/plain").body == b"text"
     assert respond(outputs, accept="text/plain, text/html").body == b"text"
     assert respond(outputs, accept="text/plain;q=0.9, text/html").body == b"<b>"
 
 
-def test_types_in_their_form():
+def test_types_in_their_form() -> None:
     bundle = {
         "image/svg+xml": "<svg>é</svg>",
         "application/json": {"a": "é"},
@@ -218,14 +220,14 @@ def test_types_in_their_form():
     assert respond(outputs, accept="image/x").body == "é".encode()
 
 
-def test_the_result_comes_before_what_is_displayed_and_else_the_last():
+def test_the_result_comes_before_what_is_displayed_and_else_the_last() -> None:
     outputs = outputs_of(result={"text/html": "result"}, displayed={"text/html": "1", "image/svg+xml": "1"})
     outputs.display_data({"data": {"text/html": "2", "image/svg+xml": "2"}})
     assert respond(outputs, accept="text/html").body == b"result"
     assert respond(outputs, accept="image/*").body == b"2"
 
 
-def test_a_cache_learns_that_accept_counts():
+def test_a_cache_learns_that_accept_counts() -> None:
     assert respond(outputs_of(result={"text/html": "x"})).header("Vary") == "Accept"
     assert respond(outputs_of("x")).header("Vary") is None
 
@@ -233,23 +235,23 @@ def test_a_cache_learns_that_accept_counts():
 # --- ResponseInfo --------------------------------------------------------------------------------
 
 
-def test_status_and_headers():
+def test_status_and_headers() -> None:
     reply = respond(outputs_of("{}"), info({"headers": {"Content-Type": "application/json", "X-N": 3}, "status": 201}))
     assert reply == Reply(201, [("Content-Type", "application/json"), ("X-N", "3"), ("Content-Length", "2")], b"{}")
 
 
-def test_a_list_is_several_headers():
+def test_a_list_is_several_headers() -> None:
     reply = respond(Outputs(), info({"headers": {"Set-Cookie": ["a=1", "b=2"], "X": []}}))
     assert [value for name, value in reply.headers if name == "Set-Cookie"] == ["a=1", "b=2"]
     assert reply.header("X") is None
 
 
-def test_names_that_differ_in_case_only_are_one_header():
+def test_names_that_differ_in_case_only_are_one_header() -> None:
     reply = respond(Outputs(), info({"headers": {"content-type": "a/b", "Content-Type": "c/d"}}))
     assert [value for name, value in reply.headers if name.lower() == "content-type"] == ["c/d"]
 
 
-def test_a_type_that_is_asked_for_is_told_instead_of_that_of_stdout():
+def test_a_type_that_is_asked_for_is_told_instead_of_that_of_stdout() -> None:
     outputs = outputs_of("{}", {"text/html": "<b>"})
     json_info = info({"headers": {"Content-Type": "application/json"}})
     assert respond(outputs, json_info).header("Content-Type") == "application/json"
@@ -259,13 +261,13 @@ def test_a_type_that_is_asked_for_is_told_instead_of_that_of_stdout():
 
 
 @pytest.mark.parametrize("status", [204, 304])
-def test_a_status_without_a_body(status: int):
+def test_a_status_without_a_body(status: int) -> None:
     reply = respond(outputs_of("x"), info({"status": status, "headers": {"ETag": '"a"'}}))
     assert reply == Reply(status, [("ETag", '"a"')], b"")
     check_http(reply)
 
 
-def test_reset_content_says_that_there_is_none():
+def test_reset_content_says_that_there_is_none() -> None:
     assert respond(outputs_of("x"), info({"status": 205})).header("Content-Length") == "0"
 
 
@@ -300,7 +302,7 @@ def test_reset_content_says_that_there_is_none():
         ({"headers": {"Content-Type": ["a/b", "c/d"]}}, "more than one Content-Type"),
     ],
 )
-def test_an_info_that_cannot_be_sent(printed: Any, what: str):
+def test_an_info_that_cannot_be_sent(printed: Any, what: str) -> None:
     reply = respond(outputs_of("x"), info(printed))
     assert (reply.status, reply.header("Content-Type")) == (500, "text/plain")
     assert reply.body.startswith(b"Invalid ResponseInfo: ")
@@ -308,13 +310,13 @@ def test_an_info_that_cannot_be_sent(printed: Any, what: str):
     assert reply.body.endswith(b"\n")
 
 
-def test_a_length_that_is_true_is_sent_once():
+def test_a_length_that_is_true_is_sent_once() -> None:
     reply = respond(outputs_of("x"), info({"headers": {"content-length": 1}}))
     assert [name.lower() for name, _ in reply.headers].count("content-length") == 1
     assert reply.status == 200
 
 
-def test_an_error_in_the_info_is_an_error():
+def test_an_error_in_the_info_is_an_error() -> None:
     failed = Outputs()
     failed.error({"ename": "KeyError", "evalue": "'a'"})
     assert sent(respond(outputs_of("x"), failed)) == (500, "text/plain", b"Error KeyError: 'a' \n")
@@ -323,13 +325,13 @@ def test_an_error_in_the_info_is_an_error():
 # --- HTTP ----------------------------------------------------------------------------------------
 
 
-def test_head_has_the_length_of_get():
+def test_head_has_the_length_of_get() -> None:
     reply = head_reply(respond(outputs_of("abc")), of_get=True)
     assert (reply.header("Content-Length"), reply.body) == ("3", b"")
     check_http(reply, method="HEAD")
 
 
-def test_a_cell_for_head_tells_no_length():
+def test_a_cell_for_head_tells_no_length() -> None:
     reply = head_reply(respond(outputs_of("abc")), of_get=False)
     assert (reply.header("Content-Length"), reply.body) == (None, b"")
     check_http(reply, method="HEAD")
@@ -370,5 +372,5 @@ def check_http(reply: Reply, method: str = "GET") -> None:
     ),
     st.text(),
 )
-def test_whatever_an_info_says_it_is_http(status: int, headers: dict[str, Any], text: str):
+def test_whatever_an_info_says_it_is_http(status: int, headers: dict[str, Any], text: str) -> None:
     check_http(respond(outputs_of(text), info({"status": status, "headers": headers})))

@@ -29,25 +29,25 @@ def parse_events(data: bytes) -> list[tuple[str, str]]:
     return events
 
 
-def test_a_text_is_an_event():
+def test_a_text_is_an_event() -> None:
     assert EventStream().text("hi") == b"data: hi\n\n"
 
 
-def test_a_text_of_several_lines_is_one_event():
+def test_a_text_of_several_lines_is_one_event() -> None:
     assert EventStream().text(" a\nb\n") == b"data:  a\ndata: b\ndata: \n\n"
 
 
-def test_a_carriage_return_cannot_forge_an_event():
+def test_a_carriage_return_cannot_forge_an_event() -> None:
     assert parse_events(EventStream().text("a\r\revent: error\rdata: x")) == [("message", "a\n\nevent: error\ndata: x")]
 
 
-def test_a_line_end_that_comes_in_two_texts_is_one():
+def test_a_line_end_that_comes_in_two_texts_is_one() -> None:
     stream = EventStream()
     data = stream.text("a\r") + stream.text("\nb") + stream.text("c\r") + stream.text("\n") + stream.text("\nd")
     assert "".join(text for _, text in parse_events(data)) == "a\nbc\n\nd"
 
 
-def test_an_error_is_an_event_of_its_own():
+def test_an_error_is_an_event_of_its_own() -> None:
     stream = EventStream()
     data = stream.text("a") + stream.error("ValueError", "b\nc")
     kind, text = parse_events(data)[-1]
@@ -55,31 +55,31 @@ def test_an_error_is_an_event_of_its_own():
     assert json.loads(text) == {"ename": "ValueError", "evalue": "b\nc"}
 
 
-def test_keeping_a_stream_alive_is_no_event():
+def test_keeping_a_stream_alive_is_no_event() -> None:
     assert parse_events(KEEP_ALIVE + EventStream().text("a") + KEEP_ALIVE) == [("message", "a")]
 
 
 @given(st.lists(st.text(st.sampled_from("a \n\r:\f\u2028\0é\ufeff") | st.characters(codec="utf-8"))))
-def test_the_data_of_all_events_is_what_was_printed(texts: list[str]):
+def test_the_data_of_all_events_is_what_was_printed(texts: list[str]) -> None:
     stream = EventStream()
     data = b"".join(stream.text(text) for text in texts) + stream.end()
     told = "".join(text for kind, text in parse_events(data))
     assert told == "".join(texts).replace("\r\n", "\n").replace("\r", "\n")
 
 
-def test_plain_text_goes_out_as_it_is():
+def test_plain_text_goes_out_as_it_is() -> None:
     stream = PlainStream()
     assert stream.text("é\r") + stream.text("") + stream.end() == "é\r".encode()
 
 
 @pytest.mark.parametrize(("printed", "line_end"), [("a", "\n"), ("a\n", ""), ("", "")])
-def test_an_error_in_plain_text_is_a_line(printed: str, line_end: str):
+def test_an_error_in_plain_text_is_a_line(printed: str, line_end: str) -> None:
     stream = PlainStream()
     data = stream.text(printed) + stream.error("ValueError", "x")
     assert data.decode() == f"{printed}{line_end}Error ValueError: x \n"
 
 
-def test_half_of_a_surrogate_pair_does_not_break_a_stream():
+def test_half_of_a_surrogate_pair_does_not_break_a_stream() -> None:
     assert EventStream().text("\ud800") == b"data: ?\n\n"
     assert PlainStream().text("\ud800") == b"?"
 
@@ -96,7 +96,7 @@ def test_half_of_a_surrogate_pair_does_not_break_a_stream():
         ("*/*", True, PlainStream),
     ],
 )
-def test_who_gets_a_stream(accept: str | None, declared: bool, kind: type | None):
+def test_who_gets_a_stream(accept: str | None, declared: bool, kind: type | None) -> None:
     stream = stream_for(accept, declared=declared)
     assert (stream and type(stream)) == kind
     if stream is not None:

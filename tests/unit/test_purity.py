@@ -62,17 +62,17 @@ def imported_with(*modules: str) -> set[str]:
 
 
 @pytest.mark.parametrize("module", PURE)
-def test_a_pure_module_does_no_io(module: str):
+def test_a_pure_module_does_no_io(module: str) -> None:
     assert imported_with(module).isdisjoint({"asyncio", "zmq", "fastapi", "starlette", "uvicorn", "anyio"})
 
 
-def test_the_driver_knows_nothing_of_the_web():
+def test_the_driver_knows_nothing_of_the_web() -> None:
     loaded = imported_with(*DRIVER)
     assert "zmq" in loaded
     assert loaded.isdisjoint({"fastapi", "starlette", "uvicorn", "jupyverse_api", "asphalt", "pydantic"})
 
 
-def test_jupyter_client_is_imported_on_first_use():
+def test_jupyter_client_is_imported_on_first_use() -> None:
     """It takes 0.15 s, which a server should not need to start."""
     assert imported_with(*DRIVER, "fps_kernels.kernels.registry").isdisjoint({"jupyter_client", "IPython", "traitlets"})
 
@@ -99,7 +99,7 @@ NOT_FOR_THE_GATEWAY = {
 }
 
 
-def test_the_headless_gateway_starts_without_what_it_does_not_need(tmp_path: Path):
+def test_the_headless_gateway_starts_without_what_it_does_not_need(tmp_path: Path) -> None:
     with gateways(tmp_path) as begin:
         # stdin: in a process of its own, which does not begin with what the nursery has imported.
         gateway = begin(env={"PYTHONPROFILEIMPORTTIME": "1"}, stdin=subprocess.DEVNULL)

@@ -198,7 +198,7 @@ class TestLog(LogMachine.TestCase):  # type: ignore[misc, name-defined]
 
 
 @given(st.lists(others | st.builds(stream, texts), max_size=15), st.integers(1, 15), st.integers(1, 3000))
-def test_no_more_is_dropped_than_the_bounds_demand(said: list[Message], max_messages: int, max_bytes: int):
+def test_no_more_is_dropped_than_the_bounds_demand(said: list[Message], max_messages: int, max_bytes: int) -> None:
     log = filled(*said, limits=ReplayLimits(max_messages, max_bytes))
     log.keep_bounds(range(len(said)), 0.0, len(said))  # a cursor at each message: nothing is merged
     expected = said
@@ -208,34 +208,34 @@ def test_no_more_is_dropped_than_the_bounds_demand(said: list[Message], max_mess
     assert [entry.parts for entry in log.read(0, EVERYTHING, EVERYTHING)] == [message.parts for message in expected]
 
 
-def test_messages_are_dropped_by_age():
+def test_messages_are_dropped_by_age() -> None:
     log = filled(status(), status(), limits=ReplayLimits(max_age_s=10))
     log.append([status()], 5.0)
     log.keep_bounds([0], 10.5, 3)
     assert log.missing(0) == 2
 
 
-def test_merging_spares_messages_from_being_dropped():
+def test_merging_spares_messages_from_being_dropped() -> None:
     log = filled(*(stream(f"{number},") for number in range(100)), limits=ReplayLimits(max_messages=10))
     log.keep_bounds([0], 0.0, 100)
     assert log.missing(0) == 0
     assert text_of(log.read(0, 10, EVERYTHING)) == "".join(f"{number}," for number in range(100))
 
 
-def test_nothing_is_merged_across_a_place_where_a_client_is_or_may_be_next():
+def test_nothing_is_merged_across_a_place_where_a_client_is_or_may_be_next() -> None:
     log = filled(*(stream("x") for _ in range(20)), limits=ReplayLimits(max_messages=5))
     log.keep_bounds([0, 3, 4, 11], 0.0, 20)
     assert [entry.seq for entry in log.read(0, 20, EVERYTHING)] == [0, 3, 4, 11]
 
 
-def test_what_a_connected_client_still_has_to_hear_is_not_dropped():
+def test_what_a_connected_client_still_has_to_hear_is_not_dropped() -> None:
     log = filled(*(status() for _ in range(20)), limits=ReplayLimits(max_messages=5))
     log.keep_bounds([0, 8], 100.0, keep_from=8)
     assert log.missing(0) == 8
     assert len(log) == 12
 
 
-def test_an_entry_larger_than_the_bound_is_read_all_the_same():
+def test_an_entry_larger_than_the_bound_is_read_all_the_same() -> None:
     log = filled(stream("x" * 5000), stream("y"))
     assert len(log.read(0, 10, 100)) == 1
 
@@ -244,7 +244,7 @@ def test_an_entry_larger_than_the_bound_is_read_all_the_same():
 
 
 @given(st.lists(messages, max_size=20))
-def test_merging_changes_no_text_and_nothing_else(said: list[Message]):
+def test_merging_changes_no_text_and_nothing_else(said: list[Message]) -> None:
     merged = merge_entries(entries_of(*said))
     found = []
     for entry in merged:
@@ -259,7 +259,7 @@ def test_merging_changes_no_text_and_nothing_else(said: list[Message]):
     assert found == said
 
 
-def test_a_merged_message_has_header_parent_and_metadata_of_the_first():
+def test_a_merged_message_has_header_parent_and_metadata_of_the_first() -> None:
     first = make("stream", {"name": "stdout", "text": "1"}, "a", b'{"first":1}')
     [entry] = merge_entries(entries_of(first, stream("2"), stream("3")))
     assert list(entry.parts[:3]) == first.parts[:3]
@@ -282,7 +282,7 @@ def test_a_merged_message_has_header_parent_and_metadata_of_the_first():
     ],
     ids=["name", "parent", "buffers", "more", "no text", "missing", "type", "quotes", "garbage"],
 )
-def test_only_streams_of_one_parent_and_name_become_one(second: Message):
+def test_only_streams_of_one_parent_and_name_become_one(second: Message) -> None:
     merged = merge_entries(entries_of(stream("1"), second, stream("3")))
     assert [list(entry.parts)[3:] for entry in merged] == [
         stream("1").parts[3:],
@@ -291,18 +291,18 @@ def test_only_streams_of_one_parent_and_name_become_one(second: Message):
     ]
 
 
-def test_streams_that_are_not_neighbours_stay_apart():
+def test_streams_that_are_not_neighbours_stay_apart() -> None:
     assert len(merge_entries(entries_of(stream("1"), status(), stream("2")))) == 3
 
 
-def test_a_merged_message_is_1_mib_at_most():
+def test_a_merged_message_is_1_mib_at_most() -> None:
     said = [stream("x" * 300_000) for _ in range(10)]
     merged = merge_entries(entries_of(*said))
     assert [entry.count for entry in merged] == [3, 3, 3, 1]
     assert all(entry.size <= MERGED_MAX_BYTES for entry in merged)
 
 
-def test_lone_surrogates_survive_merging():
+def test_lone_surrogates_survive_merging() -> None:
     [entry] = merge_entries(entries_of(stream("\ud83d"), stream("\ude00"), stream("\ud800")))
     assert text_of([entry]).encode("utf-16", "surrogatepass") == "😀\ud800".encode("utf-16", "surrogatepass")
 
@@ -323,7 +323,7 @@ def drain(inbox: Inbox, cursor: int = EVERYTHING) -> list[str]:
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["shell", "stdin", "control"])), max_size=20), st.data())
-def test_an_inbox_keeps_order_and_bounds(puts: list[tuple[int, str]], data: st.DataObject):
+def test_an_inbox_keeps_order_and_bounds(puts: list[tuple[int, str]], data: st.DataObject) -> None:
     max_messages = data.draw(st.integers(1, 8))
     max_bytes = data.draw(st.integers(1, 100))
     inbox = Inbox(ReplayLimits(max_messages, max_bytes))
@@ -348,7 +348,7 @@ def test_an_inbox_keeps_order_and_bounds(puts: list[tuple[int, str]], data: st.D
     assert inbox.next_place() is None
 
 
-def test_what_is_put_first_comes_before_all_and_in_order():
+def test_what_is_put_first_comes_before_all_and_in_order() -> None:
     inbox = Inbox(WIDE)
     inbox.put(3, "shell", private("3"))
     inbox.put_first(2, [("shell", private("1")), ("shell", private("2"))])
@@ -356,7 +356,7 @@ def test_what_is_put_first_comes_before_all_and_in_order():
     assert drain(inbox, 3) == ["3"]
 
 
-def test_a_channel_can_be_discarded():
+def test_a_channel_can_be_discarded() -> None:
     inbox = Inbox(ReplayLimits(max_bytes=30))
     for number, channel in enumerate(["stdin", "shell"]):
         inbox.put(0, channel, private(str(number)))
@@ -366,7 +366,7 @@ def test_a_channel_can_be_discarded():
     assert inbox.dropped == 0
 
 
-def test_after_moving_up_nothing_waits_for_iopub_that_will_not_come():
+def test_after_moving_up_nothing_waits_for_iopub_that_will_not_come() -> None:
     inbox = Inbox(WIDE)
     inbox.put(5, "shell", private("1"))
     inbox.put(9, "control", private("2"))
@@ -375,7 +375,7 @@ def test_after_moving_up_nothing_waits_for_iopub_that_will_not_come():
     assert drain(inbox, 3) == ["1", "2"]
 
 
-def test_removing_what_was_discarded_meanwhile_takes_nothing_else():
+def test_removing_what_was_discarded_meanwhile_takes_nothing_else() -> None:
     inbox = Inbox(WIDE)
     request = private("input")
     inbox.put(0, "stdin", request)
@@ -420,7 +420,7 @@ def names_of(frames: Sequence[Sent]) -> list[str]:
     ]
 
 
-def test_replies_keep_their_place_among_iopub_messages():
+def test_replies_keep_their_place_among_iopub_messages() -> None:
     log = IopubLog(WIDE)
     reader = Reader(log)
     for number in range(3):
@@ -429,7 +429,7 @@ def test_replies_keep_their_place_among_iopub_messages():
     assert names_of(reader.read()) == ["iopub 0", "reply 0", "iopub 1", "reply 1", "iopub 2", "reply 2"]
 
 
-def test_what_was_not_sent_is_taken_again():
+def test_what_was_not_sent_is_taken_again() -> None:
     log = IopubLog(WIDE)
     reader = Reader(log)
     log.append([stream(str(number)) for number in range(5)], 0.0)
@@ -440,7 +440,7 @@ def test_what_was_not_sent_is_taken_again():
     assert names_of(reader.read()) == ["2", "3", "4"]
 
 
-def test_a_reply_that_was_not_sent_is_taken_again():
+def test_a_reply_that_was_not_sent_is_taken_again() -> None:
     reader = Reader(IopubLog(WIDE))
     reader.session.put(0, "shell", private("reply"))
     assert names_of(reader.take()) == ["reply"]
@@ -449,7 +449,7 @@ def test_a_reply_that_was_not_sent_is_taken_again():
     assert reader.read() == []
 
 
-def test_a_reply_that_comes_while_an_input_request_is_withdrawn_is_sent():
+def test_a_reply_that_comes_while_an_input_request_is_withdrawn_is_sent() -> None:
     reader = Reader(IopubLog(WIDE))
     reader.session.put(0, "stdin", private("input"))
     assert names_of(reader.take()) == ["input"]
@@ -459,7 +459,7 @@ def test_a_reply_that_comes_while_an_input_request_is_withdrawn_is_sent():
     assert names_of(reader.read()) == ["reply"]
 
 
-def test_a_restart_in_the_middle_of_sending_makes_no_message_missing():
+def test_a_restart_in_the_middle_of_sending_makes_no_message_missing() -> None:
     log = IopubLog(WIDE)
     reader = Reader(log)
     log.append([stream(str(number)) for number in range(5)], 0.0)
@@ -471,7 +471,7 @@ def test_a_restart_in_the_middle_of_sending_makes_no_message_missing():
     assert names_of(reader.read()) == ["new"]
 
 
-def test_a_notice_says_how_many_iopub_messages_are_missing():
+def test_a_notice_says_how_many_iopub_messages_are_missing() -> None:
     log = IopubLog(ReplayLimits(max_messages=3))
     reader = Reader(log)
     log.append([make("display_data", {"text": str(number)}, "cell") for number in range(10)], 0.0)
@@ -484,7 +484,7 @@ def test_a_notice_says_how_many_iopub_messages_are_missing():
     assert names_of(rest) == ["7", "8", "9"]
 
 
-def test_a_notice_counts_replies_that_were_dropped():
+def test_a_notice_counts_replies_that_were_dropped() -> None:
     reader = Reader(IopubLog(WIDE), inbox_limits=ReplayLimits(max_messages=2))
     for number in range(5):
         reader.session.put(0, "shell", private(str(number)))
@@ -493,7 +493,7 @@ def test_a_notice_counts_replies_that_were_dropped():
     assert rest == ["3", "4"]
 
 
-def test_a_notice_that_was_not_sent_is_taken_again():
+def test_a_notice_that_was_not_sent_is_taken_again() -> None:
     log = IopubLog(ReplayLimits(max_messages=1))
     reader = Reader(log)
     log.append([status(), status()], 0.0)
@@ -503,7 +503,7 @@ def test_a_notice_that_was_not_sent_is_taken_again():
     assert names_of(reader.read()) == [notice, "status"]
 
 
-def test_messages_dropped_while_a_notice_is_sent_are_told_of_later():
+def test_messages_dropped_while_a_notice_is_sent_are_told_of_later() -> None:
     reader = Reader(IopubLog(WIDE), inbox_limits=ReplayLimits(max_messages=1))
     for number in range(2):
         reader.session.put(0, "shell", private(str(number)))
@@ -515,7 +515,7 @@ def test_messages_dropped_while_a_notice_is_sent_are_told_of_later():
 
 
 @pytest.mark.parametrize(("blocked", "fewer"), [(True, True), (False, False)], ids=["slow", "not slow"])
-def test_a_client_gets_fewer_messages_when_it_is_far_behind_and_slow(blocked: bool, fewer: bool):
+def test_a_client_gets_fewer_messages_when_it_is_far_behind_and_slow(blocked: bool, fewer: bool) -> None:
     log = IopubLog(WIDE)
     reader = Reader(log)
     connection = reader.session.connection = Connection(StallingSocket(), "me", v1=True)
@@ -526,7 +526,7 @@ def test_a_client_gets_fewer_messages_when_it_is_far_behind_and_slow(blocked: bo
     assert "".join(names_of(frames)) == "".join(f"{number}," for number in range(10_000))
 
 
-def test_status_and_replies_that_nobody_confirmed_are_sent_again():
+def test_status_and_replies_that_nobody_confirmed_are_sent_again() -> None:
     log = IopubLog(WIDE)
     reader = Reader(log)
     log.append([status(), stream("x")], 0.0)
@@ -537,7 +537,7 @@ def test_status_and_replies_that_nobody_confirmed_are_sent_again():
     assert names_of(reader.read()) == ["status", "reply"]
 
 
-def test_a_restart_is_told_once_though_the_connection_broke_off():
+def test_a_restart_is_told_once_though_the_connection_broke_off() -> None:
     """JupyterLab connects anew when it hears of it, and would hear it again for ever."""
     reader = Reader(IopubLog(WIDE))
     reader.session.put(0, "iopub", make_parts("status", {"execution_state": "restarting", "reason": "x"}, "server"))
@@ -585,7 +585,7 @@ class StallingSocket:
         return [json.loads(frame) for frame in self.frames]
 
 
-async def test_merging_in_the_middle_of_sending_loses_nothing():
+async def test_merging_in_the_middle_of_sending_loses_nothing() -> None:
     with zmq.Context() as context:
         client = KernelClient("id", context)
         deliver: Any = []
@@ -611,7 +611,7 @@ async def test_merging_in_the_middle_of_sending_loses_nothing():
 
 
 @pytest.mark.parametrize("ended_by", ["client", "server"])
-async def test_a_socket_that_was_closed_is_given_back_at_once(ended_by: str):
+async def test_a_socket_that_was_closed_is_given_back_at_once(ended_by: str) -> None:
     """Without the garbage collector: what a WebSocket holds is megabytes in the worst case."""
     with zmq.Context() as context:
         client = KernelClient("id", context)

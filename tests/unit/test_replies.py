@@ -29,42 +29,42 @@ def loaded(parts: list[bytes]) -> list[Any]:
         ("dead", "dead"),
     ],
 )
-def test_the_state_that_a_client_is_told(state: str, shown: str):
+def test_the_state_that_a_client_is_told(state: str, shown: str) -> None:
     assert wire_state(state) == shown
 
 
-def test_every_state_can_be_told():
+def test_every_state_can_be_told() -> None:
     assert {wire_state(state.value) for state in ExecutionState} == {"starting", "idle", "busy", "dead"}
 
 
-def test_status_is_one_of_the_kernel_without_a_parent():
+def test_status_is_one_of_the_kernel_without_a_parent() -> None:
     header, parent, metadata, content = loaded(status("busy", "kernel"))
     assert header["msg_type"] == "status"
     assert header["session"] == "kernel"
     assert (parent, metadata, content) == ({}, {}, {"execution_state": "busy"})
 
 
-def test_status_of_a_kernel_that_is_being_stopped_says_dead():
+def test_status_of_a_kernel_that_is_being_stopped_says_dead() -> None:
     assert json.loads(status("terminating", "kernel")[3]) == {"execution_state": "dead"}
 
 
-def test_status_with_reason():
+def test_status_with_reason() -> None:
     assert json.loads(status("dead", "kernel", reason="why")[3]) == {"execution_state": "dead", "reason": "why"}
 
 
-def test_the_parent_header_passes_byte_for_byte():
+def test_the_parent_header_passes_byte_for_byte() -> None:
     assert status("idle", "kernel", PARENT)[1] == PARENT
     assert error_reply("execute_request", PARENT, "kernel", KernelDied("x"))[1] == PARENT
 
 
-def test_a_request_that_a_restart_cut_off_is_aborted():
+def test_a_request_that_a_restart_cut_off_is_aborted() -> None:
     header, _, _, content = loaded(error_reply("execute_request", PARENT, "kernel", KernelRestarted("x")))
     assert header["msg_type"] == "execute_reply"
     assert header["session"] == "kernel"
     assert content == {"status": "aborted", "execution_count": None, "user_expressions": {}, "payload": []}
 
 
-def test_a_request_of_a_dead_kernel_fails_with_its_reason():
+def test_a_request_of_a_dead_kernel_fails_with_its_reason() -> None:
     content = json.loads(error_reply("execute_request", PARENT, "kernel", KernelDied("out of memory"))[3])
     assert content["status"] == "error"
     assert content["ename"] == "DeadKernelError"
@@ -74,19 +74,19 @@ def test_a_request_of_a_dead_kernel_fails_with_its_reason():
 
 
 @pytest.mark.parametrize("error", [Forbidden("no"), QueueFull("no")])
-def test_other_errors_are_named_by_their_class(error: KernelsError):
+def test_other_errors_are_named_by_their_class(error: KernelsError) -> None:
     content = json.loads(error_reply("complete_request", PARENT, "kernel", error)[3])
     assert content == {"status": "error", "ename": type(error).__name__, "evalue": "no", "traceback": []}
 
 
-def test_only_replies_to_execution_have_the_fields_of_execution():
+def test_only_replies_to_execution_have_the_fields_of_execution() -> None:
     header, _, _, content = loaded(error_reply("kernel_info_request", PARENT, "kernel", KernelRestarted("x")))
     assert header["msg_type"] == "kernel_info_reply"
     assert content == {"status": "aborted"}
 
 
 @pytest.mark.parametrize("parts", [status("idle", "k"), error_reply("execute_request", PARENT, "k", KernelDied("x"))])
-def test_every_field_of_the_header_is_a_string(parts: list[bytes]):
+def test_every_field_of_the_header_is_a_string(parts: list[bytes]) -> None:
     header = json.loads(parts[0])
     assert {"username", "version", "session", "msg_id", "msg_type", "date"} == header.keys()
     assert all(isinstance(value, str) for value in header.values())

@@ -20,7 +20,7 @@ def finished(log: RequestLog, msg_id: str) -> Request:
     return one
 
 
-def test_a_running_request_is_found():
+def test_a_running_request_is_found() -> None:
     log = RequestLog()
     one = request()
     log.add(one)
@@ -29,11 +29,11 @@ def test_a_running_request_is_found():
     assert list(log) == [one]
 
 
-def test_an_unknown_request_is_not_found():
+def test_an_unknown_request_is_not_found() -> None:
     assert RequestLog().get("1") is None
 
 
-def test_a_request_that_only_got_its_reply_still_runs():
+def test_a_request_that_only_got_its_reply_still_runs() -> None:
     log = RequestLog()
     one = request()
     log.add(one)
@@ -42,7 +42,7 @@ def test_a_request_that_only_got_its_reply_still_runs():
     assert not one.finished
 
 
-def test_a_request_whose_idle_comes_before_its_reply_still_runs():
+def test_a_request_whose_idle_comes_before_its_reply_still_runs() -> None:
     log = RequestLog()
     one = request()
     log.add(one)
@@ -51,7 +51,7 @@ def test_a_request_whose_idle_comes_before_its_reply_still_runs():
     assert not one.finished
 
 
-def test_a_request_with_reply_and_idle_has_ended_but_is_remembered():
+def test_a_request_with_reply_and_idle_has_ended_but_is_remembered() -> None:
     log = RequestLog()
     one = finished(log, "1")
     assert one.finished
@@ -60,7 +60,7 @@ def test_a_request_with_reply_and_idle_has_ended_but_is_remembered():
     assert log.get("1") is one
 
 
-def test_a_comm_message_ends_with_idle_alone():
+def test_a_comm_message_ends_with_idle_alone() -> None:
     log = RequestLog()
     one = request(msg_type="comm_msg")
     log.add(one)
@@ -69,7 +69,7 @@ def test_a_comm_message_ends_with_idle_alone():
     assert len(log) == 0
 
 
-def test_a_second_idle_of_an_ended_request_changes_nothing():
+def test_a_second_idle_of_an_ended_request_changes_nothing() -> None:
     log = RequestLog()
     one = finished(log, "1")
     log.on_idle(one)
@@ -78,7 +78,7 @@ def test_a_second_idle_of_an_ended_request_changes_nothing():
     assert len(log) == 0
 
 
-def test_only_the_last_ended_requests_are_remembered():
+def test_only_the_last_ended_requests_are_remembered() -> None:
     log = RequestLog()
     for number in range(MAX_FINISHED + 2):
         finished(log, str(number))
@@ -86,7 +86,7 @@ def test_only_the_last_ended_requests_are_remembered():
     assert log.get(str(MAX_FINISHED + 1)) is not None
 
 
-def test_a_running_request_is_never_forgotten_for_ended_ones():
+def test_a_running_request_is_never_forgotten_for_ended_ones() -> None:
     log = RequestLog()
     one = request("running")
     log.add(one)
@@ -95,7 +95,7 @@ def test_a_running_request_is_never_forgotten_for_ended_ones():
     assert log.get("running") is one
 
 
-def test_too_many_running_requests_are_refused():
+def test_too_many_running_requests_are_refused() -> None:
     log = RequestLog()
     for number in range(MAX_RUNNING):
         log.add(request(str(number)))
@@ -106,7 +106,7 @@ def test_too_many_running_requests_are_refused():
     assert log.get("one too many") is None
 
 
-def test_what_owes_no_reply_makes_room_oldest_first():
+def test_what_owes_no_reply_makes_room_oldest_first() -> None:
     log = RequestLog()
     log.add(request("first"))
     log.add(request("comm 1", "comm_msg"))
@@ -121,7 +121,7 @@ def test_what_owes_no_reply_makes_room_oldest_first():
     assert log.get("one more") is not None
 
 
-def test_a_discarded_request_is_forgotten():
+def test_a_discarded_request_is_forgotten() -> None:
     log = RequestLog()
     one = request()
     log.add(one)
@@ -131,7 +131,7 @@ def test_a_discarded_request_is_forgotten():
     assert len(log) == 0
 
 
-def test_discarding_a_request_leaves_another_one_with_the_same_id():
+def test_discarding_a_request_leaves_another_one_with_the_same_id() -> None:
     log = RequestLog()
     old, new = request(), request()
     log.add(old)
@@ -140,7 +140,7 @@ def test_discarding_a_request_leaves_another_one_with_the_same_id():
     assert log.get("1") is new
 
 
-def test_clear_returns_what_ran_oldest_first_and_forgets_all():
+def test_clear_returns_what_ran_oldest_first_and_forgets_all() -> None:
     log = RequestLog()
     finished(log, "ended")
     running = [request(str(number)) for number in range(3)]
@@ -153,6 +153,6 @@ def test_clear_returns_what_ran_oldest_first_and_forgets_all():
     assert log.clear() == []
 
 
-def test_a_request_knows_who_sent_it():
+def test_a_request_knows_who_sent_it() -> None:
     assert request().origin == "somebody"
     assert Request("1", "shell", "execute_request", b"{}").origin is None

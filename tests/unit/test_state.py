@@ -47,7 +47,7 @@ def in_state(name: str) -> KernelState:
 
 
 @pytest.mark.parametrize(("old", "new"), [pair for pair in DIFFERENT if pair in ALLOWED])
-def test_allowed_transition(old: str, new: str):
+def test_allowed_transition(old: str, new: str) -> None:
     state = in_state(old)
     assert state.change(ExecutionState(new), "because") is True
     assert state.execution_state == new
@@ -56,7 +56,7 @@ def test_allowed_transition(old: str, new: str):
 
 
 @pytest.mark.parametrize(("old", "new"), [pair for pair in DIFFERENT if pair not in ALLOWED])
-def test_forbidden_transition_raises_and_changes_nothing(old: str, new: str):
+def test_forbidden_transition_raises_and_changes_nothing(old: str, new: str) -> None:
     state = in_state(old)
     reason = state.reason
     with pytest.raises(InvalidTransition, match=f"from {old} to {new}"):
@@ -66,31 +66,31 @@ def test_forbidden_transition_raises_and_changes_nothing(old: str, new: str):
 
 
 @pytest.mark.parametrize("name", STATES)
-def test_the_same_state_is_no_change(name: str):
+def test_the_same_state_is_no_change(name: str) -> None:
     state = in_state(name)
     assert state.change(ExecutionState(name)) is False
     assert state.execution_state == name
 
 
-def test_the_same_state_may_get_a_reason():
+def test_the_same_state_may_get_a_reason() -> None:
     state = in_state("dead")
     state.change(ExecutionState.DEAD, "another")
     assert state.reason == "another"
 
 
-def test_the_same_state_without_reason_keeps_the_reason():
+def test_the_same_state_without_reason_keeps_the_reason() -> None:
     state = in_state("dead")
     state.change(ExecutionState.DEAD)
     assert state.reason == "why dead"
 
 
-def test_a_new_state_forgets_the_reason_of_the_old_one():
+def test_a_new_state_forgets_the_reason_of_the_old_one() -> None:
     state = in_state("restarting")
     state.change(ExecutionState.IDLE)
     assert state.reason is None
 
 
-def test_a_new_kernel_is_starting():
+def test_a_new_kernel_is_starting() -> None:
     state = KernelState()
     assert state.execution_state is ExecutionState.STARTING
     assert state.reason is None
@@ -98,12 +98,12 @@ def test_a_new_kernel_is_starting():
 
 
 @pytest.mark.parametrize("name", STATES)
-def test_ready_is_idle_or_busy(name: str):
+def test_ready_is_idle_or_busy(name: str) -> None:
     assert in_state(name).ready == (name in ("idle", "busy"))
 
 
 @pytest.mark.parametrize(("old", "new"), [("idle", "busy"), ("busy", "idle")])
-def test_what_a_ready_kernel_says_is_a_change_and_work(old: str, new: str):
+def test_what_a_ready_kernel_says_is_a_change_and_work(old: str, new: str) -> None:
     state = in_state(old)
     assert state.kernel_says(ExecutionState(new)) is True
     assert state.execution_state == new
@@ -111,14 +111,14 @@ def test_what_a_ready_kernel_says_is_a_change_and_work(old: str, new: str):
 
 
 @pytest.mark.parametrize("name", ["idle", "busy"])
-def test_a_kernel_that_repeats_itself_is_active_but_unchanged(name: str):
+def test_a_kernel_that_repeats_itself_is_active_but_unchanged(name: str) -> None:
     state = in_state(name)
     assert state.kernel_says(ExecutionState(name)) is False
     assert state.last_activity > LONG_AGO
 
 
 @pytest.mark.parametrize(("old", "said"), list(product(["starting", "restarting", "terminating", "dead"], STATES)))
-def test_what_a_kernel_says_that_is_not_ready_is_no_news(old: str, said: str):
+def test_what_a_kernel_says_that_is_not_ready_is_no_news(old: str, said: str) -> None:
     state = in_state(old)
     assert state.kernel_says(ExecutionState(said)) is False
     assert state.execution_state == old
@@ -128,7 +128,7 @@ def test_what_a_kernel_says_that_is_not_ready_is_no_news(old: str, said: str):
 @pytest.mark.parametrize(
     ("old", "said"), list(product(["idle", "busy"], ["starting", "restarting", "terminating", "dead"]))
 )
-def test_a_kernel_does_not_decide_about_its_life(old: str, said: str):
+def test_a_kernel_does_not_decide_about_its_life(old: str, said: str) -> None:
     state = in_state(old)
     assert state.kernel_says(ExecutionState(said)) is False
     assert state.execution_state == old

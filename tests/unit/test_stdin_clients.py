@@ -26,18 +26,18 @@ def answerers(clock: Clock) -> Answerers:
     return Answerers(clock)
 
 
-def test_nobody_can_answer_at_first(answerers: Answerers):
+def test_nobody_can_answer_at_first(answerers: Answerers) -> None:
     assert len(answerers) == 0
 
 
-def test_a_client_that_registers_twice_is_one_client(answerers: Answerers):
+def test_a_client_that_registers_twice_is_one_client(answerers: Answerers) -> None:
     answerers.register("a")
     answerers.register("a")
     answerers.register("b")
     assert len(answerers) == 2
 
 
-def test_a_client_that_left_cannot_answer(answerers: Answerers):
+def test_a_client_that_left_cannot_answer(answerers: Answerers) -> None:
     answerers.register("a")
     answerers.register("b")
     answerers.remove("a")
@@ -46,13 +46,13 @@ def test_a_client_that_left_cannot_answer(answerers: Answerers):
     assert len(answerers) == 0
 
 
-def test_a_client_that_is_not_known_may_leave(answerers: Answerers):
+def test_a_client_that_is_not_known_may_leave(answerers: Answerers) -> None:
     answerers.register("a")
     answerers.remove("b")
     assert len(answerers) == 1
 
 
-def test_a_silent_client_is_forgotten_when_its_time_is_over(answerers: Answerers, clock: Clock):
+def test_a_silent_client_is_forgotten_when_its_time_is_over(answerers: Answerers, clock: Clock) -> None:
     answerers.register("a")
     clock.now += EXPIRY_S - 0.001
     assert len(answerers) == 1
@@ -60,7 +60,7 @@ def test_a_silent_client_is_forgotten_when_its_time_is_over(answerers: Answerers
     assert len(answerers) == 0
 
 
-def test_a_client_that_registers_again_has_all_its_time_again(answerers: Answerers, clock: Clock):
+def test_a_client_that_registers_again_has_all_its_time_again(answerers: Answerers, clock: Clock) -> None:
     answerers.register("a")
     answerers.register("b")
     clock.now += EXPIRY_S - 1
@@ -69,7 +69,7 @@ def test_a_client_that_registers_again_has_all_its_time_again(answerers: Answere
     assert len(answerers) == 1
 
 
-def test_a_client_that_was_forgotten_can_register_again(answerers: Answerers, clock: Clock):
+def test_a_client_that_was_forgotten_can_register_again(answerers: Answerers, clock: Clock) -> None:
     answerers.register("a")
     clock.now += EXPIRY_S
     answerers.register("a")
@@ -78,7 +78,7 @@ def test_a_client_that_was_forgotten_can_register_again(answerers: Answerers, cl
 
 def test_of_too_many_clients_the_one_heard_of_longest_ago_goes(
     answerers: Answerers, clock: Clock, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr(stdin, "MAX_CLIENTS", 3)
     for client in ("a", "b", "c", "a", "d"):
         clock.now += 1
@@ -91,7 +91,9 @@ def test_of_too_many_clients_the_one_heard_of_longest_ago_goes(
     assert len(answerers) == 0
 
 
-def test_a_client_that_is_there_does_not_push_another_out(answerers: Answerers, monkeypatch: pytest.MonkeyPatch):
+def test_a_client_that_is_there_does_not_push_another_out(
+    answerers: Answerers, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stdin, "MAX_CLIENTS", 2)
     for client in ("a", "b", "b"):
         answerers.register(client)

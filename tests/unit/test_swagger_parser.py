@@ -45,7 +45,7 @@ def one_path(template: str, *parameters: dict[str, Any]) -> str:
     return made.endpoints[0].path
 
 
-def test_cells_of_an_operation_are_joined():
+def test_cells_of_an_operation_are_joined() -> None:
     made = parse(
         [
             code("import os"),
@@ -71,7 +71,7 @@ def test_cells_of_an_operation_are_joined():
 
 @pytest.mark.parametrize("annotation", ["#operationId:f", "# operationId:f", "#operationId: f", "#  operationId:  f  "])
 @pytest.mark.parametrize("verb", ["get", "GET", "Get"])
-def test_forms_of_an_annotation(annotation: str, verb: str):
+def test_forms_of_an_annotation(annotation: str, verb: str) -> None:
     made = parsed({"/a": {verb: {"operationId": "f"}}}, annotation)
     assert [(endpoint.verb, endpoint.path) for endpoint in made.endpoints] == [("GET", "/a")]
 
@@ -79,12 +79,12 @@ def test_forms_of_an_annotation(annotation: str, verb: str):
 @pytest.mark.parametrize(
     "annotation", ["#ResponseInfo operationId:f", "# ResponseInfo  operationId: f", "#  ResponseInfo operationId: f"]
 )
-def test_forms_of_a_response_info(annotation: str):
+def test_forms_of_a_response_info(annotation: str) -> None:
     assert parsed({"/a": {"get": {"operationId": "f"}}}, "#operationId:f", annotation).endpoints[0].response_info
 
 
 @pytest.mark.parametrize("source", ["# another comment", "x\n# operationId: f", " # operationId: f", "# GET /a"])
-def test_other_code_cells_are_seeds(source: str):
+def test_other_code_cells_are_seeds(source: str) -> None:
     assert parsed({"/a": {"get": {"operationId": "f"}}}, "# operationId: f", source).seeds == (source,)
 
 
@@ -104,11 +104,11 @@ def test_other_code_cells_are_seeds(source: str):
         ("/a", [{"name": "q", "in": "query"}, {"name": "b", "in": "body"}], "/a"),
     ],
 )
-def test_the_path_of_an_operation(template: str, parameters: list[dict[str, Any]], path: str):
+def test_the_path_of_an_operation(template: str, parameters: list[dict[str, Any]], path: str) -> None:
     assert one_path(template, *parameters) == path
 
 
-def test_parameters_of_the_path_and_by_reference():
+def test_parameters_of_the_path_and_by_reference() -> None:
     paths = {
         "/a": {"parameters": [in_path("x")], "get": operation("f", {"$ref": "#/parameters/y~1z"}), "x-mine": 1},
         "x-more": 1,
@@ -118,7 +118,7 @@ def test_parameters_of_the_path_and_by_reference():
     assert made.warnings == ()
 
 
-def test_the_order_of_precedence():
+def test_the_order_of_precedence() -> None:
     paths = {
         "/{foo}": {"post": operation("postRoot")},
         "/hello": {"post": operation("postHello", in_path("foo")), "get": operation("getHello", in_path("foo"))},
@@ -128,7 +128,7 @@ def test_the_order_of_precedence():
     assert made.paths() == ("/hello/world", "/hello/:foo", "/:foo")
 
 
-def test_what_is_on_one_side_only_is_warned_of():
+def test_what_is_on_one_side_only_is_warned_of() -> None:
     paths = {"/foo": {"put": operation("declared"), "get": operation("get")}}
     made = parsed(
         paths, "# operationId: get", "# operationId: extra\nx", "# ResponseInfo operationId: declared", "# operationId:"
@@ -156,7 +156,7 @@ def test_what_is_on_one_side_only_is_warned_of():
         ({"/a": {"get": operation("f", in_path("x"))}, "/a/{x}": {"get": operation("g")}}, {}, "'g' is not used"),
     ],
 )
-def test_what_has_no_effect_is_warned_of(paths: Any, more: dict[str, Any], warning: str):
+def test_what_has_no_effect_is_warned_of(paths: Any, more: dict[str, Any], warning: str) -> None:
     made = parsed(paths, "# operationId: f", "# operationId: g", **more)
     found = [line for line in made.warnings if warning in line]
     assert len(found) == 1
@@ -176,13 +176,13 @@ def test_what_has_no_effect_is_warned_of(paths: Any, more: dict[str, Any], warni
         "```\nother\n```\ntext\n```\n{}\n```",
     ],
 )
-def test_forms_of_a_fence(source: str):
+def test_forms_of_a_fence(source: str) -> None:
     text = document({"/a": {"get": operation("f")}})
     made = parse([markdown(source.replace("{}", text)), code("# operationId: f")])
     assert made.paths() == ("/a",)
 
 
-def test_a_later_document_replaces_what_it_has():
+def test_a_later_document_replaces_what_it_has() -> None:
     made = parse(
         [
             fenced(document({"/a": {"get": operation("f")}}, info={"title": "A"})),
@@ -196,7 +196,7 @@ def test_a_later_document_replaces_what_it_has():
     assert made.warnings == ("cell 1: a second Swagger document, besides that of cell 0",)
 
 
-def test_a_broken_document_beside_a_good_one_is_warned_of():
+def test_a_broken_document_beside_a_good_one_is_warned_of() -> None:
     made = parse(
         [fenced('{"swagger": '), fenced(document({"/a": {"get": operation("f")}})), code("# operationId: f")],
     )
@@ -225,13 +225,13 @@ def test_a_broken_document_beside_a_good_one_is_warned_of():
         ),
     ],
 )
-def test_a_notebook_that_cannot_be_served(cells: list[dict[str, Any]], message: str):
+def test_a_notebook_that_cannot_be_served(cells: list[dict[str, Any]], message: str) -> None:
     with pytest.raises(NotebookError) as refused:
         parse(cells)
     assert refused.value.message.startswith(message)
     assert "\n" not in refused.value.message
 
 
-def test_the_comment_prefix_of_scala():
+def test_the_comment_prefix_of_scala() -> None:
     made = parse([fenced(document({"/a": {"get": operation("f")}})), code("// operationId: f")], "scala")
     assert made.paths() == ("/a",)

@@ -83,30 +83,30 @@ pieces = st.text(st.sampled_from("ab é█😀\n\r\b"), max_size=8)
         ("tab\there\x1b[31m \x0b\x0c\x85\u2028", "tab\there\x1b[31m \x0b\x0c\x85\u2028"),
     ],
 )
-def test_control_characters_are_applied(text: str, expected: str):
+def test_control_characters_are_applied(text: str, expected: str) -> None:
     assert shown(text) == expected
     assert shown(*text) == expected
 
 
-def test_a_backspace_takes_away_what_was_said_in_an_earlier_write():
+def test_a_backspace_takes_away_what_was_said_in_an_earlier_write() -> None:
     assert shown("abc", "\b") == "ab"
 
 
-def test_a_carriage_return_and_its_newline_may_come_apart():
+def test_a_carriage_return_and_its_newline_may_come_apart() -> None:
     assert shown("a\r", "\nb") == "a\nb"
 
 
-def test_what_follows_a_carriage_return_overwrites_in_a_later_write():
+def test_what_follows_a_carriage_return_overwrites_in_a_later_write() -> None:
     assert shown("abc\r", "X", "Y") == "XYc"
 
 
 @given(st.lists(pieces, max_size=20))
-def test_text_is_that_of_a_terminal_however_it_is_cut_into_writes(writes: list[str]):
+def test_text_is_that_of_a_terminal_however_it_is_cut_into_writes(writes: list[str]) -> None:
     assert shown(*writes) == model("".join(writes))
 
 
 @given(st.lists(pieces | st.none(), max_size=30))
-def test_a_copy_that_applies_the_edits_always_has_the_text(steps: list[str | None]):
+def test_a_copy_that_applies_the_edits_always_has_the_text(steps: list[str | None]) -> None:
     """None: the copy is brought up to date."""
     text, copy = StreamText(), Copy()
     for step in [*steps, None]:
@@ -120,7 +120,7 @@ def test_a_copy_that_applies_the_edits_always_has_the_text(steps: list[str | Non
 
 
 @given(st.lists(pieces | st.none(), max_size=30), st.integers(1, 6))
-def test_edits_are_right_with_lines_of_any_bound(steps: list[str | None], bound: int):
+def test_edits_are_right_with_lines_of_any_bound(steps: list[str | None], bound: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(terminal, "MAX_LINE_CHARS", bound)
         text, copy = StreamText(), Copy()
@@ -133,7 +133,7 @@ def test_edits_are_right_with_lines_of_any_bound(steps: list[str | None], bound:
             assert len(text) == len(str(text))
 
 
-def test_an_edit_counts_what_it_deletes_in_bytes():
+def test_an_edit_counts_what_it_deletes_in_bytes() -> None:
     text = StreamText()
     text.write("10% " + "".join(BYTES))
     text.take_edit()
@@ -141,7 +141,7 @@ def test_an_edit_counts_what_it_deletes_in_bytes():
     assert text.take_edit() == (len("10% ") + sum(BYTES.values()), "20% é█😀")
 
 
-def test_an_edit_deletes_only_what_differs():
+def test_an_edit_deletes_only_what_differs() -> None:
     text = StreamText()
     text.write("done: 10%")
     text.take_edit()
@@ -149,7 +149,7 @@ def test_an_edit_deletes_only_what_differs():
     assert text.take_edit() == (2, "1%")
 
 
-def test_an_edit_of_text_that_only_grows_deletes_nothing():
+def test_an_edit_of_text_that_only_grows_deletes_nothing() -> None:
     text = StreamText()
     text.write("one\ntw")
     text.take_edit()
@@ -166,22 +166,22 @@ def short_lines(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("short_lines")
-def test_a_carriage_return_goes_back_over_a_line_of_the_bound():
+def test_a_carriage_return_goes_back_over_a_line_of_the_bound() -> None:
     assert shown("0123456789", "\rX") == "X123456789"
 
 
 @pytest.mark.usefixtures("short_lines")
-def test_a_carriage_return_does_not_reach_the_start_of_a_line_beyond_the_bound():
+def test_a_carriage_return_does_not_reach_the_start_of_a_line_beyond_the_bound() -> None:
     assert shown("0123456789a", "\rX") == "0123456789aX"
 
 
 @pytest.mark.usefixtures("short_lines")
-def test_what_is_right_of_the_cursor_of_a_line_beyond_the_bound_can_be_overwritten():
+def test_what_is_right_of_the_cursor_of_a_line_beyond_the_bound_can_be_overwritten() -> None:
     assert shown("0123456789", "\r", "abcdefghij", "\r01234567890", "X\r", "Y") == "01234567890Y"
 
 
 @pytest.mark.usefixtures("short_lines")
-def test_a_line_beyond_the_bound_is_settled_though_a_carriage_return_ends_it_at_once():
+def test_a_line_beyond_the_bound_is_settled_though_a_carriage_return_ends_it_at_once() -> None:
     """Or a line without end, of which all is one write, would be neither bounded nor cut."""
     assert shown("x" * 50 + "\r", "Y") == "x" * 50 + "Y"
 
@@ -193,7 +193,7 @@ def lines(first: int, last: int) -> str:
     return "".join(f"line {number:04}\n" for number in range(first, last))
 
 
-def test_a_cut_keeps_whole_lines_of_both_ends():
+def test_a_cut_keeps_whole_lines_of_both_ends() -> None:
     text = StreamText()
     text.write(lines(0, 100))
     text.cut(25, 25, NOTICE)
@@ -201,7 +201,7 @@ def test_a_cut_keeps_whole_lines_of_both_ends():
     assert len(text) == len(str(text))
 
 
-def test_a_cut_leaves_the_line_that_is_being_written():
+def test_a_cut_leaves_the_line_that_is_being_written() -> None:
     text = StreamText()
     text.write(lines(0, 100) + "10%")
     text.cut(25, 25, NOTICE)
@@ -209,7 +209,7 @@ def test_a_cut_leaves_the_line_that_is_being_written():
     assert str(text) == lines(0, 2) + NOTICE + lines(98, 100) + "20%"
 
 
-def test_repeated_cuts_leave_one_notice_and_the_first_head():
+def test_repeated_cuts_leave_one_notice_and_the_first_head() -> None:
     text = StreamText()
     for start in range(0, 500, 10):
         text.write(lines(start, start + 10))
@@ -221,7 +221,7 @@ def test_repeated_cuts_leave_one_notice_and_the_first_head():
     assert len(text) == len(str(text)) <= 200
 
 
-def test_the_edits_after_a_cut_go_on_from_its_text():
+def test_the_edits_after_a_cut_go_on_from_its_text() -> None:
     text, copy = StreamText(), Copy()
     text.write(lines(0, 50) + "at 1")
     copy.follow(text)
@@ -236,14 +236,14 @@ def test_the_edits_after_a_cut_go_on_from_its_text():
 
 
 @pytest.mark.usefixtures("short_lines")
-def test_a_cut_of_a_line_without_end_keeps_both_its_ends():
+def test_a_cut_of_a_line_without_end_keeps_both_its_ends() -> None:
     text = StreamText()
     text.write("<" + "x" * 1000 + ">\n")
     text.cut(20, 20, NOTICE)
     assert str(text) == "<" + "x" * 19 + NOTICE + "x" * 18 + ">\n"
 
 
-def test_a_cut_keeps_a_head_though_the_first_newline_comes_early():
+def test_a_cut_keeps_a_head_though_the_first_newline_comes_early() -> None:
     text = StreamText()
     text.write("a\n" + "x" * 1000 + "\n")
     text.cut(20, 20, NOTICE)

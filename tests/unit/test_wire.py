@@ -98,7 +98,7 @@ def decodes_or_refuses(decode: Any, data: str | bytes) -> None:
 
 @given(channels, st.lists(st.binary(max_size=60), min_size=4, max_size=9))
 @relaxed
-def test_v1_round_trip_keeps_every_byte(channel: str, parts: list[bytes]):
+def test_v1_round_trip_keeps_every_byte(channel: str, parts: list[bytes]) -> None:
     assert decode_v1(encode_v1(channel.encode(), parts)) == (channel, parts)
 
 
@@ -106,7 +106,7 @@ def test_v1_round_trip_keeps_every_byte(channel: str, parts: list[bytes]):
 @example(MESSAGE)
 @example(WITHOUT_BUFFERS)
 @relaxed
-def test_v1_frames_are_read_by_another_decoder(message: Json):
+def test_v1_frames_are_read_by_another_decoder(message: Json) -> None:
     frame = encode_v1(message["channel"].encode(), parts_of(message))
     assert only(client.unpack_v1(frame)) == message
 
@@ -115,13 +115,13 @@ def test_v1_frames_are_read_by_another_decoder(message: Json):
 @example(MESSAGE)
 @example(WITHOUT_BUFFERS)
 @relaxed
-def test_v1_frames_of_another_encoder_are_read(message: Json):
+def test_v1_frames_of_another_encoder_are_read(message: Json) -> None:
     assert loaded(*decode_v1(client.pack_v1(message))) == message
 
 
 @given(st.lists(st.binary(max_size=20), min_size=4, max_size=7))
 @relaxed
-def test_v1_offsets_begin_behind_themselves_and_end_with_the_frame(parts: list[bytes]):
+def test_v1_offsets_begin_behind_themselves_and_end_with_the_frame(parts: list[bytes]) -> None:
     frame = encode_v1(b"iopub", parts)
     (count,) = struct.unpack_from("<Q", frame)
     offsets = struct.unpack_from(f"<{count}Q", frame, 8)
@@ -132,25 +132,25 @@ def test_v1_offsets_begin_behind_themselves_and_end_with_the_frame(parts: list[b
 
 @given(st.binary(max_size=200))
 @relaxed
-def test_v1_any_bytes(data: bytes):
+def test_v1_any_bytes(data: bytes) -> None:
     decodes_or_refuses(decode_v1, data)
 
 
 @given(st.lists(st.integers(0, 80) | st.integers(0, 2**64 - 1), min_size=1, max_size=9), st.binary(max_size=60))
 @relaxed
-def test_v1_any_offsets(numbers: list[int], rest: bytes):
+def test_v1_any_offsets(numbers: list[int], rest: bytes) -> None:
     decodes_or_refuses(decode_v1, struct.pack(f"<{len(numbers)}Q", *numbers) + rest)
 
 
 @given(messages, st.data())
 @relaxed
-def test_v1_mutated_frame(message: Json, data: st.DataObject):
+def test_v1_mutated_frame(message: Json, data: st.DataObject) -> None:
     decodes_or_refuses(decode_v1, mutated(client.pack_v1(message), data))
 
 
 @given(messages, st.data())
 @relaxed
-def test_v1_truncated_frame_is_refused(message: Json, data: st.DataObject):
+def test_v1_truncated_frame_is_refused(message: Json, data: st.DataObject) -> None:
     frame = client.pack_v1(message)
     malformed(decode_v1, frame[: data.draw(st.integers(0, len(frame) - 1))])
 
@@ -173,7 +173,7 @@ GOOD = [56, 61, 63, 65, 67, 69]
 REST = b"shell{}{}{}{}"
 
 
-def test_v1_the_smallest_frame():
+def test_v1_the_smallest_frame() -> None:
     assert decode_v1(v1_frame(6, GOOD, REST)) == ("shell", [b"{}"] * 4)
 
 
@@ -200,27 +200,27 @@ def test_v1_the_smallest_frame():
         v1_frame(6, [56, 61, 63, 65, 2**64 - 1, 69], REST),
     ],
 )
-def test_v1_offsets_that_contradict_the_frame(frame: bytes):
+def test_v1_offsets_that_contradict_the_frame(frame: bytes) -> None:
     assert malformed(decode_v1, frame).close_code == 1007
 
 
-def test_v1_empty_parts_are_taken_as_they_are():
+def test_v1_empty_parts_are_taken_as_they_are() -> None:
     assert decode_v1(v1_frame(6, [56, 61, 61, 61, 61, 61], b"shell")) == ("shell", [b""] * 4)
 
 
 @pytest.mark.parametrize("channel", [b"nonsense", b"", b"Shell", b"hb", b"\xff\xfe", b"shell\0", b"x" * 10_000])
-def test_v1_unknown_channel(channel: bytes):
+def test_v1_unknown_channel(channel: bytes) -> None:
     exc = malformed(decode_v1, encode_v1(channel, [b"{}"] * 4))
     assert exc.close_code == 1003
     assert len(exc.message) < 80
 
 
-def test_v1_more_buffers_than_any_client_makes():
+def test_v1_more_buffers_than_any_client_makes() -> None:
     decode_v1(encode_v1(b"shell", [b"{}"] * 4 + [b""] * 65_536))
     malformed(decode_v1, encode_v1(b"shell", [b"{}"] * 4 + [b""] * 65_537))
 
 
-def test_v1_does_not_touch_the_json():
+def test_v1_does_not_touch_the_json() -> None:
     parts = [b'{ "msg_id":1.0,"a":1,"a":2}', b"\xff", b"", b"not json"]
     assert decode_v1(encode_v1(b"stdin", parts)) == ("stdin", parts)
 
@@ -232,7 +232,7 @@ def test_v1_does_not_touch_the_json():
 @example(MESSAGE)
 @example(WITHOUT_BUFFERS)
 @relaxed
-def test_default_round_trip(message: Json):
+def test_default_round_trip(message: Json) -> None:
     assert loaded(*decode_default(encode_default(message["channel"], parts_of(message)))) == message
 
 
@@ -240,7 +240,7 @@ def test_default_round_trip(message: Json):
 @example(MESSAGE)
 @example(WITHOUT_BUFFERS)
 @relaxed
-def test_default_frames_are_read_by_another_decoder(message: Json):
+def test_default_frames_are_read_by_another_decoder(message: Json) -> None:
     frame = encode_default(message["channel"], parts_of(message))
     assert isinstance(frame, bytes if message["buffers"] else str)
     unpacked = client.unpack_default(frame)
@@ -253,11 +253,11 @@ def test_default_frames_are_read_by_another_decoder(message: Json):
 @example(MESSAGE)
 @example(WITHOUT_BUFFERS)
 @relaxed
-def test_default_frames_of_another_encoder_are_read(message: Json):
+def test_default_frames_of_another_encoder_are_read(message: Json) -> None:
     assert loaded(*decode_default(client.pack_default(message))) == message
 
 
-def test_default_offsets_have_four_bytes_and_point_to_each_piece():
+def test_default_offsets_have_four_bytes_and_point_to_each_piece() -> None:
     frame = encode_default("iopub", parts_of(MESSAGE))
     assert isinstance(frame, bytes)
     count, first, *others = struct.unpack_from("!5I", frame)
@@ -268,13 +268,13 @@ def test_default_offsets_have_four_bytes_and_point_to_each_piece():
 
 @given(st.binary(max_size=200))
 @relaxed
-def test_default_any_bytes(data: bytes):
+def test_default_any_bytes(data: bytes) -> None:
     decodes_or_refuses(decode_default, data)
 
 
 @given(st.text(st.characters(codec=None), max_size=100) | values.map(json.dumps))
 @relaxed
-def test_default_any_text(data: str):
+def test_default_any_text(data: str) -> None:
     decodes_or_refuses(decode_default, data)
 
 
@@ -284,19 +284,19 @@ def test_default_any_text(data: str):
     )
 )
 @relaxed
-def test_default_any_object(data: str):
+def test_default_any_object(data: str) -> None:
     decodes_or_refuses(decode_default, data)
 
 
 @given(st.lists(st.integers(0, 40) | st.integers(0, 2**32 - 1), min_size=1, max_size=6), st.binary(max_size=60))
 @relaxed
-def test_default_any_offsets(numbers: list[int], rest: bytes):
+def test_default_any_offsets(numbers: list[int], rest: bytes) -> None:
     decodes_or_refuses(decode_default, struct.pack(f"!{len(numbers)}I", *numbers) + rest)
 
 
 @given(messages, st.data())
 @relaxed
-def test_default_mutated_frame(message: Json, data: st.DataObject):
+def test_default_mutated_frame(message: Json, data: st.DataObject) -> None:
     frame = client.pack_default(message)
     if isinstance(frame, str):
         decodes_or_refuses(decode_default, mutated(frame.encode(), data).decode("utf-8", "surrogateescape"))
@@ -311,7 +311,7 @@ def default_frame(count: int, offsets: list[int], rest: bytes = BODY) -> bytes:
     return struct.pack(f"!{len(offsets) + 1}I", count, *offsets) + rest
 
 
-def test_default_binary_frame_without_buffers():
+def test_default_binary_frame_without_buffers() -> None:
     channel, parts = decode_default(default_frame(1, [8]))
     assert loaded(channel, parts) == WITHOUT_BUFFERS
 
@@ -338,23 +338,23 @@ def test_default_binary_frame_without_buffers():
         default_frame(1, [8], b"\xff\xfe"),
     ],
 )
-def test_default_offsets_that_contradict_the_frame(frame: bytes):
+def test_default_offsets_that_contradict_the_frame(frame: bytes) -> None:
     assert malformed(decode_default, frame).close_code == 1007
 
 
-def test_default_more_buffers_than_any_client_makes():
+def test_default_more_buffers_than_any_client_makes() -> None:
     count = 65_538
     offsets = [4 * (count + 1), *[4 * (count + 1) + len(BODY)] * (count - 1)]
     malformed(decode_default, default_frame(count, offsets))
 
 
 @pytest.mark.parametrize("channel", [{}, {"channel": None}, {"channel": ""}])
-def test_default_without_channel_is_shell(channel: Json):
+def test_default_without_channel_is_shell(channel: Json) -> None:
     assert decode_default(json.dumps({"header": {}} | channel))[0] == "shell"
 
 
 @pytest.mark.parametrize("channel", ["nonsense", "Shell", "hb", "é", "\ud800", "x" * 10_000])
-def test_default_unknown_channel(channel: str):
+def test_default_unknown_channel(channel: str) -> None:
     exc = malformed(decode_default, json.dumps({"channel": channel, "header": {}}))
     assert exc.close_code == 1003
     assert len(exc.message) < 80
@@ -383,29 +383,29 @@ def test_default_unknown_channel(channel: str):
         '{"header": {}',
     ],
 )
-def test_default_json_that_is_no_message(data: str):
+def test_default_json_that_is_no_message(data: str) -> None:
     assert malformed(decode_default, data).close_code == 1007
 
 
 @pytest.mark.parametrize("depth", [*range(900, 1010), 100_000])
-def test_default_deep_nesting_is_read_or_refused(depth: int):
+def test_default_deep_nesting_is_read_or_refused(depth: int) -> None:
     content = '{"a":' * depth + "1" + "}" * depth
     decodes_or_refuses(decode_default, f'{{"header": {{}}, "content": {content}}}')
 
 
-def test_default_parts_that_are_missing_are_empty():
+def test_default_parts_that_are_missing_are_empty() -> None:
     assert decode_default('{"header": {"msg_id": "1"}}') == ("shell", [b'{"msg_id":"1"}', b"{}", b"{}", b"{}"])
 
 
 @pytest.mark.parametrize("escaped", [True, False])
-def test_default_lone_surrogates_survive(escaped: bool):
+def test_default_lone_surrogates_survive(escaped: bool) -> None:
     text = json.dumps({"header": {"msg_id": "1"}, "content": {"code": "\ud83d"}}, ensure_ascii=escaped)
     _, parts = decode_default(text)
     assert parts[3].isascii()
     assert json.loads(parts[3]) == {"code": "\ud83d"}
 
 
-def test_default_invalid_utf8_from_the_kernel_makes_still_a_text_frame():
+def test_default_invalid_utf8_from_the_kernel_makes_still_a_text_frame() -> None:
     frame = encode_default("iopub", [b'{"msg_id":"1","msg_type":"stream"}', b"{}", b"{}", b'{"text":"\xff"}'])
     assert isinstance(frame, str)
     assert client.unpack_default(frame)["content"] == {"text": "\ufffd"}
@@ -413,7 +413,7 @@ def test_default_invalid_utf8_from_the_kernel_makes_still_a_text_frame():
 
 @given(channels, st.lists(st.binary(max_size=30), min_size=4, max_size=6))
 @relaxed
-def test_default_whatever_a_kernel_sends_can_be_encoded(channel: str, parts: list[bytes]):
+def test_default_whatever_a_kernel_sends_can_be_encoded(channel: str, parts: list[bytes]) -> None:
     frame = encode_default(channel, parts)
     if len(parts) > 4:
         assert isinstance(frame, bytes)
@@ -422,7 +422,7 @@ def test_default_whatever_a_kernel_sends_can_be_encoded(channel: str, parts: lis
         assert isinstance(frame, str)
 
 
-def test_default_escaped_ids_of_the_header_are_shown_as_they_are():
+def test_default_escaped_ids_of_the_header_are_shown_as_they_are() -> None:
     frame = encode_default("shell", [rb'{"msg_id":"a\"b","msg_type":"x\u00e9"}', b"{}", b"{}", b"{}"])
     message = client.unpack_default(frame)
     assert (message["msg_id"], message["msg_type"]) == ('a"b', "xé")
@@ -431,13 +431,13 @@ def test_default_escaped_ids_of_the_header_are_shown_as_they_are():
 # --- what clients may send ----------------------------------------------------------------------
 
 
-def test_a_request_may_be_sent():
+def test_a_request_may_be_sent() -> None:
     check_request("shell", parts_of(MESSAGE))
     check_request("control", parts_of(MESSAGE))
     check_request("stdin", parts_of(MESSAGE))
 
 
-def test_iopub_goes_only_the_other_way():
+def test_iopub_goes_only_the_other_way() -> None:
     with pytest.raises(MalformedMessage, match="iopub") as caught:
         check_request("iopub", parts_of(MESSAGE))
     assert caught.value.close_code == 1003
@@ -463,7 +463,7 @@ def test_iopub_goes_only_the_other_way():
         b"[" * 100_000,
     ],
 )
-def test_a_request_without_a_proper_header_is_refused(header: bytes):
+def test_a_request_without_a_proper_header_is_refused(header: bytes) -> None:
     with pytest.raises(MalformedMessage) as caught:
         check_request("shell", [header, b"{}", b"{}", b"{}"])
     assert caught.value.close_code == 1007
@@ -477,14 +477,14 @@ def test_a_request_without_a_proper_header_is_refused(header: bytes):
         b'{"msg_id":"1","msg_id":"2","msg_type":"execute_request"}',
     ],
 )
-def test_a_header_that_kernel_and_server_could_read_differently_is_refused(header: bytes):
+def test_a_header_that_kernel_and_server_could_read_differently_is_refused(header: bytes) -> None:
     with pytest.raises(MalformedMessage):
         check_request("shell", [header, b"{}", b"{}", b"{}"])
 
 
 @given(st.binary(max_size=60) | st.binary(max_size=30).map(lambda end: b'{"msg_id":"1","msg_type":"x' + end))
 @relaxed
-def test_a_request_with_any_header(header: bytes):
+def test_a_request_with_any_header(header: bytes) -> None:
     try:
         check_request("shell", [header, b"{}", b"{}", b"{}"])
     except MalformedMessage:
