@@ -1,0 +1,62 @@
+"""Background tasks with an owner: named, awaited, and logged when they fail."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine, Iterator
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+logger = logging.getLogger(__name__)
+
+
+class TaskSet:
+    """The background tasks of one owner.
+
+    A task leaves the set when it ends. A failure is logged, unless the task was started with
+    `log_failure=False` because somebody awaits it.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def __iter__(self) -> Iterator[asyncio.Task[Any]]:
+        return iter(tuple(self._tasks))
+
+    def start(self, work: Coroutine[Any, Any, T], *, name: str, log_failure: bool = True) -> asyncio.Task[T]:
+        """Run `work` in the background."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        if log_failure:
+            task.add_done_callback(log_if_failed)
+        return task
+
+    async def join(self) -> None:
+        """Wait until all tasks have ended, including those started meanwhile. Their errors are not raised."""
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Cancel all tasks and wait until they have ended. Idempotent."""
+        while self._tasks:
+            await cancel_and_wait(*self._tasks)
+
+
+async def cancel_and_wait(*tasks: asyncio.Task[Any] | None) -> None:
+    """Cancel tasks and wait until they have ended. None is skipped; what the tasks raise is ignored."""
+    running = [task for task in tasks if task is not None]
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+
+
+def log_if_failed(task: asyncio.Task[Any]) -> None:
+    """A done callback that logs the exception a task ended with. Cancellation is no failure."""
+    if not task.cancelled() and (exc := task.exception()) is not None:
+        logger.error("%s failed", task.get_name(), exc_info=exc)
