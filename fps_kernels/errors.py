@@ -1,7 +1,7 @@
 """Every error that this package raises on purpose, in one tree.
 
 Each class knows the HTTP status that a REST client gets for it. The two branches tell whose
-fault it was: `ClientError`, what was asked for cannot be done as asked; `KernelError`, the
+fault it was: `ClientError`, what was asked for cannot be done as asked; `KernelFailure`, the
 kernel or its process failed. Messages are written for the client: they never hold a traceback,
 a path of the server or a key.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 
-class KernelsError(Exception):
+class FPSKernelsError(Exception):
     """The root of the tree. `message` is shown to the client as it is."""
 
     status: ClassVar[int] = 500
@@ -26,7 +26,7 @@ class KernelsError(Exception):
         return type(self).__name__
 
 
-class ClientError(KernelsError):
+class ClientError(FPSKernelsError):
     """The client asked for something that cannot be done as asked."""
 
     status = 400
@@ -169,19 +169,19 @@ class QueueFull(ClientError):
     status = 503
 
 
-class KernelError(KernelsError):
+class KernelFailure(FPSKernelsError):
     """The kernel, or the process it runs in, failed."""
 
 
-class BadSignature(KernelError):
+class BadSignature(KernelFailure):
     """The HMAC of a message from a kernel does not match its content."""
 
 
-class KernelStartFailed(KernelError):
+class KernelStartFailed(KernelFailure):
     """The kernel did not start; the message says why."""
 
 
-class KernelDied(KernelError):
+class KernelDied(KernelFailure):
     """The kernel died; the message says how."""
 
     @property
@@ -189,23 +189,23 @@ class KernelDied(KernelError):
         return "DeadKernelError"  # what ipyparallel and nbclient have called it for years
 
 
-class KernelRestarted(KernelError):
+class KernelRestarted(KernelFailure):
     """The kernel was restarted while it still owed an answer."""
 
 
-class KernelTimeout(KernelError):
+class KernelTimeout(KernelFailure):
     """The kernel did not answer in time."""
 
     status = 504
 
 
-class KernelNotConnected(KernelError):
+class KernelNotConnected(KernelFailure):
     """There is no connection to the kernel at the moment."""
 
     status = 503
 
 
-class ServerStopping(KernelsError):
+class ServerStopping(FPSKernelsError):
     """The server is shutting down."""
 
     status = 503
@@ -214,11 +214,11 @@ class ServerStopping(KernelsError):
         super().__init__("The server is shutting down")
 
 
-class NotAvailable(KernelsError):
+class NotAvailable(FPSKernelsError):
     """This server was set up without what the request needs."""
 
     status = 501
 
 
-class InvalidTransition(KernelsError):
+class InvalidTransition(FPSKernelsError):
     """A kernel cannot go from one state to another; this is a fault of the server's own."""

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from ..errors import InvalidBody, InvalidField, KernelsError, MissingField
+from ..errors import FPSKernelsError, InvalidBody, InvalidField, MissingField
 
 logger = logging.getLogger(__name__)
 
@@ -172,7 +172,7 @@ async def _guard(handler: Handler, request: Request, through: tuple[type[Excepti
         return await handler(request)
     except through:
         raise
-    except KernelsError as exc:
+    except FPSKernelsError as exc:
         if exc.status >= 500:
             logger.warning("%s %s: %s", request.method, request.url.path, exc)
         return error_response(exc.status, exc.message)

@@ -24,10 +24,10 @@ from starlette.websockets import WebSocket
 from .. import __version__
 from ..errors import (
     Forbidden,
+    FPSKernelsError,
     InvalidBody,
     InvalidKernelId,
     KernelNotFound,
-    KernelsError,
     MissingField,
     NotAvailable,
     ServerStopping,
@@ -412,7 +412,7 @@ class KernelRoutes:
             if self.registry.stopping:  # or a client that we sent away would come back at once
                 raise ServerStopping
             server = self.registry.get(kernel_id).server
-        except KernelsError as exc:
+        except FPSKernelsError as exc:
             await deny(websocket, exc.status, exc.message)
             return
         v1 = V1_PROTOCOL in websocket.scope["subprotocols"]

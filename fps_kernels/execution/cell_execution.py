@@ -8,7 +8,7 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
-from ..errors import KernelsError
+from ..errors import FPSKernelsError
 from ..kernel_driver.message import Message
 from .notebook import SharedNotebook
 from .outputs import Output, Outputs
@@ -194,7 +194,7 @@ class Execution:
             self._flush_handle.cancel()
             self._flush_handle = None
 
-    def fail(self, error: KernelsError, state: CellState = CellState.ERROR) -> None:
+    def fail(self, error: FPSKernelsError, state: CellState = CellState.ERROR) -> None:
         """The kernel will not answer. What happened is said in the cell, but not of what was only aborted."""
         self.reason = error.message
         self.count = None  # as in the reply that a front end would get

@@ -13,7 +13,7 @@ import uuid
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 
-from ..errors import Conflict, KernelRestarted, KernelsError, MalformedMessage, QueueFull, RequestNotFound
+from ..errors import Conflict, FPSKernelsError, KernelRestarted, MalformedMessage, QueueFull, RequestNotFound
 from ..kernel_driver.client import KernelClient
 from ..kernel_driver.driver import LifecycleObserver
 from ..kernel_driver.message import Message, dump_json, make_parts, peek_msg_id
@@ -165,11 +165,11 @@ class ExecutionQueue(LifecycleObserver):
             execution = self._running = self._waiting.popleft()
             try:
                 await self._execute(execution)
-            except KernelsError as exc:
+            except FPSKernelsError as exc:
                 execution.fail(exc)
             except Exception as exc:  # one cell's failure is not the next one's
                 logger.exception("executing cell %s failed", execution.cell_id)
-                execution.fail(KernelsError(f"The server failed to execute the cell: {type(exc).__name__}"))
+                execution.fail(FPSKernelsError(f"The server failed to execute the cell: {type(exc).__name__}"))
             finally:
                 self._end(execution, CellState.ERROR)
                 self._running = None
@@ -279,7 +279,7 @@ class ExecutionQueue(LifecycleObserver):
         self._pending = None
         self._abort("The kernel was interrupted")
 
-    def on_requests_failed(self, requests: list[Request], error: KernelsError) -> None:
+    def on_requests_failed(self, requests: list[Request], error: FPSKernelsError) -> None:
         self._abort(error.message)
         restarted = isinstance(error, KernelRestarted)
         for request in requests:

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import KernelsError, MalformedMessage
+from ..errors import FPSKernelsError, MalformedMessage
 from ..kernel_driver.client import KernelClient
 from ..kernel_driver.message import Message, make_parts
 
@@ -65,7 +65,7 @@ class Comm:
         parts = make_parts("comm_msg", {"comm_id": self.comm_id, "data": {}}, self._session)
         try:
             self._client.send("shell", [*parts, *buffers])
-        except KernelsError as exc:
+        except FPSKernelsError as exc:
             logger.warning("kernel %s: a widget cannot be updated: %s", self._client.kernel_id, exc)
 
 

@@ -13,7 +13,7 @@ from jupyter_core.application import JupyterApp, NoStart, base_aliases, base_fla
 from traitlets import Any, Bool, Dict, Float, Integer, List, TraitError, Unicode
 
 from .. import __version__
-from ..errors import KernelsError
+from ..errors import FPSKernelsError
 from ..serving.gc_tuning import collect_later
 from .config.config_files import StrictJSONFileConfigLoader, StrictPyFileConfigLoader, check_named
 from .config.env_vars import boolean, counts, integer, names, number
@@ -191,7 +191,7 @@ def main(argv: list[str] | None = None) -> None:
             app.start()
     except NoStart:
         return
-    except KernelsError as exc:
+    except FPSKernelsError as exc:
         _exit(exc.message)
     except TraitError as exc:  # of options that are not the application's own: those it looks at itself
         _exit(str(exc))

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..api.responses import error_response
 from ..api.routes import FALLBACK, KernelRoutes
-from ..errors import KernelsError, ServerStopping
+from ..errors import FPSKernelsError, ServerStopping
 from ..kernel_driver.kernelspec import Kernelspecs
 from ..kernels.registry import KernelRegistry
 from ..kernels.start_policy import StartPolicy
@@ -218,7 +218,7 @@ class Gateway:
                 await self._personality.shutdown()
         except TimeoutError:
             logger.warning("%s did not come to its end within %d s", self._personality.api, DRAIN_TIMEOUT_S)
-        except KernelsError as exc:
+        except FPSKernelsError as exc:
             logger.error("%s", exc.message)
 
     def _make_server(self, routed: Starlette) -> Server:

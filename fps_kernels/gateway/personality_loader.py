@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.routing import BaseRoute
 from traitlets.config import LoggingConfigurable
 
-from ..errors import KernelsError
+from ..errors import FPSKernelsError
 from .config.env_vars import BadOption
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class Plugin:
         try:
             result = method(*arguments)
             return await result if inspect.isawaitable(result) else result
-        except KernelsError:
+        except FPSKernelsError:
             raise
         except Exception as exc:  # whatever somebody else's code may do
             raise BadOption(f"api={self.api}: {name} failed: {exc!r}") from exc
@@ -121,7 +121,7 @@ def load_personality(api: str, parent: KernelGatewayApp) -> Plugin:
         if create is None:
             raise BadOption(f"api={api}: the module has no create_personality")
         return Plugin(api, create(parent=parent))
-    except KernelsError:
+    except FPSKernelsError:
         raise
     except Exception as exc:  # whatever a module of somebody else's may do
         raise BadOption(f"api={api}: {exc}") from exc

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from ..errors import KernelsError, ServerStopping
+from ..errors import FPSKernelsError, ServerStopping
 from ..kernels.registry import Kernel
 from .config.env_vars import BadOption
 
@@ -27,6 +27,6 @@ async def start_pool(app: KernelGatewayApp, count: int | None = None) -> list[Ke
                 await asyncio.shield(kernel.starting)
     except ServerStopping:
         raise
-    except KernelsError as exc:
+    except FPSKernelsError as exc:
         raise BadOption(f"prespawn_count={count}: {exc.message}") from exc
     return kernels

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import KernelError
+from ..errors import KernelFailure
 from .message import Signer
 
 CHANNEL_NAMES = ("shell", "iopub", "stdin", "control", "hb")
@@ -19,7 +19,7 @@ MAX_FILE_BYTES = 65_536
 _CURVE_KEY = re.compile(rb"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")  # 32 bytes in Z85, ZeroMQ RFC 32
 
 
-class InvalidConnection(KernelError):
+class InvalidConnection(KernelFailure):
     """What should be connection info is not; the message names what is wrong."""
 
 

@@ -15,11 +15,11 @@ import zmq
 
 from ..errors import (
     Conflict,
+    FPSKernelsError,
     KernelDied,
-    KernelError,
+    KernelFailure,
     KernelNotConnected,
     KernelRestarted,
-    KernelsError,
     KernelStartFailed,
     KernelTimeout,
     QueueFull,
@@ -61,7 +61,7 @@ class LifecycleOptions:
 class LifecycleObserver:
     """What the web side hears of a kernel's life. The methods are called on the loop, in order."""
 
-    def on_requests_failed(self, requests: list[Request], error: KernelsError) -> None:
+    def on_requests_failed(self, requests: list[Request], error: FPSKernelsError) -> None:
         """These will not be answered by the kernel."""
 
     def on_interrupt(self) -> None:
@@ -86,7 +86,7 @@ class Observers(LifecycleObserver):
     def add(self, observer: LifecycleObserver) -> None:
         self._observers = (*self._observers, observer)
 
-    def on_requests_failed(self, requests: list[Request], error: KernelsError) -> None:
+    def on_requests_failed(self, requests: list[Request], error: FPSKernelsError) -> None:
         for observer in self._observers:
             observer.on_requests_failed(requests, error)
 
@@ -208,7 +208,7 @@ class KernelDriver:
     async def _first_start(self) -> None:
         try:
             await self._start()
-        except KernelsError as exc:
+        except FPSKernelsError as exc:
             self._become_dead(exc.message)
             raise
         except asyncio.CancelledError:
@@ -357,7 +357,7 @@ class KernelDriver:
             try:
                 await self._start()
                 return
-            except KernelsError as exc:
+            except FPSKernelsError as exc:
                 reason = exc.message
 
     def _may_restart(self) -> bool:
@@ -383,7 +383,7 @@ class KernelDriver:
         if not self._closing:
             self._become_dead(reason)
 
-    def _fail_requests(self, error: KernelsError) -> None:
+    def _fail_requests(self, error: FPSKernelsError) -> None:
         requests = self.client.fail_requests(error)
         if requests:
             self.observer.on_requests_failed(requests, error)
@@ -427,7 +427,7 @@ class KernelDriver:
             if process is not None:
                 await self._stop_process(process, now=False)
             await self._start()
-        except KernelsError as exc:
+        except FPSKernelsError as exc:
             self._become_dead(exc.message)
             raise
         except asyncio.CancelledError:
@@ -487,7 +487,7 @@ class KernelDriver:
                 await process.signal(signal.SIGINT)
             self.client.ask_now("control", "shutdown_request", {"restart": False})
             await process.shutdown_requested()
-        except (KernelError, QueueFull, OSError) as exc:
+        except (KernelFailure, QueueFull, OSError) as exc:
             logger.debug("kernel %s cannot be asked to stop: %s", self.kernel_id, exc)
             return False
         return await process.wait(wait_s)

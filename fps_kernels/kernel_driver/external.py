@@ -7,7 +7,7 @@ from typing import Any
 
 import zmq
 
-from ..errors import Conflict, ExternalKernel, KernelDied, KernelsError
+from ..errors import Conflict, ExternalKernel, FPSKernelsError, KernelDied
 from .client import KernelClient
 from .connection_file import ConnectionInfo
 from .driver import LifecycleObserver
@@ -60,7 +60,7 @@ class ExternalDriver:
         try:
             self.client.connect(self._info)
             await self.client.handshake(self._startup_timeout_s, ask_control=True)
-        except KernelsError as exc:
+        except FPSKernelsError as exc:
             self._end(exc.message)
             raise
 

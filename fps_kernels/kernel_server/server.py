@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from time import monotonic, time
 
-from ..errors import Forbidden, KernelDied, KernelsError, MalformedMessage
+from ..errors import Forbidden, FPSKernelsError, KernelDied, MalformedMessage
 from ..kernel_driver.client import KernelClient
 from ..kernel_driver.driver import LifecycleObserver
 from ..kernel_driver.message import EMPTY_DICT, Buffer, Message, dump_json, make_header, make_parts, peek_msg_type
@@ -274,7 +274,7 @@ class KernelServer(LifecycleObserver):
                 parts = self._adapter.to_kernel(parts)
             self.client.send(channel, parts, session)
             self.times.to_kernel = time()
-        except KernelsError as exc:
+        except FPSKernelsError as exc:
             self._refuse(session, channel, header, exc)
 
     def _check_allowed(self, connection: Connection, msg_type: str) -> None:
@@ -283,13 +283,15 @@ class KernelServer(LifecycleObserver):
         if msg_type in self._blocked or (self._allowed is not None and msg_type not in self._allowed):
             raise Forbidden(f"Messages of type {msg_type} are not allowed here")
 
-    def _refuse(self, session: ClientSession, channel: str, header: bytes, error: KernelsError) -> None:
+    def _refuse(self, session: ClientSession, channel: str, header: bytes, error: FPSKernelsError) -> None:
         msg_type = peek_msg_type(header)
         logger.info("session %s: %s on %s refused: %s", session.session_id, msg_type, channel, error)
         if msg_type.endswith("_request"):
             self._answer(session, channel, msg_type, header, error)
 
-    def _answer(self, session: ClientSession, channel: str, msg_type: str, header: bytes, error: KernelsError) -> None:
+    def _answer(
+        self, session: ClientSession, channel: str, msg_type: str, header: bytes, error: FPSKernelsError
+    ) -> None:
         """Reply in the kernel's place, and say idle, so that nobody waits for ever."""
         self._put(session, channel, replies.error_reply(msg_type, header, self.client.kernel_session, error))
         self._put(session, "iopub", replies.status("idle", self.client.kernel_session, header))
@@ -314,7 +316,7 @@ class KernelServer(LifecycleObserver):
                 if session.connection is not None:
                     self._put_status(session)
 
-    def on_requests_failed(self, requests: list[Request], error: KernelsError) -> None:
+    def on_requests_failed(self, requests: list[Request], error: FPSKernelsError) -> None:
         for session in self._sessions.values():
             session.inbox.discard("stdin")  # nobody waits for that input any more
         explained = not isinstance(error, KernelDied)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import KernelRestarted, KernelsError
+from ..errors import FPSKernelsError, KernelRestarted
 from ..kernel_driver.message import EMPTY_DICT, make_parts, peek_msg_type
 from ..kernel_driver.state import wire_state
 
@@ -30,13 +30,13 @@ def stream(name: str, text: str, session: str, parent_header: bytes = EMPTY_DICT
     return make_parts("stream", {"name": name, "text": text}, session, parent_header)
 
 
-def error(error: KernelsError, session: str, parent_header: bytes) -> list[bytes]:
+def error(error: FPSKernelsError, session: str, parent_header: bytes) -> list[bytes]:
     """The parts of an iopub error message: what a front end shows below a cell."""
     content = {"ename": error.ename, "evalue": error.message, "traceback": [f"{error.ename}: {error.message}"]}
     return make_parts("error", content, session, parent_header)
 
 
-def error_reply(msg_type: str, parent_header: bytes, session: str, error: KernelsError) -> list[bytes]:
+def error_reply(msg_type: str, parent_header: bytes, session: str, error: FPSKernelsError) -> list[bytes]:
     """The parts of the reply to a request that nobody else will answer.
 
     After a restart the status is "aborted", which front ends show as a cell that did not run; else

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import Conflict, KernelDied, KernelsError, KernelStartFailed
+from ..errors import Conflict, FPSKernelsError, KernelDied, KernelStartFailed
 from ..kernel_driver.driver import KernelDriver, LifecycleObserver, Prepare
 from ..kernel_driver.kernelspec import Kernelspecs, spec_dict
 from ..kernel_driver.process import KernelProcess, LaunchOptions
@@ -120,7 +120,7 @@ class WarmKernels:
             return None
         try:
             return await self._hand_over(warm, kernel_id, options)
-        except (KernelsError, NoAnswer, OSError) as exc:
+        except (FPSKernelsError, NoAnswer, OSError) as exc:
             logger.warning("kernel %s: no prewarmed one for it, a new one is launched: %s", kernel_id, exc)
             self._end(warm)
             return None
@@ -153,7 +153,7 @@ class WarmKernels:
     # --- handing over ----------------------------------------------------------------------------
 
     async def _hand_over(self, warm: _Warm, kernel_id: str, options: LaunchOptions) -> KernelProcess:
-        """Raises KernelsError, NoAnswer, OSError; whoever calls ends the kernel then."""
+        """Raises FPSKernelsError, NoAnswer, OSError; whoever calls ends the kernel then."""
         await asyncio.shield(warm.ready)
         if not warm.can_become(options):  # it has said so only now
             raise KernelDied("it imports from the folder that it was launched in")
@@ -247,7 +247,7 @@ class WarmKernels:
         except Unsuitable as exc:
             self._unsuitable.add(name)
             logger.info("kernels of %s are not kept ready: %s", name, exc.message)
-        except KernelsError as exc:
+        except FPSKernelsError as exc:
             self._failed.add(name)
             logger.warning("kernels of %s are not kept ready, until one has started: %s", name, exc.message)
 

@@ -17,8 +17,8 @@ import zmq
 
 from ..errors import (
     ExternalKernel,
+    FPSKernelsError,
     KernelNotFound,
-    KernelsError,
     KernelspecNotFound,
     LimitReached,
     ServerStopping,
@@ -503,7 +503,7 @@ class KernelRegistry:
 def _log_failed_start(kernel: Kernel, task: asyncio.Task[None]) -> None:
     """Also marks the exception as seen: nobody may be waiting for the task any more."""
     error = None if task.cancelled() else task.exception()
-    if isinstance(error, KernelsError):
+    if isinstance(error, FPSKernelsError):
         logger.warning("kernel %s (%s) did not start: %s", kernel.id, kernel.driver.name, error.message)
     elif error is not None:
         logger.error("kernel %s (%s) did not start", kernel.id, kernel.driver.name, exc_info=error)

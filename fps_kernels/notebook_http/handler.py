@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
 from ..api.responses import error_response, read_body
-from ..errors import KernelDied, KernelNotConnected, KernelRestarted, KernelsError, QueueFull, ServerStopping
+from ..errors import FPSKernelsError, KernelDied, KernelNotConnected, KernelRestarted, QueueFull, ServerStopping
 from .deadline import ClientGone, Patience
 from .parsing.endpoints import Endpoint, EndpointTable
 from .pool import KernelPool
@@ -82,7 +82,7 @@ class NotebookHandler:
             response = Response(status_code=CLIENT_CLOSED_REQUEST)
         except TimeoutError:
             response = error_response(504, f"No answer within {self._timeout_s:g} s")
-        except KernelsError as exc:
+        except FPSKernelsError as exc:
             response = _failure(exc)
         finally:
             self._bodies_bytes -= size
@@ -105,7 +105,7 @@ class NotebookHandler:
     async def _execute(
         self, request: Request, patience: Patience, endpoint: Endpoint, assignment: Assignment
     ) -> Response:
-        """Raises ClientGone, TimeoutError, KernelsError."""
+        """Raises ClientGone, TimeoutError, FPSKernelsError."""
         worker = await patience.wait_for(self._pool.take())
         accept = ", ".join(request.headers.getlist("accept")) or None
         stream = stream_for(accept, declared=endpoint.stream)
@@ -161,7 +161,7 @@ async def _reply(worker: Worker, endpoint: Endpoint, assignment: Assignment, acc
     return respond(outputs, info, accept)
 
 
-def _failure(exc: KernelsError) -> Response:
+def _failure(exc: FPSKernelsError) -> Response:
     if isinstance(exc, (KernelDied, KernelRestarted, KernelNotConnected)):
         return error_response(502, f"The kernel is gone: {exc.message}")
     if isinstance(exc, (QueueFull, ServerStopping)):

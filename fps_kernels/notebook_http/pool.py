@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from ..errors import KernelsError, QueueFull, ServerStopping
+from ..errors import FPSKernelsError, QueueFull, ServerStopping
 from ..kernels.registry import Kernel
 from .worker import Worker
 
@@ -82,7 +82,7 @@ class KernelPool:
         """For the work with a worker that was taken."""
         try:
             yield
-        except KernelsError:
+        except FPSKernelsError:
             self.give_back(worker)  # its cell has ended, or its kernel is gone
             raise
         except BaseException:
@@ -137,7 +137,7 @@ class KernelPool:
             if await attempt():
                 self._hand_out(worker)
                 return
-        except (KernelsError, TimeoutError) as exc:
+        except (FPSKernelsError, TimeoutError) as exc:
             logger.info("kernel %s of the pool does not come back: %s", worker.kernel.id, exc)
         worker.close()
         another = await self._replace(worker)
@@ -150,14 +150,14 @@ class KernelPool:
         logger.warning("kernel %s of the pool is replaced", worker.kernel.id)
         try:
             await self._remove(worker.kernel.id)
-        except KernelsError as exc:
+        except FPSKernelsError as exc:
             logger.info("%s", exc.message)  # gone already
         while True:
             try:
                 return Worker(await self._start(), self._on_lost)
             except ServerStopping:
                 return None
-            except (KernelsError, OSError) as exc:
+            except (FPSKernelsError, OSError) as exc:
                 delay = REPLACE_DELAYS_S[min(attempt, len(REPLACE_DELAYS_S) - 1)]
                 attempt += 1
                 logger.error("a kernel of the pool does not start, next attempt in %g s: %s", delay, exc)

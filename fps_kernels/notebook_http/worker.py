@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from ..errors import KernelsError
+from ..errors import FPSKernelsError
 from ..kernel_driver.driver import LifecycleObserver
 from ..kernel_driver.message import Message, make_parts, peek_msg_id
 from ..kernel_driver.request_log import Request
@@ -93,7 +93,7 @@ class Worker(LifecycleObserver):
                     await self.kernel.driver.interrupt()
                     await asyncio.wait([run.reply])
                 await run.idle.wait()
-        except (KernelsError, TimeoutError):
+        except (FPSKernelsError, TimeoutError):
             return False
         self._run = None
         return self.alive
@@ -129,7 +129,7 @@ class Worker(LifecycleObserver):
         else:
             run.on_output(message.msg_type, message.content)
 
-    def on_requests_failed(self, requests: list[Request], error: KernelsError) -> None:
+    def on_requests_failed(self, requests: list[Request], error: FPSKernelsError) -> None:
         run = self._run
         if run is None:
             return
@@ -163,7 +163,7 @@ async def run_cell(worker: Worker, assignment: Assignment, source: str, on_outpu
         await worker.run(assignment.declaration, _ignore, silent=True)
         reply = await worker.run(assignment.code, _ignore, silent=True)
     if reply.get("status") != "ok":
-        raise KernelsError(f"REQUEST cannot be assigned: {reply.get('ename')}: {reply.get('evalue')}")
+        raise FPSKernelsError(f"REQUEST cannot be assigned: {reply.get('ename')}: {reply.get('evalue')}")
     return await worker.run(source, on_output)
 
 

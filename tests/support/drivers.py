@@ -13,7 +13,7 @@ import psutil
 import pytest
 import zmq
 
-from fps_kernels.errors import KernelsError
+from fps_kernels.errors import FPSKernelsError
 from fps_kernels.kernel_driver.client import KernelClient
 from fps_kernels.kernel_driver.driver import KernelDriver, LifecycleObserver, LifecycleOptions
 from fps_kernels.kernel_driver.kernelspec import Kernelspecs
@@ -144,12 +144,12 @@ class Recorder(LifecycleObserver):
         self.client = driver.client
         self.events: list[str] = []
         self.failed: list[Request] = []
-        self.error: KernelsError | None = None
+        self.error: FPSKernelsError | None = None
         self.reason = ""
         self.states: list[str] = []
         self._told = asyncio.Event()
 
-    def on_requests_failed(self, requests: list[Request], error: KernelsError) -> None:
+    def on_requests_failed(self, requests: list[Request], error: FPSKernelsError) -> None:
         self.failed, self.error = requests, error
         self._tell("requests failed")
 

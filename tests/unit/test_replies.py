@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fps_kernels.errors import Forbidden, KernelDied, KernelRestarted, KernelsError, QueueFull
+from fps_kernels.errors import Forbidden, FPSKernelsError, KernelDied, KernelRestarted, QueueFull
 from fps_kernels.kernel_driver.state import ExecutionState, wire_state
 from fps_kernels.kernel_server.stand_in import error_reply, status
 
@@ -74,7 +74,7 @@ def test_a_request_of_a_dead_kernel_fails_with_its_reason() -> None:
 
 
 @pytest.mark.parametrize("error", [Forbidden("no"), QueueFull("no")])
-def test_other_errors_are_named_by_their_class(error: KernelsError) -> None:
+def test_other_errors_are_named_by_their_class(error: FPSKernelsError) -> None:
     content = json.loads(error_reply("complete_request", PARENT, "kernel", error)[3])
     assert content == {"status": "error", "ename": type(error).__name__, "evalue": "no", "traceback": []}
 

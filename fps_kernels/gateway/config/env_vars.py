@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ...errors import KernelsError
+from ...errors import FPSKernelsError
 
 
-class BadOption(KernelsError):
+class BadOption(FPSKernelsError):
     """An option has a value that it cannot have; the message names both, in one line."""
 
 

@@ -8,11 +8,11 @@ from typing import Any, Literal, Self
 from jupyverse_api.kernels import KernelsConfig as JupyverseKernelsConfig
 from pydantic import Field, NonNegativeInt, ValidationError
 
-from ...errors import KernelsError
+from ...errors import FPSKernelsError
 from ...options import OPTIONS, KernelsOptions
 
 
-class InvalidConfiguration(KernelsError):
+class InvalidConfiguration(FPSKernelsError):
     """A value of the configuration is wrong; the message names it, in one line."""
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
-from ...errors import KernelsError
+from ...errors import FPSKernelsError
 from ..deadline import ClientGone, Patience
 from ..pool import KernelPool
 from ..worker import Assignment, Worker, run_cell
@@ -75,7 +75,7 @@ class StreamedCell:
         except TooSlow:
             self._error = ("TooSlow", "too much waits for the client")
             self._drop()
-        except KernelsError as exc:
+        except FPSKernelsError as exc:
             self._error = (exc.ename, exc.message)
         finally:
             self._wake.set()
