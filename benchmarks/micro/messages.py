@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fps_kernels.kernel_driver.message import DELIMITER, Message, Signer, dump_json, make_header, make_parts
+from fps_kernels.kernel_driver.message import DELIMITER, Message, Signer, dump_json, make_frames, make_header
 
 KEY = b"0123456789abcdef0123456789abcdef"
 SIGNER = Signer(KEY)
@@ -14,18 +14,18 @@ BATCH = 1_000
 
 
 def stream(text: str = "x" * 100) -> list[bytes]:
-    """The parts of what a cell prints; 100 characters is a long line."""
-    return make_parts("stream", {"name": "stdout", "text": text}, "kernel", PARENT)
+    """The frames of what a cell prints; 100 characters is a long line."""
+    return make_frames("stream", {"name": "stdout", "text": text}, "kernel", PARENT)
 
 
 def with_buffer(size: int) -> list[bytes]:
-    """The parts of a widget's message, and one buffer."""
-    return [*make_parts("comm_msg", {"comm_id": "c", "data": {"method": "update"}}, "kernel", PARENT), bytes(size)]
+    """The frames of a widget's message, and one buffer."""
+    return [*make_frames("comm_msg", {"comm_id": "c", "data": {"method": "update"}}, "kernel", PARENT), bytes(size)]
 
 
-def on_the_wire(parts: Sequence[bytes]) -> list[bytes]:
+def on_the_wire(frames: Sequence[bytes]) -> list[bytes]:
     """The frames that a kernel's PUB socket sends."""
-    return [b"topic", DELIMITER, SIGNER.sign(parts), *parts]
+    return [b"topic", DELIMITER, SIGNER.sign(frames), *frames]
 
 
 def batch() -> list[Message]:

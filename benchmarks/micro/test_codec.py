@@ -1,4 +1,4 @@
-"""From the parts of a message to WebSocket frames, and back."""
+"""From the frames of a message to WebSocket frames, and back."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ from fps_kernels.websocket.frame_batch import Run
 from .messages import stream, with_buffer
 
 messages = pytest.mark.parametrize(
-    "parts", [stream(), stream("ü" * 100), with_buffer(1 << 20)], ids=["line", "not_ascii", "1_MiB_buffer"]
+    "frames", [stream(), stream("ü" * 100), with_buffer(1 << 20)], ids=["line", "not_ascii", "1_MiB_buffer"]
 )
 A_RUN = 24
 """Messages that a writer takes at a time."""
 
 
 @messages
-def test_v1_pieces(benchmark: BenchmarkFixture, parts: Sequence[bytes]) -> None:
-    assert benchmark(wire.v1_pieces, b"iopub", parts)
+def test_v1_pieces(benchmark: BenchmarkFixture, frames: Sequence[bytes]) -> None:
+    assert benchmark(wire.v1_pieces, b"iopub", frames)
 
 
 @messages
-def test_v1_encode(benchmark: BenchmarkFixture, parts: Sequence[bytes]) -> None:
-    assert benchmark(wire.encode_v1, b"iopub", parts)
+def test_v1_encode(benchmark: BenchmarkFixture, frames: Sequence[bytes]) -> None:
+    assert benchmark(wire.encode_v1, b"iopub", frames)
 
 
 @messages
-def test_v1_decode(benchmark: BenchmarkFixture, parts: Sequence[bytes]) -> None:
-    assert benchmark(wire.decode_v1, wire.encode_v1(b"shell", parts)) == ("shell", list(parts))
+def test_v1_decode(benchmark: BenchmarkFixture, frames: Sequence[bytes]) -> None:
+    assert benchmark(wire.decode_v1, wire.encode_v1(b"shell", frames)) == ("shell", list(frames))
 
 
 @messages
-def test_default_encode(benchmark: BenchmarkFixture, parts: Sequence[bytes]) -> None:
-    assert benchmark(wire.encode_default, "iopub", parts)
+def test_default_encode(benchmark: BenchmarkFixture, frames: Sequence[bytes]) -> None:
+    assert benchmark(wire.encode_default, "iopub", frames)
 
 
 @messages
-def test_default_decode(benchmark: BenchmarkFixture, parts: Sequence[bytes]) -> None:
-    channel, _ = benchmark(wire.decode_default, wire.encode_default("shell", parts))
+def test_default_decode(benchmark: BenchmarkFixture, frames: Sequence[bytes]) -> None:
+    channel, _ = benchmark(wire.decode_default, wire.encode_default("shell", frames))
     assert channel == "shell"
 
 
@@ -57,4 +57,4 @@ def test_header_peek(benchmark: BenchmarkFixture) -> None:
 def test_run_of_v1_frames(benchmark: BenchmarkFixture) -> None:
     """A whole run, as a writer hands it to the transport."""
     lines = [stream() for _ in range(A_RUN)]
-    assert benchmark(lambda: Run([(False, wire.v1_pieces(b"iopub", parts)) for parts in lines]).buffers())
+    assert benchmark(lambda: Run([(False, wire.v1_pieces(b"iopub", frames)) for frames in lines]).buffers())

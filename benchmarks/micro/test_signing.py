@@ -17,5 +17,5 @@ def test_sign(benchmark: BenchmarkFixture, size: int) -> None:
 
 @sizes
 def test_verify(benchmark: BenchmarkFixture, size: int) -> None:
-    parts = stream("x" * size)
-    benchmark(SIGNER.verify, SIGNER.sign(parts), parts)
+    frames = stream("x" * size)
+    benchmark(SIGNER.verify, SIGNER.sign(frames), frames)

@@ -108,7 +108,7 @@ class Execution:
             "data": content.get("data") or {},
             "metadata": content.get("metadata") or {},
         }
-        self.outputs.add(encodable(output), len(message.parts[3]), display_id(content))
+        self.outputs.add(encodable(output), len(message.frames[3]), display_id(content))
 
     def _on_execute_result(self, message: Message) -> None:
         content = message.content
@@ -118,13 +118,13 @@ class Execution:
             "data": content.get("data") or {},
             "metadata": content.get("metadata") or {},
         }
-        self.outputs.add(encodable(output), len(message.parts[3]), display_id(content))
+        self.outputs.add(encodable(output), len(message.frames[3]), display_id(content))
 
     def _on_error(self, message: Message) -> None:
         content = message.content
         self.outputs.add(
             encodable(error_output(content.get("ename"), content.get("evalue"), content.get("traceback"))),
-            len(message.parts[3]),
+            len(message.frames[3]),
         )
 
     def _on_clear_output(self, message: Message) -> None:
@@ -155,7 +155,7 @@ class Execution:
         for payload in content.get("payload") or ():
             if isinstance(payload, dict) and payload.get("source") == "page":  # the answer to `name?`
                 output = {"output_type": "display_data", "data": payload.get("data") or {}, "metadata": {}}
-                self.outputs.add(encodable(output), len(message.parts[3]))
+                self.outputs.add(encodable(output), len(message.frames[3]))
         self.replied.set()
 
     def _note_time(self, name: str, message: Message) -> None:
@@ -170,7 +170,7 @@ class Execution:
         if name is None or self.retired:
             return
         data, metadata = content.get("data") or {}, content.get("metadata") or {}
-        if self.outputs.update_display(name, encodable(data), encodable(metadata), len(message.parts[3])):
+        if self.outputs.update_display(name, encodable(data), encodable(metadata), len(message.frames[3])):
             self._flush_soon()
 
     # --- to the document -------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from ..errors import Conflict, FPSKernelsError, KernelRestarted, MalformedMessage, QueueFull, RequestNotFound
 from ..kernel_driver.client import KernelClient
 from ..kernel_driver.driver import LifecycleObserver
-from ..kernel_driver.message import Message, dump_json, make_parts, peek_msg_id
+from ..kernel_driver.message import Message, dump_json, make_frames, peek_msg_id
 from ..kernel_driver.request_log import Request
 from ..kernel_driver.state import ExecutionState
 from .cell_execution import CellState, Execution, display_id
@@ -55,7 +55,7 @@ LISTENED_TO = (
 class ExecutionQueue(LifecycleObserver):
     """Executes cells on one kernel.
 
-    broadcast(channel, parts): tells all WebSockets of the kernel something.
+    broadcast(channel, frames): tells all WebSockets of the kernel something.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class ExecutionQueue(LifecycleObserver):
             raise Conflict("No cell of this request waits for input")
         self._pending = None
         content = {"value": value, "status": "ok"}
-        self._client.send("stdin", make_parts("input_reply", content, self._session, pending.header))
+        self._client.send("stdin", make_frames("input_reply", content, self._session, pending.header))
 
     # --- the work --------------------------------------------------------------------------------
 
@@ -203,11 +203,11 @@ class ExecutionQueue(LifecycleObserver):
             "allow_stdin": len(self.answerers) > 0,
             "stop_on_error": stop_on_error,
         }
-        parts = make_parts("execute_request", content, self._session)
-        parts[2] = dump_json({"cellId": execution.cell_id, "deletedCells": [], "recordTiming": True})
-        self._by_msg_id[peek_msg_id(parts[0])] = execution
+        frames = make_frames("execute_request", content, self._session)
+        frames[2] = dump_json({"cellId": execution.cell_id, "deletedCells": [], "recordTiming": True})
+        self._by_msg_id[peek_msg_id(frames[0])] = execution
         self._forget_late()
-        self._client.send("shell", parts, execution)
+        self._client.send("shell", frames, execution)
 
     def _forget_late(self) -> None:
         size = sum(execution.outputs.size for execution in self._by_msg_id.values())
@@ -269,9 +269,9 @@ class ExecutionQueue(LifecycleObserver):
         content = message.content
         execution.flush()  # what the kernel said before it asked
         self._pending = PendingInput(
-            str(content.get("prompt", "")), bool(content.get("password")), bytes(message.parts[0])
+            str(content.get("prompt", "")), bool(content.get("password")), bytes(message.frames[0])
         )
-        self._broadcast("stdin", message.parts)
+        self._broadcast("stdin", message.frames)
 
     # --- from the kernel's life ------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import FPSKernelsError, MalformedMessage
 from ..kernel_driver.client import KernelClient
-from ..kernel_driver.message import Message, make_parts
+from ..kernel_driver.message import Message, make_frames
 
 logger = logging.getLogger(__name__)
 
@@ -62,9 +62,9 @@ class Comm:
         self._session = session
 
     def send(self, buffers: Sequence[bytes]) -> None:
-        parts = make_parts("comm_msg", {"comm_id": self.comm_id, "data": {}}, self._session)
+        frames = make_frames("comm_msg", {"comm_id": self.comm_id, "data": {}}, self._session)
         try:
-            self._client.send("shell", [*parts, *buffers])
+            self._client.send("shell", [*frames, *buffers])
         except FPSKernelsError as exc:
             logger.warning("kernel %s: a widget cannot be updated: %s", self._client.kernel_id, exc)
 

@@ -215,7 +215,7 @@ def _receive(socket: zmq.Socket[bytes]) -> list[bytes]:
 
 
 def _is_buffer(before: list[bytes]) -> bool:
-    """Whether what comes after these frames is a buffer: signature and four parts come first."""
+    """Whether what comes after these frames is a buffer: signature and four frames come first."""
     return DELIMITER in before[:-5]
 
 

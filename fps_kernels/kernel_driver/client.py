@@ -26,7 +26,7 @@ from .message import (
     Buffer,
     Message,
     Signer,
-    make_parts,
+    make_frames,
     peek_msg_id,
     peek_msg_type,
     peek_session,
@@ -167,9 +167,9 @@ class KernelClient:
 
     def broadcast_state(self, listener: Listener) -> None:
         """Tell one listener the current execution state, as an iopub status message."""
-        parts = self.make_parts("status", {"execution_state": wire_state(self.execution_state)})
+        frames = self.make_frames("status", {"execution_state": wire_state(self.execution_state)})
         if listener.wants("iopub", "status"):
-            listener.deliver("iopub", parts)
+            listener.deliver("iopub", frames)
 
     def send(self, channel: str, frames: Sequence[Buffer], origin: Any = None) -> None:
         """Send a message to the kernel, or queue it until the kernel is ready.
@@ -211,15 +211,15 @@ class KernelClient:
         died or was restarted before it answered, and whatever `send` raises.
         """
         self._check_alive()
-        parts = make_parts(msg_type, content or {}, self.session)
+        frames = make_frames(msg_type, content or {}, self.session)
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        request = Request(peek_msg_id(parts[0]), channel, msg_type, parts[0], future=future)
+        request = Request(peek_msg_id(frames[0]), channel, msg_type, frames[0], future=future)
         self._requests.add(request)
         try:
             if at_once:
-                self.send_now(channel, parts)
+                self.send_now(channel, frames)
             else:
-                self._send_or_queue(channel, parts)
+                self._send_or_queue(channel, frames)
             async with asyncio.timeout(timeout_s):
                 return await future
         except TimeoutError as exc:
@@ -241,9 +241,9 @@ class KernelClient:
         """Have `callback()` called whenever the state may have changed by other than the kernel's word."""
         self._state_listeners = (*self._state_listeners, callback)
 
-    def make_parts(self, msg_type: str, content: dict[str, Any], parent_header: bytes = b"{}") -> list[bytes]:
+    def make_frames(self, msg_type: str, content: dict[str, Any], parent_header: bytes = b"{}") -> list[bytes]:
         """A message of the server's own that looks like the kernel's."""
-        return make_parts(msg_type, content, self.kernel_session, parent_header)
+        return make_frames(msg_type, content, self.kernel_session, parent_header)
 
     # --- for the driver: connections and states --------------------------------------------------
 
@@ -335,8 +335,8 @@ class KernelClient:
         self._ready.set()
         queue, self._queue = self._queue, deque()
         self._queue_bytes = 0
-        for channel, parts in queue:
-            self.send_now(channel, parts)
+        for channel, frames in queue:
+            self.send_now(channel, frames)
         self._tell_state()  # whoever sends something now comes after what waited
 
     def change_state(self, state: ExecutionState, reason: str | None = None) -> None:
@@ -384,22 +384,22 @@ class KernelClient:
         if self.state.execution_state is ExecutionState.DEAD:
             raise KernelDied(f"The kernel is dead: {self.state.reason or 'unknown reason'}")
 
-    def _send_or_queue(self, channel: str, parts: Sequence[Buffer]) -> None:
+    def _send_or_queue(self, channel: str, frames: Sequence[Buffer]) -> None:
         if self._ready.is_set():
-            self.send_now(channel, parts)
+            self.send_now(channel, frames)
             return
-        size = sum(map(len, parts))
+        size = sum(map(len, frames))
         if len(self._queue) >= QUEUE_MESSAGES or self._queue_bytes + size > QUEUE_BYTES:
             raise QueueFull("The kernel is not ready yet, and too much waits for it")
-        self._queue.append((channel, parts))
+        self._queue.append((channel, frames))
         self._queue_bytes += size
 
-    def send_now(self, channel: str, parts: Sequence[Buffer]) -> None:
+    def send_now(self, channel: str, frames: Sequence[Buffer]) -> None:
         """Send without waiting until the kernel is ready, and without expecting an answer.
 
         Raises KernelNotConnected, QueueFull.
         """
-        self._connected().send(channel, [DELIMITER, self._signer.sign(parts), *parts])
+        self._connected().send(channel, [DELIMITER, self._signer.sign(frames), *frames])
 
     def _connected(self) -> Channels:
         if self._channels is None:
@@ -408,7 +408,7 @@ class KernelClient:
 
     def ask_now(self, channel: str, msg_type: str, content: dict[str, Any] | None = None) -> None:
         """A request of the server's own, as `send_now`; listeners do not see the answer."""
-        self.send_now(channel, make_parts(msg_type, content or {}, self.session))
+        self.send_now(channel, make_frames(msg_type, content or {}, self.session))
 
     # --- receiving: the hot path -----------------------------------------------------------------
 
@@ -417,12 +417,12 @@ class KernelClient:
             return
         handle = self._handle_iopub if channel == "iopub" else self._handle_reply
         messages = []
-        for frames in batch:
+        for received in batch:
             try:
-                signature, parts = split_frames(frames)
+                signature, frames = split_frames(received)
                 if self._verify:
-                    self._signer.verify(signature, parts)
-                message = handle(channel, parts)
+                    self._signer.verify(signature, frames)
+                message = handle(channel, frames)
                 if message is not None and not message.msg_type:
                     raise MalformedMessage("header has no msg_type")
             except (BadSignature, MalformedMessage) as exc:
@@ -446,13 +446,13 @@ class KernelClient:
                 "kernel %s: dropped a message on %s (%d so far): %s", self.kernel_id, channel, self.rejected, exc
             )
 
-    def _handle_iopub(self, channel: str, parts: list[bytes]) -> Message | None:
+    def _handle_iopub(self, channel: str, frames: list[bytes]) -> Message | None:
         if not self._published.is_set():
             self._published.set()
-        message = Message(channel, parts)
+        message = Message(channel, frames)
         if not self._heard:
-            self._hear(parts)
-        if self._own_session in parts[1]:
+            self._hear(frames)
+        if self._own_session in frames[1]:
             return None  # the echo of a request of ours
         msg_type = message.msg_type
         if msg_type == "status":
@@ -462,7 +462,7 @@ class KernelClient:
         return message
 
     def _on_status(self, message: Message) -> None:
-        state = _STATES.get(message.parts[3])
+        state = _STATES.get(message.frames[3])
         if state is None:
             try:
                 state = ExecutionState(str(message.content.get("execution_state")))
@@ -478,24 +478,24 @@ class KernelClient:
     @staticmethod
     def _is_of_main_shell(message: Message, request: Request | None) -> bool:
         """A control request's busy and idle, or a subshell's, say nothing about the cell that runs."""
-        parent = message.parts[1]
+        parent = message.frames[1]
         if b'"subshell_id"' in parent and message.parent_header.get("subshell_id"):
             return False
         if request is not None:
             return request.channel == "shell"
         return peek_msg_type(parent) not in CONTROL_TYPES
 
-    def _hear(self, parts: list[bytes]) -> None:
+    def _hear(self, frames: list[bytes]) -> None:
         """The first message of a process: until then its predecessor's session stays the kernel's."""
-        self.kernel_session = peek_session(parts[0]) or self.kernel_session
+        self.kernel_session = peek_session(frames[0]) or self.kernel_session
         self._heard = True
 
-    def _handle_reply(self, channel: str, parts: list[bytes]) -> Message | None:
-        message = Message(channel, parts)
+    def _handle_reply(self, channel: str, frames: list[bytes]) -> Message | None:
+        message = Message(channel, frames)
         message.check_headers()
         if not self._heard:
-            self._hear(parts)
-        own = self._own_session in parts[1]
+            self._hear(frames)
+        own = self._own_session in frames[1]
         if own and message.msg_type == "kernel_info_reply":
             self._on_kernel_info(message)
         request = self._requests.get(message.parent_msg_id)
@@ -528,4 +528,4 @@ class KernelClient:
             self._routes[key] = route
         for listener in route:
             if channel == "iopub" or listener.session in (None, message.parent_session):
-                listener.deliver(channel, [*message.parts[:4], *message.buffers])
+                listener.deliver(channel, [*message.frames[:4], *message.buffers])

@@ -59,24 +59,24 @@ class Listener:
             return False
         return not keys & self._excluded
 
-    def deliver(self, channel: str, parts: Sequence[bytes]) -> None:
+    def deliver(self, channel: str, frames: Sequence[bytes]) -> None:
         if self._stopped:
             return
         if self._is_async:
-            self._enqueue(channel, parts)
+            self._enqueue(channel, frames)
             return
         try:
-            self.callback(channel, parts)
+            self.callback(channel, frames)
         except Exception:  # a listener's fault must not reach the kernel's other listeners
             logger.exception("a listener failed")
 
-    def _enqueue(self, channel: str, parts: Sequence[bytes]) -> None:
+    def _enqueue(self, channel: str, frames: Sequence[bytes]) -> None:
         if len(self._queue) >= QUEUE_MESSAGES:
             self._queue.popleft()
             self.dropped += 1
             if self.dropped == 1:
                 logger.warning("a listener is too slow: its oldest messages are dropped")
-        self._queue.append((channel, parts))
+        self._queue.append((channel, frames))
         self._wake.set()
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="kernel listener")
@@ -87,9 +87,9 @@ class Listener:
                 self._wake.clear()
                 await self._wake.wait()
                 continue
-            channel, parts = self._queue.popleft()
+            channel, frames = self._queue.popleft()
             try:
-                result = self.callback(channel, parts)
+                result = self.callback(channel, frames)
                 if result is not None:
                     await result
             except asyncio.CancelledError:

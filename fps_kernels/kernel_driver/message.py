@@ -4,7 +4,7 @@ Pure: bytes in, bytes out. Content and buffers are never touched. Source: "Messa
 the wire protocol.
 
 A message on ZMQ is `[*idents, b"<IDS|MSG>", signature, header, parent_header, metadata, content,
-*buffers]`. What comes after the signature is called the *parts* of the message here.
+*buffers]`. What comes after the signature is called the *frames* of the message here.
 """
 
 from __future__ import annotations
@@ -37,67 +37,67 @@ _MSG_TYPE = re.compile(rb'"msg_type"\s*:\s*"([^"\\]*)"')
 _MSG_ID = re.compile(rb'"msg_id"\s*:\s*"([^"\\]*)"')
 _SESSION = re.compile(rb'"session"\s*:\s*"([^"\\]*)"')
 
-# Below this, joining the parts and hashing once is faster than one update per part; above, the copy costs more.
+# Below this, joining the frames and hashing once is faster than one update per part; above, the copy costs more.
 _JOIN_MAX_BYTES = 16_384
 
 
 class Message:
-    """A message from a kernel, as it came: its channel and its parts, nothing parsed.
+    """A message from a kernel, as it came: its channel and its frames, nothing parsed.
 
-    parts: as bytes but for large buffers, which are views of libzmq's memory.
+    frames: as bytes but for large buffers, which are views of libzmq's memory.
     request: for a reply or an input request, the request it belongs to, if that is remembered.
     """
 
-    __slots__ = ("_msg_type", "channel", "parts", "request")
+    __slots__ = ("_msg_type", "channel", "frames", "request")
 
-    def __init__(self, channel: str, parts: list[bytes]) -> None:
+    def __init__(self, channel: str, frames: list[bytes]) -> None:
         self.channel = channel
-        self.parts = parts
+        self.frames = frames
         self.request: Request | None = None
         self._msg_type: str | None = None
 
     @property
     def msg_type(self) -> str:
         if self._msg_type is None:
-            self._msg_type = peek_msg_type(self.parts[0])
+            self._msg_type = peek_msg_type(self.frames[0])
         return self._msg_type
 
     def check_headers(self) -> None:
         """Raises MalformedMessage unless everything can be read that a reply is routed by."""
-        self._msg_type = peek_msg_type(self.parts[0])
-        peek_msg_id(self.parts[0])
-        peek_msg_id(self.parts[1])
-        peek_session(self.parts[1])
+        self._msg_type = peek_msg_type(self.frames[0])
+        peek_msg_id(self.frames[0])
+        peek_msg_id(self.frames[1])
+        peek_session(self.frames[1])
 
     @property
     def parent_msg_id(self) -> str:
         """The msg_id of the request that this answers; "" when there is none."""
-        return peek_msg_id(self.parts[1])
+        return peek_msg_id(self.frames[1])
 
     @property
     def parent_session(self) -> str:
         """The client session of the request that this answers; "" when there is none."""
-        return peek_session(self.parts[1])
+        return peek_session(self.frames[1])
 
     @property
     def header(self) -> dict[str, Any]:
-        return load_object(self.parts[0], "header")
+        return load_object(self.frames[0], "header")
 
     @property
     def parent_header(self) -> dict[str, Any]:
-        return load_object(self.parts[1], "parent_header")
+        return load_object(self.frames[1], "parent_header")
 
     @property
     def metadata(self) -> dict[str, Any]:
-        return load_object(self.parts[2], "metadata")
+        return load_object(self.frames[2], "metadata")
 
     @property
     def content(self) -> dict[str, Any]:
-        return load_object(self.parts[3], "content")
+        return load_object(self.frames[3], "content")
 
     @property
     def buffers(self) -> list[bytes]:
-        return [bytes(buffer) for buffer in self.parts[4:]]
+        return [bytes(buffer) for buffer in self.frames[4:]]
 
 
 def load_object(data: bytes, name: str) -> dict[str, Any]:
@@ -166,12 +166,12 @@ class Signer:
         self._outer = outer
         self._inner = hashlib.new(name, bytes(byte ^ 0x36 for byte in block))
 
-    def sign(self, parts: Sequence[Buffer]) -> bytes:
-        """The hexadecimal HMAC of the four JSON parts; buffers are not signed."""
+    def sign(self, frames: Sequence[Buffer]) -> bytes:
+        """The hexadecimal HMAC of the four JSON frames; buffers are not signed."""
         if not self._enabled:
             return b""
         inner = self._inner.copy()
-        header, parent_header, metadata, content = parts[:4]
+        header, parent_header, metadata, content = frames[:4]
         if len(content) < _JOIN_MAX_BYTES:
             inner.update(b"".join((header, parent_header, metadata, content)))
         else:
@@ -181,14 +181,14 @@ class Signer:
         outer.update(inner.digest())
         return outer.hexdigest().encode()
 
-    def verify(self, signature: bytes, parts: Sequence[bytes]) -> None:
-        """Raises BadSignature unless `signature` is the HMAC of `parts`."""
-        if self._enabled and not hmac.compare_digest(signature, self.sign(parts)):
+    def verify(self, signature: bytes, frames: Sequence[bytes]) -> None:
+        """Raises BadSignature unless `signature` is the HMAC of `frames`."""
+        if self._enabled and not hmac.compare_digest(signature, self.sign(frames)):
             raise BadSignature("the signature of a message does not match its content")
 
 
 def split_frames(frames: list[bytes]) -> tuple[bytes, list[bytes]]:
-    """Split what came from a ZMQ socket into the signature and the parts.
+    """Split what came from a ZMQ socket into the signature and the frames.
 
     Raises MalformedMessage when the delimiter or a part is missing.
     """
@@ -223,11 +223,11 @@ def make_header(msg_type: str, session: str, username: str = "") -> dict[str, st
     }
 
 
-def make_parts(
+def make_frames(
     msg_type: str,
     content: dict[str, Any],
     session: str,
     parent_header: bytes = EMPTY_DICT,
 ) -> list[bytes]:
-    """The parts of a new message without metadata and buffers."""
+    """The frames of a new message without metadata and buffers."""
     return [dump_json(make_header(msg_type, session)), parent_header, EMPTY_DICT, dump_json(content)]

@@ -45,30 +45,32 @@ class ClientSession:
         self.left_at = monotonic()
         self.recent: deque[tuple[float, str, Sequence[bytes]]] = deque(maxlen=RECENT_MESSAGES)
 
-    def put(self, after: int, channel: str, parts: Sequence[bytes]) -> None:
+    def put(self, after: int, channel: str, frames: Sequence[bytes]) -> None:
         """A message for this client alone; it waits while the client is away."""
-        self.inbox.put(after, channel, parts)
+        self.inbox.put(after, channel, frames)
         if self.connection is not None:
             self.connection.wake()
 
-    def remember(self, channel: str, parts: Sequence[bytes]) -> None:
+    def remember(self, channel: str, frames: Sequence[bytes]) -> None:
         """This was handed to the transport; whether the client has read it, nobody says."""
         now = monotonic()
-        self.recent.append((now, channel, parts))
+        self.recent.append((now, channel, frames))
         while now - self.recent[0][0] > RECENT_S:
             self.recent.popleft()
 
     def repeat_recent(self) -> None:
         """The connection broke off: what the client may not have read, and must not miss, is due again."""
         horizon = monotonic() - RECENT_S
-        self.inbox.put_first(self.cursor, [(channel, parts) for time, channel, parts in self.recent if time >= horizon])
+        self.inbox.put_first(
+            self.cursor, [(channel, frames) for time, channel, frames in self.recent if time >= horizon]
+        )
         self.recent.clear()
 
 
 class SessionOutbox:
     """What one WebSocket of a session is to be sent: its inbox and the log, in order.
 
-    encode: of a channel and parts. encode_run: of a run of the log as it is, shared by all that read the
+    encode: of a channel and frames. encode_run: of a run of the log as it is, shared by all that read the
     same one.
     """
 
@@ -137,14 +139,14 @@ class SessionOutbox:
                 session.cursor = max(session.cursor, entries[number - 1].end)  # a restart may have moved it on
                 for entry in entries[:number]:
                     if entry.is_status:
-                        session.remember("iopub", entry.parts)
+                        session.remember("iopub", entry.frames)
 
         session.in_flight = entries
         self._on_sent = sent
         return run
 
     def _encode_each(self, entries: Sequence[Entry]) -> Run:
-        return Run([self._encode("iopub", entry.parts) for entry in entries])
+        return Run([self._encode("iopub", entry.frames) for entry in entries])
 
     def _take_merged(self) -> Run | None:
         """For a client that lags, or has a rate limit: stream messages as few as possible."""
@@ -169,34 +171,34 @@ class SessionOutbox:
     def _shorten(limiter: RateLimiter, now: float, entry: Entry) -> Entry:
         if stream_key(entry) is None:
             return entry
-        content = load_object(entry.parts[3], "content")
-        size = len(entry.parts[3])
+        content = load_object(entry.frames[3], "content")
+        size = len(entry.frames[3])
         allowed = limiter.allow_text(now, size)
         if allowed >= size:
             return entry
         content["text"] = cut_middle(content["text"], allowed)
-        return entry.replaced([*entry.parts[:3], dump_json(content)])
+        return entry.replaced([*entry.frames[:3], dump_json(content)])
 
     # --- the session's own -----------------------------------------------------------------------
 
-    def _take_private(self, channel: str, parts: Sequence[bytes]) -> Run:
+    def _take_private(self, channel: str, frames: Sequence[bytes]) -> Run:
         def sent(number: int) -> None:
             if number:
-                self._session.inbox.remove_first(parts)
+                self._session.inbox.remove_first(frames)
                 # JupyterLab shows a box for each input request, and opens a new WebSocket for each `restarting`:
                 # that would hear it again, if the old one is not seen to be closed yet.
-                if channel != "stdin" and not replies.tells_of_restart(parts):
-                    self._session.remember(channel, parts)
+                if channel != "stdin" and not replies.tells_of_restart(frames):
+                    self._session.remember(channel, frames)
 
         self._on_sent = sent
-        return Run([self._encode(channel, parts)])
+        return Run([self._encode(channel, frames)])
 
     def _take_notice(self, missing: int, dropped: int) -> Run:
         session = self._session
         cursor = max(session.cursor, self._log.first_seq)
         # With the parent of what comes next, so that a front end has a place to show it.
         following = self._log.read(cursor, 1, 1)
-        parent = bytes(following[0].parts[1]) if following else EMPTY_DICT
+        parent = bytes(following[0].frames[1]) if following else EMPTY_DICT
 
         def sent(number: int) -> None:
             if number:

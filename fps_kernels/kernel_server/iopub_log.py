@@ -40,22 +40,22 @@ class Entry:
     of all messages of the log that came before it.
     """
 
-    __slots__ = ("count", "is_status", "offset", "parts", "seq", "size", "time")
+    __slots__ = ("count", "frames", "is_status", "offset", "seq", "size", "time")
 
     def __init__(
-        self, seq: int, time: float, parts: Sequence[bytes], is_status: bool, count: int = 1, offset: int = 0
+        self, seq: int, time: float, frames: Sequence[bytes], is_status: bool, count: int = 1, offset: int = 0
     ) -> None:
         self.seq = seq
         self.count = count
         self.time = time
-        self.parts = parts
+        self.frames = frames
         self.is_status = is_status
         self.offset = offset
-        self.size = sum(map(len, parts))
+        self.size = sum(map(len, frames))
 
-    def replaced(self, parts: Sequence[bytes]) -> Entry:
-        """The same place in the log with other parts."""
-        return Entry(self.seq, self.time, parts, self.is_status, self.count, self.offset)
+    def replaced(self, frames: Sequence[bytes]) -> Entry:
+        """The same place in the log with other frames."""
+        return Entry(self.seq, self.time, frames, self.is_status, self.count, self.offset)
 
     @property
     def end(self) -> int:
@@ -85,7 +85,7 @@ class IopubLog:
     def append(self, batch: Sequence[Message], now: float) -> None:
         seq = self.next_seq
         for message in batch:
-            entry = Entry(seq, now, message.parts, message.msg_type == "status", 1, self.total_bytes)
+            entry = Entry(seq, now, message.frames, message.msg_type == "status", 1, self.total_bytes)
             self._entries.append(entry)
             self.bytes += entry.size
             self.total_bytes += entry.size
@@ -213,28 +213,28 @@ def _runs(entries: Sequence[Entry], cursors: frozenset[int]) -> Iterator[list[En
 
 def stream_key(entry: Entry) -> tuple[bytes, str] | None:
     """What two stream messages must share to become one; None for what is not to be merged."""
-    parts = entry.parts
-    if len(parts) != 4 or b'"stream"' not in parts[0]:
+    frames = entry.frames
+    if len(frames) != 4 or b'"stream"' not in frames[0]:
         return None
     try:
-        if peek_msg_type(parts[0]) != "stream":
+        if peek_msg_type(frames[0]) != "stream":
             return None
-        content = load_object(parts[3], "content")
+        content = load_object(frames[3], "content")
     except MalformedMessage:
         return None
     name, text = content.get("name"), content.get("text")
     if not isinstance(name, str) or not isinstance(text, str) or len(content) != 2:
         return None
-    return parts[1], name
+    return frames[1], name
 
 
 def _merge_run(run: Sequence[Entry]) -> Entry:
     """One entry with the text of all; header, parent and metadata of the first."""
     first = run[0]
-    contents = [json.loads(entry.parts[3]) for entry in run]
+    contents = [json.loads(entry.frames[3]) for entry in run]
     text = "".join(content["text"] for content in contents)
     content = dump_json({"name": contents[0]["name"], "text": text})
-    return Entry(first.seq, first.time, [*first.parts[:3], content], False, run[-1].end - first.seq, first.offset)
+    return Entry(first.seq, first.time, [*first.frames[:3], content], False, run[-1].end - first.seq, first.offset)
 
 
 class Inbox:
@@ -252,10 +252,10 @@ class Inbox:
     def __len__(self) -> int:
         return len(self._items)
 
-    def put(self, after: int, channel: str, parts: Sequence[bytes]) -> None:
+    def put(self, after: int, channel: str, frames: Sequence[bytes]) -> None:
         """after: the iopub message that comes next, when this comes."""
-        self._items.append((after, channel, parts))
-        self._bytes += sum(map(len, parts))
+        self._items.append((after, channel, frames))
+        self._bytes += sum(map(len, frames))
         while len(self._items) > 1 and (
             len(self._items) > self._limits.max_messages or self._bytes > self._limits.max_bytes
         ):
@@ -263,10 +263,10 @@ class Inbox:
             self.dropped += 1
 
     def due(self, cursor: int) -> tuple[str, Sequence[bytes]] | None:
-        """The channel and parts of the next message, if all iopub messages before it were heard."""
+        """The channel and frames of the next message, if all iopub messages before it were heard."""
         if self._items and self._items[0][0] <= cursor:
-            _, channel, parts = self._items[0]
-            return channel, parts
+            _, channel, frames = self._items[0]
+            return channel, frames
         return None
 
     def places(self) -> set[int]:
@@ -279,26 +279,26 @@ class Inbox:
 
     def put_first(self, after: int, messages: Sequence[tuple[str, Sequence[bytes]]]) -> None:
         """Before all that waits."""
-        for channel, parts in reversed(messages):
-            self._items.appendleft((after, channel, parts))
-            self._bytes += sum(map(len, parts))
+        for channel, frames in reversed(messages):
+            self._items.appendleft((after, channel, frames))
+            self._bytes += sum(map(len, frames))
 
     def pop(self) -> tuple[str, Sequence[bytes]]:
         """Take the next message."""
-        _, channel, parts = self._items.popleft()
-        self._bytes -= sum(map(len, parts))
-        return channel, parts
+        _, channel, frames = self._items.popleft()
+        self._bytes -= sum(map(len, frames))
+        return channel, frames
 
-    def remove_first(self, parts: Sequence[bytes]) -> None:
+    def remove_first(self, frames: Sequence[bytes]) -> None:
         """What `due` gave was sent. Nothing happens when it was dropped or discarded meanwhile."""
-        if self._items and self._items[0][2] is parts:
+        if self._items and self._items[0][2] is frames:
             self.pop()
 
     def move_up(self, after: int) -> None:
         """The iopub messages before `after` will not come: what waits for them waits no more."""
-        self._items = deque((after, channel, parts) for _, channel, parts in self._items)
+        self._items = deque((after, channel, frames) for _, channel, frames in self._items)
 
     def discard(self, channel: str) -> None:
         """Forget what waits on one channel."""
         self._items = deque(item for item in self._items if item[1] != channel)
-        self._bytes = sum(sum(map(len, parts)) for _, _, parts in self._items)
+        self._bytes = sum(sum(map(len, frames)) for _, _, frames in self._items)

@@ -10,7 +10,7 @@ from time import monotonic, time
 from ..errors import Forbidden, FPSKernelsError, KernelDied, MalformedMessage
 from ..kernel_driver.client import KernelClient
 from ..kernel_driver.driver import LifecycleObserver
-from ..kernel_driver.message import EMPTY_DICT, Buffer, Message, dump_json, make_header, make_parts, peek_msg_type
+from ..kernel_driver.message import EMPTY_DICT, Buffer, Message, dump_json, make_frames, make_header, peek_msg_type
 from ..kernel_driver.request_log import Request
 from ..websocket.frame_batch import Pieces, Received, Run
 from . import stand_in as replies
@@ -106,7 +106,7 @@ class KernelServer(LifecycleObserver):
             session,
             self._log,
             self._limits.rates,
-            lambda channel, parts: self._encode(v1, channel, parts),
+            lambda channel, frames: self._encode(v1, channel, frames),
             lambda entries: self._encode_run(v1, entries),
             lambda: self.client.kernel_session,
         )
@@ -163,11 +163,11 @@ class KernelServer(LifecycleObserver):
         for session in away[: max(0, len(away) - MAX_AWAY)]:
             del self._sessions[session.session_id]
 
-    def broadcast(self, channel: str, parts: Sequence[bytes]) -> None:
+    def broadcast(self, channel: str, frames: Sequence[bytes]) -> None:
         """Tell all that are connected now; who is away does not hear of it later."""
         for session in self._sessions.values():
             if session.connection is not None:
-                self._put(session, channel, parts)
+                self._put(session, channel, frames)
 
     def close(self, code: int, reason: str) -> None:
         """Close all WebSockets, after what waits for them."""
@@ -228,24 +228,24 @@ class KernelServer(LifecycleObserver):
         if origin is None:
             origin = self._sessions.get(message.parent_session)
         if isinstance(origin, ClientSession):
-            origin.put(self._log.next_seq, channel, message.parts)
+            origin.put(self._log.next_seq, channel, message.frames)
 
-    def _encode(self, v1: bool, channel: str, parts: Sequence[bytes]) -> Pieces:
+    def _encode(self, v1: bool, channel: str, frames: Sequence[bytes]) -> Pieces:
         if v1:
-            return False, wire.v1_pieces(channel.encode(), parts)
+            return False, wire.v1_pieces(channel.encode(), frames)
         if self._adapter is not None:
-            parts = self._adapter.from_kernel(parts)
-        return wire.default_pieces(channel, parts)
+            frames = self._adapter.from_kernel(frames)
+        return wire.default_pieces(channel, frames)
 
     def _encode_run(self, v1: bool, entries: Sequence[Entry]) -> Run:
         """A run of the log. Writers that keep pace read the same runs: they are encoded once."""
         large = len(entries) == 1 and entries[0].size > SLICE_BYTES
         if large or len(self._connections) < 2:
-            return Run([self._encode(v1, "iopub", entry.parts) for entry in entries])
+            return Run([self._encode(v1, "iopub", entry.frames) for entry in entries])
         key = v1, entries[0].seq, entries[-1].end, len(entries)  # merging changes their number
         run = self._slices.get(key)
         if run is None:
-            run = Run([self._encode(v1, "iopub", entry.parts) for entry in entries])
+            run = Run([self._encode(v1, "iopub", entry.frames) for entry in entries])
             while len(self._slices) >= SLICES:
                 del self._slices[next(iter(self._slices))]
             self._slices[key] = run
@@ -254,16 +254,16 @@ class KernelServer(LifecycleObserver):
     # --- from clients ----------------------------------------------------------------------------
 
     def _on_frame(self, connection: Connection, session: ClientSession, frame: Received) -> None:
-        parts: Sequence[Buffer]
+        frames: Sequence[Buffer]
         try:
             if connection.v1:
                 if isinstance(frame, str):
                     raise MalformedMessage("the v1 protocol has no text frames", 1003)
-                channel, parts = wire.decode_v1(frame)
+                channel, frames = wire.decode_v1(frame)
             else:
-                channel, parts = wire.decode_default(frame)
-            wire.check_request(channel, parts)
-            header = bytes(parts[0])
+                channel, frames = wire.decode_default(frame)
+            wire.check_request(channel, frames)
+            header = bytes(frames[0])
         except MalformedMessage as exc:
             logger.warning("session %s sent a malformed message: %s", connection.session_id, exc)
             connection.close(exc.close_code, exc.message)
@@ -271,8 +271,8 @@ class KernelServer(LifecycleObserver):
         try:
             self._check_allowed(connection, peek_msg_type(header))
             if self._adapter is not None and not connection.v1:
-                parts = self._adapter.to_kernel(parts)
-            self.client.send(channel, parts, session)
+                frames = self._adapter.to_kernel(frames)
+            self.client.send(channel, frames, session)
             self.times.to_kernel = time()
         except FPSKernelsError as exc:
             self._refuse(session, channel, header, exc)
@@ -298,8 +298,8 @@ class KernelServer(LifecycleObserver):
 
     # --- messages of the server's own ------------------------------------------------------------
 
-    def _put(self, session: ClientSession, channel: str, parts: Sequence[bytes]) -> None:
-        session.put(self._log.next_seq, channel, parts)
+    def _put(self, session: ClientSession, channel: str, frames: Sequence[bytes]) -> None:
+        session.put(self._log.next_seq, channel, frames)
 
     def _put_status(self, session: ClientSession) -> None:
         parent = EMPTY_DICT
@@ -351,6 +351,6 @@ class KernelServer(LifecycleObserver):
     def _announce(self, state: str, reason: str) -> None:
         """A word of the watchdog: with a session of our own, so that clients know it is not the kernel's."""
         content = {"execution_state": state, "reason": reason}
-        parts = make_parts("status", content, self.client.session)
+        frames = make_frames("status", content, self.client.session)
         for session in self._sessions.values():
-            self._put(session, "iopub", parts)
+            self._put(session, "iopub", frames)

@@ -36,20 +36,20 @@ class Adapter:
         major = _major(kernel_info.get("protocol_version"))
         return None if major in (None, _CLIENT_MAJOR) else cls(major)
 
-    def from_kernel(self, parts: Sequence[bytes]) -> Sequence[bytes]:
-        """The parts of a message from the kernel, for a client."""
-        return self._translate(parts, _CLIENT_MAJOR)
+    def from_kernel(self, frames: Sequence[bytes]) -> Sequence[bytes]:
+        """The frames of a message from the kernel, for a client."""
+        return self._translate(frames, _CLIENT_MAJOR)
 
-    def to_kernel(self, parts: Sequence[Buffer]) -> Sequence[Buffer]:
-        """The parts of a message from a client, for the kernel."""
-        return [*self._translate([bytes(part) for part in parts[:4]], self._kernel_major), *parts[4:]]
+    def to_kernel(self, frames: Sequence[Buffer]) -> Sequence[Buffer]:
+        """The frames of a message from a client, for the kernel."""
+        return [*self._translate([bytes(frame) for frame in frames[:4]], self._kernel_major), *frames[4:]]
 
-    def _translate(self, parts: Sequence[bytes], major: int) -> Sequence[bytes]:
+    def _translate(self, frames: Sequence[bytes], major: int) -> Sequence[bytes]:
         try:
-            message = {name: load_object(bytes(part), name) for name, part in zip(_NAMES, parts, strict=False)}
+            message = {name: load_object(bytes(part), name) for name, part in zip(_NAMES, frames, strict=False)}
             message["header"].setdefault("date", utc_now())  # the adapter's own is no JSON
             adapted = self._adapt(message, major)
-            return [*(dump_json(adapted[name]) for name in _NAMES), *parts[4:]]
+            return [*(dump_json(adapted[name]) for name in _NAMES), *frames[4:]]
         except Exception as exc:  # the adapter takes every key that the spec asks for to be there
             logger.log(
                 logging.DEBUG if self._failed else logging.WARNING,
@@ -58,7 +58,7 @@ class Adapter:
                 exc,
             )
             self._failed = True
-            return parts
+            return frames
 
 
 def _major(version: object) -> int | None:

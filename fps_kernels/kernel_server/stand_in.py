@@ -6,38 +6,38 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import FPSKernelsError, KernelRestarted
-from ..kernel_driver.message import EMPTY_DICT, make_parts, peek_msg_type
+from ..kernel_driver.message import EMPTY_DICT, make_frames, peek_msg_type
 from ..kernel_driver.state import wire_state
 
 
 def status(
     execution_state: str, session: str, parent_header: bytes = EMPTY_DICT, reason: str | None = None
 ) -> list[bytes]:
-    """The parts of an iopub status message."""
+    """The frames of an iopub status message."""
     content: dict[str, Any] = {"execution_state": wire_state(execution_state)}
     if reason:
         content["reason"] = reason
-    return make_parts("status", content, session, parent_header)
+    return make_frames("status", content, session, parent_header)
 
 
-def tells_of_restart(parts: Sequence[bytes]) -> bool:
+def tells_of_restart(frames: Sequence[bytes]) -> bool:
     """Whether it is the watchdog's word that a kernel died and is being restarted."""
-    return b'"restarting"' in parts[3] and peek_msg_type(parts[0]) == "status"
+    return b'"restarting"' in frames[3] and peek_msg_type(frames[0]) == "status"
 
 
 def stream(name: str, text: str, session: str, parent_header: bytes = EMPTY_DICT) -> list[bytes]:
-    """The parts of an iopub stream message."""
-    return make_parts("stream", {"name": name, "text": text}, session, parent_header)
+    """The frames of an iopub stream message."""
+    return make_frames("stream", {"name": name, "text": text}, session, parent_header)
 
 
 def error(error: FPSKernelsError, session: str, parent_header: bytes) -> list[bytes]:
-    """The parts of an iopub error message: what a front end shows below a cell."""
+    """The frames of an iopub error message: what a front end shows below a cell."""
     content = {"ename": error.ename, "evalue": error.message, "traceback": [f"{error.ename}: {error.message}"]}
-    return make_parts("error", content, session, parent_header)
+    return make_frames("error", content, session, parent_header)
 
 
 def error_reply(msg_type: str, parent_header: bytes, session: str, error: FPSKernelsError) -> list[bytes]:
-    """The parts of the reply to a request that nobody else will answer.
+    """The frames of the reply to a request that nobody else will answer.
 
     After a restart the status is "aborted", which front ends show as a cell that did not run; else
     it is "error", with what happened as ename and evalue.
@@ -49,4 +49,4 @@ def error_reply(msg_type: str, parent_header: bytes, session: str, error: FPSKer
         content = {"status": "error", "ename": error.ename, "evalue": error.message, "traceback": []}
     if msg_type == "execute_request":
         content |= {"execution_count": None, "user_expressions": {}, "payload": []}
-    return make_parts(msg_type.removesuffix("_request") + "_reply", content, session, parent_header)
+    return make_frames(msg_type.removesuffix("_request") + "_reply", content, session, parent_header)

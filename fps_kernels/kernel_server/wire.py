@@ -29,37 +29,37 @@ _MAX_BUFFERS = 65_536
 """More buffers in one message than any client makes; keeps a forged count from costing time."""
 
 
-def encode_v1(channel: bytes, parts: Sequence[bytes]) -> bytes:
+def encode_v1(channel: bytes, frames: Sequence[bytes]) -> bytes:
     """One v1 frame of a message.
 
-    channel: ASCII; parts: header, parent_header, metadata, content, then any buffers.
+    channel: ASCII; frames: header, parent_header, metadata, content, then any buffers.
     """
-    return b"".join(v1_pieces(channel, parts))
+    return b"".join(v1_pieces(channel, frames))
 
 
-def v1_pieces(channel: bytes, parts: Sequence[bytes]) -> list[bytes]:
+def v1_pieces(channel: bytes, frames: Sequence[bytes]) -> list[bytes]:
     """The same, not yet put together."""
-    if len(parts) == 4:
-        header, parent_header, metadata, content = parts
+    if len(frames) == 4:
+        header, parent_header, metadata, content = frames
         first = 56 + len(channel)
         second = first + len(header)
         third = second + len(parent_header)
         fourth = third + len(metadata)
         prefix = _V1_PLAIN.pack(6, 56, first, second, third, fourth, fourth + len(content))
         return [prefix, channel, header, parent_header, metadata, content]
-    count = len(parts) + 2
+    count = len(frames) + 2
     offset = 8 * (count + 1)
     offsets = [offset]
     offset += len(channel)
     offsets.append(offset)
-    for part in parts:
-        offset += len(part)
+    for frame in frames:
+        offset += len(frame)
         offsets.append(offset)
-    return [struct.pack(f"<{count + 1}Q", count, *offsets), channel, *parts]
+    return [struct.pack(f"<{count + 1}Q", count, *offsets), channel, *frames]
 
 
 def decode_v1(data: bytes | bytearray) -> tuple[str, list[Buffer]]:
-    """Split a v1 frame into its channel and its parts.
+    """Split a v1 frame into its channel and its frames.
 
     data: count (u64 little-endian), that many u64 offsets from the start of the frame, channel,
       header, parent_header, metadata, content, then any buffers; the last offset is the length. Of
@@ -90,20 +90,20 @@ def decode_v1(data: bytes | bytearray) -> tuple[str, list[Buffer]]:
     if source is not data:
         pieces[:4] = map(bytes, pieces[:4])
         pieces[4:] = [piece if len(piece) >= LARGE_BYTES else bytes(piece) for piece in pieces[4:]]
-    channel, *parts = pieces
-    return _known_channel(bytes(channel)), parts
+    channel, *frames = pieces
+    return _known_channel(bytes(channel)), frames
 
 
-def encode_default(channel: str, parts: Sequence[bytes]) -> str | bytes:
+def encode_default(channel: str, frames: Sequence[bytes]) -> str | bytes:
     """One frame of the default protocol: text, or binary when the message has buffers."""
-    is_text, pieces = default_pieces(channel, parts)
+    is_text, pieces = default_pieces(channel, frames)
     frame = b"".join(pieces)
     return frame.decode() if is_text else frame
 
 
-def default_pieces(channel: str, parts: Sequence[bytes]) -> Pieces:
-    """The same, not yet put together. The JSON parts are copied as they are, not parsed."""
-    header = bytes(parts[0])
+def default_pieces(channel: str, frames: Sequence[bytes]) -> Pieces:
+    """The same, not yet put together. The JSON frames are copied as they are, not parsed."""
+    header = bytes(frames[0])
     body = b"".join(
         (
             b'{"channel":"',
@@ -115,17 +115,17 @@ def default_pieces(channel: str, parts: Sequence[bytes]) -> Pieces:
             b',"header":',
             header,
             b',"parent_header":',
-            parts[1],
+            frames[1],
             b',"metadata":',
-            parts[2],
+            frames[2],
             b',"content":',
-            parts[3],
-            b',"buffers":[]}' if len(parts) == 4 else b"}",
+            frames[3],
+            b',"buffers":[]}' if len(frames) == 4 else b"}",
         )
     )
-    if len(parts) == 4:
+    if len(frames) == 4:
         return True, [body if body.isascii() else body.decode("utf-8", "replace").encode()]
-    sizes = [len(body), *map(len, parts[4:])]
+    sizes = [len(body), *map(len, frames[4:])]
     offset = 4 * (len(sizes) + 1)
     offsets = []
     for size in sizes:
@@ -133,7 +133,7 @@ def default_pieces(channel: str, parts: Sequence[bytes]) -> Pieces:
         offset += size
     if offset >= 1 << 32:
         raise MalformedMessage("a message of 4 GiB does not fit into the default protocol", 1009)
-    return False, [struct.pack(f"!{len(sizes) + 1}I", len(sizes), *offsets), body, *parts[4:]]
+    return False, [struct.pack(f"!{len(sizes) + 1}I", len(sizes), *offsets), body, *frames[4:]]
 
 
 def _shown(pattern: re.Pattern[bytes], peek: Callable[[bytes], str], header: bytes) -> bytes:
@@ -147,7 +147,7 @@ def _shown(pattern: re.Pattern[bytes], peek: Callable[[bytes], str], header: byt
 
 
 def decode_default(data: str | bytes | bytearray) -> tuple[str, list[Buffer]]:
-    """Split a frame of the default protocol into its channel and its parts.
+    """Split a frame of the default protocol into its channel and its frames.
 
     data: JSON text; or, binary: count (u32 big-endian), that many u32 offsets from the start of the
       frame, JSON, buffers. Without a channel it is for shell.
@@ -166,19 +166,19 @@ def decode_default(data: str | bytes | bytearray) -> tuple[str, list[Buffer]]:
     header = message.get("header")
     if not isinstance(header, dict):
         raise MalformedMessage("a message without a header")
-    parts: list[Buffer] = [dump_json(header)]
+    frames: list[Buffer] = [dump_json(header)]
     for name in ("parent_header", "metadata", "content"):
         value = message.get(name)
         if value is None:
-            parts.append(EMPTY_DICT)
+            frames.append(EMPTY_DICT)
         elif isinstance(value, dict):
-            parts.append(dump_json(value))
+            frames.append(dump_json(value))
         else:
             raise MalformedMessage(f"{name} is not a JSON object")
-    return _known_channel(channel.encode("utf-8", "replace")), parts + buffers
+    return _known_channel(channel.encode("utf-8", "replace")), frames + buffers
 
 
-def check_request(channel: str, parts: Sequence[Buffer]) -> None:
+def check_request(channel: str, frames: Sequence[Buffer]) -> None:
     """Raises MalformedMessage unless a client may send this to a kernel.
 
     The header must be a JSON object with a msg_id and a msg_type that are strings, so that the
@@ -186,7 +186,7 @@ def check_request(channel: str, parts: Sequence[Buffer]) -> None:
     """
     if channel == "iopub":
         raise MalformedMessage("a client cannot send on iopub", 1003)
-    data = bytes(parts[0])
+    data = bytes(frames[0])
     header = load_object(data, "header")
     for key, peek in (("msg_id", peek_msg_id), ("msg_type", peek_msg_type)):
         if not isinstance(header.get(key), str) or not header[key]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ..errors import FPSKernelsError
 from ..kernel_driver.driver import LifecycleObserver
-from ..kernel_driver.message import Message, make_parts, peek_msg_id
+from ..kernel_driver.message import Message, make_frames, peek_msg_id
 from ..kernel_driver.request_log import Request
 from ..kernel_driver.state import ExecutionState
 from ..kernels.registry import Kernel
@@ -69,9 +69,9 @@ class Worker(LifecycleObserver):
             "allow_stdin": False,
             "stop_on_error": False,  # nothing waits behind it
         }
-        parts = make_parts("execute_request", content, self._session)
-        run = _Run(peek_msg_id(parts[0]), on_output)
-        self._client.send("shell", parts, self)
+        frames = make_frames("execute_request", content, self._session)
+        run = _Run(peek_msg_id(frames[0]), on_output)
+        self._client.send("shell", frames, self)
         self._run = run
         # Not awaited itself: it would be cancelled as well, and `stop` would take the cell for ended.
         await asyncio.wait([run.reply])

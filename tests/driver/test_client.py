@@ -21,7 +21,7 @@ from fps_kernels.kernel_driver.message import Message, peek_msg_id
 
 from ..conftest import KERNEL, free_ports
 from ..server.test_external import CHANNELS
-from ..support.drivers import TIMEOUT_S, Drivers, Inbox, Recorder, execute, message_parts, run
+from ..support.drivers import TIMEOUT_S, Drivers, Inbox, Recorder, execute, message_frames, run
 
 
 @pytest.fixture
@@ -99,19 +99,19 @@ async def test_the_queue_is_bounded_by_bytes(kernels: Drivers) -> None:
     client = kernels.make().client
     quarter = bytes(QUEUE_BYTES // 4)
     for _ in range(3):
-        client.send("shell", message_parts("comm_msg", {}, buffers=[quarter]))
+        client.send("shell", message_frames("comm_msg", {}, buffers=[quarter]))
     with pytest.raises(QueueFull):
-        client.send("shell", message_parts("comm_msg", {}, buffers=[quarter]))
+        client.send("shell", message_frames("comm_msg", {}, buffers=[quarter]))
     assert client.pending == 3
 
 
 async def test_the_bytes_of_the_queue_are_free_again_once_it_is_sent(kernels: Drivers) -> None:
     driver = kernels.make()
     large = bytes(QUEUE_BYTES - 10_000)
-    driver.client.send("shell", message_parts("comm_msg", {}, buffers=[large]))
+    driver.client.send("shell", message_frames("comm_msg", {}, buffers=[large]))
     await driver.start()
     driver.client.disconnect()
-    driver.client.send("shell", message_parts("comm_msg", {}, buffers=[large]))
+    driver.client.send("shell", message_frames("comm_msg", {}, buffers=[large]))
 
 
 async def test_what_waits_fails_when_the_kernel_does_not_start(kernels: Drivers) -> None:
@@ -167,7 +167,7 @@ async def test_a_port_at_which_a_stranger_listened_before_the_kernel_is_connecte
         inbox = Inbox(client)
         execute(client, "stream(reply_input('name? '))")
         await inbox.until_type("input_request")
-        client.send("stdin", message_parts("input_reply", {"value": "Ada"}))
+        client.send("stdin", message_frames("input_reply", {"value": "Ada"}))
         await inbox.until_text("Ada")
     finally:
         handshake.cancel()
@@ -261,7 +261,7 @@ async def test_a_message_after_the_shutdown_is_refused(driver: KernelDriver) -> 
 async def test_nothing_can_be_sent_at_once_without_a_connection(kernels: Drivers) -> None:
     client = kernels.make().client
     with pytest.raises(KernelNotConnected):
-        client.send_now("shell", message_parts("complete_request", {}))
+        client.send_now("shell", message_frames("complete_request", {}))
     with pytest.raises(KernelNotConnected):
         await client.handshake(1)
 
@@ -294,7 +294,7 @@ async def test_an_input_request_goes_to_the_session_that_asked(client: KernelCli
     msg_id = execute(client, "stream('hello ' + reply_input('name?'))", session="one")
     request = await one.until_type("input_request")
     assert (request.channel, request.content["prompt"]) == ("stdin", "name?")
-    client.send("stdin", message_parts("input_reply", {"value": "kernel"}, "one"))
+    client.send("stdin", message_frames("input_reply", {"value": "kernel"}, "one"))
     await one.until_text("hello kernel")
     await two.until_idle(msg_id)
     assert two.types("stdin") == []
@@ -433,17 +433,17 @@ async def test_a_flood_arrives_whole_and_in_order(client: KernelClient) -> None:
 async def test_a_large_message_passes_both_ways(client: KernelClient) -> None:
     inbox = Inbox(client, ["comm_msg"])
     large = bytes(range(256)) * (8 * 1024 * 1024 // 256)
-    client.send("shell", message_parts("comm_msg", {"comm_id": "c"}, buffers=[large, b"", b"ab"]))
+    client.send("shell", message_frames("comm_msg", {"comm_id": "c"}, buffers=[large, b"", b"ab"]))
     message = await inbox.until_type("comm_msg")
     assert [len(buffer) for buffer in message.buffers] == [len(large), 0, 2]
     assert message.buffers == [large[::-1], b"", b"ba"]
-    assert all(type(part) is bytes for part in message.parts)  # whatever they are on their way to us
+    assert all(type(part) is bytes for part in message.frames)  # whatever they are on their way to us
 
 
 async def test_a_message_on_control_is_not_stopped_by_large_ones_on_shell(client: KernelClient) -> None:
     large = bytes(16 * 1024 * 1024)
     for _ in range(3):
-        client.send("shell", message_parts("comm_msg", {}, buffers=[large]))
+        client.send("shell", message_frames("comm_msg", {}, buffers=[large]))
     reply = await client.request("control", "kernel_info_request", timeout_s=TIMEOUT_S)
     assert reply.content["status"] == "ok"
 
@@ -453,9 +453,9 @@ async def test_a_message_on_control_is_not_stopped_by_large_ones_on_shell(client
 # Each makes `frames`, which the kernel then sends as they are; `sign` is right.
 SIGN = """
 import hashlib, hmac
-def sign(*parts):
-    signature = hmac.new(kernel.key, b"".join(parts), hashlib.sha256).hexdigest().encode()
-    return [b"<IDS|MSG>", signature, *parts]
+def sign(*frames):
+    signature = hmac.new(kernel.key, b"".join(frames), hashlib.sha256).hexdigest().encode()
+    return [b"<IDS|MSG>", signature, *frames]
 """
 FORGED = "frames = kernel.pack('stream', {'name': 'stdout', 'text': 'forged'}, {})"
 GARBAGE = {
@@ -541,7 +541,7 @@ async def test_a_kernel_is_busy_while_a_cell_runs(client: KernelClient) -> None:
     busy = client.last_activity
     assert busy > before
     await inbox.until_type("input_request")
-    client.send("stdin", message_parts("input_reply", {"value": ""}))
+    client.send("stdin", message_frames("input_reply", {"value": ""}))
     await inbox.until_idle(msg_id)
     assert client.execution_state == "idle"
     assert client.last_activity > busy
@@ -552,11 +552,11 @@ async def test_a_request_on_control_does_not_end_the_cell_that_runs(client: Kern
     inbox = Inbox(client)
     running = execute(client, "stream('now')\nreply_input('wait')")
     await inbox.until_text("now")
-    parts = message_parts(msg_type, {})
-    client.send("control", parts)
-    await inbox.until_idle(peek_msg_id(parts[0]))
+    frames = message_frames(msg_type, {})
+    client.send("control", frames)
+    await inbox.until_idle(peek_msg_id(frames[0]))
     assert client.execution_state == "busy"
-    client.send("stdin", message_parts("input_reply", {"value": ""}))
+    client.send("stdin", message_frames("input_reply", {"value": ""}))
     await inbox.until_idle(running)
     assert client.execution_state == "idle"
 
@@ -572,7 +572,7 @@ async def test_what_another_client_asks_counts_unless_it_is_on_control(
     await inbox.until_text("now")
     assert client.execution_state == state
     await inbox.until_type("input_request")
-    client.send("stdin", message_parts("input_reply", {"value": ""}))
+    client.send("stdin", message_frames("input_reply", {"value": ""}))
     await inbox.until_idle(running)
 
 
@@ -620,9 +620,9 @@ async def test_the_client_knows_the_kernel(client: KernelClient) -> None:
 
 
 async def test_messages_made_for_the_kernel_have_its_session(client: KernelClient) -> None:
-    parts = client.make_parts("stream", {"name": "stderr", "text": "x"}, b'{"msg_id":"p"}')
-    assert Message("iopub", parts).header["session"] == client.kernel_session
-    assert parts[1] == b'{"msg_id":"p"}'
+    frames = client.make_frames("stream", {"name": "stderr", "text": "x"}, b'{"msg_id":"p"}')
+    assert Message("iopub", frames).header["session"] == client.kernel_session
+    assert frames[1] == b'{"msg_id":"p"}'
 
 
 async def test_state_listeners_hear_of_starts_and_ends(kernels: Drivers) -> None:

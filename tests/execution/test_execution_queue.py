@@ -50,7 +50,7 @@ async def test_old_outputs_are_let_go_though_their_request_is_remembered(
     async with Drivers(tmp_path, monkeypatch) as kernels:
         driver = await kernels.start()
         documents = Documents(Yjs(document))
-        queue = ExecutionQueue(driver.client, documents, lambda channel, parts: None)
+        queue = ExecutionQueue(driver.client, documents, lambda channel, frames: None)
         batches = []
         for cell_id in ("0", "1", "2"):
             notebook = documents.find("nb", cell_id, None)

@@ -225,7 +225,7 @@ class Inbox:
         return [message.content["text"] for message in self.messages if message.msg_type == "stream"]
 
 
-def message_parts(
+def message_frames(
     msg_type: str, content: Mapping[str, Any], session: str = "test", buffers: Sequence[bytes] = ()
 ) -> list[bytes]:
     return [dump_json(header(msg_type, session)), b"{}", b"{}", dump_json(content), *buffers]
@@ -233,9 +233,9 @@ def message_parts(
 
 def execute(client: KernelClient, code: str, session: str = "test", origin: Any = None) -> str:
     """Send an execute_request; returns its msg_id."""
-    parts = message_parts("execute_request", {"code": code, "silent": False}, session)
-    client.send("shell", parts, origin)
-    return peek_msg_id(parts[0])
+    frames = message_frames("execute_request", {"code": code, "silent": False}, session)
+    client.send("shell", frames, origin)
+    return peek_msg_id(frames[0])
 
 
 async def run(client: KernelClient, code: str) -> str:

@@ -92,7 +92,7 @@ async def test_v1_passes_messages_of_an_old_kernel_through(client: Client) -> No
 # --- pure -----------------------------------------------------------------------------------------
 
 
-def parts(msg_type: str, content: Any, version: str | None = "5.4") -> list[bytes]:
+def frames(msg_type: str, content: Any, version: str | None = "5.4") -> list[bytes]:
     header = {"msg_id": "a", "msg_type": msg_type, "session": "s", "date": "2026-01-01T00:00:00.000000Z"}
     header |= {"version": version} if version else {}
     return [json.dumps(part).encode() for part in (header, {}, {}, content)]
@@ -111,21 +111,21 @@ def test_a_kernel_that_does_not_say_its_version_needs_no_adapter() -> None:
 def test_a_kernel_of_version_4_needs_an_adapter(version: Any) -> None:
     adapter = Adapter.for_kernel({"protocol_version": version})
     assert adapter is not None
-    header, *_ = adapter.from_kernel(parts("pyout", {}, None))
+    header, *_ = adapter.from_kernel(frames("pyout", {}, None))
     assert json.loads(header)["msg_type"] == "execute_result"
 
 
 def test_a_kernel_of_a_version_without_adapter_is_left_alone() -> None:
     adapter = Adapter.for_kernel({"protocol_version": "6.0"})
     assert adapter is not None
-    assert [json.loads(part) for part in adapter.to_kernel(parts("execute_request", {"code": "1"}))] == [
-        json.loads(part) for part in parts("execute_request", {"code": "1"})
+    assert [json.loads(part) for part in adapter.to_kernel(frames("execute_request", {"code": "1"}))] == [
+        json.loads(frame) for frame in frames("execute_request", {"code": "1"})
     ]
 
 
 def test_a_request_for_version_4() -> None:
     adapter = Adapter(4)
-    request = parts("inspect_request", {"code": "f(x", "cursor_pos": 1, "detail_level": 0})
+    request = frames("inspect_request", {"code": "f(x", "cursor_pos": 1, "detail_level": 0})
     header, _, _, content = adapter.to_kernel(request)
     assert json.loads(header)["msg_type"] == "object_info_request"
     assert json.loads(content) == {"oname": "f", "detail_level": 0}
@@ -140,10 +140,10 @@ def test_a_header_without_a_date_gets_one() -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        parts("complete_reply", {}, None),
-        parts("stream", {}, None),
-        parts("stream", [], None),
-        parts("stream", {"data": 1}, "x.y"),
+        frames("complete_reply", {}, None),
+        frames("stream", {}, None),
+        frames("stream", [], None),
+        frames("stream", {"data": 1}, "x.y"),
         [b"", b"", b"", b""],
         [b"{}", b"{}", b"{}", b"{}"],
         [b"[]", b"{}", b"{}", b"{}"],

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fps_kernels.kernel_driver.message import Message, make_parts
+from fps_kernels.kernel_driver.message import Message, make_frames
 from fps_kernels.kernel_server.client_session import ClientSession, SessionOutbox
 from fps_kernels.kernel_server.iopub_log import Inbox, IopubLog, ReplayLimits
 from fps_kernels.kernel_server.rate_limit import RateLimiter, RateLimits, cut_middle
@@ -100,8 +100,8 @@ def test_a_cut_text_has_its_two_ends_and_says_what_is_missing(text: str, keep: i
 def contents(log: IopubLog, rates: RateLimits) -> list[Json]:
     """The contents that a client with these limits is sent at once, in its first window."""
     session = ClientSession("me", Inbox(ReplayLimits()), 0)
-    encode: Any = lambda channel, parts: json.loads(parts[3])  # noqa: E731
-    encode_run: Any = lambda entries: Run([json.loads(entry.parts[3]) for entry in entries])  # noqa: E731
+    encode: Any = lambda channel, frames: json.loads(frames[3])  # noqa: E731
+    encode_run: Any = lambda entries: Run([json.loads(entry.frames[3]) for entry in entries])  # noqa: E731
     outbox = SessionOutbox(session, log, rates, encode, encode_run, lambda: "kernel")
     got: list[Any] = []
     while run := outbox.take():
@@ -112,7 +112,7 @@ def contents(log: IopubLog, rates: RateLimits) -> list[Json]:
 
 def log_of(*contents: tuple[str, Json]) -> IopubLog:
     log = IopubLog(ReplayLimits())
-    log.append([Message("iopub", make_parts(msg_type, content, "kernel")) for msg_type, content in contents], 0.0)
+    log.append([Message("iopub", make_frames(msg_type, content, "kernel")) for msg_type, content in contents], 0.0)
     return log
 
 

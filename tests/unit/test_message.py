@@ -20,8 +20,8 @@ from fps_kernels.kernel_driver.message import (
     Signer,
     dump_json,
     load_object,
+    make_frames,
     make_header,
-    make_parts,
     peek_msg_id,
     peek_msg_type,
     peek_session,
@@ -77,9 +77,9 @@ def test_split_says_how_many_frames_there_were() -> None:
 
 
 @given(st.binary(min_size=1, max_size=200), st.lists(st.binary(max_size=50), min_size=4, max_size=4))
-def test_signature_is_the_hmac_of_the_standard_library(key: bytes, parts: list[bytes]) -> None:
-    expected = hmac.new(key, b"".join(parts), hashlib.sha256).hexdigest().encode()
-    assert Signer(key).sign(parts) == expected
+def test_signature_is_the_hmac_of_the_standard_library(key: bytes, frames: list[bytes]) -> None:
+    expected = hmac.new(key, b"".join(frames), hashlib.sha256).hexdigest().encode()
+    assert Signer(key).sign(frames) == expected
 
 
 @pytest.mark.parametrize("length", [1, 63, 64, 65, 127, 128, 129, 1000])
@@ -93,8 +93,8 @@ def test_keys_around_the_block_size_of_each_hash(name: str, length: int) -> None
 
 @pytest.mark.parametrize("size", [16_383, 16_384, 16_385, 1_000_000])
 def test_large_content_is_signed_like_small_one(size: int) -> None:
-    parts = [*PARTS[:3], b"c" * size]
-    assert Signer(b"key").sign(parts) == hmac.new(b"key", b"".join(parts), "sha256").hexdigest().encode()
+    frames = [*PARTS[:3], b"c" * size]
+    assert Signer(b"key").sign(frames) == hmac.new(b"key", b"".join(frames), "sha256").hexdigest().encode()
 
 
 def test_buffers_are_not_signed() -> None:
@@ -117,11 +117,11 @@ def test_without_key_nothing_is_signed_and_everything_is_believed() -> None:
 def test_a_change_in_any_signed_part_is_seen(position: int) -> None:
     signer = Signer(b"key")
     signature = signer.sign(PARTS)
-    parts = list(PARTS)
-    parts[position] += b" "
+    frames = list(PARTS)
+    frames[position] += b" "
     signer.verify(signature, PARTS)
     with pytest.raises(BadSignature):
-        signer.verify(signature, parts)
+        signer.verify(signature, frames)
 
 
 @pytest.mark.parametrize("signature", [b"", b"0" * 64, b"\xff" * 64, "é".encode()])
@@ -223,7 +223,7 @@ def test_load_object_of_bottomless_nesting_is_a_malformed_message() -> None:
 
 
 def test_message_shows_its_parts() -> None:
-    parts = [
+    frames = [
         b'{"msg_type":"stream","msg_id":"1"}',
         b'{"msg_id":"parent","session":"client"}',
         b'{"m":1}',
@@ -231,7 +231,7 @@ def test_message_shows_its_parts() -> None:
         b"b1",
         b"",
     ]
-    message = Message("iopub", parts)
+    message = Message("iopub", frames)
     assert message.channel == "iopub"
     assert message.msg_type == "stream"
     assert message.parent_msg_id == "parent"
@@ -261,19 +261,19 @@ def test_message_without_parent() -> None:
     ],
 )
 def test_message_with_headers_that_cannot_be_read(position: int, header: bytes) -> None:
-    parts = list(PARTS)
-    Message("shell", parts).check_headers()
-    parts[position] = header
+    frames = list(PARTS)
+    Message("shell", frames).check_headers()
+    frames[position] = header
     with pytest.raises(MalformedMessage):
-        Message("shell", parts).check_headers()
+        Message("shell", frames).check_headers()
 
 
 @pytest.mark.parametrize(("position", "name"), list(enumerate(["header", "parent_header", "metadata", "content"])))
 def test_message_names_the_part_that_is_not_an_object(position: int, name: str) -> None:
-    parts = list(PARTS)
-    parts[position] = b"[1, 2]"
+    frames = list(PARTS)
+    frames[position] = b"[1, 2]"
     with pytest.raises(MalformedMessage, match=f"^{name} is not a JSON object"):
-        getattr(Message("shell", parts), name)
+        getattr(Message("shell", frames), name)
 
 
 # --- making messages ----------------------------------------------------------------------------
@@ -305,7 +305,7 @@ def test_dates_are_utc_with_microseconds() -> None:
 
 
 def test_parts_of_a_new_message() -> None:
-    header, parent, metadata, content = make_parts("stream", {"text": "é"}, "session", b'{"msg_id":"p"}')
+    header, parent, metadata, content = make_frames("stream", {"text": "é"}, "session", b'{"msg_id":"p"}')
     assert peek_msg_type(header) == "stream"
     assert peek_session(header) == "session"
     assert parent == b'{"msg_id":"p"}'

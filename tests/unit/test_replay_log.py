@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from fps_kernels.kernel_driver.client import KernelClient
-from fps_kernels.kernel_driver.message import Message, dump_json, make_header, make_parts
+from fps_kernels.kernel_driver.message import Message, dump_json, make_frames, make_header
 from fps_kernels.kernel_server.client_session import ClientSession, SessionOutbox
 from fps_kernels.kernel_server.connection import Connection
 from fps_kernels.kernel_server.iopub_log import (
@@ -52,7 +52,7 @@ def status(state: str = "busy", parent: str = "a") -> Message:
 
 
 def entries_of(*messages: Message) -> list[Entry]:
-    return [Entry(number, 0.0, message.parts, message.msg_type == "status") for number, message in enumerate(messages)]
+    return [Entry(number, 0.0, message.frames, message.msg_type == "status") for number, message in enumerate(messages)]
 
 
 def filled(*messages: Message, limits: ReplayLimits = WIDE, now: float = 0.0) -> IopubLog:
@@ -61,16 +61,16 @@ def filled(*messages: Message, limits: ReplayLimits = WIDE, now: float = 0.0) ->
     return log
 
 
-def content_of(parts: Sequence[bytes]) -> dict[str, Any]:
-    return json.loads(parts[3])
+def content_of(frames: Sequence[bytes]) -> dict[str, Any]:
+    return json.loads(frames[3])
 
 
 def text_of(entries: Sequence[Entry]) -> str:
-    return "".join(content_of(entry.parts)["text"] for entry in entries)
+    return "".join(content_of(entry.frames)["text"] for entry in entries)
 
 
 def size_of(message: Message) -> int:
-    return sum(map(len, message.parts))
+    return sum(map(len, message.frames))
 
 
 texts = st.text(max_size=6)
@@ -104,12 +104,12 @@ class LogMachine(RuleBasedStateMachine):
             begin = entry.end
             said = self.all[entry.seq : entry.end]
             if len(said) == 1:
-                assert list(entry.parts) == said[0].parts
+                assert list(entry.frames) == said[0].frames
                 continue
             assert {message.msg_type for message in said} == {"stream"}
-            assert len({(message.parts[1], message.content["name"]) for message in said}) == 1
-            assert list(entry.parts[:3]) == said[0].parts[:3]
-            assert content_of(entry.parts)["text"] == "".join(message.content["text"] for message in said)
+            assert len({(message.frames[1], message.content["name"]) for message in said}) == 1
+            assert list(entry.frames[:3]) == said[0].frames[:3]
+            assert content_of(entry.frames)["text"] == "".join(message.content["text"] for message in said)
 
     @rule(batch=batches)
     def append(self, batch: list[Message]) -> None:
@@ -180,7 +180,7 @@ class LogMachine(RuleBasedStateMachine):
         self.check(kept, log.first_seq)
         assert (kept[-1].end if kept else log.first_seq) == log.next_seq == len(self.all)
         assert [entry.time for entry in kept] == [self.times[entry.seq] for entry in kept]
-        assert log.bytes == sum(len(part) for entry in kept for part in entry.parts)
+        assert log.bytes == sum(len(part) for entry in kept for part in entry.frames)
         assert len(log) == len(kept)
         for cursor in self.cursors:
             assert not any(entry.seq < cursor < entry.end for entry in kept)
@@ -205,7 +205,7 @@ def test_no_more_is_dropped_than_the_bounds_demand(said: list[Message], max_mess
     while len(expected) > max_messages or sum(map(size_of, expected)) > max_bytes:
         expected = expected[1:]
     assert log.missing(0) == len(said) - len(expected)
-    assert [entry.parts for entry in log.read(0, EVERYTHING, EVERYTHING)] == [message.parts for message in expected]
+    assert [entry.frames for entry in log.read(0, EVERYTHING, EVERYTHING)] == [message.frames for message in expected]
 
 
 def test_messages_are_dropped_by_age() -> None:
@@ -250,9 +250,9 @@ def test_merging_changes_no_text_and_nothing_else(said: list[Message]) -> None:
     for entry in merged:
         covered = said[entry.seq : entry.end]
         if len(covered) == 1:
-            assert list(entry.parts) == covered[0].parts
+            assert list(entry.frames) == covered[0].frames
         else:
-            keys = {(message.msg_type, message.parts[1], message.content["name"]) for message in covered}
+            keys = {(message.msg_type, message.frames[1], message.content["name"]) for message in covered}
             assert len(keys) == 1
             assert text_of([entry]) == "".join(message.content["text"] for message in covered)
         found += covered
@@ -262,8 +262,8 @@ def test_merging_changes_no_text_and_nothing_else(said: list[Message]) -> None:
 def test_a_merged_message_has_header_parent_and_metadata_of_the_first() -> None:
     first = make("stream", {"name": "stdout", "text": "1"}, "a", b'{"first":1}')
     [entry] = merge_entries(entries_of(first, stream("2"), stream("3")))
-    assert list(entry.parts[:3]) == first.parts[:3]
-    assert content_of(entry.parts) == {"name": "stdout", "text": "123"}
+    assert list(entry.frames[:3]) == first.frames[:3]
+    assert content_of(entry.frames) == {"name": "stdout", "text": "123"}
     assert (entry.seq, entry.count, entry.is_status) == (0, 3, False)
 
 
@@ -278,16 +278,16 @@ def test_a_merged_message_has_header_parent_and_metadata_of_the_first() -> None:
         make("stream", {"name": "stdout"}, "a"),
         make("display_data", {"name": "stdout", "text": "2"}, "a"),
         make('"stream"', {"name": "stdout", "text": "2"}, "a"),
-        Message("iopub", [*stream("2").parts[:3], b"not JSON"]),
+        Message("iopub", [*stream("2").frames[:3], b"not JSON"]),
     ],
     ids=["name", "parent", "buffers", "more", "no text", "missing", "type", "quotes", "garbage"],
 )
 def test_only_streams_of_one_parent_and_name_become_one(second: Message) -> None:
     merged = merge_entries(entries_of(stream("1"), second, stream("3")))
-    assert [list(entry.parts)[3:] for entry in merged] == [
-        stream("1").parts[3:],
-        second.parts[3:],
-        stream("3").parts[3:],
+    assert [list(entry.frames)[3:] for entry in merged] == [
+        stream("1").frames[3:],
+        second.frames[3:],
+        stream("3").frames[3:],
     ]
 
 
@@ -341,10 +341,10 @@ def test_an_inbox_keeps_order_and_bounds(puts: list[tuple[int, str]], data: st.D
         assert inbox.dropped == dropped
         assert len(inbox) == len(expected)
         assert inbox.next_place() == expected[0][0]
-    for place, channel, parts in expected:
+    for place, channel, frames in expected:
         assert inbox.due(place - 1) is None
-        assert inbox.due(place) == (channel, parts)
-        assert inbox.pop() == (channel, parts)
+        assert inbox.due(place) == (channel, frames)
+        assert inbox.pop() == (channel, frames)
     assert inbox.next_place() is None
 
 
@@ -391,12 +391,12 @@ Sent = tuple[str, Sequence[bytes]]
 
 
 class Reader:
-    """A session with its outbox, whose frames are channels and parts as they are."""
+    """A session with its outbox, whose frames are channels and frames as they are."""
 
     def __init__(self, log: IopubLog, rates: RateLimits | None = None, inbox_limits: ReplayLimits = WIDE) -> None:
         self.session = ClientSession("me", Inbox(inbox_limits), log.next_seq)
-        encode: Any = lambda channel, parts: (channel, parts)  # noqa: E731
-        encode_run: Any = lambda entries: Run([("iopub", entry.parts) for entry in entries])  # noqa: E731
+        encode: Any = lambda channel, frames: (channel, frames)  # noqa: E731
+        encode_run: Any = lambda entries: Run([("iopub", entry.frames) for entry in entries])  # noqa: E731
         self.outbox = SessionOutbox(self.session, log, rates or RateLimits(), encode, encode_run, lambda: "kernel")
 
     def take(self) -> list[Sent]:
@@ -412,11 +412,11 @@ class Reader:
         return got
 
 
-def names_of(frames: Sequence[Sent]) -> list[str]:
+def names_of(sent: Sequence[Sent]) -> list[str]:
     """The texts of streams, the names of private messages."""
     return [
-        content_of(parts).get("text", "status") if channel == "iopub" else parts[3].decode()
-        for channel, parts in frames
+        content_of(frames).get("text", "status") if channel == "iopub" else frames[3].decode()
+        for channel, frames in sent
     ]
 
 
@@ -540,12 +540,12 @@ def test_status_and_replies_that_nobody_confirmed_are_sent_again() -> None:
 def test_a_restart_is_told_once_though_the_connection_broke_off() -> None:
     """JupyterLab connects anew when it hears of it, and would hear it again for ever."""
     reader = Reader(IopubLog(WIDE))
-    reader.session.put(0, "iopub", make_parts("status", {"execution_state": "restarting", "reason": "x"}, "server"))
-    reader.session.put(0, "iopub", make_parts("status", {"execution_state": "idle"}, "kernel"))
+    reader.session.put(0, "iopub", make_frames("status", {"execution_state": "restarting", "reason": "x"}, "server"))
+    reader.session.put(0, "iopub", make_frames("status", {"execution_state": "idle"}, "kernel"))
     assert names_of(reader.read()) == ["status", "status"]
     reader.session.repeat_recent()
-    [(_, parts)] = reader.read()
-    assert content_of(parts) == {"execution_state": "idle"}
+    [(_, frames)] = reader.read()
+    assert content_of(frames) == {"execution_state": "idle"}
 
 
 # --- a client that stalls, over the whole of the server's side ------------------------------------

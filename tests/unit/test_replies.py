@@ -14,8 +14,8 @@ from fps_kernels.kernel_server.stand_in import error_reply, status
 PARENT = b'{"msg_id":"p",  "session":"client"}'
 
 
-def loaded(parts: list[bytes]) -> list[Any]:
-    return [json.loads(part) for part in parts]
+def loaded(frames: list[bytes]) -> list[Any]:
+    return [json.loads(frame) for frame in frames]
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,8 @@ def test_only_replies_to_execution_have_the_fields_of_execution() -> None:
     assert content == {"status": "aborted"}
 
 
-@pytest.mark.parametrize("parts", [status("idle", "k"), error_reply("execute_request", PARENT, "k", KernelDied("x"))])
-def test_every_field_of_the_header_is_a_string(parts: list[bytes]) -> None:
-    header = json.loads(parts[0])
+@pytest.mark.parametrize("frames", [status("idle", "k"), error_reply("execute_request", PARENT, "k", KernelDied("x"))])
+def test_every_field_of_the_header_is_a_string(frames: list[bytes]) -> None:
+    header = json.loads(frames[0])
     assert {"username", "version", "session", "msg_id", "msg_type", "date"} == header.keys()
     assert all(isinstance(value, str) for value in header.values())

@@ -61,8 +61,8 @@ def parts_of(message: Json) -> list[bytes]:
     return [*(json.dumps(message[name], ensure_ascii=False).encode() for name in NAMES), *message["buffers"]]
 
 
-def loaded(channel: str, parts: list[bytes]) -> Json:
-    return dict(zip(NAMES, map(json.loads, parts[:4]), strict=True)) | {"channel": channel, "buffers": parts[4:]}
+def loaded(channel: str, frames: list[bytes]) -> Json:
+    return dict(zip(NAMES, map(json.loads, frames[:4]), strict=True)) | {"channel": channel, "buffers": frames[4:]}
 
 
 def only(message: Json) -> Json:
@@ -78,7 +78,7 @@ def malformed(decode: Any, data: Any) -> MalformedMessage:
 def decodes_or_refuses(decode: Any, data: str | bytes) -> None:
     """Whatever comes is either a message in its right form or a MalformedMessage with a close code."""
     try:
-        channel, parts = decode(data)
+        channel, frames = decode(data)
     except MalformedMessage as exc:
         refusal = exc
     else:
@@ -88,9 +88,9 @@ def decodes_or_refuses(decode: Any, data: str | bytes) -> None:
         assert len(refusal.message.encode()) <= 123, "does not fit into a close frame"
         return
     assert channel in CHANNELS
-    assert len(parts) >= 4
-    assert all(type(part) is bytes for part in parts)
-    assert sum(map(len, parts[4:])) <= len(data)
+    assert len(frames) >= 4
+    assert all(type(frame) is bytes for frame in frames)
+    assert sum(map(len, frames[4:])) <= len(data)
 
 
 # --- v1 -----------------------------------------------------------------------------------------
@@ -98,8 +98,8 @@ def decodes_or_refuses(decode: Any, data: str | bytes) -> None:
 
 @given(channels, st.lists(st.binary(max_size=60), min_size=4, max_size=9))
 @relaxed
-def test_v1_round_trip_keeps_every_byte(channel: str, parts: list[bytes]) -> None:
-    assert decode_v1(encode_v1(channel.encode(), parts)) == (channel, parts)
+def test_v1_round_trip_keeps_every_byte(channel: str, frames: list[bytes]) -> None:
+    assert decode_v1(encode_v1(channel.encode(), frames)) == (channel, frames)
 
 
 @given(messages)
@@ -121,11 +121,11 @@ def test_v1_frames_of_another_encoder_are_read(message: Json) -> None:
 
 @given(st.lists(st.binary(max_size=20), min_size=4, max_size=7))
 @relaxed
-def test_v1_offsets_begin_behind_themselves_and_end_with_the_frame(parts: list[bytes]) -> None:
-    frame = encode_v1(b"iopub", parts)
+def test_v1_offsets_begin_behind_themselves_and_end_with_the_frame(frames: list[bytes]) -> None:
+    frame = encode_v1(b"iopub", frames)
     (count,) = struct.unpack_from("<Q", frame)
     offsets = struct.unpack_from(f"<{count}Q", frame, 8)
-    assert count == len(parts) + 2
+    assert count == len(frames) + 2
     assert offsets[0] == 8 * (count + 1)
     assert offsets[-1] == len(frame)
 
@@ -221,8 +221,8 @@ def test_v1_more_buffers_than_any_client_makes() -> None:
 
 
 def test_v1_does_not_touch_the_json() -> None:
-    parts = [b'{ "msg_id":1.0,"a":1,"a":2}', b"\xff", b"", b"not json"]
-    assert decode_v1(encode_v1(b"stdin", parts)) == ("stdin", parts)
+    frames = [b'{ "msg_id":1.0,"a":1,"a":2}', b"\xff", b"", b"not json"]
+    assert decode_v1(encode_v1(b"stdin", frames)) == ("stdin", frames)
 
 
 # --- default ------------------------------------------------------------------------------------
@@ -312,8 +312,8 @@ def default_frame(count: int, offsets: list[int], rest: bytes = BODY) -> bytes:
 
 
 def test_default_binary_frame_without_buffers() -> None:
-    channel, parts = decode_default(default_frame(1, [8]))
-    assert loaded(channel, parts) == WITHOUT_BUFFERS
+    channel, frames = decode_default(default_frame(1, [8]))
+    assert loaded(channel, frames) == WITHOUT_BUFFERS
 
 
 @pytest.mark.parametrize(
@@ -400,9 +400,9 @@ def test_default_parts_that_are_missing_are_empty() -> None:
 @pytest.mark.parametrize("escaped", [True, False])
 def test_default_lone_surrogates_survive(escaped: bool) -> None:
     text = json.dumps({"header": {"msg_id": "1"}, "content": {"code": "\ud83d"}}, ensure_ascii=escaped)
-    _, parts = decode_default(text)
-    assert parts[3].isascii()
-    assert json.loads(parts[3]) == {"code": "\ud83d"}
+    _, frames = decode_default(text)
+    assert frames[3].isascii()
+    assert json.loads(frames[3]) == {"code": "\ud83d"}
 
 
 def test_default_invalid_utf8_from_the_kernel_makes_still_a_text_frame() -> None:
@@ -413,11 +413,11 @@ def test_default_invalid_utf8_from_the_kernel_makes_still_a_text_frame() -> None
 
 @given(channels, st.lists(st.binary(max_size=30), min_size=4, max_size=6))
 @relaxed
-def test_default_whatever_a_kernel_sends_can_be_encoded(channel: str, parts: list[bytes]) -> None:
-    frame = encode_default(channel, parts)
-    if len(parts) > 4:
+def test_default_whatever_a_kernel_sends_can_be_encoded(channel: str, frames: list[bytes]) -> None:
+    frame = encode_default(channel, frames)
+    if len(frames) > 4:
         assert isinstance(frame, bytes)
-        assert frame.endswith(b"".join(parts[4:]))
+        assert frame.endswith(b"".join(frames[4:]))
     else:
         assert isinstance(frame, str)
 
@@ -496,7 +496,7 @@ def test_a_request_with_any_header(header: bytes) -> None:
 def test_only_large_contents_and_buffers_of_a_v1_frame_are_views(kind: type[bytes | bytearray]) -> None:
     large, header = bytes(LARGE_BYTES), b'{"msg_id": "' + b"x" * LARGE_BYTES + b'"}'
     frame = kind(encode_v1(b"shell", [header, b"{}", b"{}", large, b"small", large]))
-    channel, parts = decode_v1(frame)
+    channel, frames = decode_v1(frame)
     assert channel == "shell"
-    assert parts == [header, b"{}", b"{}", large, b"small", large]
-    assert [type(part) for part in parts] == [bytes, bytes, bytes, memoryview, bytes, memoryview]
+    assert frames == [header, b"{}", b"{}", large, b"small", large]
+    assert [type(frame) for frame in frames] == [bytes, bytes, bytes, memoryview, bytes, memoryview]
