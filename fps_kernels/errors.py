@@ -222,3 +222,7 @@ class NotAvailable(FPSKernelsError):
 
 class InvalidTransition(FPSKernelsError):
     """A kernel cannot go from one state to another; this is a fault of the server's own."""
+
+
+class BadOption(FPSKernelsError):
+    """An option has a value that it cannot have; the message names both, in one line."""

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+from starlette.websockets import WebSocket
 
 from ..errors import FPSKernelsError, InvalidBody, InvalidField, MissingField
 
@@ -196,3 +197,11 @@ def _not_modified(request: Request, response: Response) -> Response:
         return response
     kept = {name: response.headers[name] for name in ("etag", "last-modified") if name in response.headers}
     return Response(status_code=304, headers=kept)
+
+
+async def deny(websocket: WebSocket, status: int, message: str) -> None:
+    """Answer the upgrade request with an HTTP error in JSON, instead of accepting it."""
+    if "websocket.http.response" in websocket.scope.get("extensions", {}):
+        await websocket.send_denial_response(error_response(status, message))
+    else:
+        await websocket.close(1008, message)

@@ -37,10 +37,12 @@ from ..kernel_driver.client import KernelClient
 from ..kernel_server.wire import V1_PROTOCOL
 from ..kernels.registry import KernelRegistry
 from ..kernels.sessions import KernelChoice, SessionModel, SessionStore
-from ..websocket.asgi import StarletteSocket, deny, origin_allowed
+from ..serving.origin import origin_allowed
+from ..websocket.asgi import StarletteSocket
 from .responses import (
     ExactRoute,
     JSONBody,
+    deny,
     error_response,
     json_response,
     read_body,

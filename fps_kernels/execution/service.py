@@ -27,13 +27,21 @@ class ExecutionService:
 
     def __init__(self, yjs: Any) -> None:
         self._documents = Documents(yjs)
+        self._queues: dict[Kernel, ExecutionQueue] = {}
 
     def queue(self, kernel: Kernel) -> ExecutionQueue:
         """The kernel's queue, which ends with it."""
-        if kernel.executions is None:
-            kernel.executions = ExecutionQueue(kernel.driver.client, self._documents, kernel.server.broadcast)
-            kernel.observers.add(kernel.executions)
-        return kernel.executions
+        queue = self._queues.get(kernel)
+        if queue is None:
+            queue = self._queues[kernel] = ExecutionQueue(
+                kernel.driver.client, self._documents, kernel.server.broadcast
+            )
+            kernel.observers.add(queue)
+            kernel.on_stop(lambda: self._close_queue(kernel))
+        return queue
+
+    async def _close_queue(self, kernel: Kernel) -> None:
+        await self._queues.pop(kernel).close()
 
     def execute(self, kernel: Kernel, data: bytes, path: str | None) -> str:
         """Queue what a request's body asks for, all of it or nothing; returns the request's id.
@@ -51,7 +59,7 @@ class ExecutionService:
             self.queue(kernel).submit(batch)
         except ClientError as exc:
             if len(body.cells) == 1:
-                _tell(notebook, body.cells[0], exc, kernel.executions)
+                _tell(notebook, body.cells[0], exc, self._queues.get(kernel))
             raise
         return batch.id
 

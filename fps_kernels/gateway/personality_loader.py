@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.routing import BaseRoute
 from traitlets.config import LoggingConfigurable
 
-from ..errors import FPSKernelsError
-from .config.env_vars import BadOption
+from ..errors import BadOption, FPSKernelsError
 
 if TYPE_CHECKING:
     from fastapi import APIRouter

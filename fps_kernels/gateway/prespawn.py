@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from ..errors import FPSKernelsError, ServerStopping
+from ..errors import BadOption, FPSKernelsError, ServerStopping
 from ..kernels.registry import Kernel
-from .config.env_vars import BadOption
 
 if TYPE_CHECKING:
     from .app import KernelGatewayApp

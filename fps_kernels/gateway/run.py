@@ -9,13 +9,13 @@ import sys
 from typing import TYPE_CHECKING
 
 from ..api.routes import KernelRoutes
-from ..errors import KernelspecNotFound
+from ..errors import BadOption, KernelspecNotFound
 from ..kernel_driver.kernelspec import Kernelspecs
+from ..serving.event_loop import new_loop
 from ..serving.gc_tuning import collect_from_now
 from ..serving.logs import configure
 from ..serving.rlimits import raise_limit
 from ..serving.sockets import bind
-from .config.env_vars import BadOption
 from .config.settings import Settings, read
 from .gateway_policy import GatewayPolicy
 from .gateway_server import Gateway
@@ -61,15 +61,6 @@ def check_kernelspec(settings: Settings, seed: Seed | None) -> None:
         Kernelspecs(allowed=settings.kernels.allowed_kernelspecs).get(seed.kernel_name)
     except KernelspecNotFound as exc:
         raise BadOption(f"seed_uri={seed.uri}: {exc.message}") from exc
-
-
-def new_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop  # type: ignore[import-not-found, unused-ignore]  # has no stubs where it is not installed
-    except ImportError:  # not on Windows
-        return asyncio.new_event_loop()
-    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-    return loop
 
 
 async def _serve(gateway: Gateway, *, ask: bool) -> None:

@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
-from ..errors import KernelStartFailed, KernelTimeout
+from ..errors import BadOption, KernelStartFailed, KernelTimeout
 from ..kernel_driver.client import KernelClient
 from ..kernel_driver.kernelspec import ALIASES
-from .config.env_vars import BadOption
 
 FETCH_TIMEOUT_S = 30
 MAX_BYTES = 256 * 1024 * 1024

@@ -11,7 +11,6 @@ from ..errors import QueueFull
 if TYPE_CHECKING:
     import asyncio
 
-    from .message import Message
 
 MAX_RUNNING = 20_000
 """Requests that may be under way; beyond, new ones are refused (those that owe no reply are forgotten first)."""
@@ -35,7 +34,7 @@ class Request:
         msg_type: str,
         header: bytes,
         origin: Any = None,
-        future: asyncio.Future[Message] | None = None,
+        future: asyncio.Future[Any] | None = None,
     ) -> None:
         self.msg_id = msg_id
         self.channel = channel

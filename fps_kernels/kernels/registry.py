@@ -7,11 +7,11 @@ import contextlib
 import logging
 import os
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NotRequired, Protocol, TypedDict
+from typing import Any, NotRequired, Protocol, TypedDict
 
 import zmq
 
@@ -42,9 +42,6 @@ from .culler import CullPolicy
 from .launch_environment import request_environment, session_environment
 from .prewarm import FOLDER, WarmKernels
 from .start_policy import StartPolicy
-
-if TYPE_CHECKING:
-    from ..execution.queue import ExecutionQueue
 
 logger = logging.getLogger(__name__)
 
@@ -90,10 +87,14 @@ class Kernel:
         self.external = external
         self.server = KernelServer(driver.client, limits)
         self.observers = Observers(self.server)
-        self.executions: ExecutionQueue | None = None  # made for the first cell that the server executes
+        self.stop_callbacks: list[Callable[[], Awaitable[None]]] = []
         self.starting: asyncio.Task[None] | None = None
         self.stopping: asyncio.Task[None] | None = None
         driver.observer = self.observers
+
+    def on_stop(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """Have `callback()` awaited once, when the kernel's process has ended."""
+        self.stop_callbacks.append(callback)
 
     @property
     def id(self) -> str:
@@ -410,8 +411,8 @@ class KernelRegistry:
                 kernel.starting.cancel()
                 await asyncio.gather(kernel.starting, return_exceptions=True)
         finally:
-            if kernel.executions is not None:
-                await kernel.executions.close()
+            for callback in kernel.stop_callbacks:
+                await callback()
             if self._kernels.get(kernel.id) is kernel:
                 del self._kernels[kernel.id]
                 self.prewarmed.make_room()

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter
 
+from ..errors import BadOption
 from ..gateway.access import OPEN_PATHS
-from ..gateway.config.env_vars import BadOption
 from ..gateway.config.traits import NotebookHTTPPersonality
 from ..gateway.personality_loader import Personality
 from ..gateway.prespawn import start_pool

@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import logging
 import socket
+import ssl
 from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 
-from ..gateway.config.env_vars import BadOption
-from ..gateway.config.settings import Listening
+from ..errors import BadOption
 
 logger = logging.getLogger(__name__)
 
@@ -17,6 +19,28 @@ ANOTHER_PORT_HELPS = (errno.EADDRINUSE, errno.EACCES)
 """Unlike an address that is not this machine's."""
 NOT_ON_THIS_MACHINE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 """A name such as localhost may have an IPv6 address where the kernel has no IPv6."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Where and how the server listens. port_retries: ports that are tried after `port`."""
+
+    ip: str
+    port: int
+    port_retries: int
+    trust_proxy: bool
+    ping_interval_s: float
+    tls: ssl.SSLContext | None = None
+
+    @property
+    def public(self) -> bool:
+        """Whether others than this machine may reach it."""
+        if self.ip == "localhost":
+            return False
+        try:
+            return not ip_address(self.ip).is_loopback
+        except ValueError:  # a name, or "": all interfaces
+            return True
 
 
 def bind(listening: Listening) -> list[socket.socket]:

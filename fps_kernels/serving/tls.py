@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from pathlib import Path
 
-from ..gateway.config.env_vars import BadOption
+from ..errors import BadOption
 
 
 def tls_context(

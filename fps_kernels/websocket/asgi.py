@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from urllib.parse import urlsplit
+from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from ..api.responses import error_response
 from .frame_batch import Received
 
 Write = Callable[[Sequence[bytes]], Awaitable[None]]
@@ -57,26 +55,3 @@ class StarletteSocket:
             await self._websocket.close(code, reason)
         except WebSocketDisconnect as exc:
             raise ConnectionResetError("the WebSocket is closed") from exc
-
-
-async def deny(websocket: WebSocket, status: int, message: str) -> None:
-    """Answer the upgrade request with an HTTP error in JSON, instead of accepting it."""
-    if "websocket.http.response" in websocket.scope.get("extensions", {}):
-        await websocket.send_denial_response(error_response(status, message))
-    else:
-        await websocket.close(1008, message)
-
-
-def origin_allowed(origin: str | None, host: str | None, allowed: Collection[str]) -> bool:
-    """Whether a page of `origin` may open a WebSocket here.
-
-    Programs send no Origin. A page must come from the Host it asks, or from one that is listed, to
-    the letter; "*" lists all. CORS middleware does not look at WebSockets at all.
-    """
-    if origin is None or "*" in allowed or origin in allowed:
-        return True
-    try:
-        netloc = urlsplit(origin).netloc
-    except ValueError:  # such as http://[
-        return False
-    return bool(host) and netloc.lower() == str(host).lower()

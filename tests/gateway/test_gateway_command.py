@@ -16,8 +16,8 @@ import httpx
 import pytest
 from traitlets.config import Configurable
 
+from fps_kernels.errors import BadOption
 from fps_kernels.gateway.app import KernelGatewayApp
-from fps_kernels.gateway.config.env_vars import BadOption
 from fps_kernels.gateway.config.settings import Settings, read
 from fps_kernels.gateway.config.traits import CLASSES, NotebookHTTPPersonality
 

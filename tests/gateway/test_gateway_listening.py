@@ -11,9 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from fps_kernels.gateway.config.env_vars import BadOption
-from fps_kernels.gateway.config.settings import Listening
-from fps_kernels.serving.sockets import bind
+from fps_kernels.errors import BadOption
+from fps_kernels.serving.sockets import Listening, bind
 
 from ..conftest import free_port
 from ..support.gateways import Gateway

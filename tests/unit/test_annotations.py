@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fps_kernels.gateway.config.env_vars import BadOption
+from fps_kernels.errors import BadOption
 from fps_kernels.notebook_http.parsing.annotations import parse
 from fps_kernels.notebook_http.parsing.endpoints import EndpointTable
 from fps_kernels.notebook_http.parsing.notebook_error import NotebookError

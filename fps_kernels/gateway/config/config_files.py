@@ -12,7 +12,7 @@ from pathlib import Path
 from traitlets.config import Config
 from traitlets.config.loader import ConfigFileNotFound, JSONFileConfigLoader, PyFileConfigLoader
 
-from .env_vars import BadOption
+from ...errors import BadOption
 
 EXTENSIONS = (".py", ".json")
 

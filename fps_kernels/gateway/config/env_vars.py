@@ -6,11 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ...errors import FPSKernelsError
-
-
-class BadOption(FPSKernelsError):
-    """An option has a value that it cannot have; the message names both, in one line."""
+from ...errors import BadOption
 
 
 def from_environment(

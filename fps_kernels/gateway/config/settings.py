@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-import ssl
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 from traitlets.config import Application, Configurable
 
+from ...errors import BadOption
 from ...options import KernelsOptions, out_of_bounds
+from ...serving.sockets import Listening
 from ...serving.tls import tls_context
-from .env_vars import BadOption
 
 if TYPE_CHECKING:
     from ..app import KernelGatewayApp
@@ -34,28 +33,6 @@ CORS_HEADERS = {
 Source = tuple[Configurable, str]
 """Where a value comes from: whose trait, and which."""
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
-
-
-@dataclass(frozen=True, slots=True)
-class Listening:
-    """Where and how the server listens. port_retries: ports that are tried after `port`."""
-
-    ip: str
-    port: int
-    port_retries: int
-    trust_proxy: bool
-    ping_interval_s: float
-    tls: ssl.SSLContext | None = None
-
-    @property
-    def public(self) -> bool:
-        """Whether others than this machine may reach it."""
-        if self.ip == "localhost":
-            return False
-        try:
-            return not ip_address(self.ip).is_loopback
-        except ValueError:  # a name, or "": all interfaces
-            return True
 
 
 @dataclass(frozen=True, slots=True)

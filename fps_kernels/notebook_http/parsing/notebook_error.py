@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...gateway.config.env_vars import BadOption
+from ...errors import BadOption
 
 
 class NotebookError(BadOption, ValueError):

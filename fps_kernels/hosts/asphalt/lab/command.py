@@ -14,13 +14,12 @@ from asphalt.core import Context
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from ....gateway.config.env_vars import BadOption
-from ....gateway.config.settings import Listening
-from ....gateway.run import new_loop
+from ....errors import BadOption
+from ....serving.event_loop import new_loop
 from ....serving.gc_tuning import collect_from_now
 from ....serving.logs import configure
 from ....serving.rlimits import raise_limit
-from ....serving.sockets import bind
+from ....serving.sockets import Listening, bind
 from ....serving.tls import tls_context
 from .lab_component import LabComponent
 from .slow_imports import defer_iri_parsers
