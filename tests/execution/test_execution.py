@@ -11,9 +11,10 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from ..conftest import NOT_NEEDED_BY_DOCUMENTS, Server, options, tidy_client
-from ..support.client import Client
-from ..support.documents import Desk, code_cell, markdown_cell, stream
+from ..support.client import Client, tidy_client
+from ..support.documents import Desk, code_cell, markdown_cell
+from ..support.outputs import stream
+from ..support.servers import NOT_NEEDED_BY_DOCUMENTS, Server, options
 
 SEED = 20_261_120
 

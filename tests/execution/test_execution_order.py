@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from ..conftest import Server
-from ..support.client import Json
-from ..support.documents import Desk, Gate, SharedDocument, code_cell, stream
+from ..support.documents import Desk, Gate, SharedDocument, code_cell
+from ..support.messages import Json
+from ..support.outputs import stream
+from ..support.servers import Server
 
 
 def states_of(model: Json) -> list[str]:

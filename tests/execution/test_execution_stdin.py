@@ -7,8 +7,9 @@ from typing import Any
 import httpx
 import pytest
 
-from ..support.client import of_type
-from ..support.documents import Desk, SharedDocument, code_cell, stream
+from ..support.documents import Desk, SharedDocument, code_cell
+from ..support.messages import of_type
+from ..support.outputs import stream
 
 ASK = "stream('answer: ' + reply_input('name? '))"
 

@@ -8,13 +8,16 @@ from typing import Any
 
 import nbformat
 import pytest
+from fps_yjs.ydocs.ynotebook import YNotebook
 from pycrdt import Map, TransactionEvent
 
 from fps_kernels.errors import CellNotFound, NotACodeCell
 from fps_kernels.execution.notebook import STATE_KEY, SharedNotebook
 from fps_kernels.execution.outputs import Outputs
 
-from .test_outputs import OTHER, YNotebook, as_dict, code_cell, content, display, stream
+from ..support.documents import as_dict
+from ..support.outputs import OTHER, display, stream
+from .test_outputs import code_cell, content
 
 TIMING = {"iopub.status.busy": "2025-01-01T00:00:00Z", "shell.execute_reply": "2025-01-01T00:00:01Z"}
 

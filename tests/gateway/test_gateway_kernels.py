@@ -17,9 +17,10 @@ from typing import Any
 import httpx
 import pytest
 
-from ..conftest import free_port
-from ..support.client import Client, of_type, text_of
+from ..support.client import Client
 from ..support.gateways import Gateway, gateways
+from ..support.messages import of_type, text_of
+from ..support.ports import free_port
 
 LIST = "--JupyterWebsocketPersonality.list_kernels=True"
 Launch = Callable[..., AbstractAsyncContextManager[Client]]

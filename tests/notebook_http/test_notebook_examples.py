@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
+from ..support.events import parse_events
 from ..support.gateways import Begin, gateways
-from ..unit.test_notebook_streaming import parse_events
 
 # The API's introduction.
 INTRODUCTION = [

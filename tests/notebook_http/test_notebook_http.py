@@ -11,9 +11,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from ..support.apis import FOREVER, GATE, IMPORTS, PID, Serve, apis, cell, until
-from ..support.client import Client, raw_request
+from ..support.apis import FOREVER, GATE, IMPORTS, PID, Serve, apis, cell
+from ..support.client import Client
 from ..support.gateways import Gateway
+from ..support.raw_http import raw_request
+from ..support.waits import until
 
 PRINTS = """
 pathlib.Path(args("started")).touch()

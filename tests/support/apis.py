@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import os
@@ -155,14 +154,6 @@ def check_log(gateway: Gateway) -> None:
     """That no task of a gateway that has ended failed unseen."""
     for sign in SIGNS_OF_A_LOST_TASK:
         assert sign not in gateway.log, gateway.log
-
-
-async def until(condition: Callable[[], Any], timeout_s: float = 30) -> Any:
-    """Ask until the condition is true, for what has no events, such as files; returns what it is."""
-    async with asyncio.timeout(timeout_s):
-        while not (value := condition()):  # noqa: ASYNC110 - there is no event
-            await asyncio.sleep(0.01)
-    return value
 
 
 def kill(pid: int) -> None:

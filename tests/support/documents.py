@@ -17,7 +17,8 @@ import httpx
 import websockets
 from pycrdt import Array, Doc, Map, Text, create_sync_message, create_update_message, handle_sync_message
 
-from .client import Client, Json
+from .client import Client
+from .messages import Json
 
 SYNC, SYNC_STEP2, SYNC_UPDATE = 0, 1, 2
 
@@ -36,22 +37,6 @@ def code_cell(cell_id: str, source: str, *, tags: list[str] | None = None, outpu
 
 def markdown_cell(cell_id: str, source: str) -> Json:
     return {"cell_type": "markdown", "id": cell_id, "metadata": {}, "source": source}
-
-
-def stream(text: str, name: str = "stdout") -> Json:
-    """A stream output as in a document."""
-    return {"output_type": "stream", "name": name, "text": text}
-
-
-def merged(outputs: list[Json]) -> list[Json]:
-    """With adjacent streams of one name as one, as they are shown: a kernel may cut anywhere, a `print` in two."""
-    done: list[Json] = []
-    for output in outputs:
-        if done and output["output_type"] == "stream" and done[-1].get("name") == output["name"]:
-            done[-1] = {**done[-1], "text": done[-1]["text"] + output["text"]}
-        else:
-            done.append(output)
-    return done
 
 
 class Gate:
@@ -332,3 +317,11 @@ class Desk:
         document.kernel_id = kernel
         await document.until(lambda: len(document.cells))
         return document
+
+
+def as_dict(output: Any) -> Json:
+    """An output in a document, whatever it is made of there."""
+    plain: Json = json.loads(str(output)) if isinstance(output, Map) else dict(output)
+    if isinstance(plain.get("text"), list):
+        plain["text"] = "".join(plain["text"])
+    return plain
