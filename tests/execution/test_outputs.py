@@ -19,26 +19,12 @@ from fps_kernels.execution.notebook import SharedNotebook
 from fps_kernels.execution.outputs import NOTICE, OutputLimits, Outputs
 
 from ..support.documents import as_dict
+from ..support.notebooks import code_cell, notebook
 from ..support.outputs import OTHER, display, merged, stream
 from ..support.terminals import terminal_text
 
 Output = dict[str, Any]
 CELL = "cell"
-
-
-def code_cell(cell_id: str, outputs: list[Output] | None = None) -> dict[str, Any]:
-    return {
-        "cell_type": "code",
-        "id": cell_id,
-        "source": "1",
-        "metadata": {},
-        "outputs": outputs or [],
-        "execution_count": None,
-    }
-
-
-def content(*cells: dict[str, Any]) -> dict[str, Any]:
-    return {"cells": list(cells), "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
 
 
 class Page:
@@ -86,8 +72,10 @@ class Bench:
 
     def __init__(self, limits: OutputLimits | None = None) -> None:
         self.document = YNotebook()
-        self.document.source = content(
-            code_cell("before", [OTHER]), code_cell(CELL, [OTHER]), code_cell("after", [OTHER])
+        self.document.source = notebook(
+            code_cell(id="before", outputs=[OTHER]),
+            code_cell(id=CELL, outputs=[OTHER]),
+            code_cell(id="after", outputs=[OTHER]),
         )
         self.notebook = SharedNotebook("json:notebook:0", self.document)
         self.outputs = Outputs(limits)
@@ -335,7 +323,9 @@ def read_from_disk(bench: Bench) -> None:
 
 def read_an_older_file(bench: Bench) -> None:
     old = [stream("é█😀" * 3), display("of old")]
-    bench.document.source = content(code_cell("before", [OTHER]), code_cell(CELL, old), code_cell("after", [OTHER]))
+    bench.document.source = notebook(
+        code_cell(id="before", outputs=[OTHER]), code_cell(id=CELL, outputs=old), code_cell(id="after", outputs=[OTHER])
+    )
 
 
 def make_markdown(bench: Bench) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from ..support.client import Client
 from ..support.gateways import Begin, gateways
 from ..support.messages import text_of
+from ..support.notebooks import write_notebook
 from ..support.servers import Launch, options
 from ..support.waits import until
 
@@ -43,11 +43,9 @@ def begin(tmp_path: Path) -> Any:
 
 
 async def test_the_gateway_seeds_them_for_the_request(begin: Begin, tmp_path: Path) -> None:
-    seed = tmp_path / "seed.ipynb"
     code = "import os; seeded = os.environ['KERNEL_USERNAME']"
-    cell = {"cell_type": "code", "source": code, "metadata": {}, "outputs": [], "execution_count": None}
-    seed.write_text(json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
-    gateway = begin("--KernelGatewayApp.prewarm=python3=1", f"--seed_uri={seed}")
+    seed = write_notebook(tmp_path / "seed.ipynb", code, kernel="python3")
+    gateway = begin("--KernelGatewayApp.prewarm=python3=1", seed)
     await asyncio.to_thread(gateway.wait_log, "is ready for whoever wants one")
     async with Client(gateway.url) as client:
         kernel_id = await client.start("python3", env={"KERNEL_USERNAME": "alice"})

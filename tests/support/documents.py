@@ -19,24 +19,9 @@ from pycrdt import Array, Doc, Map, Text, create_sync_message, create_update_mes
 
 from .client import Client
 from .messages import Json
+from .notebooks import code_cell, write_notebook
 
 SYNC, SYNC_STEP2, SYNC_UPDATE = 0, 1, 2
-
-
-def code_cell(cell_id: str, source: str, *, tags: list[str] | None = None, outputs: list[Json] | None = None) -> Json:
-    """A cell as in a file."""
-    return {
-        "cell_type": "code",
-        "id": cell_id,
-        "metadata": {"tags": tags} if tags else {},
-        "source": source,
-        "outputs": outputs or [],
-        "execution_count": None,
-    }
-
-
-def markdown_cell(cell_id: str, source: str) -> Json:
-    return {"cell_type": "markdown", "id": cell_id, "metadata": {}, "source": source}
 
 
 class Gate:
@@ -287,19 +272,8 @@ class Desk:
         kernel: the id of a kernel that is there; default: a tiny kernel of the notebook's own.
         """
         path = self.root / f"{uuid.uuid4().hex}.ipynb"
-        path.write_text(
-            json.dumps(
-                {
-                    "cells": [*cells, *(code_cell(cell_id, source) for cell_id, source in sources.items())],
-                    "metadata": {
-                        "kernelspec": {"name": "tiny_plain", "display_name": "Tiny"},
-                        "language_info": {"name": "python"},
-                    },
-                    "nbformat": 4,
-                    "nbformat_minor": 5,
-                }
-            )
-        )
+        coded = (code_cell(source, id=cell_id) for cell_id, source in sources.items())
+        write_notebook(path, *cells, *coded)
         document = await self.reopen(path)
         document.kernel_id = kernel or await self.client.start()
         return document
