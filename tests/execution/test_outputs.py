@@ -19,6 +19,7 @@ from fps_kernels.execution.notebook import SharedNotebook
 from fps_kernels.execution.outputs import NOTICE, OutputLimits, Outputs
 
 from ..support.documents import as_dict
+from ..support.examples import examples
 from ..support.notebooks import code_cell, notebook
 from ..support.outputs import OTHER, display, merged, stream
 from ..support.terminals import terminal_text
@@ -190,7 +191,7 @@ def say(outputs: Outputs, step: tuple[Any, ...], reference: Reference | None = N
             reference.clear()
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(steps, max_size=40))
 def test_document_and_page_show_what_was_said_whenever_it_is_written(steps: list[tuple[Any, ...]]) -> None:
     bench, reference = Bench(), Reference()
@@ -475,7 +476,7 @@ def test_a_clear_after_somebody_cleared_does_no_harm(bench: Bench) -> None:
     bench.check()
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(steps | st.sampled_from(CHANGES), max_size=40))
 def test_nothing_raises_whatever_somebody_else_does(steps: list[Any]) -> None:
     bench = Bench()
@@ -550,7 +551,7 @@ def test_the_text_of_many_streams_is_bounded() -> None:
     bench.close()
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.lists(steps, max_size=80))
 def test_document_and_page_agree_when_outputs_are_cut_all_the_time(steps: list[tuple[Any, ...]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -568,7 +569,7 @@ def test_document_and_page_agree_when_outputs_are_cut_all_the_time(steps: list[t
         bench.close()
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.lists(steps | st.sampled_from(CHANGES), max_size=60))
 def test_nothing_raises_when_outputs_are_cut_and_changed_by_somebody_else(steps: list[Any]) -> None:
     with pytest.MonkeyPatch.context() as patch:

@@ -8,13 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ipykernel.compiler import murmur2_x86
 
 from fps_kernels.errors import InvalidExecution
-from fps_kernels.execution.hashing import murmur2
 from fps_kernels.execution.request_body import MAX_CELLS, MAX_ID_CHARS, CellChoice, ExecuteBody, parse_body
 
-HASH_BITS = 32
 DOCUMENT = "json:notebook:0"
 
 
@@ -175,19 +172,3 @@ def test_whatever_the_bytes_are_nothing_else_is_raised(data: bytes) -> None:
         assert isinstance(parse_body(data), ExecuteBody)
     except InvalidExecution:
         return
-
-
-# --- the hash ------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "text", ["", "a", "ab", "abc", "abcd", "print('hello')\n", "é", "😀😀", "x" * 1001, "\x00\x00\x00", "ÿ" * 7]
-)
-def test_the_hash_is_that_of_the_kernel(text: str) -> None:
-    assert murmur2(text) == murmur2_x86(text, 0)
-
-
-@given(st.text(), st.integers(0, 2**HASH_BITS - 1))
-def test_the_hash_is_that_of_the_kernel_for_any_text_and_seed(text: str, seed: int) -> None:
-    assert murmur2(text, seed) == murmur2_x86(text, seed)
-    assert 0 <= murmur2(text, seed) < 2**HASH_BITS

@@ -31,6 +31,8 @@ from fps_kernels.kernel_server.rate_limit import RateLimits
 from fps_kernels.kernel_server.server import KernelServer, ServerLimits
 from fps_kernels.websocket.frame_batch import Run
 
+from ..support.examples import examples
+
 EVERYTHING = 1 << 40
 WIDE = ReplayLimits(max_messages=EVERYTHING, max_bytes=EVERYTHING, max_age_s=EVERYTHING)
 
@@ -190,7 +192,7 @@ class LogMachine(RuleBasedStateMachine):
             assert log.waiting(cursor) == (len(rest), sum(map(size_of, said)))
 
 
-LogMachine.TestCase.settings = settings(stateful_step_count=30, max_examples=250)
+LogMachine.TestCase.settings = settings(stateful_step_count=30, max_examples=examples(250))
 
 
 class TestLog(LogMachine.TestCase):  # type: ignore[misc, name-defined]
