@@ -16,12 +16,10 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import BrowserContext, Locator, expect
 
-from ..support.lab import PYTHON, Lab, chromium, context, expect_ended, expect_not_run, outputs, print_log
+from ..support.lab import PYTHON, Lab, expect_ended, expect_not_run, outputs, print_log
 from ..support.servers import Server, options
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-__all__ = ["chromium", "context"]  # fixtures
 
 ARGUMENTS = [
     *options(require_yjs=True),
@@ -225,7 +223,7 @@ async def test_an_error_frees_the_cells_that_wait_behind_it(notebook: Notebook) 
     await expect_ended(await press(lab, 2))
 
 
-async def test_input_is_answered_in_its_box(notebook: Notebook) -> None:
+async def test_input_is_answered_in_its_box(extension: None, notebook: Notebook) -> None:
     notebook.write("name = input('Who? ')\nprint('hello ' + name)")
     lab = await notebook.open()
     cell = await press(lab, 0)
@@ -238,7 +236,7 @@ async def test_input_is_answered_in_its_box(notebook: Notebook) -> None:
     await expect(box).to_have_count(0)
 
 
-async def test_a_reloaded_page_can_still_answer(notebook: Notebook) -> None:
+async def test_a_reloaded_page_can_still_answer(extension: None, notebook: Notebook) -> None:
     notebook.write("import getpass\nword = getpass.getpass('Secret? ')\nprint(len(word))")
     lab = await notebook.open()
     await expect(await press(lab, 0)).to_be_visible()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from IPython.core.inputtransformer2 import TransformerManager
 from fps_kernels.notebook_http.request.literals import assignment, declaration, inert, printable
 
 from ..support.examples import examples
+from ..support.programs import need
 
 READERS = {
     "python": ([sys.executable, "-"], "import sys\n{code}\nsys.stdout.write(REQUEST + '\\n')\n"),
@@ -29,7 +29,6 @@ READERS = {
     "typescript": (["node", "-"], "{code}\nprocess.stdout.write(REQUEST + '\\n');\n"),
 }
 """How to run code that prints the variable; the same program may run many such pieces one after the other."""
-INSTALLED = [language for language, (command, _) in READERS.items() if shutil.which(command[0])]
 BACKSLASH = "\\"
 
 
@@ -99,16 +98,22 @@ def requests(texts: Sequence[str]) -> list[str]:
     return escaped + [json.dumps(value, ensure_ascii=False) for value in values]
 
 
+def reader(language: str) -> tuple[list[str], str]:
+    """The command and the template of the language's interpreter."""
+    (program, *arguments), template = READERS[language]
+    return [need(program), *arguments], template
+
+
 def held(language: str, json_texts: Sequence[str], cwd: Path) -> list[bytes]:
     """What the variable holds after each assignment, in the interpreter of the language."""
-    command, template = READERS[language]
+    command, template = reader(language)
     program = "".join(template.format(code=assignment(language, "REQUEST", text)) for text in json_texts)
     done = subprocess.run(command, input=program.encode("ascii"), capture_output=True, cwd=cwd, timeout=60)
     assert (done.returncode, done.stderr) == (0, b"")
     return done.stdout.removesuffix(b"\n").split(b"\n")
 
 
-@pytest.mark.parametrize("language", INSTALLED)
+@pytest.mark.parametrize("language", READERS)
 def test_an_interpreter_gets_hostile_texts_byte_for_byte(language: str, tmp_path: Path) -> None:
     touched = tmp_path / "touched"
     texts = requests(hostile(touched))
@@ -116,14 +121,14 @@ def test_an_interpreter_gets_hostile_texts_byte_for_byte(language: str, tmp_path
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("language", INSTALLED)
+@pytest.mark.parametrize("language", READERS)
 def test_a_text_that_is_not_json_does_not_get_out_either(language: str, tmp_path: Path) -> None:
     texts = hostile(tmp_path / "touched")
     assert held(language, texts, tmp_path) == [printable(text).encode("ascii") for text in texts]
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("language", INSTALLED)
+@pytest.mark.parametrize("language", READERS)
 @settings(max_examples=examples(25), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=st.lists(st.text() | st.text("'\"\\$`!@#%{}()[]\n\x7f u0027"), min_size=1, max_size=40))
 def test_an_interpreter_gets_any_text_byte_for_byte(language: str, texts: list[str], tmp_path: Path) -> None:
@@ -132,7 +137,7 @@ def test_an_interpreter_gets_any_text_byte_for_byte(language: str, texts: list[s
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("language", INSTALLED)
+@pytest.mark.parametrize("language", READERS)
 def test_an_interpreter_gets_a_megabyte(language: str, tmp_path: Path) -> None:
     text = json.dumps({"body": "0'\"\\$`é" * 100_000})
     assert held(language, [text], tmp_path) == [printable(text).encode("ascii")]
@@ -162,12 +167,11 @@ def test_ipython_finds_no_magic(text: str) -> None:
     assert TransformerManager().transform_cell(code) == f"{code}\n"
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
 def test_javascript_in_strict_mode_finds_the_variable() -> None:
     program = "\n".join(
         ["'use strict';", declaration("javascript", "REQUEST"), assignment("javascript", "REQUEST", "{}")]
     )
-    done = subprocess.run(["node", "-"], input=f"{program}\nconsole.log(REQUEST)".encode(), capture_output=True)
+    done = subprocess.run([need("node"), "-"], input=f"{program}\nconsole.log(REQUEST)".encode(), capture_output=True)
     assert (done.stdout, done.stderr) == (b"{}\n", b"")
 
 
@@ -175,10 +179,8 @@ def test_javascript_in_strict_mode_finds_the_variable() -> None:
 def test_the_literal_for_an_unknown_language_is_safe_where_double_quotes_interpolate(
     interpreter: str, tmp_path: Path
 ) -> None:
-    if interpreter not in INSTALLED:
-        pytest.skip(f"needs {interpreter}")
     texts = requests(hostile(tmp_path / "touched"))
-    command, template = READERS[interpreter]
+    command, template = reader(interpreter)
     name = {"bash": "REQUEST=", "perl": "my $REQUEST = "}.get(interpreter, "REQUEST = ")
     codes = [name + assignment("klingon", "REQUEST", text).removeprefix("REQUEST = ") + ";" for text in texts]
     program = "".join(template.format(code=code) for code in codes)
