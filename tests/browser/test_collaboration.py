@@ -5,7 +5,6 @@ Needs Debian's chromium and the extra `collaboration`.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -18,6 +17,7 @@ from playwright.async_api import BrowserContext, Locator, expect
 
 from ..support.lab import PYTHON, Lab, expect_ended, expect_not_run, outputs, print_log
 from ..support.servers import Server, options
+from ..support.waits import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -71,12 +71,12 @@ class Notebook:
 
     async def until_saved(self, good: Callable[[list[Any]], bool]) -> list[Any]:
         """The cells of the file, once they are as they should be."""
-        async with asyncio.timeout(SAVED_TIMEOUT_S):
-            while True:
-                notebook = self._read()
-                if notebook is not None and good(notebook["cells"]):
-                    break
-                await asyncio.sleep(0.1)  # the file system tells nobody
+
+        def saved() -> Any | None:
+            notebook = self._read()
+            return notebook if notebook is not None and good(notebook["cells"]) else None
+
+        notebook = await until(saved, SAVED_TIMEOUT_S, every_s=0.1)
         nbformat.validate(nbformat.from_dict(notebook))
         return list(notebook["cells"])
 

@@ -16,6 +16,7 @@ from fps_kernels.kernels.sessions import KernelChoice, SessionStore
 
 from ..support.drivers import run
 from ..support.kernelspecs import install_kernelspecs
+from ..support.waits import until
 
 PLAIN = KernelChoice(None, "tiny_plain", named=True)
 STUBBORN = KernelChoice(None, "tiny_ignores_sigterm", named=True)
@@ -64,8 +65,7 @@ async def test_a_kernel_is_told_the_name_that_its_notebook_got_while_it_started(
     session = await sessions.create("a.ipynb", "", "notebook", PLAIN)
     slow = KernelChoice(None, "tiny_slow", named=True)
     changing = asyncio.create_task(sessions.change(session.id, choice=slow))
-    while len(registry.list()) < 2:  # noqa: ASYNC110  # nobody tells
-        await asyncio.sleep(0.01)
+    await until(lambda: len(registry.list()) >= 2)
     await sessions.change(session.id, path="b.ipynb")
     await changing
     kernel = await registry.restart(session.kernel_id)

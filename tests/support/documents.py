@@ -20,6 +20,7 @@ from pycrdt import Array, Doc, Map, Text, create_sync_message, create_update_mes
 from .client import Client
 from .messages import Json
 from .notebooks import code_cell, write_notebook
+from .waits import until
 
 SYNC, SYNC_STEP2, SYNC_UPDATE = 0, 1, 2
 
@@ -156,12 +157,12 @@ class SharedDocument:
 
     async def request_until(self, request_id: str, condition: Callable[[Json], Any], timeout_s: float = 10) -> Json:
         """Ask until the request fulfils the condition: there is no event for REST."""
-        async with asyncio.timeout(timeout_s):
-            while True:
-                model = await self.request(request_id)
-                if condition(model):
-                    return model
-                await asyncio.sleep(0.02)
+
+        async def fulfilling() -> Json | None:
+            model = await self.request(request_id)
+            return model if condition(model) else None
+
+        return await until(fulfilling, timeout_s, every_s=0.02)
 
     # --- editing ---------------------------------------------------------------------------------
 
@@ -222,12 +223,8 @@ class SharedDocument:
 
     async def saved(self, cell_id: str, condition: Callable[[Json], Any], timeout_s: float = 10) -> Json:
         """Look until a cell in the file fulfils the condition; returns the notebook."""
-        async with asyncio.timeout(timeout_s):
-            while True:
-                cell = self.saved_cell(cell_id)
-                if cell and condition(cell):
-                    return self.file()
-                await asyncio.sleep(0.05)
+        await until(lambda: (cell := self.saved_cell(cell_id)) and condition(cell), timeout_s, every_s=0.05)
+        return self.file()
 
 
 def shared_cell(cell: Json) -> Map:
