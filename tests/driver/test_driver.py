@@ -654,7 +654,7 @@ async def test_two_shutdowns_at_once_both_wait_for_the_end(kernels: Drivers) -> 
         await driver.shutdown()
         return psutil.pid_exists(pid or 0)
 
-    assert await asyncio.gather(shut_down(), shut_down()) == [False, False]
+    assert [*await asyncio.gather(shut_down(), shut_down())] == [False, False]
 
 
 async def test_a_shutdown_ends_a_start_that_waits_for_the_kernel(kernels: Drivers) -> None:

@@ -75,7 +75,7 @@ async def registries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
 
     def make(policy: StartPolicy | None = None, **values: Any) -> KernelRegistry:
         values = {"root_dir": str(tmp_path / "root"), "connection_dir": str(tmp_path / "runtime")} | values
-        config = KernelsConfig(**values)
+        config = KernelsConfig(**values).options()
         registry = KernelRegistry(config, Kernelspecs(config.default_kernel), policy)
         registry.prewarmed.quiet_s = 0.1
         registry.prewarmed.patience_s = 0.5  # however busy the machine is

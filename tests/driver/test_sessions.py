@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,8 +27,9 @@ STUBBORN = KernelChoice(None, "tiny_ignores_sigterm", named=True)
 async def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KernelRegistry]:
     install_kernelspecs(tmp_path / "share")
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "share"))
-    folders = {"root_dir": str(tmp_path), "connection_dir": str(tmp_path / "runtime")}
-    registry = KernelRegistry(KernelsConfig(**folders, prewarm=0, shutdown_wait_time_s=0.5), Kernelspecs())
+    folders: dict[str, Any] = {"root_dir": str(tmp_path), "connection_dir": str(tmp_path / "runtime")}
+    config = KernelsConfig(**folders, prewarm=0, shutdown_wait_time_s=0.5)
+    registry = KernelRegistry(config.options(), Kernelspecs())
     yield registry
     await registry.stop()
 

@@ -35,7 +35,7 @@ class Page:
     change of the list: what is inserted, wherever that is, is put at the end.
     """
 
-    def __init__(self, cells: Array, number: int) -> None:
+    def __init__(self, cells: Any, number: int) -> None:
         self.outputs = merged([as_dict(output) for output in cells[number]["outputs"]])
         self.number = number
         self._subscription = cells.observe_deep(self._on_events)
@@ -43,8 +43,9 @@ class Page:
 
     def _on_events(self, events: list[Any]) -> None:
         ours = [event for event in events if event.path[:2] == [self.number, "outputs"]]
-        texts = [event for event in ours if isinstance(event, TextEvent) and event.path[3:] == ["text"]]
-        lists = [event for event in ours if isinstance(event, ArrayEvent) and len(event.path) == 2]
+        paths = [(event, event.path) for event in ours]
+        texts: list[Any] = [event for event, path in paths if isinstance(event, TextEvent) and path[3:] == ["text"]]
+        lists: list[Any] = [event for event, path in paths if isinstance(event, ArrayEvent) and len(path) == 2]
         for event in texts[:1]:
             self._change_text(event.delta)
         for event in lists[:1]:
@@ -88,7 +89,11 @@ class Bench:
 
     @property
     def cell(self) -> Map:
-        found: Map = self.notebook.find(CELL)
+        return self.find(CELL)
+
+    def find(self, cell_id: str) -> Map:
+        found = self.notebook.find(cell_id)
+        assert isinstance(found, Map)
         return found
 
     @property
@@ -102,7 +107,7 @@ class Bench:
 
     def check_others(self) -> None:
         for cell_id in ("before", "after"):
-            assert [as_dict(output) for output in self.notebook.find(cell_id)["outputs"]] == [OTHER]
+            assert [as_dict(output) for output in self.find(cell_id)["outputs"]] == [OTHER]
 
     def close(self) -> None:
         self.page.close()

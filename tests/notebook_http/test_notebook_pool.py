@@ -161,9 +161,9 @@ async def test_what_waits_is_answered_in_its_order_and_no_more_than_the_limit_wa
         assert refused.json()["reason"] == "Service Unavailable"
         gate.touch()
         assert (await first).status_code == 200
-        for one in waiting:
-            assert b"written" in await one.reader.readuntil(b"written")
-            await one.hang_up()
+        for record in waiting:
+            assert b"written" in await record.reader.readuntil(b"written")
+            await record.hang_up()
         assert file.read_text() == "abc"
 
 

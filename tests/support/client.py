@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import httpx
 import websockets
+from websockets.typing import Subprotocol
 
 from .messages import (
     V1,
@@ -205,7 +206,9 @@ class Client:
         session = session or uuid.uuid4().hex
         url = f"ws{self.url[4:]}/api/kernels/{kernel_id}/channels?session_id={session}"
         options.setdefault("max_size", None)
-        connection = await websockets.connect(url, subprotocols=[V1] if v1 else None, proxy=None, **options)
+        connection = await websockets.connect(
+            url, subprotocols=[Subprotocol(V1)] if v1 else None, proxy=None, **options
+        )
         return Socket(connection, session)
 
 

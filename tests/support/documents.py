@@ -52,7 +52,8 @@ class SharedDocument:
         self._client = client
         self._connection = connection
         self._doc: Doc = Doc()
-        self._doc["cells"] = self.cells = Array()
+        self.cells: Any = Array()
+        self._doc["cells"] = self.cells
         self._doc["meta"] = Map()
         self._doc["state"] = Map()
         self._changed = asyncio.Event()
@@ -107,6 +108,11 @@ class SharedDocument:
     def number(self, cell_id: str) -> int:
         """Where the cell is. Raises ValueError."""
         return [cell["id"] for cell in self.cells].index(cell_id)
+
+    def shared(self, cell_id: str) -> Map:
+        """The cell as it is shared."""
+        cell: Map = self.cells[self.number(cell_id)]
+        return cell
 
     def cell(self, cell_id: str) -> Json:
         return self.cells[self.number(cell_id)].to_py()
@@ -182,11 +188,11 @@ class SharedDocument:
             await self._synced.wait()
 
     async def clear_outputs(self, cell_id: str) -> None:
-        await self.edit(self.cells[self.number(cell_id)]["outputs"].clear)
+        await self.edit(self.shared(cell_id)["outputs"].clear)
 
     async def set_source(self, cell_id: str, source: str) -> None:
         def change() -> None:
-            text = self.cells[self.number(cell_id)]["source"]
+            text = self.shared(cell_id)["source"]
             text.clear()
             text += source
 

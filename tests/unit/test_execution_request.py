@@ -100,6 +100,9 @@ def test_a_body_that_is_no_object_is_refused(data: bytes) -> None:
 TOO_LONG = "x" * (MAX_ID_CHARS + 1)
 NO_ID: list[Any] = ["", TOO_LONG, 1, True, [], {}, 1.5, "\ud800"]
 NO_HASH: list[Any] = ["", "x", "-1", "1.5", "12345678901", 1.5, True, [], {}]
+NO_NUMBER: list[Any] = [-1, 1.0, "1", True, [], {}]
+NO_CELLS: list[Any] = [[], {}, "c", 1, True]
+NO_CELL: list[Any] = [None, "c", 1, []]
 
 
 @pytest.mark.parametrize(
@@ -116,9 +119,9 @@ NO_HASH: list[Any] = ["", "x", "-1", "1.5", "12345678901", 1.5, True, [], {}]
         *(({"cells": [{"cell_id": "c"}, {"cell_id": wrong}]}, "cells[1].cell_id") for wrong in NO_ID),
         *(({"cell_id": "c", "source_hash": wrong}, "source_hash") for wrong in NO_HASH),
         *(({"cells": [{"cell_id": "c", "source_hash": wrong}]}, "cells[0].source_hash") for wrong in NO_HASH),
-        *(({"cell_idx": wrong}, "cell_idx") for wrong in (-1, 1.0, "1", True, [], {})),
-        *(({"cells": wrong}, "cells") for wrong in ([], {}, "c", 1, True)),
-        *(({"cells": [{"cell_id": "c"}, wrong]}, "cells[1]") for wrong in (None, "c", 1, [])),
+        *(({"cell_idx": wrong}, "cell_idx") for wrong in NO_NUMBER),
+        *(({"cells": wrong}, "cells") for wrong in NO_CELLS),
+        *(({"cells": [{"cell_id": "c"}, wrong]}, "cells[1]") for wrong in NO_CELL),
         ({"cells": [{}]}, "cells[0].cell_id"),
         ({"cells": [{"cell_id": None}]}, "cells[0].cell_id"),
     ],

@@ -67,7 +67,7 @@ def events(protocol: ServerProtocol) -> list[tuple[Opcode, bytes, bool]]:
 def read(data: list[bytes]) -> tuple[list[tuple[Opcode, bytes, bool]], ServerProtocol]:
     """As BatchingProtocol does it: what is no whole message goes to the state machine."""
     reader, protocol = FrameReader(MAX_BYTES), machine()
-    got = []
+    got: list[tuple[Opcode, bytes, bool]] = []
     for chunk in data:
         reader.feed(chunk)
         while (event := reader.read()) is not None:

@@ -195,7 +195,7 @@ class LogMachine(RuleBasedStateMachine):
 LogMachine.TestCase.settings = settings(stateful_step_count=30, max_examples=examples(250))
 
 
-class TestLog(LogMachine.TestCase):  # type: ignore[misc, name-defined]
+class TestLog(LogMachine.TestCase):  # type: ignore[misc, valid-type]  # hypothesis makes the class
     """Runs the machine."""
 
 
@@ -398,7 +398,11 @@ class Reader:
     def __init__(self, log: IopubLog, rates: RateLimits | None = None, inbox_limits: ReplayLimits = WIDE) -> None:
         self.session = ClientSession("me", Inbox(inbox_limits), log.next_seq)
         encode: Any = lambda channel, frames: (channel, frames)  # noqa: E731
-        encode_run: Any = lambda entries: Run([("iopub", entry.frames) for entry in entries])  # noqa: E731
+
+        def encode_run(entries: Any) -> Run:
+            messages: Any = [("iopub", entry.frames) for entry in entries]  # where frames of a WebSocket are expected
+            return Run(messages)
+
         self.outbox = SessionOutbox(self.session, log, rates or RateLimits(), encode, encode_run, lambda: "kernel")
 
     def take(self) -> list[Sent]:
