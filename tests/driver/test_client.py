@@ -26,12 +26,6 @@ from ..support.kernelspecs import KERNEL
 from ..support.ports import free_ports
 
 
-@pytest.fixture
-async def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Drivers]:
-    async with Drivers(tmp_path, monkeypatch) as drivers:
-        yield drivers
-
-
 @pytest.fixture(autouse=True)
 async def bounded() -> AsyncIterator[None]:
     """Everything here must end by itself, long before this."""

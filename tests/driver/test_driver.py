@@ -30,12 +30,6 @@ from ..support.waits import until
 SLEEP = "stream('asleep')\nimport time\nwhile True: time.sleep(0.05)"
 
 
-@pytest.fixture
-async def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Drivers]:
-    async with Drivers(tmp_path, monkeypatch) as drivers:
-        yield drivers
-
-
 @pytest.fixture(autouse=True)
 async def bounded() -> AsyncIterator[None]:
     """Everything here must end by itself, long before this."""

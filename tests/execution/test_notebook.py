@@ -71,14 +71,14 @@ def as_json(notebook: SharedNotebook) -> list[dict[str, Any]]:
 def test_cells_are_found_where_they_are(notebook: SharedNotebook) -> None:
     assert [notebook.position(cell_id) for cell_id in ("first", "text", "second", "none")] == [0, 1, 2, None]
     assert found(notebook, "second")["id"] == "second"
-    assert found(notebook, "none") is None
+    assert notebook.find("none") is None
 
 
 def test_cells_are_found_again_after_one_before_them_went(notebook: SharedNotebook) -> None:
     del notebook.document.ycells[0]
     assert notebook.position("second") == 1
     assert found(notebook, "second")["id"] == "second"
-    assert found(notebook, "first") is None
+    assert notebook.find("first") is None
 
 
 def test_cells_are_found_by_their_number(notebook: SharedNotebook) -> None:
@@ -293,7 +293,7 @@ def test_a_file_has_no_state_in_cells_that_a_front_end_made(notebook: SharedNote
     new = {**code_cell(id="new"), STATE_KEY: "idle"}
     notebook.document.append_cell(new)
     check_file(notebook)
-    assert isinstance(found(notebook, "new"), Map)
+    assert isinstance(notebook.find("new"), Map)
 
 
 def test_a_document_that_is_found_twice_is_saved_as_if_once(notebook: SharedNotebook) -> None:

@@ -7,7 +7,7 @@ import os
 import signal
 import ssl
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,21 +21,10 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from ..support.client import Client
-from ..support.gateways import Begin, Gateway, gateways, make_certificate, option
+from ..support.gateways import Begin, Gateway, gateways, option
 from ..support.messages import V1, Json, header, pack_default, pack_v1, unpack_default, unpack_v1
 
 MIB = 1024 * 1024
-
-
-@pytest.fixture(scope="module")
-def begin_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Begin]:
-    with gateways(tmp_path_factory.mktemp("frames")) as begin:
-        yield begin
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    return make_certificate(tmp_path_factory.mktemp("tls"), "server")
 
 
 @pytest.fixture(scope="module")

@@ -29,12 +29,6 @@ signal.signal(signal.SIGINT, before)
 PRINT_X = "# GET /x\nstream(str(x))"
 
 
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Serve]:
-    with apis(tmp_path) as serve:
-        yield serve
-
-
 @pytest.fixture(scope="module")
 def four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway with four kernels, for tests that lose none."""
