@@ -16,7 +16,7 @@ from .queue import ExecutionQueue
 from .request_body import CellChoice, ExecuteBody, parse_body
 
 if TYPE_CHECKING:
-    from ..kernels.registry import Kernel
+    from ..kernels.kernel import Kernel
 
 
 class ExecutionService:

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from typing import TypedDict
 
 from ..kernel_driver.state import ExecutionState
-from ..kernels.registry import Kernel, KernelRegistry, format_date
+from ..kernels.kernel import Kernel, format_date
+from ..kernels.registry import KernelRegistry
 
 
 class ActivityModel(TypedDict):

@@ -7,11 +7,11 @@ import contextlib
 import logging
 import os
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NotRequired, Protocol, TypedDict
+from typing import Any
 
 import zmq
 
@@ -23,22 +23,21 @@ from ..errors import (
     LimitReached,
     ServerStopping,
 )
-from ..kernel_driver.client import KernelClient
 from ..kernel_driver.connection_file import ConnectionInfo
-from ..kernel_driver.driver import KernelDriver, LifecycleObserver, LifecycleOptions, Observers, Prepare
+from ..kernel_driver.driver import KernelDriver, LifecycleOptions, Prepare
 from ..kernel_driver.external import ExternalDriver
 from ..kernel_driver.heartbeat import HeartbeatOptions
 from ..kernel_driver.kernelspec import Kernelspecs
 from ..kernel_driver.process import LaunchOptions
 from ..kernel_driver.reaper import Reaper
-from ..kernel_driver.state import ExecutionState
 from ..kernel_server.connection import CLOSE_NORMAL, CLOSE_RESTART
 from ..kernel_server.iopub_log import ReplayLimits
 from ..kernel_server.rate_limit import RateLimits
-from ..kernel_server.server import KernelServer, ServerLimits
+from ..kernel_server.server import ServerLimits
 from ..options import KernelsOptions
 from ..serving.malloc_trim import give_back
-from .culler import CullPolicy
+from .cull_policy import CullPolicy
+from .kernel import Kernel, format_date
 from .launch_environment import request_environment, session_environment
 from .prewarm import FOLDER, WarmKernels
 from .start_policy import StartPolicy
@@ -47,82 +46,6 @@ logger = logging.getLogger(__name__)
 
 MAX_SOCKETS = 16_384
 """libzmq's own limit of 1,023 sockets would be reached at 250 kernels."""
-
-
-class KernelModel(TypedDict):
-    id: str
-    name: str
-    last_activity: str
-    execution_state: str
-    connections: int
-    reason: NotRequired[str]
-
-
-class Driver(Protocol):
-    """What KernelDriver and ExternalDriver have in common."""
-
-    kernel_id: str
-    client: KernelClient
-    observer: LifecycleObserver
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def reason(self) -> str | None: ...
-    @property
-    def metadata(self) -> Mapping[str, Any]: ...
-    def resolve_path(self, path: str) -> str | None: ...
-    def set_environment(self, **names: str) -> None: ...
-    async def start(self) -> None: ...
-    async def interrupt(self) -> None: ...
-    async def restart(self) -> None: ...
-    async def shutdown(self, *, now: bool = False) -> None: ...
-
-
-class Kernel:
-    """A kernel of the registry: its driver, its web side, and the tasks that start and stop it."""
-
-    def __init__(self, driver: Driver, limits: ServerLimits, *, external: bool = False) -> None:
-        self.driver = driver
-        self.external = external
-        self.server = KernelServer(driver.client, limits)
-        self.observers = Observers(self.server)
-        self.stop_callbacks: list[Callable[[], Awaitable[None]]] = []
-        self.starting: asyncio.Task[None] | None = None
-        self.stopping: asyncio.Task[None] | None = None
-        driver.observer = self.observers
-
-    def on_stop(self, callback: Callable[[], Awaitable[None]]) -> None:
-        """Have `callback()` awaited once, when the kernel's process has ended."""
-        self.stop_callbacks.append(callback)
-
-    @property
-    def id(self) -> str:
-        return self.driver.kernel_id
-
-    @property
-    def execution_state(self) -> ExecutionState:
-        return self.driver.client.execution_state
-
-    def model(self) -> KernelModel:
-        """What the REST API shows."""
-        state = self.driver.client.state
-        model: KernelModel = {
-            "id": self.id,
-            "name": self.driver.name,
-            "last_activity": format_date(state.last_activity),
-            "execution_state": state.execution_state.value,
-            "connections": self.server.connections,
-        }
-        reason = state.reason or state.unwell
-        if reason:
-            model["reason"] = reason
-        return model
-
-
-def format_date(date: datetime) -> str:
-    """UTC with microseconds, always, and Z: GatewayClient's parser fails on anything else."""
-    return date.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 class KernelRegistry:

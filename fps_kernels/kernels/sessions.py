@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import NotRequired, TypedDict
 
 from ..errors import KernelNotFound, NoSuchKernel, SessionNotFound
-from .registry import Kernel, KernelModel, KernelRegistry
+from .kernel import Kernel, KernelModel
+from .registry import KernelRegistry
 
 logger = logging.getLogger(__name__)
 

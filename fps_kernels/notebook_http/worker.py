@@ -13,7 +13,7 @@ from ..kernel_driver.driver import LifecycleObserver
 from ..kernel_driver.message import Message, make_frames, peek_msg_id
 from ..kernel_driver.request_log import Request
 from ..kernel_driver.state import ExecutionState
-from ..kernels.registry import Kernel
+from ..kernels.kernel import Kernel
 
 LISTENED_TO = ("stream", "display_data", "execute_result", "error", "clear_output", "status", "execute_reply")
 IDLE_TIMEOUT_S = 5.0

@@ -25,7 +25,8 @@ from fps_kernels.hosts.asphalt.config import InvalidConfiguration, KernelsConfig
 from fps_kernels.kernel_driver.client import KernelClient
 from fps_kernels.kernel_driver.kernelspec import Kernelspecs
 from fps_kernels.kernels.ipython_probe import NoAnswer, parse_answer, parse_report
-from fps_kernels.kernels.registry import Kernel, KernelRegistry
+from fps_kernels.kernels.kernel import Kernel
+from fps_kernels.kernels.registry import KernelRegistry
 from fps_kernels.kernels.start_policy import StartPolicy
 
 from ..conftest import Launch, add_kernelspec, install_kernelspecs, options

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fps_kernels.kernel_driver.state import ExecutionState
-from fps_kernels.kernels.culler import CullPolicy
+from fps_kernels.kernels.cull_policy import CullPolicy
 
 from ..conftest import KERNEL, Launch, Server, add_kernelspec, options
 from ..support.client import Client
