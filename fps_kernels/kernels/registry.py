@@ -39,7 +39,8 @@ from ..serving.malloc_trim import give_back
 from .cull_policy import CullPolicy
 from .kernel import Kernel, format_date
 from .launch_environment import request_environment, session_environment
-from .prewarm import FOLDER, WarmKernels
+from .pooled_kernel import FOLDER
+from .prewarm import WarmKernels
 from .start_policy import StartPolicy
 
 logger = logging.getLogger(__name__)
