@@ -16,7 +16,7 @@ from ..errors import Conflict, FPSKernelsError, KernelDied
 from ..kernel_driver.driver import KernelDriver, Prepare
 from ..kernel_driver.kernelspec import Kernelspecs, spec_dict
 from ..kernel_driver.process import KernelProcess, LaunchOptions
-from .ipython_probe import NoAnswer, Report, move_request, parse_answer, parse_report, report_request
+from .ipython_probe import ProbeFailed, Report, move_request, parse_answer, parse_report, report_request
 from .pooled_kernel import Unsuitable, _program, _remember, _Warm, read_stamps
 
 logger = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ class WarmKernels:
             return None
         try:
             return await self._hand_over(warm, kernel_id, options)
-        except (FPSKernelsError, NoAnswer, OSError) as exc:
+        except (FPSKernelsError, ProbeFailed, OSError) as exc:
             logger.warning("kernel %s: no prewarmed one for it, a new one is launched: %s", kernel_id, exc)
             self._end(warm)
             return None
@@ -123,7 +123,7 @@ class WarmKernels:
     # --- handing over ----------------------------------------------------------------------------
 
     async def _hand_over(self, warm: _Warm, kernel_id: str, options: LaunchOptions) -> KernelProcess:
-        """Raises FPSKernelsError, NoAnswer, OSError; whoever calls ends the kernel then."""
+        """Raises FPSKernelsError, ProbeFailed, OSError; whoever calls ends the kernel then."""
         await asyncio.shield(warm.ready)
         if not warm.can_become(options):  # it has said so only now
             raise KernelDied("it imports from the folder that it was launched in")
@@ -231,7 +231,7 @@ class WarmKernels:
         )
         try:
             report: Report = parse_report(reply.content)
-        except NoAnswer as exc:
+        except ProbeFailed as exc:
             raise Unsuitable(f"they do not say what they are made of: {exc}") from exc
         if report.startup:
             raise Unsuitable(f"code of the user's runs at their start: {', '.join(report.startup)}")

@@ -24,7 +24,6 @@ from fps_kernels.gateway.seed import Seed
 from fps_kernels.hosts.asphalt.config import InvalidConfiguration, KernelsConfig
 from fps_kernels.kernel_driver.client import KernelClient
 from fps_kernels.kernel_driver.kernelspec import Kernelspecs
-from fps_kernels.kernels.ipython_probe import NoAnswer, parse_answer, parse_report
 from fps_kernels.kernels.kernel import Kernel
 from fps_kernels.kernels.registry import KernelRegistry
 from fps_kernels.kernels.start_policy import StartPolicy
@@ -586,27 +585,6 @@ async def test_as_many_as_wanted_of_each_kernelspec(registries: Registries) -> N
 def test_a_wrong_number_is_named(value: Any) -> None:
     with pytest.raises(InvalidConfiguration, match=r"kernels\.prewarm"):
         KernelsConfig.parse({"prewarm": value})
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        {},
-        {"user_expressions": {}},
-        {"user_expressions": {"answer": {"status": "ok", "data": {"text/plain": "nonsense"}}}},
-        {"user_expressions": {"answer": {"status": "ok", "data": {"text/plain": "'[1'"}}}},
-        {"user_expressions": {"answer": {"status": "error", "ename": "OSError", "evalue": "no"}}},
-        {"status": "aborted", "user_expressions": None},
-    ],
-)
-def test_an_answer_that_is_none_is_no_answer(reply: Any) -> None:
-    with pytest.raises(NoAnswer):
-        parse_answer(reply)
-
-
-def test_a_report_of_another_form_is_no_answer() -> None:
-    with pytest.raises(NoAnswer):
-        parse_report({"user_expressions": {"answer": {"status": "ok", "data": {"text/plain": "'[1]'"}}}})
 
 
 # --- as users have it -----------------------------------------------------------------------------
