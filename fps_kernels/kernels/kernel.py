@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NotRequired, Protocol, TypedDict
 
+from ..errors import FPSKernelsError
 from ..kernel_driver.client import KernelClient
 from ..kernel_driver.driver import LifecycleObserver, Observers
 from ..kernel_driver.state import ExecutionState
-from ..kernel_server.server import KernelServer, ServerLimits
+from ..kernel_server.server import KernelServer
+from ..tasks import TaskSet, cancel_and_wait
+
+logger = logging.getLogger(__name__)
 
 
 class KernelModel(TypedDict):
@@ -44,33 +49,57 @@ class Driver(Protocol):
 
 
 class Kernel:
-    """A kernel of the registry: its driver, its web side, and the tasks that start and stop it."""
+    """A kernel of a server: its driver, its web side, and the tasks that start and stop it.
 
-    def __init__(self, driver: Driver, limits: ServerLimits, *, external: bool = False) -> None:
+    starting: the task that starts the kernel, from `begin` on.
+    stopping: the task that ends the kernel, once there is one; started by the kernel's owner in `tasks`.
+    """
+
+    def __init__(self, driver: Driver, server: KernelServer, *, external: bool = False) -> None:
         self.driver = driver
+        self.server = server
         self.external = external
-        self.server = KernelServer(driver.client, limits)
-        self.observers = Observers(self.server)
-        self.stop_callbacks: list[Callable[[], Awaitable[None]]] = []
+        self.observers = Observers(server)
+        self.tasks = TaskSet()
         self.starting: asyncio.Task[None] | None = None
         self.stopping: asyncio.Task[None] | None = None
+        self._stop_callbacks: list[Callable[[], Awaitable[None]]] = []
         driver.observer = self.observers
-
-    def on_stop(self, callback: Callable[[], Awaitable[None]]) -> None:
-        """Have `callback()` awaited once, when the kernel's process has ended."""
-        self.stop_callbacks.append(callback)
 
     @property
     def id(self) -> str:
         return self.driver.kernel_id
 
     @property
+    def client(self) -> KernelClient:
+        """The shared connection to the kernel; it stays the same over restarts."""
+        return self.driver.client
+
+    @property
     def execution_state(self) -> ExecutionState:
-        return self.driver.client.execution_state
+        return self.client.execution_state
+
+    def begin(self) -> None:
+        """Start the kernel in the background. A failure is logged."""
+        self.starting = self.tasks.start(self.driver.start(), name=f"start {self.id}", log_failure=False)
+        self.starting.add_done_callback(self._log_failed_start)
+
+    async def end(self) -> None:
+        """Shut the kernel down, started or not; returns when its process has ended and its callbacks have run."""
+        try:
+            await self.driver.shutdown()
+            await cancel_and_wait(self.starting)
+        finally:
+            for callback in self._stop_callbacks:
+                await callback()
+
+    def on_stop(self, callback: Callable[[], Awaitable[None]]) -> None:
+        """Have `callback()` awaited once, when the kernel's process has ended."""
+        self._stop_callbacks.append(callback)
 
     def model(self) -> KernelModel:
-        """What the REST API shows."""
-        state = self.driver.client.state
+        """Return what the REST API shows."""
+        state = self.client.state
         model: KernelModel = {
             "id": self.id,
             "name": self.driver.name,
@@ -83,7 +112,14 @@ class Kernel:
             model["reason"] = reason
         return model
 
+    def _log_failed_start(self, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, FPSKernelsError):
+            logger.warning("kernel %s (%s) did not start: %s", self.id, self.driver.name, error.message)
+        elif error is not None:
+            logger.error("kernel %s (%s) did not start", self.id, self.driver.name, exc_info=error)
+
 
 def format_date(date: datetime) -> str:
-    """UTC with microseconds, always, and Z: GatewayClient's parser fails on anything else."""
+    """Write a date in UTC, always with microseconds and Z: GatewayClient's parser fails on anything else."""
     return date.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -10,6 +10,7 @@ from typing import NotRequired, TypedDict
 
 from ..errors import KernelNotFound, NoSuchKernel, SessionNotFound
 from .kernel import Kernel, KernelModel
+from .launch_environment import session_environment
 from .registry import KernelRegistry
 
 logger = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ class SessionStore:
         self._registry = registry
         self._sessions: dict[str, Session] = {}
         self._creating: dict[str, asyncio.Task[Session]] = {}
-        registry.on_removed = self._on_kernel_removed
+        registry.watch(on_removed=self._forget_kernel)
 
     def get(self, session_id: str) -> Session:
         """Raises SessionNotFound."""
@@ -160,7 +161,9 @@ class SessionStore:
         kernel_id = kernel_id or old_kernel_id
         session.path = session.path if path is None else path
         if session.path != known_path:
-            self._registry.rename_session(self._registry.get(kernel_id), session.path)
+            # The kernel's next process is told the new name.
+            driver = self._registry.get(kernel_id).driver
+            driver.set_environment(**session_environment(self._registry.root, session.path))
         session.name = session.name if name is None else name
         session.type = kind or session.type
         session.kernel_id = kernel_id
@@ -183,5 +186,5 @@ class SessionStore:
         except KernelNotFound:
             logger.debug("kernel %s was gone before its session", kernel_id)
 
-    def _on_kernel_removed(self, kernel_id: str) -> None:
+    def _forget_kernel(self, kernel_id: str) -> None:
         self._sessions = {key: one for key, one in self._sessions.items() if one.kernel_id != kernel_id}

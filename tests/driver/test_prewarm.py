@@ -25,6 +25,7 @@ from fps_kernels.hosts.asphalt.config import InvalidConfiguration, KernelsConfig
 from fps_kernels.kernel_driver.client import KernelClient
 from fps_kernels.kernel_driver.kernelspec import Kernelspecs
 from fps_kernels.kernels.kernel import Kernel
+from fps_kernels.kernels.prewarm import Pacing
 from fps_kernels.kernels.registry import KernelRegistry
 from fps_kernels.kernels.start_policy import StartPolicy
 
@@ -75,11 +76,10 @@ async def registries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
     def make(policy: StartPolicy | None = None, **values: Any) -> KernelRegistry:
         values = {"root_dir": str(tmp_path / "root"), "connection_dir": str(tmp_path / "runtime")} | values
         config = KernelsConfig(**values)
-        registry = KernelRegistry(config, Kernelspecs(config.default_kernel), policy)
-        registry.prewarmed.quiet_s = 0.1
-        registry.prewarmed.patience_s = 0.5  # however busy the machine is
+        pacing = Pacing(quiet_s=0.1, patience_s=0.5)  # however busy the machine is
+        registry = KernelRegistry(config, Kernelspecs(config.default_kernel), policy, pacing=pacing)
         made.append(registry)
-        registry.prewarm()
+        registry.prewarmed.start()
         return registry
 
     before = {process.pid for process in psutil.Process().children()}

@@ -68,7 +68,7 @@ class KernelsComponent(Component):
         kernels = _Kernels(app, config, auth, base_url, registry, executions, on_first_use=stop_before_server)
         ctx.add_resource(kernels, types=Kernels)
 
-        registry.prewarm()
+        registry.prewarmed.start()
         external = watcher = None
         if config.allow_external_kernels:
             folder = config.external_connection_dir
