@@ -1,4 +1,4 @@
-"""Which kernels are culled because nobody uses them. Pure: time is passed in."""
+"""When an idle kernel is culled. Pure: time is passed in."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from ..kernel_driver.state import ExecutionState
 
 @dataclass(frozen=True, slots=True)
 class CullPolicy:
-    """idle_timeout_s: without activity for so long, a kernel is culled; 0: never.
+    """The conditions under which a kernel is culled.
 
-    connected, busy: whether that is also for kernels that have clients, or that work.
+    idle_timeout_s: seconds without activity after which a kernel is culled; 0 means never.
+    connected: whether kernels with connected clients are culled, too.
+    busy: whether busy kernels are culled, too.
     """
 
     idle_timeout_s: float = 0.0
@@ -22,9 +24,10 @@ class CullPolicy:
     busy: bool = False
 
     def for_kernelspec(self, metadata: Mapping[str, Any]) -> CullPolicy:
-        """What a kernelspec's metadata says goes before the server's configuration.
+        """Return the policy for kernels of one kernelspec, whose metadata takes precedence over the configuration.
 
-        cull_idle_timeout (seconds), cull_connected, cull_busy; values of another type are ignored.
+        metadata: may have cull_idle_timeout (seconds), cull_connected and cull_busy; values of the wrong type are
+          ignored.
         """
         policy = self
         timeout = metadata.get("cull_idle_timeout")
@@ -39,7 +42,10 @@ class CullPolicy:
     def verdict(
         self, now: datetime, last_activity: datetime, state: ExecutionState, connections: int
     ) -> tuple[bool, str]:
-        """Whether to cull, and why or why not."""
+        """Return whether to cull a kernel, and the reason.
+
+        connections: the number of its open WebSockets.
+        """
         idle_s = (now - last_activity).total_seconds()
         if not self.idle_timeout_s:
             return False, "it has no cull_idle_timeout"
