@@ -74,6 +74,8 @@ class ExternalKernels:
                 continue
             if path in self._known:
                 await self._forget(path)
+            if self._registry.stopping:  # nothing would disconnect from it any more
+                return
             self._known[path] = info
             kernel_id = self._kernel_id(path)
             logger.info("external kernel %s: %s", kernel_id, path.name)
