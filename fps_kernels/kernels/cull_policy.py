@@ -50,7 +50,7 @@ class CullPolicy:
         if not self.idle_timeout_s:
             return False, "it has no cull_idle_timeout"
         if idle_s <= self.idle_timeout_s:
-            return False, f"inactive for {idle_s:.0f} s only"
+            return False, f"inactive for only {idle_s:.0f} s"
         if state in (ExecutionState.STARTING, ExecutionState.RESTARTING, ExecutionState.TERMINATING):
             return False, f"it is {state.value}"
         if state is ExecutionState.BUSY and not self.busy:

@@ -95,5 +95,5 @@ class ExternalKernels:
             try:
                 found[path] = ConnectionInfo.from_file(path)
             except InvalidConnection as exc:
-                logger.info("%s is not a connection file (yet): it %s", path.name, exc.message)
+                logger.info("ignoring %s, which is not a complete connection file: it %s", path.name, exc.message)
         return found

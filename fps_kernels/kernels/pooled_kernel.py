@@ -71,7 +71,7 @@ class PooledKernel(LifecycleObserver):
         """
         await asyncio.shield(self.ready)
         if not self.can_become(options):  # what it imports from was not known before it was ready
-            raise KernelDied("it imports from the folder that it was launched in")
+            raise KernelDied("it imports modules from the folder it was launched in")
         changed = await asyncio.to_thread(self._what_changed)
         if changed:
             raise KernelDied(f"{changed} has changed since its launch")
@@ -91,16 +91,16 @@ class PooledKernel(LifecycleObserver):
     async def _inspect(self, kernel_name: str, client: KernelClient) -> None:
         """Ask the new kernel what it is made of, and remember it. Raises NotPoolable."""
         if client.kernel_info.get("implementation") != "ipython" or self.driver.pid is None:
-            raise NotPoolable("they are not IPython's on this machine, and cannot be told their folder")
+            raise NotPoolable("only IPython kernels on this machine can be moved to another folder")
         reply = await client.request(
             "shell", "execute_request", report_request(), timeout_s=REPORT_TIMEOUT_S, at_once=True
         )
         try:
             report = parse_report(reply.content)
         except ProbeFailed as exc:
-            raise NotPoolable(f"they do not say what they are made of: {exc}") from exc
+            raise NotPoolable(f"they cannot be inspected: {exc}") from exc
         if report.startup:
-            raise NotPoolable(f"code of the user's runs at their start: {', '.join(report.startup)}")
+            raise NotPoolable(f"user code runs when they start: {', '.join(report.startup)}")
         self._bound = report.bound
         await asyncio.to_thread(self._remember, report.paths)
 
@@ -117,7 +117,7 @@ class PooledKernel(LifecycleObserver):
         if spec_dict(self._specs.get(self.name)) != self.driver.kernelspec:
             return "its kernelspec"
         if self._find_program() != self._program:
-            return "where its program is found"
+            return "the location of its program"
         mtimes = read_mtimes(self._mtimes)
         return next((Path(path).name for path, mtime in mtimes.items() if mtime != self._mtimes[path]), None)
 

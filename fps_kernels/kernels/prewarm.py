@@ -93,13 +93,13 @@ class PrewarmPool:
         try:
             process = await kernel.hand_over(kernel_id, options)
         except (FPSKernelsError, ProbeFailed, OSError) as exc:
-            logger.warning("kernel %s: no prewarmed one for it, a new one is launched: %s", kernel_id, exc)
+            logger.warning("kernel %s: could not use a prewarmed kernel (%s); launching a new one", kernel_id, exc)
             self._end(kernel)
             return None
         except BaseException:
             self._end(kernel)
             raise
-        logger.info("kernel %s is a prewarmed one", kernel_id)
+        logger.info("kernel %s: using a prewarmed kernel", kernel_id)
         return process
 
     def started(self, kernel_name: str) -> None:
@@ -137,7 +137,7 @@ class PrewarmPool:
                     await self._add(options)
                     self._refill.set()  # more may be missing
             except Exception:  # the pool must survive any one kernel
-                logger.exception("no kernel could be made ready")
+                logger.exception("the prewarm pool could not be filled")
 
     async def _wait_until_quiet(self, *, heed_load: bool) -> None:
         """Wait until no kernel is starting and the machine is idle, but no longer than `patience_s`."""
@@ -188,15 +188,17 @@ class PrewarmPool:
         self._kernels.append(kernel)
         try:
             await asyncio.shield(kernel.ready)
-            logger.info("a kernel of %s is ready for whoever wants one", name)
+            logger.info("a prewarmed %s kernel is ready", name)
         except Conflict:
-            logger.debug("a kernel of %s was ended before it was ready", name)  # by us: no fault of the kernelspec
+            logger.debug(
+                "a prewarmed %s kernel was ended before it was ready", name
+            )  # by us: no fault of the kernelspec
         except NotPoolable as exc:
             self._not_poolable.add(name)
-            logger.info("kernels of %s are not kept ready: %s", name, exc.message)
+            logger.info("%s kernels cannot be prewarmed: %s", name, exc.message)
         except FPSKernelsError as exc:
             self._failed.add(name)
-            logger.warning("kernels of %s are not kept ready, until one has started: %s", name, exc.message)
+            logger.warning("%s kernels are not prewarmed until one has been started: %s", name, exc.message)
 
     def _lose(self, kernel: PooledKernel) -> None:
         """Forget a kernel that died, or did not start, without our doing."""

@@ -246,4 +246,4 @@ def _call(callbacks: Iterable[Callable[[str], None]], kernel_id: str) -> None:
         try:
             callback(kernel_id)
         except Exception:  # a fault in a plugin must not keep a kernel from starting or ending
-            logger.exception("a plugin that watches kernels failed")
+            logger.exception("a callback that watches kernels failed")

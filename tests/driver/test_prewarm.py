@@ -341,7 +341,7 @@ async def test_kernels_with_startup_files_are_not_kept(
     startup.mkdir(parents=True)
     (startup / "where.py").write_text("import os; where = os.getcwd()")
     registry = registries()
-    await _logged(caplog, "code of the user's runs at their start: where.py")
+    await _logged(caplog, "user code runs when they start: where.py")
     kernel = await registry.start(path="below")
     assert (await evaluate(kernel, "where")).endswith("/below")
 
@@ -354,7 +354,7 @@ async def test_kernels_that_restore_variables_are_not_kept(
     profile.mkdir(parents=True)
     (profile / "ipython_config.py").write_text("c.StoreMagics.autorestore = True\n")
     registries()
-    await _logged(caplog, "code of the user's runs at their start: StoreMagics.autorestore")
+    await _logged(caplog, "user code runs when they start: StoreMagics.autorestore")
 
 
 async def test_kernels_with_an_extension_in_their_command_are_not_kept(
@@ -364,7 +364,7 @@ async def test_kernels_with_an_extension_in_their_command_are_not_kept(
     argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--ext", "autoreload"]
     add_kernelspec(tmp_path / "share", "mine", {"argv": argv, "display_name": "Mine", "language": "python"})
     registries(prewarm={"mine": 1})
-    await _logged(caplog, "code of the user's runs at their start: extra_extensions")
+    await _logged(caplog, "user code runs when they start: extra_extensions")
 
 
 @pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root reads all")
@@ -383,7 +383,9 @@ async def test_a_folder_of_the_path_that_cannot_be_read_is_no_obstacle(
 async def test_only_kernels_of_ipython_are_kept(registries: Registries, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     registry = registries(prewarm={NOT_IPYTHON: 1, "no_such_kernelspec": 1})
-    await _logged(caplog, f"kernels of {NOT_IPYTHON} are not kept ready: they are not IPython's")
+    await _logged(
+        caplog, f"{NOT_IPYTHON} kernels cannot be prewarmed: only IPython kernels on this machine can be moved"
+    )
     await _logged(caplog, "prewarm: No such kernel: no_such_kernelspec")
     await registry.start(NOT_IPYTHON)
 
@@ -457,7 +459,7 @@ async def test_a_kernelspec_that_fails_is_tried_again_once_one_has_started(
         },
     )
     registry = registries(prewarm={"licensed": 1})
-    await _logged(caplog, "kernels of licensed are not kept ready, until one has started")
+    await _logged(caplog, "licensed kernels are not prewarmed until one has been started: ")
     assert "no licence" in caplog.text
     works.touch()
     await registry.start("licensed")
