@@ -33,9 +33,7 @@ class ExecutionService:
         """The kernel's queue, which ends with it."""
         queue = self._queues.get(kernel)
         if queue is None:
-            queue = self._queues[kernel] = ExecutionQueue(
-                kernel.driver.client, self._documents, kernel.server.broadcast
-            )
+            queue = self._queues[kernel] = ExecutionQueue(kernel.client, self._documents, kernel.server.broadcast)
             kernel.observers.add(queue)
             kernel.on_stop(lambda: self._close_queue(kernel))
         return queue

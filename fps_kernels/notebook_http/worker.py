@@ -41,7 +41,7 @@ class Worker(LifecycleObserver):
     def __init__(self, kernel: Kernel, on_lost: Callable[[Worker], None]) -> None:
         self.kernel = kernel
         self._on_lost = on_lost
-        self._client = kernel.driver.client
+        self._client = kernel.client
         self._session = uuid.uuid4().hex
         self._run: _Run | None = None
         self._dead = asyncio.Event()

@@ -121,13 +121,13 @@ def children() -> set[int]:
 
 async def evaluate(kernel: Kernel, expression: str) -> Any:
     content = {"code": "", "silent": True, "user_expressions": {"answer": expression}}
-    reply = await kernel.driver.client.request("shell", "execute_request", content, timeout_s=30)
+    reply = await kernel.client.request("shell", "execute_request", content, timeout_s=30)
     return ast.literal_eval(reply.content["user_expressions"]["answer"]["data"]["text/plain"])
 
 
 async def look(kernel: Kernel) -> Any:
     """What code in the kernel can see of it."""
-    return json.loads(await run(kernel.driver.client, SEEN))
+    return json.loads(await run(kernel.client, SEEN))
 
 
 # --- what is handed over --------------------------------------------------------------------------
@@ -193,7 +193,7 @@ async def test_a_death_takes_one(registries: Registries) -> None:
     [ready] = children() - {first}
     os.kill(first, signal.SIGKILL)
     await eventually(lambda: kernel.driver.pid == ready)  # type: ignore[attr-defined]
-    await kernel.driver.client.wait_ready()
+    await kernel.client.wait_ready()
     assert await evaluate(kernel, "6 * 7") == 42
 
 

@@ -55,5 +55,5 @@ async def test_a_kernel_is_told_the_name_that_its_notebook_got_while_it_started(
     await sessions.change(session.id, path="b.ipynb")
     await changing
     kernel = await registry.restart(session.kernel_id)
-    printed = await run(kernel.driver.client, "import os; stream(os.environ['JPY_SESSION_NAME'])")
+    printed = await run(kernel.client, "import os; stream(os.environ['JPY_SESSION_NAME'])")
     assert printed == str(tmp_path / "b.ipynb")

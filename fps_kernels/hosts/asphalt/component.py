@@ -96,7 +96,7 @@ def _follow_widgets(registry: KernelRegistry, yjs: Any) -> None:
         from ...execution.ywidgets import YWidgets
 
         def follow(kernel_id: str) -> None:
-            YWidgets(registry.get(kernel_id).driver.client, widgets)
+            YWidgets(registry.get(kernel_id).client, widgets)
 
         registry.watch(follow)
 
