@@ -14,10 +14,10 @@ logger = logging.getLogger(__name__)
 
 
 class Culler:
-    """A loop that looks at all kernels now and then, and removes those that the policy gives up.
+    """A loop that checks all kernels from time to time, and removes those that have been idle for too long.
 
     policy: the server's policy; a kernelspec's metadata can change it for its own kernels.
-    interval_s: seconds between two looks.
+    interval_s: seconds between two checks.
     kernels: returns all kernels.
     remove: shuts down and forgets a kernel; its failures are logged where it fails.
     """

@@ -139,7 +139,7 @@ class KernelFactory:
         return Kernel(driver, self._make_server(driver), external=True)
 
     def make_pooled_driver(self, kernel_id: str, options: LaunchOptions, prepare: Prepare) -> KernelDriver:
-        """Make the driver of a kernel that nobody uses yet: it has no heartbeat, and is not restarted when it dies."""
+        """Make the driver of a kernel that is not in use yet: no heartbeat, and no restart when it dies."""
         return KernelDriver(
             kernel_id,
             options,

@@ -58,9 +58,9 @@ def working_directory(root: Path, path: str) -> Path:
 
 
 def existing_folder(path: str, root: Path | None) -> Path | None:
-    """Return a folder that a kernel can start in; None when it is none.
+    """Return the folder at a path if it is absolute and a kernel can start there, else None.
 
-    path: the folder's absolute path.
+    path: the path, as a client or an operator wrote it.
     root: the folder that it must be or be in, wherever links point; None means anywhere.
     """
     if not os.path.isabs(path) or "\0" in path:

@@ -19,7 +19,7 @@ from .ipython_probe import ProbeFailed, move_request, parse_answer, parse_report
 
 FOLDER = "prewarmed"
 """The folder of pooled kernels' connection files, below that of all others: `jupyter console --existing` must not find
-a kernel that nobody has yet."""
+a kernel that is not in use yet."""
 
 REPORT_TIMEOUT_S = 10.0
 """How long a new kernel may take to say what it is made of."""
@@ -37,7 +37,7 @@ Mtimes = Mapping[str, int | None]
 
 
 class PooledKernel(LifecycleObserver):
-    """A kernel that has been launched for nobody yet.
+    """A running kernel that is not in use yet.
 
     options: what it is launched with. Its connection file must be in FOLDER.
     on_lost: called with this kernel when it dies, or does not start.
@@ -51,7 +51,7 @@ class PooledKernel(LifecycleObserver):
         self._on_lost = on_lost
         self._mtimes: Mtimes = {}
         self._program: str | None = None
-        self._bound = False
+        self._bound = False  # see Report
         self.ready = asyncio.create_task(self.driver.start(), name=f"prewarm {self.name}")
 
     @property
@@ -105,15 +105,20 @@ class PooledKernel(LifecycleObserver):
         await asyncio.to_thread(self._remember, report.paths)
 
     def _remember(self, paths: Iterable[str]) -> None:
-        """Remember the state of these files, and of those that the command names, such as a script that sets the
-        environment. Blocks."""
+        """Remember the state of these files, and of those that the command names. Blocks.
+
+        A command may name a script that sets the environment, for example.
+        """
         self._program = self._find_program()
         words = [*self.driver.command, self._program or ""]
         files = [os.path.join(self.options.cwd, word) for word in words if self.driver.kernel_id not in word]
         self._mtimes = read_mtimes({*paths, *filter(os.path.isfile, files)})
 
     def _what_changed(self) -> str | None:
-        """Name something that a new kernel would be made of otherwise; None when there is nothing. Blocks."""
+        """Name something that has changed since the launch, so that a new kernel would differ; None if nothing has.
+
+        Blocks.
+        """
         if spec_dict(self._specs.get(self.name)) != self.driver.kernelspec:
             return "its kernelspec"
         if self._find_program() != self._program:
@@ -134,8 +139,8 @@ def can_become(launched: LaunchOptions, wanted: LaunchOptions) -> bool:
         return False
     if launched.extra_env.keys() - wanted.extra_env.keys():
         return False
-    # Nothing reads these variables before the user's code does. That is not so for PYTHON*, LD_*, LANG or OMP_*: a
-    # kernel that is to have others of those has to be launched with them.
+    # Nothing reads these variables before the user's code does. PYTHON*, LD_*, LANG and OMP_* are read earlier: kernels
+    # that need other values of those have to be launched with them.
     return all(
         name == "JPY_SESSION_NAME" or name.startswith("KERNEL_")
         for name, value in wanted.extra_env.items()

@@ -1,4 +1,4 @@
-"""Kernels that already run: a start takes one, moves it to its folder, and another is launched in its place.
+"""Kernels that are already running: a start takes one, moves it to its folder, and another is launched in its place.
 
 Code in a kernel cannot tell whether the kernel was taken from the pool: it has run nothing, and whatever cannot be set
 after the launch is compared. Only IPython kernels on this machine can be moved to another folder.
@@ -129,7 +129,7 @@ class PrewarmPool:
                 wanted = await asyncio.to_thread(self._find_wanted)
                 for kernel in tuple(self._kernels):
                     if kernel.name not in wanted or kernel.options != wanted[kernel.name][0]:
-                        # Nobody will ever take it: the server's environment has changed, or its kernelspec has gone.
+                        # No start could take it: the server's environment has changed, or its kernelspec is gone.
                         self._kernels.remove(kernel)
                         self._end(kernel)
                 options = self._next_launch(wanted)

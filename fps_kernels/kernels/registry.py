@@ -70,6 +70,7 @@ class KernelRegistry:
             raise KernelNotFound(kernel_id) from None
 
     def list(self) -> list[Kernel]:
+        """Return all kernels, oldest first."""
         return list(self._kernels.values())
 
     def watch(

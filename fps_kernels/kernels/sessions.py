@@ -72,6 +72,7 @@ class SessionStore:
             raise SessionNotFound(session_id) from None
 
     def list(self) -> list[Session]:
+        """Return all sessions, oldest first."""
         return list(self._sessions.values())
 
     def path_of(self, kernel_id: str) -> str | None:
