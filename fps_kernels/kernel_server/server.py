@@ -15,9 +15,11 @@ from ..kernel_driver.request_log import Request
 from ..websocket.frame_batch import Pieces, Received, Run
 from . import stand_in as replies
 from . import wire
-from .client_session import ClientSession, SessionOutbox
+from .client_session import ClientSession
 from .connection import CLOSE_NORMAL, CLOSE_TRY_AGAIN, Connection, WebSocket
-from .iopub_log import Entry, Inbox, IopubLog, ReplayLimits
+from .inbox import Inbox
+from .iopub_log import Entry, IopubLog, ReplayLimits
+from .outbox import SessionOutbox
 from .rate_limit import RateLimits
 from .spec_adapter import Adapter
 

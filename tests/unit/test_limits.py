@@ -10,8 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fps_kernels.kernel_driver.message import Message, make_frames
-from fps_kernels.kernel_server.client_session import ClientSession, SessionOutbox
-from fps_kernels.kernel_server.iopub_log import Inbox, IopubLog, ReplayLimits
+from fps_kernels.kernel_server.client_session import ClientSession
+from fps_kernels.kernel_server.inbox import Inbox
+from fps_kernels.kernel_server.iopub_log import IopubLog, ReplayLimits
+from fps_kernels.kernel_server.outbox import SessionOutbox
 from fps_kernels.kernel_server.rate_limit import RateLimiter, RateLimits, cut_middle
 from fps_kernels.websocket.frame_batch import Run
 

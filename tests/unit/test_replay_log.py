@@ -17,16 +17,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from fps_kernels.kernel_driver.client import KernelClient
 from fps_kernels.kernel_driver.message import Message, dump_json, make_frames, make_header
-from fps_kernels.kernel_server.client_session import ClientSession, SessionOutbox
+from fps_kernels.kernel_server.client_session import ClientSession
 from fps_kernels.kernel_server.connection import Connection
+from fps_kernels.kernel_server.inbox import Inbox
 from fps_kernels.kernel_server.iopub_log import (
     MERGED_MAX_BYTES,
     Entry,
-    Inbox,
     IopubLog,
     ReplayLimits,
     merge_entries,
 )
+from fps_kernels.kernel_server.outbox import SessionOutbox
 from fps_kernels.kernel_server.rate_limit import RateLimits
 from fps_kernels.kernel_server.server import KernelServer, ServerLimits
 from fps_kernels.websocket.frame_batch import Run

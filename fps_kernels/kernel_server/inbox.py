@@ -1,0 +1,75 @@
+"""What only one session is to hear: replies and input requests. Pure."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from .iopub_log import ReplayLimits
+
+
+class Inbox:
+    """What only one session is to hear, with its place among the iopub messages. Bounded.
+
+    dropped: how many messages were dropped because of a bound; whoever tells the client takes that off.
+    """
+
+    def __init__(self, limits: ReplayLimits) -> None:
+        self._limits = limits
+        self._items: deque[tuple[int, str, Sequence[bytes]]] = deque()
+        self._bytes = 0
+        self.dropped = 0
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def put(self, after: int, channel: str, frames: Sequence[bytes]) -> None:
+        """after: the iopub message that comes next, when this comes."""
+        self._items.append((after, channel, frames))
+        self._bytes += sum(map(len, frames))
+        while len(self._items) > 1 and (
+            len(self._items) > self._limits.max_messages or self._bytes > self._limits.max_bytes
+        ):
+            self.pop()
+            self.dropped += 1
+
+    def due(self, cursor: int) -> tuple[str, Sequence[bytes]] | None:
+        """The channel and frames of the next message, if all iopub messages before it were heard."""
+        if self._items and self._items[0][0] <= cursor:
+            _, channel, frames = self._items[0]
+            return channel, frames
+        return None
+
+    def places(self) -> set[int]:
+        """The iopub messages before which something waits; those around them must not be merged."""
+        return {after for after, _, _ in self._items}
+
+    def next_place(self) -> int | None:
+        """Up to where iopub may be read before the next message is due."""
+        return self._items[0][0] if self._items else None
+
+    def put_first(self, after: int, messages: Sequence[tuple[str, Sequence[bytes]]]) -> None:
+        """Before all that waits."""
+        for channel, frames in reversed(messages):
+            self._items.appendleft((after, channel, frames))
+            self._bytes += sum(map(len, frames))
+
+    def pop(self) -> tuple[str, Sequence[bytes]]:
+        """Take the next message."""
+        _, channel, frames = self._items.popleft()
+        self._bytes -= sum(map(len, frames))
+        return channel, frames
+
+    def remove_first(self, frames: Sequence[bytes]) -> None:
+        """What `due` gave was sent. Nothing happens when it was dropped or discarded meanwhile."""
+        if self._items and self._items[0][2] is frames:
+            self.pop()
+
+    def move_up(self, after: int) -> None:
+        """The iopub messages before `after` will not come: what waits for them waits no more."""
+        self._items = deque((after, channel, frames) for _, channel, frames in self._items)
+
+    def discard(self, channel: str) -> None:
+        """Forget what waits on one channel."""
+        self._items = deque(item for item in self._items if item[1] != channel)
+        self._bytes = sum(sum(map(len, frames)) for _, _, frames in self._items)
