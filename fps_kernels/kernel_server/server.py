@@ -79,7 +79,6 @@ class KernelServer(LifecycleObserver):
         self._left_at_seq: int | None = None  # where the last client was when it left
         self._slices: dict[tuple[bool, int, int, int], Run] = {}
         self._allowed: frozenset[str] | None = None
-        self._blocked: frozenset[str] = frozenset()
         self._adapter: Adapter | None = None
         client.add_batch_listener(self._on_batch)
         client.add_state_listener(self._on_state)
@@ -89,14 +88,9 @@ class KernelServer(LifecycleObserver):
         """How many WebSockets are open."""
         return len(self._connections)
 
-    def block_messages(self, msg_types: Collection[str]) -> None:
-        """Answer these requests with an error, and let all others through."""
-        self._allowed, self._blocked = None, frozenset(msg_types)
-
     def allow_messages(self, msg_types: Collection[str] | None) -> None:
         """Let only these message types through to the kernel; None: all, []: none."""
         self._allowed = None if msg_types is None else frozenset(msg_types)
-        self._blocked = frozenset()
 
     # --- WebSockets ------------------------------------------------------------------------------
 
@@ -282,7 +276,7 @@ class KernelServer(LifecycleObserver):
     def _check_allowed(self, connection: Connection, msg_type: str) -> None:
         if not connection.may_execute:
             raise Forbidden("You may watch this kernel, but not execute on it")
-        if msg_type in self._blocked or (self._allowed is not None and msg_type not in self._allowed):
+        if self._allowed is not None and msg_type not in self._allowed:
             raise Forbidden(f"Messages of type {msg_type} are not allowed here")
 
     def _refuse(self, session: ClientSession, channel: str, header: bytes, error: FPSKernelsError) -> None:
