@@ -64,14 +64,14 @@ class KernelServer(LifecycleObserver):
     iopub goes to all of them, through one log; replies and input requests to the session whose
     request they answer, through its inbox. Each writer reads at its client's pace.
 
-    greet_as_asked: whether the status that a new WebSocket is told has a parent header, as if it had asked:
-    clients of Kernel Gateway look for a msg_id in every one.
+    status_has_parent: whether the status sent to a new WebSocket has a parent header, as if the client had asked
+      for it. Clients of Kernel Gateway look for a msg_id in every parent header.
     """
 
     def __init__(self, client: KernelClient, limits: ServerLimits | None = None) -> None:
         self.client = client
         self.times = Times()
-        self.greet_as_asked = False
+        self.status_has_parent = False
         self._limits = limits or ServerLimits()
         self._log = IopubLog(self._limits.replay)
         self._sessions: dict[str, ClientSession] = {}
@@ -299,7 +299,7 @@ class KernelServer(LifecycleObserver):
 
     def _put_status(self, session: ClientSession) -> None:
         parent = EMPTY_DICT
-        if self.greet_as_asked:
+        if self.status_has_parent:
             parent = dump_json(make_header("kernel_info_request", self.client.session))
         state = self.client.execution_state.value
         self._put(session, "iopub", replies.status(state, self.client.kernel_session, parent))

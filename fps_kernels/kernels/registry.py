@@ -331,7 +331,7 @@ class KernelRegistry:
 
     def _add(self, kernel: Kernel) -> Kernel:
         kernel.server.allow_messages(self._config.allowed_message_types)
-        kernel.server.greet_as_asked = self.policy.greet_as_asked
+        kernel.server.status_has_parent = self.policy.status_has_parent
         self._kernels[kernel.id] = kernel
         for callback in tuple(self._watchers):
             _call(callback, kernel.id)

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 class StartPolicy:
     """Leaves everything as it is asked for.
 
-    may_list: whether the running kernels and sessions may be listed. greet_as_asked: see KernelServer.
+    may_list: whether the running kernels and sessions may be listed. status_has_parent: see KernelServer.
     """
 
     may_list = True
-    greet_as_asked = False
+    status_has_parent = False
 
     def kernel_name(self, requested: str | None) -> str | None:
         """The name of the kernelspec to start; None: the default one."""
