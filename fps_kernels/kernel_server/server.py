@@ -10,7 +10,7 @@ from time import monotonic, time
 from ..errors import Forbidden, FPSKernelsError, KernelDied, MalformedMessage
 from ..kernel_driver.client import KernelClient
 from ..kernel_driver.driver import LifecycleObserver
-from ..kernel_driver.message import EMPTY_DICT, Buffer, Message, dump_json, make_frames, make_header, peek_msg_type
+from ..kernel_driver.message import EMPTY_DICT, Message, dump_json, make_frames, make_header
 from ..kernel_driver.request_log import Request
 from ..websocket.frame_batch import Pieces, Received, Run
 from . import stand_in as replies
@@ -249,41 +249,27 @@ class KernelServer(LifecycleObserver):
 
     # --- from clients ----------------------------------------------------------------------------
 
-    def _on_frame(self, connection: Connection, session: ClientSession, frame: Received) -> None:
-        frames: Sequence[Buffer]
+    def _on_frame(self, connection: Connection, session: ClientSession, data: Received) -> None:
         try:
-            if connection.v1:
-                if isinstance(frame, str):
-                    raise MalformedMessage("the v1 protocol has no text frames", 1003)
-                channel, frames = wire.decode_v1(frame)
-            else:
-                channel, frames = wire.decode_default(frame)
-            wire.check_request(channel, frames)
-            header = bytes(frames[0])
+            channel, frames, header = wire.decode_request(data, v1=connection.v1)
         except MalformedMessage as exc:
             logger.warning("session %s sent a malformed message: %s", connection.session_id, exc)
             connection.close(exc.close_code, exc.message)
             return
         try:
-            self._check_allowed(connection, peek_msg_type(header))
-            if self._adapter is not None and not connection.v1:
-                frames = self._adapter.to_kernel(frames)
-            self.client.send(channel, frames, session)
+            if not connection.may_execute:
+                raise Forbidden("You may watch this kernel, but not execute on it")
+            if self._allowed is not None and header.msg_type not in self._allowed:
+                raise Forbidden(f"Messages of type {header.msg_type} are not allowed here")
+            if self._adapter is None or connection.v1:
+                self.client.send(channel, frames, session, header=header)
+            else:
+                self.client.send(channel, self._adapter.to_kernel(frames), session)  # it changes headers, too
             self.times.to_kernel = time()
         except FPSKernelsError as exc:
-            self._refuse(session, channel, header, exc)
-
-    def _check_allowed(self, connection: Connection, msg_type: str) -> None:
-        if not connection.may_execute:
-            raise Forbidden("You may watch this kernel, but not execute on it")
-        if self._allowed is not None and msg_type not in self._allowed:
-            raise Forbidden(f"Messages of type {msg_type} are not allowed here")
-
-    def _refuse(self, session: ClientSession, channel: str, header: bytes, error: FPSKernelsError) -> None:
-        msg_type = peek_msg_type(header)
-        logger.info("session %s: %s on %s refused: %s", session.session_id, msg_type, channel, error)
-        if msg_type.endswith("_request"):
-            self._answer(session, channel, msg_type, header, error)
+            logger.info("session %s: %s on %s refused: %s", session.session_id, header.msg_type, channel, exc)
+            if header.msg_type.endswith("_request"):
+                self._answer(session, channel, header.msg_type, header.data, exc)
 
     def _answer(
         self, session: ClientSession, channel: str, msg_type: str, header: bytes, error: FPSKernelsError
