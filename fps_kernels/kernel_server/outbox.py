@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from time import monotonic
+from typing import Protocol
 
 from ..kernel_driver.message import EMPTY_DICT, dump_json, load_object
-from ..websocket.frame_batch import Pieces, Run
+from ..websocket.frame_batch import Run
 from . import stand_in as replies
 from .client_session import ClientSession
+from .encoder import Encoder
 from .iopub_log import Entry, IopubLog, merge_entries, stream_key
 from .rate_limit import MERGE_INTERVAL_S, RateLimiter, RateLimits, cut_middle
 
@@ -22,29 +24,25 @@ LAG_MESSAGES = 2_000
 """A client that is so far behind, because it reads too slowly, gets adjacent stream messages as one."""
 
 
-class SessionOutbox:
-    """What one WebSocket of a session is to be sent: its inbox and the log, in order.
+class HasKernelSession(Protocol):
+    """What is needed of a kernel's client: the session in the headers of what the kernel says."""
 
-    encode: of a channel and frames. encode_run: of a run of the log as it is, shared by all that read the
-    same one.
-    """
+    @property
+    def kernel_session(self) -> str: ...
+
+
+class SessionOutbox:
+    """What one WebSocket of a session is to be sent: its inbox and the log, in order."""
 
     def __init__(
-        self,
-        session: ClientSession,
-        log: IopubLog,
-        limits: RateLimits,
-        encode: Callable[[str, Sequence[bytes]], Pieces],
-        encode_run: Callable[[Sequence[Entry]], Run],
-        kernel_session: Callable[[], str],
+        self, session: ClientSession, log: IopubLog, limits: RateLimits, encoder: Encoder, kernel: HasKernelSession
     ) -> None:
         self.pause_s = 0.0
         self._session = session
         self._log = log
         self._limiter = RateLimiter(limits) if limits.on else None
-        self._encode = encode
-        self._encode_run = encode_run
-        self._kernel_session = kernel_session
+        self._encoder = encoder
+        self._kernel = kernel
         self._merge_at = 0.0
         self._on_sent: Callable[[int], None] | None = None
 
@@ -61,7 +59,7 @@ class SessionOutbox:
             return None
         if self._limiter is None and not self._lags:
             entries = self._read(READ_MESSAGES)
-            return self._take_entries(entries, self._encode_run(entries))
+            return self._take_entries(entries, self._encoder.encode_run(entries))
         return self._take_merged()
 
     def sent(self, number: int) -> None:
@@ -100,16 +98,13 @@ class SessionOutbox:
         self._on_sent = sent
         return run
 
-    def _encode_each(self, entries: Sequence[Entry]) -> Run:
-        return Run([self._encode("iopub", entry.frames) for entry in entries])
-
     def _take_merged(self) -> Run | None:
         """For a client that lags, or has a rate limit: stream messages as few as possible."""
         limiter, now = self._limiter, monotonic()
         lagging = self._lags
         if limiter is None:
             entries = merge_entries(self._read(LAG_MESSAGES))
-            return self._take_entries(entries, self._encode_each(entries))
+            return self._take_entries(entries, self._encoder.encode_each(entries))
         if not lagging and not limiter.too_many(now):
             entries = merge_entries(self._read(CUT_MESSAGES)) if limiter.cuts_text else self._read(READ_MESSAGES)
         elif not lagging and now < self._merge_at:
@@ -120,7 +115,7 @@ class SessionOutbox:
             entries = merge_entries(self._read(LAG_MESSAGES))
         limiter.count(now, len(entries))
         entries = [self._shorten(limiter, now, entry) for entry in entries]
-        return self._take_entries(entries, self._encode_each(entries))
+        return self._take_entries(entries, self._encoder.encode_each(entries))
 
     @staticmethod
     def _shorten(limiter: RateLimiter, now: float, entry: Entry) -> Entry:
@@ -146,7 +141,7 @@ class SessionOutbox:
                     self._session.remember(channel, frames)
 
         self._on_sent = sent
-        return Run([self._encode(channel, frames)])
+        return Run([self._encoder.encode(channel, frames)])
 
     def _take_notice(self, missing: int, dropped: int) -> Run:
         session = self._session
@@ -162,4 +157,4 @@ class SessionOutbox:
 
         self._on_sent = sent
         text = f"[{missing + dropped} messages are missing here: they came faster than they were read]\n"
-        return Run([self._encode("iopub", replies.stream("stderr", text, self._kernel_session(), parent))])
+        return Run([self._encoder.encode("iopub", replies.stream("stderr", text, self._kernel.kernel_session, parent))])

@@ -12,13 +12,14 @@ from ..kernel_driver.client import KernelClient
 from ..kernel_driver.driver import LifecycleObserver
 from ..kernel_driver.message import EMPTY_DICT, Message, dump_json, make_frames, make_header
 from ..kernel_driver.request_log import Request
-from ..websocket.frame_batch import Pieces, Received, Run
+from ..websocket.frame_batch import Received
 from . import stand_in as replies
 from . import wire
 from .client_session import ClientSession
 from .connection import CLOSE_NORMAL, CLOSE_TRY_AGAIN, Connection, WebSocket
+from .encoder import Encoder
 from .inbox import Inbox
-from .iopub_log import Entry, IopubLog, ReplayLimits
+from .iopub_log import IopubLog, ReplayLimits
 from .outbox import SessionOutbox
 from .rate_limit import RateLimits
 from .spec_adapter import Adapter
@@ -27,10 +28,6 @@ logger = logging.getLogger(__name__)
 
 MAX_AWAY = 100
 """Sessions that are away and remembered."""
-SLICES = 4
-SLICE_BYTES = 1024 * 1024
-"""Encoded runs of the log that are shared by the writers of WebSockets with the same protocol; a message
-larger than that is not worth the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +74,8 @@ class KernelServer(LifecycleObserver):
         self._sessions: dict[str, ClientSession] = {}
         self._connections: tuple[Connection, ...] = ()
         self._left_at_seq: int | None = None  # where the last client was when it left
-        self._slices: dict[tuple[bool, int, int, int], Run] = {}
+        self._encoders = {v1: Encoder(v1=v1) for v1 in (True, False)}
         self._allowed: frozenset[str] | None = None
-        self._adapter: Adapter | None = None
         client.add_batch_listener(self._on_batch)
         client.add_state_listener(self._on_state)
 
@@ -98,17 +94,13 @@ class KernelServer(LifecycleObserver):
         """Serve an accepted WebSocket until it is closed, by either side."""
         connection = Connection(socket, session_id, v1=v1, may_execute=may_execute)
         session = self._attach(connection)
-        outbox = SessionOutbox(
-            session,
-            self._log,
-            self._limits.rates,
-            lambda channel, frames: self._encode(v1, channel, frames),
-            lambda entries: self._encode_run(v1, entries),
-            lambda: self.client.kernel_session,
-        )
+        encoder = self._encoders[v1]
+        outbox = SessionOutbox(session, self._log, self._limits.rates, encoder, self.client)
+        encoder.add_reader()
         try:
             await connection.run(outbox, lambda frame: self._on_frame(connection, session, frame))
         finally:
+            encoder.remove_reader()
             self._detach(connection, session)
 
     def _attach(self, connection: Connection) -> ClientSession:
@@ -148,7 +140,6 @@ class KernelServer(LifecycleObserver):
                 session.recent.clear()
         if not self._connections:
             self._left_at_seq = session.cursor
-            self._slices.clear()
 
     def _forget_sessions(self) -> None:
         """Those that are away longest, if there are too many.
@@ -226,27 +217,6 @@ class KernelServer(LifecycleObserver):
         if isinstance(origin, ClientSession):
             origin.put(self._log.next_seq, channel, message.frames)
 
-    def _encode(self, v1: bool, channel: str, frames: Sequence[bytes]) -> Pieces:
-        if v1:
-            return False, wire.v1_pieces(channel.encode(), frames)
-        if self._adapter is not None:
-            frames = self._adapter.from_kernel(frames)
-        return wire.default_pieces(channel, frames)
-
-    def _encode_run(self, v1: bool, entries: Sequence[Entry]) -> Run:
-        """A run of the log. Writers that keep pace read the same runs: they are encoded once."""
-        large = len(entries) == 1 and entries[0].size > SLICE_BYTES
-        if large or len(self._connections) < 2:
-            return Run([self._encode(v1, "iopub", entry.frames) for entry in entries])
-        key = v1, entries[0].seq, entries[-1].end, len(entries)  # merging changes their number
-        run = self._slices.get(key)
-        if run is None:
-            run = Run([self._encode(v1, "iopub", entry.frames) for entry in entries])
-            while len(self._slices) >= SLICES:
-                del self._slices[next(iter(self._slices))]
-            self._slices[key] = run
-        return run
-
     # --- from clients ----------------------------------------------------------------------------
 
     def _on_frame(self, connection: Connection, session: ClientSession, data: Received) -> None:
@@ -261,10 +231,11 @@ class KernelServer(LifecycleObserver):
                 raise Forbidden("You may watch this kernel, but not execute on it")
             if self._allowed is not None and header.msg_type not in self._allowed:
                 raise Forbidden(f"Messages of type {header.msg_type} are not allowed here")
-            if self._adapter is None or connection.v1:
+            adapter = self._encoders[connection.v1].adapter
+            if adapter is None:
                 self.client.send(channel, frames, session, header=header)
             else:
-                self.client.send(channel, self._adapter.to_kernel(frames), session)  # it changes headers, too
+                self.client.send(channel, adapter.to_kernel(frames), session)  # it changes headers, too
             self.times.to_kernel = time()
         except FPSKernelsError as exc:
             logger.info("session %s: %s on %s refused: %s", session.session_id, header.msg_type, channel, exc)
@@ -293,7 +264,7 @@ class KernelServer(LifecycleObserver):
     def _on_state(self) -> None:
         """The kernel became ready: its own idle was the answer to a request of ours, which clients do not see."""
         if self.client.state.ready:
-            self._adapter = Adapter.for_kernel(self.client.kernel_info)
+            self._encoders[False].adapter = Adapter.for_kernel(self.client.kernel_info)
             for session in self._sessions.values():
                 if session.connection is not None:
                     self._put_status(session)
@@ -317,7 +288,8 @@ class KernelServer(LifecycleObserver):
     def on_user_restart(self) -> None:
         """What the old process said is of no interest any more, but for the answers that are still due."""
         self._log.clear()
-        self._slices.clear()
+        for encoder in self._encoders.values():
+            encoder.forget_runs()
         for session in self._sessions.values():
             session.cursor = self._log.next_seq
             session.inbox.move_up(session.cursor)

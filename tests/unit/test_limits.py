@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,12 +12,11 @@ from fps_kernels.kernel_driver.message import Message, make_frames
 from fps_kernels.kernel_server.client_session import ClientSession
 from fps_kernels.kernel_server.inbox import Inbox
 from fps_kernels.kernel_server.iopub_log import IopubLog, ReplayLimits
-from fps_kernels.kernel_server.outbox import SessionOutbox
 from fps_kernels.kernel_server.rate_limit import RateLimiter, RateLimits, cut_middle
-from fps_kernels.websocket.frame_batch import Run
 
 from ..conftest import Launch, options
 from ..support.client import Client, Json, Socket, of_type, text_of
+from ..support.readers import Reader
 
 COUNT = 20_000
 PRINTS = f"for i in range({COUNT}): stream(f'{{i}}\\n')"
@@ -101,15 +99,8 @@ def test_a_cut_text_has_its_two_ends_and_says_what_is_missing(text: str, keep: i
 
 def contents(log: IopubLog, rates: RateLimits) -> list[Json]:
     """The contents that a client with these limits is sent at once, in its first window."""
-    session = ClientSession("me", Inbox(ReplayLimits()), 0)
-    encode: Any = lambda channel, frames: json.loads(frames[3])  # noqa: E731
-    encode_run: Any = lambda entries: Run([json.loads(entry.frames[3]) for entry in entries])  # noqa: E731
-    outbox = SessionOutbox(session, log, rates, encode, encode_run, lambda: "kernel")
-    got: list[Any] = []
-    while run := outbox.take():
-        outbox.sent(len(run))
-        got += run.messages
-    return got
+    reader = Reader(ClientSession("me", Inbox(ReplayLimits()), 0), log, rates)
+    return [json.loads(frames[3]) for _, frames in reader.read()]
 
 
 def log_of(*contents: tuple[str, Json]) -> IopubLog:

@@ -27,10 +27,10 @@ from fps_kernels.kernel_server.iopub_log import (
     ReplayLimits,
     merge_entries,
 )
-from fps_kernels.kernel_server.outbox import SessionOutbox
 from fps_kernels.kernel_server.rate_limit import RateLimits
 from fps_kernels.kernel_server.server import KernelServer, ServerLimits
-from fps_kernels.websocket.frame_batch import Run
+
+from ..support.readers import Reader, Sent
 
 EVERYTHING = 1 << 40
 WIDE = ReplayLimits(max_messages=EVERYTHING, max_bytes=EVERYTHING, max_age_s=EVERYTHING)
@@ -388,29 +388,10 @@ def test_removing_what_was_discarded_meanwhile_takes_nothing_else() -> None:
 
 # --- what a WebSocket is sent --------------------------------------------------------------------
 
-Sent = tuple[str, Sequence[bytes]]
 
-
-class Reader:
-    """A session with its outbox, whose frames are channels and frames as they are."""
-
-    def __init__(self, log: IopubLog, rates: RateLimits | None = None, inbox_limits: ReplayLimits = WIDE) -> None:
-        self.session = ClientSession("me", Inbox(inbox_limits), log.next_seq)
-        encode: Any = lambda channel, frames: (channel, frames)  # noqa: E731
-        encode_run: Any = lambda entries: Run([("iopub", entry.frames) for entry in entries])  # noqa: E731
-        self.outbox = SessionOutbox(self.session, log, rates or RateLimits(), encode, encode_run, lambda: "kernel")
-
-    def take(self) -> list[Sent]:
-        run = self.outbox.take()
-        return [] if run is None else list(run.messages)  # type: ignore[arg-type]
-
-    def read(self) -> list[Sent]:
-        """All that is due."""
-        got: list[Sent] = []
-        while frames := self.take():
-            self.outbox.sent(len(frames))
-            got += frames
-        return got
+def reader_of(log: IopubLog, rates: RateLimits | None = None, inbox_limits: ReplayLimits = WIDE) -> Reader:
+    """A session that hears what is said from now on."""
+    return Reader(ClientSession("me", Inbox(inbox_limits), log.next_seq), log, rates)
 
 
 def names_of(sent: Sequence[Sent]) -> list[str]:
@@ -423,7 +404,7 @@ def names_of(sent: Sequence[Sent]) -> list[str]:
 
 def test_replies_keep_their_place_among_iopub_messages() -> None:
     log = IopubLog(WIDE)
-    reader = Reader(log)
+    reader = reader_of(log)
     for number in range(3):
         log.append([stream(f"iopub {number}")], 0.0)
         reader.session.put(log.next_seq, "shell", private(f"reply {number}"))
@@ -432,7 +413,7 @@ def test_replies_keep_their_place_among_iopub_messages() -> None:
 
 def test_what_was_not_sent_is_taken_again() -> None:
     log = IopubLog(WIDE)
-    reader = Reader(log)
+    reader = reader_of(log)
     log.append([stream(str(number)) for number in range(5)], 0.0)
     assert names_of(reader.take()) == ["0", "1", "2", "3", "4"]
     reader.outbox.sent(2)
@@ -442,7 +423,7 @@ def test_what_was_not_sent_is_taken_again() -> None:
 
 
 def test_a_reply_that_was_not_sent_is_taken_again() -> None:
-    reader = Reader(IopubLog(WIDE))
+    reader = reader_of(IopubLog(WIDE))
     reader.session.put(0, "shell", private("reply"))
     assert names_of(reader.take()) == ["reply"]
     reader.outbox.sent(0)
@@ -451,7 +432,7 @@ def test_a_reply_that_was_not_sent_is_taken_again() -> None:
 
 
 def test_a_reply_that_comes_while_an_input_request_is_withdrawn_is_sent() -> None:
-    reader = Reader(IopubLog(WIDE))
+    reader = reader_of(IopubLog(WIDE))
     reader.session.put(0, "stdin", private("input"))
     assert names_of(reader.take()) == ["input"]
     reader.session.inbox.discard("stdin")
@@ -462,7 +443,7 @@ def test_a_reply_that_comes_while_an_input_request_is_withdrawn_is_sent() -> Non
 
 def test_a_restart_in_the_middle_of_sending_makes_no_message_missing() -> None:
     log = IopubLog(WIDE)
-    reader = Reader(log)
+    reader = reader_of(log)
     log.append([stream(str(number)) for number in range(5)], 0.0)
     reader.take()
     log.clear()
@@ -474,7 +455,7 @@ def test_a_restart_in_the_middle_of_sending_makes_no_message_missing() -> None:
 
 def test_a_notice_says_how_many_iopub_messages_are_missing() -> None:
     log = IopubLog(ReplayLimits(max_messages=3))
-    reader = Reader(log)
+    reader = reader_of(log)
     log.append([make("display_data", {"text": str(number)}, "cell") for number in range(10)], 0.0)
     log.keep_bounds([0], 0.0, 10)
     notice, *rest = reader.read()
@@ -486,7 +467,7 @@ def test_a_notice_says_how_many_iopub_messages_are_missing() -> None:
 
 
 def test_a_notice_counts_replies_that_were_dropped() -> None:
-    reader = Reader(IopubLog(WIDE), inbox_limits=ReplayLimits(max_messages=2))
+    reader = reader_of(IopubLog(WIDE), inbox_limits=ReplayLimits(max_messages=2))
     for number in range(5):
         reader.session.put(0, "shell", private(str(number)))
     notice, *rest = names_of(reader.read())
@@ -496,7 +477,7 @@ def test_a_notice_counts_replies_that_were_dropped() -> None:
 
 def test_a_notice_that_was_not_sent_is_taken_again() -> None:
     log = IopubLog(ReplayLimits(max_messages=1))
-    reader = Reader(log)
+    reader = reader_of(log)
     log.append([status(), status()], 0.0)
     log.keep_bounds([0], 0.0, 2)
     [notice] = names_of(reader.take())
@@ -505,7 +486,7 @@ def test_a_notice_that_was_not_sent_is_taken_again() -> None:
 
 
 def test_messages_dropped_while_a_notice_is_sent_are_told_of_later() -> None:
-    reader = Reader(IopubLog(WIDE), inbox_limits=ReplayLimits(max_messages=1))
+    reader = reader_of(IopubLog(WIDE), inbox_limits=ReplayLimits(max_messages=1))
     for number in range(2):
         reader.session.put(0, "shell", private(str(number)))
     [first] = names_of(reader.take())
@@ -518,7 +499,7 @@ def test_messages_dropped_while_a_notice_is_sent_are_told_of_later() -> None:
 @pytest.mark.parametrize(("blocked", "fewer"), [(True, True), (False, False)], ids=["slow", "not slow"])
 def test_a_client_gets_fewer_messages_when_it_is_far_behind_and_slow(blocked: bool, fewer: bool) -> None:
     log = IopubLog(WIDE)
-    reader = Reader(log)
+    reader = reader_of(log)
     connection = reader.session.connection = Connection(StallingSocket(), "me", v1=True)
     connection.blocked = blocked
     log.append([stream(f"{number},") for number in range(10_000)], 0.0)
@@ -529,7 +510,7 @@ def test_a_client_gets_fewer_messages_when_it_is_far_behind_and_slow(blocked: bo
 
 def test_status_and_replies_that_nobody_confirmed_are_sent_again() -> None:
     log = IopubLog(WIDE)
-    reader = Reader(log)
+    reader = reader_of(log)
     log.append([status(), stream("x")], 0.0)
     reader.session.put(log.next_seq, "shell", private("reply"))
     reader.session.put(log.next_seq, "stdin", private("input"))
@@ -540,7 +521,7 @@ def test_status_and_replies_that_nobody_confirmed_are_sent_again() -> None:
 
 def test_a_restart_is_told_once_though_the_connection_broke_off() -> None:
     """JupyterLab connects anew when it hears of it, and would hear it again for ever."""
-    reader = Reader(IopubLog(WIDE))
+    reader = reader_of(IopubLog(WIDE))
     reader.session.put(0, "iopub", make_frames("status", {"execution_state": "restarting", "reason": "x"}, "server"))
     reader.session.put(0, "iopub", make_frames("status", {"execution_state": "idle"}, "kernel"))
     assert names_of(reader.read()) == ["status", "status"]
