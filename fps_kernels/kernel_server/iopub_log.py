@@ -25,11 +25,16 @@ MERGED_MAX_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ReplayLimits:
-    """How much is kept for sessions that are away or slow."""
+    """How much is kept for sessions that are away.
+
+    max_messages, max_bytes: in the log, and in each inbox. max_age_s: in the log, in seconds.
+    max_sessions: how many sessions that are away are remembered.
+    """
 
     max_messages: int = 10_000
     max_bytes: int = 64 * 1024 * 1024
     max_age_s: float = 600.0
+    max_sessions: int = 100
 
 
 class Entry:

@@ -1,38 +1,44 @@
-"""What one WebSocket of a session is to be sent next: of its inbox and of the log, within rate limits."""
+"""What one WebSocket is to be sent next, of its session's inbox and of the log. Pure: time is passed in."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from time import monotonic
 from typing import Protocol
 
 from ..kernel_driver.message import EMPTY_DICT, dump_json, load_object
 from ..websocket.frame_batch import Run
-from . import stand_in as replies
+from . import stand_in
 from .client_session import ClientSession
 from .encoder import Encoder
 from .iopub_log import Entry, IopubLog, merge_entries, stream_key
 from .rate_limit import MERGE_INTERVAL_S, RateLimiter, RateLimits, cut_middle
 
 READ_MESSAGES = 24
-READ_BYTES = 1024 * 1024
-"""What a writer takes from the log at a time: a millisecond's work, and more than a drain of the kernel's
+"""How many messages are read from the log at a time: a millisecond's work, and more than one drain of the kernel's
 socket brings, so that what comes faster than it is sent waits in libzmq and not here."""
+
+READ_BYTES = 1024 * 1024
+"""How many bytes are read from the log at a time, unless a single message has more."""
+
 CUT_MESSAGES = 2 * READ_MESSAGES
-"""What is merged before its text is cut, so that there are few notices of that."""
+"""How many messages are merged before their text is cut: one notice of the cut serves for all of them."""
+
 LAG_MESSAGES = 2_000
-"""A client that is so far behind, because it reads too slowly, gets adjacent stream messages as one."""
+"""How far behind a client that reads slowly must be to get adjacent stream messages merged."""
 
 
 class HasKernelSession(Protocol):
-    """What is needed of a kernel's client: the session in the headers of what the kernel says."""
+    """What is needed of a kernel's client: the session in the headers of the kernel's messages."""
 
     @property
     def kernel_session(self) -> str: ...
 
 
 class SessionOutbox:
-    """What one WebSocket of a session is to be sent: its inbox and the log, in order."""
+    """The outbox of one WebSocket: what its session has yet to hear, in order and within the rate limits.
+
+    pause_s: when `take` returned None, the seconds after which to ask again; 0 means when there is something new.
+    """
 
     def __init__(
         self, session: ClientSession, log: IopubLog, limits: RateLimits, encoder: Encoder, kernel: HasKernelSession
@@ -43,39 +49,43 @@ class SessionOutbox:
         self._limiter = RateLimiter(limits) if limits.on else None
         self._encoder = encoder
         self._kernel = kernel
+        self._waited = False
         self._merge_at = 0.0
-        self._on_sent: Callable[[int], None] | None = None
+        self._on_sent: Callable[[int, float], None] | None = None
 
-    def take(self) -> Run | None:
+    def take(self, now: float) -> Run | None:
+        """The next messages to send; None when nothing is due. Call `sent` before taking more."""
         self.pause_s = 0.0
-        session = self._session
-        missing, dropped = self._log.missing(session.cursor), session.inbox.dropped
+        session, log = self._session, self._log
+        missing, dropped = log.missing(session.cursor), session.inbox.dropped
         if missing or dropped:
             return self._take_notice(missing, dropped)
         due = session.inbox.due(session.cursor)
         if due is not None:
             return self._take_private(*due)
-        if session.cursor >= self._log.next_seq:
+        if session.cursor >= log.next_seq:
             return None
-        if self._limiter is None and not self._lags:
-            entries = self._read(READ_MESSAGES)
-            return self._take_entries(entries, self._encoder.encode_run(entries))
-        return self._take_merged()
+        lagging = self._waited and log.next_seq - session.cursor > LAG_MESSAGES
+        if self._limiter is not None:
+            return self._take_limited(self._limiter, now, lagging)
+        if lagging:
+            entries = merge_entries(self._read(LAG_MESSAGES))
+            return self._take_entries(entries, self._encoder.encode_each(entries))
+        entries = self._read(READ_MESSAGES)
+        return self._take_entries(entries, self._encoder.encode_run(entries))
 
-    def sent(self, number: int) -> None:
-        on_sent, self._on_sent = self._on_sent, None  # what was sent is not kept until something else is
+    def sent(self, number: int, now: float, *, waited: bool) -> None:
+        """So many messages of the last `take` were handed to the transport, the others were not.
+
+        waited: whether the transport did not take them immediately.
+        """
+        self._waited = waited
+        on_sent, self._on_sent = self._on_sent, None  # which held the messages
         if on_sent is not None:
-            on_sent(number)
-
-    # --- the log ---------------------------------------------------------------------------------
-
-    @property
-    def _lags(self) -> bool:
-        connection = self._session.connection
-        behind = self._log.next_seq - self._session.cursor > LAG_MESSAGES
-        return behind and connection is not None and connection.blocked
+            on_sent(number, now)
 
     def _read(self, max_messages: int) -> list[Entry]:
+        """Read from the log, up to where a message of the inbox has its place."""
         session = self._session
         entries = self._log.read(session.cursor, max_messages, READ_BYTES)
         place = session.inbox.next_place()
@@ -83,78 +93,78 @@ class SessionOutbox:
             entries = [entry for entry in entries if entry.seq < place]
         return entries
 
+    def _take_limited(self, limiter: RateLimiter, now: float, lagging: bool) -> Run | None:
+        """Read from the log for a client with rate limits: when there are too many stream messages, merge them."""
+        if lagging or limiter.too_many(now):
+            if not lagging and now < self._merge_at:
+                self.pause_s = self._merge_at - now
+                return None
+            self._merge_at = now + MERGE_INTERVAL_S
+            entries = merge_entries(self._read(LAG_MESSAGES))
+        elif limiter.cuts_text:
+            entries = merge_entries(self._read(CUT_MESSAGES))
+        else:
+            entries = self._read(READ_MESSAGES)
+        limiter.count(now, len(entries))
+        entries = [_shorten(limiter, now, entry) for entry in entries]
+        return self._take_entries(entries, self._encoder.encode_each(entries))
+
     def _take_entries(self, entries: Sequence[Entry], run: Run) -> Run:
         session = self._session
 
-        def sent(number: int) -> None:
+        def sent(number: int, now: float) -> None:
             session.in_flight = ()
             if number:
                 session.cursor = max(session.cursor, entries[number - 1].end)  # a restart may have moved it on
                 for entry in entries[:number]:
                     if entry.is_status:
-                        session.remember("iopub", entry.frames)
+                        session.remember("iopub", entry.frames, now)
 
         session.in_flight = entries
         self._on_sent = sent
         return run
 
-    def _take_merged(self) -> Run | None:
-        """For a client that lags, or has a rate limit: stream messages as few as possible."""
-        limiter, now = self._limiter, monotonic()
-        lagging = self._lags
-        if limiter is None:
-            entries = merge_entries(self._read(LAG_MESSAGES))
-            return self._take_entries(entries, self._encoder.encode_each(entries))
-        if not lagging and not limiter.too_many(now):
-            entries = merge_entries(self._read(CUT_MESSAGES)) if limiter.cuts_text else self._read(READ_MESSAGES)
-        elif not lagging and now < self._merge_at:
-            self.pause_s = self._merge_at - now
-            return None
-        else:
-            self._merge_at = now + MERGE_INTERVAL_S
-            entries = merge_entries(self._read(LAG_MESSAGES))
-        limiter.count(now, len(entries))
-        entries = [self._shorten(limiter, now, entry) for entry in entries]
-        return self._take_entries(entries, self._encoder.encode_each(entries))
-
-    @staticmethod
-    def _shorten(limiter: RateLimiter, now: float, entry: Entry) -> Entry:
-        if stream_key(entry) is None:
-            return entry
-        content = load_object(entry.frames[3], "content")
-        size = len(entry.frames[3])
-        allowed = limiter.allow_text(now, size)
-        if allowed >= size:
-            return entry
-        content["text"] = cut_middle(content["text"], allowed)
-        return entry.replaced([*entry.frames[:3], dump_json(content)])
-
-    # --- the session's own -----------------------------------------------------------------------
-
     def _take_private(self, channel: str, frames: Sequence[bytes]) -> Run:
-        def sent(number: int) -> None:
+        session = self._session
+
+        def sent(number: int, now: float) -> None:
             if number:
-                self._session.inbox.remove_first(frames)
-                # JupyterLab shows a box for each input request, and opens a new WebSocket for each `restarting`:
-                # that would hear it again, if the old one is not seen to be closed yet.
-                if channel != "stdin" and not replies.tells_of_restart(frames):
-                    self._session.remember(channel, frames)
+                session.inbox.remove_first(frames)
+                # JupyterLab shows a box for each input request, and opens a new WebSocket for each `restarting`,
+                # where it would hear that again if the old one is not yet known to be closed.
+                if channel != "stdin" and not stand_in.tells_of_restart(frames):
+                    session.remember(channel, frames, now)
 
         self._on_sent = sent
         return Run([self._encoder.encode(channel, frames)])
 
     def _take_notice(self, missing: int, dropped: int) -> Run:
+        """Say how many messages of the log and of the inbox were dropped because of a bound."""
         session = self._session
         cursor = max(session.cursor, self._log.first_seq)
         # With the parent of what comes next, so that a front end has a place to show it.
         following = self._log.read(cursor, 1, 1)
         parent = bytes(following[0].frames[1]) if following else EMPTY_DICT
 
-        def sent(number: int) -> None:
+        def sent(number: int, now: float) -> None:
             if number:
                 session.cursor = max(session.cursor, cursor)
                 session.inbox.dropped -= dropped
 
         self._on_sent = sent
+        kernel_session = self._kernel.kernel_session
         text = f"[{missing + dropped} messages are missing here: they came faster than they were read]\n"
-        return Run([self._encoder.encode("iopub", replies.stream("stderr", text, self._kernel.kernel_session, parent))])
+        return Run([self._encoder.encode("iopub", stand_in.stream("stderr", text, kernel_session, parent))])
+
+
+def _shorten(limiter: RateLimiter, now: float, entry: Entry) -> Entry:
+    """The entry with the middle of its text cut out, if it is a stream message with more than may be sent now."""
+    if stream_key(entry) is None:
+        return entry
+    size = len(entry.frames[3])
+    allowed = limiter.allow_text(now, size)
+    if allowed >= size:
+        return entry
+    content = load_object(entry.frames[3], "content")
+    content["text"] = cut_middle(content["text"], allowed)
+    return entry.replaced([*entry.frames[:3], dump_json(content)])

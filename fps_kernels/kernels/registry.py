@@ -34,6 +34,7 @@ from ..kernel_driver.reaper import Reaper
 from ..kernel_driver.state import ExecutionState
 from ..kernel_server.connection import CLOSE_NORMAL, CLOSE_RESTART
 from ..kernel_server.iopub_log import ReplayLimits
+from ..kernel_server.journal import BacklogLimits
 from ..kernel_server.rate_limit import RateLimits
 from ..kernel_server.server import KernelServer, ServerLimits
 from ..options import KernelsOptions
@@ -148,7 +149,7 @@ class KernelRegistry:
         self._limits = ServerLimits(
             ReplayLimits(config.buffer_max_messages, config.buffer_max_bytes, config.buffer_max_age_s),
             RateLimits(config.iopub_msg_rate_limit, config.iopub_data_rate_limit, config.rate_limit_window_s),
-            socket_max_bytes=config.client_max_bytes,
+            BacklogLimits(max_bytes=config.client_max_bytes),
         )
         self._cull_policy = CullPolicy(config.cull_idle_timeout_s, config.cull_connected, config.cull_busy)
         self._lifecycle = LifecycleOptions(
