@@ -11,7 +11,7 @@ from fps_kernels.kernel_server.encoder import SHARED_MAX_BYTES, SHARED_RUNS, Enc
 from fps_kernels.kernel_server.iopub_log import Entry, IopubLog, ReplayLimits
 from fps_kernels.kernel_server.spec_adapter import Adapter
 
-from ..support import client
+from ..support import messages
 
 
 def entries_of(*texts: str) -> list[Entry]:
@@ -31,10 +31,10 @@ def encoder_with(readers: int, *, v1: bool = True) -> Encoder:
 def test_a_run_is_read_by_a_client_of_its_protocol(v1: bool) -> None:
     entries = entries_of("1", "2")
     frames = encoder_with(1, v1=v1).encode_run(entries).frames()
-    messages = [client.unpack_v1(frame) if v1 else client.unpack_default(frame) for frame in frames]
-    assert [message["channel"] for message in messages] == ["iopub", "iopub"]
-    assert [message["header"] for message in messages] == [json.loads(entry.frames[0]) for entry in entries]
-    assert [message["content"]["text"] for message in messages] == ["1", "2"]
+    got = [messages.unpack_v1(frame) if v1 else messages.unpack_default(frame) for frame in frames]
+    assert [message["channel"] for message in got] == ["iopub", "iopub"]
+    assert [message["header"] for message in got] == [json.loads(entry.frames[0]) for entry in entries]
+    assert [message["content"]["text"] for message in got] == ["1", "2"]
 
 
 def test_a_run_that_several_read_is_encoded_once() -> None:
@@ -91,5 +91,5 @@ def test_only_the_default_protocol_adapts_a_kernel_of_another_version() -> None:
         encoder.adapter = Adapter(4)
         is_text, pieces = encoder.encode("iopub", frames)
         data = b"".join(pieces)
-        seen[v1] = (client.unpack_default(data.decode()) if is_text else client.unpack_v1(data))["header"]["msg_type"]
+        seen[v1] = (messages.unpack_default(data.decode()) if is_text else messages.unpack_v1(data))["header"]["msg_type"]
     assert seen == {True: "pyout", False: "execute_result"}
