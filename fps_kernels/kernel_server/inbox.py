@@ -1,4 +1,4 @@
-"""What only one session is to hear: replies and input requests. Pure."""
+"""Messages for one session alone: replies, input requests, and what the server itself has to tell it. Pure."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from .iopub_log import ReplayLimits
 
 
 class Inbox:
-    """What only one session is to hear, with its place among the iopub messages. Bounded.
+    """A bounded queue of messages for one session, each with its place among the iopub messages.
 
-    dropped: how many messages were dropped because of a bound; whoever tells the client takes that off.
+    dropped: how many messages were dropped because of a bound. Reset it by what the client has been told.
     """
 
     def __init__(self, limits: ReplayLimits) -> None:
@@ -24,7 +24,10 @@ class Inbox:
         return len(self._items)
 
     def put(self, after: int, channel: str, frames: Sequence[bytes]) -> None:
-        """after: the iopub message that comes next, when this comes."""
+        """Add a message.
+
+        after: its place, which is the number of the next iopub message at the time it came.
+        """
         self._items.append((after, channel, frames))
         self._bytes += sum(map(len, frames))
         while len(self._items) > 1 and (
@@ -34,22 +37,22 @@ class Inbox:
             self.dropped += 1
 
     def due(self, cursor: int) -> tuple[str, Sequence[bytes]] | None:
-        """The channel and frames of the next message, if all iopub messages before it were heard."""
+        """The channel and frames of the next message, if all iopub messages before it have been heard."""
         if self._items and self._items[0][0] <= cursor:
             _, channel, frames = self._items[0]
             return channel, frames
         return None
 
     def places(self) -> set[int]:
-        """The iopub messages before which something waits; those around them must not be merged."""
+        """The places of all messages. iopub messages must not be merged across one of them."""
         return {after for after, _, _ in self._items}
 
     def next_place(self) -> int | None:
-        """Up to where iopub may be read before the next message is due."""
+        """The place of the next message, up to which iopub messages may be read; None when the inbox is empty."""
         return self._items[0][0] if self._items else None
 
     def put_first(self, after: int, messages: Sequence[tuple[str, Sequence[bytes]]]) -> None:
-        """Before all that waits."""
+        """Add messages before all others."""
         for channel, frames in reversed(messages):
             self._items.appendleft((after, channel, frames))
             self._bytes += sum(map(len, frames))
@@ -61,15 +64,15 @@ class Inbox:
         return channel, frames
 
     def remove_first(self, frames: Sequence[bytes]) -> None:
-        """What `due` gave was sent. Nothing happens when it was dropped or discarded meanwhile."""
+        """Remove what `due` gave, which was sent. Does nothing if it was dropped or discarded meanwhile."""
         if self._items and self._items[0][2] is frames:
             self.pop()
 
     def move_up(self, after: int) -> None:
-        """The iopub messages before `after` will not come: what waits for them waits no more."""
+        """Give all messages the place `after`: the iopub messages before it will not come."""
         self._items = deque((after, channel, frames) for _, channel, frames in self._items)
 
     def discard(self, channel: str) -> None:
-        """Forget what waits on one channel."""
+        """Forget the messages of one channel."""
         self._items = deque(item for item in self._items if item[1] != channel)
         self._bytes = sum(sum(map(len, frames)) for _, _, frames in self._items)

@@ -145,8 +145,8 @@ def decode_v1(data: bytes | bytearray) -> tuple[str, list[Buffer]]:
     """Split a message of the v1 protocol into its channel and its frames.
 
     data: count (u64 little-endian), that many u64 offsets from the start of the data, channel,
-      header, parent_header, metadata, content, then any buffers; the last offset is the length. Of
-      large contents and buffers the caller gets views.
+      header, parent_header, metadata, content, then any buffers; the last offset is the length. Large
+      contents and buffers are returned as views.
     Raises MalformedMessage when the data is short, or an offset is out of order or outside.
     Source: v1.kernel.websocket.jupyter.org, documentation of Jupyter Server.
     """
@@ -167,7 +167,7 @@ def decode_default(data: str | bytes | bytearray) -> tuple[str, list[Buffer], di
     """Split a message of the default protocol into its channel, its frames, and its header, which had to be parsed.
 
     data: JSON text; or, binary: count (u32 big-endian), that many u32 offsets from the start of the
-      data, JSON, buffers. Without a channel it is for shell.
+      data, JSON, buffers. A message without a channel is for shell.
     Raises MalformedMessage.
     Source: "Websocket Wire protocol" in the documentation of Jupyter Server.
     """

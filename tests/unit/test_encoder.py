@@ -91,5 +91,6 @@ def test_only_the_default_protocol_adapts_a_kernel_of_another_version() -> None:
         encoder.adapter = Adapter(4)
         is_text, pieces = encoder.encode("iopub", frames)
         data = b"".join(pieces)
-        seen[v1] = (messages.unpack_default(data.decode()) if is_text else messages.unpack_v1(data))["header"]["msg_type"]
+        message = messages.unpack_default(data.decode()) if is_text else messages.unpack_v1(data)
+        seen[v1] = message["header"]["msg_type"]
     assert seen == {True: "pyout", False: "execute_result"}
