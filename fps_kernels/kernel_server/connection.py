@@ -128,7 +128,13 @@ class Connection:
         try:
             await asyncio.wait([writer, reader], return_when=asyncio.FIRST_COMPLETED)
             if self._closing is not None and not reader.done():
-                await self._close_socket(*self._closing)
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await self._socket.close(*self._closing)
+        except ConnectionResetError:
+            return  # the client closed it first
+        except TimeoutError:
+            self._unread_close = True
+            logger.info("session %s: its client reads nothing; closed without a closing handshake", self.session_id)
         finally:
             if self._flush_limit is not None:
                 self._flush_limit.cancel()
@@ -190,15 +196,3 @@ class Connection:
 
     def _next_turn(self) -> None:
         self._turn += 1
-
-    async def _close_socket(self, code: int, reason: str) -> None:
-        try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self._socket.close(code, reason)
-        except ConnectionResetError:
-            return  # the client was faster
-        except TimeoutError:
-            self._unread_close = True
-            logger.info(
-                "session %s: the client reads nothing, and its WebSocket ends without a handshake", self.session_id
-            )

@@ -138,7 +138,10 @@ class IopubLog:
         too_many = len(self._entries) > limits.max_messages or self.bytes > limits.max_bytes
         grown = len(self._entries) > self._merged_at + limits.max_messages // 10
         if too_many and grown and keep_from > self._entries[0].seq:
-            self._merge(frozenset(cursors), self._index(keep_from))
+            stop = self._index(keep_from)
+            runs = _runs(self._entries[:stop], frozenset(cursors))
+            self._entries[:stop] = [run[0] if len(run) == 1 else _merge_run(run) for run in runs]
+            self.bytes = sum(entry.size for entry in self._entries)
             self._merged_at = len(self._entries)
         number = 0
         count, size = len(self._entries), self.bytes
@@ -175,11 +178,6 @@ class IopubLog:
             self.bytes -= sum(entry.size for entry in self._entries[:number])
             del self._entries[:number]
             self._merged_at = max(0, self._merged_at - number)
-
-    def _merge(self, cursors: frozenset[int], stop: int) -> None:
-        merged = [run[0] if len(run) == 1 else _merge_run(run) for run in _runs(self._entries[:stop], cursors)]
-        self._entries[:stop] = merged
-        self.bytes = sum(entry.size for entry in self._entries)
 
 
 def merge_entries(entries: Sequence[Entry]) -> list[Entry]:

@@ -10,7 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from fps_kernels.kernel_driver.message import Message, make_frames
+from fps_kernels.kernel_driver.message import Message, dump_json, make_frames, make_header
+from fps_kernels.kernel_driver.request_log import Request
 from fps_kernels.kernel_server.client_session import RECENT_S, ClientSession
 from fps_kernels.kernel_server.iopub_log import ReplayLimits
 from fps_kernels.kernel_server.journal import BacklogLimits, Journal
@@ -283,3 +284,78 @@ class TestJournal(JournalMachine.TestCase):  # type: ignore[misc, name-defined]
 
 class TestBoundedJournal(BoundedJournalMachine.TestCase):  # type: ignore[misc, name-defined]
     """Runs the machine."""
+
+
+# --- examples ------------------------------------------------------------------------------------
+
+
+def reply_to(session: str, request: Request | None = None) -> Message:
+    parent = dump_json(make_header("execute_request", session))
+    message = Message("shell", make_frames("execute_reply", {}, "kernel", parent))
+    message.request = request
+    return message
+
+
+def test_a_reply_is_for_the_session_that_asked() -> None:
+    journal = Journal(WIDE)
+    asked = journal.attach("asked", 0.0)
+    journal.attach("named", 0.0)
+    assert journal.recipient(reply_to("named", Request("1", "shell", "execute_request", b"{}", asked))) is asked
+
+
+def test_a_reply_to_a_request_that_is_not_known_is_for_the_session_in_its_header() -> None:
+    journal = Journal(WIDE)
+    named = journal.attach("named", 0.0)
+    assert journal.recipient(reply_to("named")) is named
+    assert journal.recipient(reply_to("stranger")) is None
+
+
+def test_a_reply_to_a_request_that_is_not_of_a_session_is_for_none() -> None:
+    journal = Journal(WIDE)
+    journal.attach("named", 0.0)
+    assert journal.recipient(reply_to("named", Request("1", "shell", "execute_request", b"{}", object()))) is None
+
+
+def test_nothing_is_kept_before_the_first_client() -> None:
+    journal = Journal(WIDE)
+    journal.append([stream(1)], 0.0)
+    assert len(journal.log) == 0
+    assert Reader(journal).read() == []
+
+
+def test_a_new_client_hears_what_was_published_since_the_last_one_left() -> None:
+    journal = Journal(WIDE)
+    reader = Reader(journal, "old")
+    journal.append([stream(1)], 0.0)
+    reader.read()
+    journal.append([stream(2)], 0.0)
+    journal.put(reader.session, "shell", private(3))
+    journal.detach(reader.session, 1.0, lost=False)
+    journal.append([stream(4)], 2.0)
+    assert heard(Reader(journal, "new", 3.0).read()) == ([2, 4], 0)
+    assert heard(Reader(journal, "newer", 3.0).read()) == ([], 0)
+    assert heard(Reader(journal, "old", 3.0).read()) == ([2, 3, 4], 0)
+
+
+def test_what_was_read_long_before_a_connection_was_lost_is_not_repeated() -> None:
+    journal = Journal(WIDE)
+    reader = Reader(journal)
+    journal.append([status(1)], 0.0)
+    reader.read(0.0)
+    journal.append([status(2)], RECENT_S)
+    reader.read(RECENT_S)
+    journal.detach(reader.session, RECENT_S + 1, lost=True)
+    assert heard(Reader(journal).read()) == ([2], 0)
+
+
+def test_a_session_that_is_too_far_behind_is_put_away() -> None:
+    journal = Journal(ReplayLimits(max_messages=3), BacklogLimits(max_messages=5))
+    slow, quick = Reader(journal, "slow"), Reader(journal, "quick")
+    for number in range(6):
+        journal.append([status(number)], 0.0)
+        quick.read()
+        assert journal.trim(0.0) == ([slow.session] if number == 5 else [])
+    assert not slow.session.attached
+    assert quick.session.attached
+    journal.detach(slow.session, 1.0, lost=False)
+    assert heard(Reader(journal, "slow").read()) == ([3, 4, 5], 3)
