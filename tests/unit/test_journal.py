@@ -359,3 +359,30 @@ def test_a_session_that_is_too_far_behind_is_put_away() -> None:
     assert quick.session.attached
     journal.detach(slow.session, 1.0, lost=False)
     assert heard(Reader(journal, "slow").read()) == ([3, 4, 5], 3)
+
+
+def test_merging_leaves_a_reply_in_its_place() -> None:
+    journal = Journal(ReplayLimits(max_messages=5))
+    session = journal.attach("me", 0.0)
+    journal.detach(session, 0.0, lost=False)
+    journal.append([stream(number) for number in range(10)], 0.0)
+    journal.put(session, "shell", private(10))
+    journal.append([stream(number) for number in range(11, 20)], 0.0)
+    assert journal.trim(0.0) == []
+    sent = Reader(journal).read()
+    assert len(sent) == 3
+    assert heard(sent) == (list(range(20)), 0)
+
+
+def test_merging_leaves_a_place_between_what_was_sent_and_what_was_not() -> None:
+    journal = Journal(ReplayLimits(max_messages=5), BacklogLimits(max_messages=15))
+    reader = Reader(journal)
+    journal.append([stream(number) for number in range(10)], 0.0)
+    assert len(reader.take()) == 10
+    journal.append([stream(number) for number in range(10, 20)], 0.0)
+    assert journal.trim(0.0) == [reader.session]  # too far behind; what is in flight still arrives, in part
+    reader.sent(4)
+    journal.detach(reader.session, 0.0, lost=False)
+    numbers, missing = heard(Reader(journal).read())
+    assert numbers == list(range(20 - len(numbers), 20))
+    assert 4 + missing + len(numbers) == 20
