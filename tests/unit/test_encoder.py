@@ -31,7 +31,12 @@ def encoder_with(readers: int, *, v1: bool = True) -> Encoder:
 def test_a_run_is_read_by_a_client_of_its_protocol(v1: bool) -> None:
     entries = entries_of("1", "2")
     frames = encoder_with(1, v1=v1).encode_run(entries).frames()
-    got = [messages.unpack_v1(frame) if v1 else messages.unpack_default(frame) for frame in frames]
+    got = [
+        messages.unpack_v1(bytes(frame, "ascii") if isinstance(frame, str) else frame)
+        if v1
+        else messages.unpack_default(frame)
+        for frame in frames
+    ]
     assert [message["channel"] for message in got] == ["iopub", "iopub"]
     assert [message["header"] for message in got] == [json.loads(entry.frames[0]) for entry in entries]
     assert [message["content"]["text"] for message in got] == ["1", "2"]

@@ -151,7 +151,7 @@ class JournalMachine(RuleBasedStateMachine):
 
     @rule(kinds=st.lists(st.sampled_from([stream, stream, stream, status]), min_size=1, max_size=12))
     def publish(self, kinds: list[Callable[[int], Message]]) -> None:
-        messages = []
+        messages: list[Message] = []
         for kind in kinds:
             self.last += 1
             item = Item(self.last, kind.__name__, self.journal.log.next_seq + len(messages))
@@ -278,11 +278,11 @@ JournalMachine.TestCase.settings = settings(stateful_step_count=30, max_examples
 BoundedJournalMachine.TestCase.settings = settings(stateful_step_count=30, max_examples=60)
 
 
-class TestJournal(JournalMachine.TestCase):  # type: ignore[misc, name-defined]
+class TestJournal(JournalMachine.TestCase):  # type: ignore[misc, valid-type]
     """Runs the machine."""
 
 
-class TestBoundedJournal(BoundedJournalMachine.TestCase):  # type: ignore[misc, name-defined]
+class TestBoundedJournal(BoundedJournalMachine.TestCase):  # type: ignore[misc, valid-type]
     """Runs the machine."""
 
 

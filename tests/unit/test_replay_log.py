@@ -28,6 +28,7 @@ from fps_kernels.kernel_server.iopub_log import (
 from fps_kernels.kernel_server.journal import Journal
 from fps_kernels.kernel_server.server import KernelServer, ServerLimits
 
+from ..support.examples import examples
 from ..support.readers import Reader, Sent
 
 EVERYTHING = 1 << 40
@@ -189,10 +190,10 @@ class LogMachine(RuleBasedStateMachine):
             assert log.waiting(cursor) == (len(rest), sum(map(size_of, said)))
 
 
-LogMachine.TestCase.settings = settings(stateful_step_count=30, max_examples=250)
+LogMachine.TestCase.settings = settings(stateful_step_count=30, max_examples=examples(250))
 
 
-class TestLog(LogMachine.TestCase):  # type: ignore[misc, name-defined]
+class TestLog(LogMachine.TestCase):  # type: ignore[misc, valid-type]  # hypothesis makes the class
     """Runs the machine."""
 
 
