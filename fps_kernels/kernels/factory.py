@@ -17,6 +17,7 @@ from ..kernel_driver.kernelspec import Kernelspecs
 from ..kernel_driver.process import LaunchOptions
 from ..kernel_driver.reaper import Reaper
 from ..kernel_server.iopub_log import ReplayLimits
+from ..kernel_server.journal import BacklogLimits
 from ..kernel_server.rate_limit import RateLimits
 from ..kernel_server.server import KernelServer, ServerLimits
 from ..options import KernelsOptions
@@ -51,7 +52,7 @@ class KernelFactory:
         self._limits = ServerLimits(
             ReplayLimits(options.buffer_max_messages, options.buffer_max_bytes, options.buffer_max_age_s),
             RateLimits(options.iopub_msg_rate_limit, options.iopub_data_rate_limit, options.rate_limit_window_s),
-            socket_max_bytes=options.client_max_bytes,
+            BacklogLimits(max_bytes=options.client_max_bytes),
         )
         self._reaper = Reaper()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
@@ -155,5 +156,5 @@ class KernelFactory:
     def _make_server(self, driver: Driver) -> KernelServer:
         server = KernelServer(driver.client, self._limits)
         server.allow_messages(self.options.allowed_message_types)
-        server.greet_as_asked = self.policy.greet_as_asked
+        server.status_has_parent = self.policy.status_has_parent
         return server

@@ -17,11 +17,11 @@ class StartPolicy:
     """The default policy: kernels are started as requested.
 
     may_list: whether the running kernels and sessions may be listed.
-    greet_as_asked: see KernelServer.
+    status_has_parent: see KernelServer.
     """
 
     may_list = True
-    greet_as_asked = False
+    status_has_parent = False
 
     def kernel_name(self, requested: str | None) -> str | None:
         """Return the name of the kernelspec to start; None for the default one."""

@@ -12,10 +12,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fps_kernels.errors import MalformedMessage
+from fps_kernels.kernel_driver.message import RequestHeader, peek_msg_id, peek_msg_type
 from fps_kernels.kernel_server.wire import (
     CHANNELS,
-    check_request,
     decode_default,
+    decode_request,
     decode_v1,
     encode_default,
     encode_v1,
@@ -62,7 +63,9 @@ def parts_of(message: Json) -> list[bytes]:
     return [*(json.dumps(message[name], ensure_ascii=False).encode() for name in NAMES), *message["buffers"]]
 
 
-def loaded(channel: str, frames: Sequence[bytes | memoryview]) -> Json:
+def loaded(channel: str, frames: Sequence[bytes | memoryview], header: Json | None = None) -> Json:
+    """The message, as a client's own decoder gives it; `header` must be what its frame says."""
+    assert header is None or header == json.loads(bytes(frames[0]))
     return dict(zip(NAMES, map(json.loads, map(bytes, frames[:4])), strict=True)) | {
         "channel": channel,
         "buffers": list(frames[4:]),
@@ -83,7 +86,7 @@ def decodes_or_refuses(decode: Any, data: str | bytes) -> None:
     """Whatever comes is either a message in its right form or a MalformedMessage with a close code."""
     refusal: MalformedMessage | None = None
     try:
-        channel, frames = decode(data)
+        channel, frames, *_ = decode(data)
     except MalformedMessage as exc:
         refusal = exc
     if refusal is not None:
@@ -315,8 +318,7 @@ def default_frame(count: int, offsets: list[int], rest: bytes = BODY) -> bytes:
 
 
 def test_default_binary_frame_without_buffers() -> None:
-    channel, frames = decode_default(default_frame(1, [8]))
-    assert loaded(channel, frames) == WITHOUT_BUFFERS
+    assert loaded(*decode_default(default_frame(1, [8]))) == WITHOUT_BUFFERS
 
 
 @pytest.mark.parametrize(
@@ -397,13 +399,17 @@ def test_default_deep_nesting_is_read_or_refused(depth: int) -> None:
 
 
 def test_default_parts_that_are_missing_are_empty() -> None:
-    assert decode_default('{"header": {"msg_id": "1"}}') == ("shell", [b'{"msg_id":"1"}', b"{}", b"{}", b"{}"])
+    assert decode_default('{"header": {"msg_id": "1"}}') == (
+        "shell",
+        [b'{"msg_id":"1"}', b"{}", b"{}", b"{}"],
+        {"msg_id": "1"},
+    )
 
 
 @pytest.mark.parametrize("escaped", [True, False])
 def test_default_lone_surrogates_survive(escaped: bool) -> None:
     text = json.dumps({"header": {"msg_id": "1"}, "content": {"code": "\ud83d"}}, ensure_ascii=escaped)
-    _, frames = decode_default(text)
+    _, frames, _ = decode_default(text)
     content = bytes(frames[3])
     assert content.isascii()
     assert json.loads(content) == {"code": "\ud83d"}
@@ -435,15 +441,48 @@ def test_default_escaped_ids_of_the_header_are_shown_as_they_are() -> None:
 # --- what clients may send ----------------------------------------------------------------------
 
 
-def test_a_request_may_be_sent() -> None:
-    check_request("shell", parts_of(MESSAGE))
-    check_request("control", parts_of(MESSAGE))
-    check_request("stdin", parts_of(MESSAGE))
+def request_of(channel: str, header: bytes) -> tuple[str, list[Any], RequestHeader]:
+    """What the server reads of a v1 message with this header."""
+    return decode_request(encode_v1(channel.encode(), [header, b"{}", b"{}", b"{}"]), v1=True)
 
 
-def test_iopub_goes_only_the_other_way() -> None:
+@pytest.mark.parametrize("channel", ["shell", "control", "stdin"])
+@pytest.mark.parametrize("message", [MESSAGE, WITHOUT_BUFFERS], ids=["buffers", "no buffers"])
+@pytest.mark.parametrize("v1", [True, False], ids=["v1", "default"])
+def test_a_request_may_be_sent(channel: str, message: Json, v1: bool) -> None:
+    message = message | {"channel": channel}
+    got, frames, header = decode_request(pack_v1(message) if v1 else pack_default(message), v1=v1)
+    assert loaded(got, frames) == message
+    assert header == RequestHeader("1", "execute_request", bytes(frames[0]))
+
+
+@given(messages.filter(lambda message: message["channel"] != "iopub"))
+@relaxed
+def test_a_request_is_read_alike_in_both_protocols(message: Json) -> None:
+    read: list[tuple[Any, ...]] = []
+    for data, v1 in ((pack_v1(message), True), (pack_default(message), False)):
+        try:
+            channel, frames, header = decode_request(data, v1=v1)
+        except MalformedMessage as exc:
+            read.append((exc.close_code, exc.message))
+            continue
+        assert header.data == frames[0]
+        assert (header.msg_id, header.msg_type) == (peek_msg_id(header.data), peek_msg_type(header.data))
+        read.append((loaded(channel, frames), header.msg_id, header.msg_type))
+    assert read[0] == read[1]
+
+
+@pytest.mark.parametrize("v1", [True, False], ids=["v1", "default"])
+def test_iopub_goes_only_the_other_way(v1: bool) -> None:
+    message = MESSAGE | {"channel": "iopub", "header": {}}
     with pytest.raises(MalformedMessage, match="iopub") as caught:
-        check_request("iopub", parts_of(MESSAGE))
+        decode_request(pack_v1(message) if v1 else pack_default(message), v1=v1)
+    assert caught.value.close_code == 1003
+
+
+def test_v1_has_no_text() -> None:
+    with pytest.raises(MalformedMessage) as caught:
+        decode_request(str(pack_default(WITHOUT_BUFFERS)), v1=True)
     assert caught.value.close_code == 1003
 
 
@@ -469,7 +508,25 @@ def test_iopub_goes_only_the_other_way() -> None:
 )
 def test_a_request_without_a_proper_header_is_refused(header: bytes) -> None:
     with pytest.raises(MalformedMessage) as caught:
-        check_request("shell", [header, b"{}", b"{}", b"{}"])
+        request_of("shell", header)
+    assert caught.value.close_code == 1007
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {},
+        {"msg_id": "1"},
+        {"msg_type": "x"},
+        {"msg_id": "", "msg_type": "x"},
+        {"msg_id": "1", "msg_type": ""},
+        {"msg_id": 1, "msg_type": "x"},
+        {"msg_id": "1", "msg_type": ["x"]},
+    ],
+)
+def test_default_request_without_a_proper_header_is_refused(header: Json) -> None:
+    with pytest.raises(MalformedMessage, match="header has no msg_") as caught:
+        decode_request(json.dumps({"channel": "shell", "header": header}), v1=False)
     assert caught.value.close_code == 1007
 
 
@@ -483,17 +540,32 @@ def test_a_request_without_a_proper_header_is_refused(header: bytes) -> None:
 )
 def test_a_header_that_kernel_and_server_could_read_differently_is_refused(header: bytes) -> None:
     with pytest.raises(MalformedMessage):
-        check_request("shell", [header, b"{}", b"{}", b"{}"])
+        request_of("shell", header)
+
+
+def test_default_of_two_equal_keys_the_kernel_gets_the_one_that_was_read() -> None:
+    text = '{"header":{"msg_id":"1","msg_type":"complete_request","msg_type":"execute_request"}}'
+    _, frames, header = decode_request(text, v1=False)
+    assert header == RequestHeader("1", "execute_request", b'{"msg_id":"1","msg_type":"execute_request"}')
+    assert header.data == frames[0]
 
 
 @given(st.binary(max_size=60) | st.binary(max_size=30).map(lambda end: b'{"msg_id":"1","msg_type":"x' + end))
 @relaxed
 def test_a_request_with_any_header(header: bytes) -> None:
     try:
-        check_request("shell", [header, b"{}", b"{}", b"{}"])
+        _, _, read = request_of("shell", header)
     except MalformedMessage:
         return
-    assert json.loads(header)["msg_id"]
+    assert read.data == header
+    assert (read.msg_id, read.msg_type) == (json.loads(header)["msg_id"], json.loads(header)["msg_type"])
+    assert read.msg_id
+
+
+@given(st.binary(max_size=200), st.booleans())
+@relaxed
+def test_a_request_of_any_bytes(data: bytes, v1: bool) -> None:
+    decodes_or_refuses(lambda data: decode_request(data, v1=v1), data)
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray])
