@@ -25,7 +25,6 @@ from .message import (
     DELIMITER,
     Buffer,
     Message,
-    Signer,
     make_frames,
     peek_msg_id,
     peek_msg_type,
@@ -33,6 +32,7 @@ from .message import (
     split_frames,
 )
 from .request_log import Request, RequestLog
+from .signer import Signer
 from .state import READY, ExecutionState, KernelState, wire_state
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import KernelFailure
-from .message import Signer
+from .signer import Signer
 
 CHANNEL_NAMES = ("shell", "iopub", "stdin", "control", "hb")
 MAX_FILE_BYTES = 65_536

@@ -1,4 +1,4 @@
-"""Jupyter messages as frames: split, sign, verify, and look into headers without parsing them.
+"""Jupyter messages as frames: split, and look into headers without parsing them.
 
 Pure: bytes in, bytes out. Content and buffers are never touched. Source: "Messaging in Jupyter",
 the wire protocol.
@@ -9,16 +9,13 @@ A message on ZMQ is `[*idents, b"<IDS|MSG>", signature, header, parent_header, m
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import re
 import uuid
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from ..errors import BadSignature, MalformedMessage
+from ..errors import MalformedMessage
 
 if TYPE_CHECKING:
     from .request_log import Request
@@ -36,9 +33,6 @@ EMPTY_DICT = b"{}"
 _MSG_TYPE = re.compile(rb'"msg_type"\s*:\s*"([^"\\]*)"')
 _MSG_ID = re.compile(rb'"msg_id"\s*:\s*"([^"\\]*)"')
 _SESSION = re.compile(rb'"session"\s*:\s*"([^"\\]*)"')
-
-# Below this, joining the frames and hashing once is faster than one update per part; above, the copy costs more.
-_JOIN_MAX_BYTES = 16_384
 
 
 class Message:
@@ -141,50 +135,6 @@ def peek_msg_id(header: bytes) -> str:
 def peek_session(header: bytes) -> str:
     """The client session of a header, "" when it has none. Raises MalformedMessage."""
     return _peek(_SESSION, header, "session")
-
-
-class Signer:
-    """Signs and verifies messages with the key of a connection file.
-
-    key: empty means that nothing is signed or verified.
-    scheme: "hmac-" and the name of a hash of hashlib with a fixed length. Raises ValueError for anything else.
-    """
-
-    def __init__(self, key: bytes, scheme: str = "hmac-sha256") -> None:
-        prefix, _, name = scheme.partition("-")
-        if prefix != "hmac" or name not in hashlib.algorithms_available:
-            raise ValueError(f"unknown signature scheme: {scheme!r}")
-        outer = hashlib.new(name)
-        if not outer.digest_size:  # SHAKE has no length of its own
-            raise ValueError(f"unknown signature scheme: {scheme!r}")
-        self._enabled = bool(key)
-        # HMAC by hand (RFC 2104): copying two prepared hashes takes 0.9 µs for a small message, an
-        # hmac.HMAC object 1.7 µs, hmac.digest 2.0 µs.
-        block = key if len(key) <= outer.block_size else hashlib.new(name, key).digest()
-        block = block.ljust(outer.block_size, b"\0")
-        outer.update(bytes(byte ^ 0x5C for byte in block))
-        self._outer = outer
-        self._inner = hashlib.new(name, bytes(byte ^ 0x36 for byte in block))
-
-    def sign(self, frames: Sequence[Buffer]) -> bytes:
-        """The hexadecimal HMAC of the four JSON frames; buffers are not signed."""
-        if not self._enabled:
-            return b""
-        inner = self._inner.copy()
-        header, parent_header, metadata, content = frames[:4]
-        if len(content) < _JOIN_MAX_BYTES:
-            inner.update(b"".join((header, parent_header, metadata, content)))
-        else:
-            for part in (header, parent_header, metadata, content):
-                inner.update(part)
-        outer = self._outer.copy()
-        outer.update(inner.digest())
-        return outer.hexdigest().encode()
-
-    def verify(self, signature: bytes, frames: Sequence[bytes]) -> None:
-        """Raises BadSignature unless `signature` is the HMAC of `frames`."""
-        if self._enabled and not hmac.compare_digest(signature, self.sign(frames)):
-            raise BadSignature("the signature of a message does not match its content")
 
 
 def split_frames(frames: list[bytes]) -> tuple[bytes, list[bytes]]:
