@@ -27,9 +27,9 @@ from ..errors import (
 from .client import KernelClient
 from .heartbeat import HeartbeatOptions
 from .kernelspec import Kernelspecs
+from .observer import LifecycleObserver
 from .process import ExitStatus, KernelProcess, LaunchOptions
 from .reaper import Reaper
-from .request_log import Request
 from .state import ExecutionState
 
 logger = logging.getLogger(__name__)
@@ -56,55 +56,6 @@ class LifecycleOptions:
     restart_window_s: float = 60.0
     restart_backoff_s: float = 0.5
     kill_timeout_s: float = 5.0
-
-
-class LifecycleObserver:
-    """What the web side hears of a kernel's life. The methods are called on the loop, in order."""
-
-    def on_requests_failed(self, requests: list[Request], error: FPSKernelsError) -> None:
-        """These will not be answered by the kernel."""
-
-    def on_interrupt(self) -> None:
-        """A user wants the kernel to stop what it is doing."""
-
-    def on_user_restart(self) -> None:
-        """A user wants a new process; what the old one said is of no interest any more."""
-
-    def on_restarting(self, reason: str) -> None:
-        """The kernel died, and is being restarted without anybody asking."""
-
-    def on_dead(self, reason: str) -> None:
-        """The kernel is dead, and stays so until somebody restarts it."""
-
-
-class Observers(LifecycleObserver):
-    """Several observers as one; told in the order in which they were added."""
-
-    def __init__(self, *observers: LifecycleObserver) -> None:
-        self._observers = observers
-
-    def add(self, observer: LifecycleObserver) -> None:
-        self._observers = (*self._observers, observer)
-
-    def on_requests_failed(self, requests: list[Request], error: FPSKernelsError) -> None:
-        for observer in self._observers:
-            observer.on_requests_failed(requests, error)
-
-    def on_interrupt(self) -> None:
-        for observer in self._observers:
-            observer.on_interrupt()
-
-    def on_user_restart(self) -> None:
-        for observer in self._observers:
-            observer.on_user_restart()
-
-    def on_restarting(self, reason: str) -> None:
-        for observer in self._observers:
-            observer.on_restarting(reason)
-
-    def on_dead(self, reason: str) -> None:
-        for observer in self._observers:
-            observer.on_dead(reason)
 
 
 class _DiedAtStart(KernelStartFailed):

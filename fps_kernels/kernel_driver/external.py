@@ -10,8 +10,8 @@ import zmq
 from ..errors import Conflict, ExternalKernel, FPSKernelsError, KernelDied
 from .client import KernelClient
 from .connection_file import ConnectionInfo
-from .driver import LifecycleObserver
 from .heartbeat import HeartbeatOptions
+from .observer import LifecycleObserver
 from .state import ExecutionState
 
 

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import Conflict, FPSKernelsError, KernelDied, KernelStartFailed
-from ..kernel_driver.driver import KernelDriver, LifecycleObserver, Prepare
+from ..kernel_driver.driver import KernelDriver, Prepare
 from ..kernel_driver.kernelspec import Kernelspecs, spec_dict
+from ..kernel_driver.observer import LifecycleObserver
 from ..kernel_driver.process import KernelProcess, LaunchOptions
 from .ipython_probe import NoAnswer, Report, move_request, parse_answer, parse_report, report_request
 

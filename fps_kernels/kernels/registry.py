@@ -25,10 +25,11 @@ from ..errors import (
 )
 from ..kernel_driver.client import KernelClient
 from ..kernel_driver.connection_file import ConnectionInfo
-from ..kernel_driver.driver import KernelDriver, LifecycleObserver, LifecycleOptions, Observers, Prepare
+from ..kernel_driver.driver import KernelDriver, LifecycleOptions, Prepare
 from ..kernel_driver.external import ExternalDriver
 from ..kernel_driver.heartbeat import HeartbeatOptions
 from ..kernel_driver.kernelspec import Kernelspecs
+from ..kernel_driver.observer import LifecycleObserver, Observers
 from ..kernel_driver.process import LaunchOptions
 from ..kernel_driver.reaper import Reaper
 from ..kernel_driver.state import ExecutionState
