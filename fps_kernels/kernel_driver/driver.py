@@ -25,10 +25,11 @@ from ..errors import (
     QueueFull,
 )
 from .client import KernelClient
+from .exit_status import ExitStatus
 from .heartbeat import HeartbeatOptions
 from .kernelspec import Kernelspecs
 from .observer import LifecycleObserver
-from .process import ExitStatus, KernelProcess, LaunchOptions
+from .process import KernelProcess, LaunchOptions
 from .reaper import Reaper
 from .state import ExecutionState
 

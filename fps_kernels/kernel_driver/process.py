@@ -11,10 +11,8 @@ import asyncio
 import contextlib
 import logging
 import os
-import re
 import signal
 import sys
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import KernelStartFailed
 from .connection_file import ConnectionInfo
+from .exit_status import ExitStatus, without_paths
 from .kernelspec import spec_dict
 from .oom import OomWatch
+from .stderr import StderrReader
 
 if TYPE_CHECKING:
     from jupyter_client.manager import AsyncKernelManager
@@ -38,11 +38,6 @@ POLL_INTERVAL_S = 1.0
 POLL_TIMEOUT_S = 30.0
 STDERR_GRACE_S = 0.05
 """After the exit, how long to wait for the rest of stderr; a grandchild may hold the pipe for ever."""
-STDERR_LINES = 20
-STDERR_READ_BYTES = 65_536
-"""What a pipe of Linux holds."""
-STDERR_LINE_CHARS = 500
-REASON_LINES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,100 +54,6 @@ class LaunchOptions:
     extra_env: Mapping[str, str] = field(repr=False)
     connection_dir: Path
     encryption: str = "auto"
-
-
-@dataclass(frozen=True, slots=True)
-class ExitStatus:
-    """How a kernel's process ended.
-
-    code: the exit status, negative for a signal (as subprocess has it); None when unknown.
-    stderr: its last lines, oldest first. out_of_memory: whether Linux killed it for that; None when
-    nobody can tell.
-    """
-
-    code: int | None
-    stderr: tuple[str, ...] = ()
-    out_of_memory: bool | None = None
-
-    @property
-    def reason(self) -> str:
-        """One line for people, without paths of the server."""
-        text = self._how()
-        lines = [line for line in self.stderr if line.strip() and not line[0].isspace()]
-        lines = [line for line in lines if not line.startswith("Traceback ")]
-        if lines and self.code is not None and self.code >= 0:
-            text += ": " + " | ".join(_without_paths(line) for line in lines[-REASON_LINES:])
-        return text
-
-    def _how(self) -> str:
-        if self.code is None:
-            return "exited"
-        if self.code >= 0:
-            return f"exited with code {self.code}"
-        try:
-            name = signal.Signals(-self.code).name
-        except ValueError:
-            name = f"signal {-self.code}"
-        if name != "SIGKILL" or self.out_of_memory is False:
-            return f"killed ({name})"
-        return "killed (SIGKILL), " + ("out of memory" if self.out_of_memory else "possibly out of memory")
-
-
-_PATH = re.compile(r"(?<![\w/])(?:/[\w.@+~-]+){2,}/?")
-
-
-def _without_paths(line: str) -> str:
-    """The line with every absolute path cut to its last component."""
-    return _PATH.sub(lambda match: match[0].rstrip("/").rsplit("/", 1)[1], line)
-
-
-class _Stderr:
-    """Reads a kernel's stderr as long as it lives: a full pipe would block it. Keeps the last lines.
-
-    Not a transport of the loop: uvloop closes the descriptor of a pipe twice, and when another thread
-    has been given its number in between, as those of ZMQ are, theirs is closed, and libzmq aborts.
-    """
-
-    def __init__(self, kernel_id: str, fd: int) -> None:
-        self.lines: deque[str] = deque(maxlen=STDERR_LINES)
-        self._loop = asyncio.get_running_loop()
-        self.closed = self._loop.create_future()
-        self.kernel_id = kernel_id
-        self._fd = fd
-        self._partial = b""
-        os.set_blocking(fd, False)
-        self._loop.add_reader(fd, self._read)
-
-    def _read(self) -> None:
-        try:
-            data = os.read(self._fd, STDERR_READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError as exc:
-            logger.warning("reading stderr of kernel %s failed: %s", self.kernel_id, exc.strerror)
-            data = b""
-        if not data:
-            self.close()
-            return
-        *lines, partial = (self._partial + data).split(b"\n")
-        self._partial = partial[:65_536]
-        for line in lines:
-            self._keep(line)
-
-    def close(self) -> None:
-        """Stop reading. May be called twice."""
-        if self.closed.done():
-            return
-        self._loop.remove_reader(self._fd)
-        os.close(self._fd)
-        if self._partial:
-            self._keep(self._partial)
-        self.closed.set_result(None)
-
-    def _keep(self, line: bytes) -> None:
-        text = line.decode("utf-8", "replace").rstrip("\r")
-        self.lines.append(text[:STDERR_LINE_CHARS])
-        logger.info("kernel %s: %s", self.kernel_id, text)
 
 
 class KernelProcess:
@@ -177,7 +78,7 @@ class KernelProcess:
         self._manager = manager
         self._provisioner = provisioner
         self._oom = oom
-        self._stderr: _Stderr | None = None
+        self._stderr: StderrReader | None = None
         self._watcher: asyncio.Task[None] | None = None
 
     @property
@@ -252,7 +153,7 @@ class KernelProcess:
             process.command = tuple(command)
             await provisioner.post_launch(**kwargs)
             if local:
-                process._stderr = _Stderr(kernel_id, stderr_read)
+                process._stderr = StderrReader(kernel_id, stderr_read)
                 stderr_read = -1  # it closes that
         except BaseException as exc:
             if stderr_read >= 0:
@@ -394,4 +295,4 @@ def _why(options: LaunchOptions, exc: Exception) -> str:
     if isinstance(exc, OSError):
         program = f": {Path(str(exc.filename)).name}" if exc.filename and exc.filename != options.cwd else ""
         return f"{what}: {exc.strerror}{program}"
-    return f"{what}: {_without_paths(str(exc))}"
+    return f"{what}: {without_paths(str(exc))}"

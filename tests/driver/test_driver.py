@@ -20,7 +20,6 @@ from zmq.utils.monitor import recv_monitor_message
 
 from fps_kernels.errors import Conflict, KernelDied, KernelRestarted, KernelStartFailed
 from fps_kernels.kernel_driver.driver import KernelDriver
-from fps_kernels.kernel_driver.process import ExitStatus
 from fps_kernels.kernels.launch_environment import server_environment
 
 from ..conftest import KERNEL, add_kernelspec
@@ -385,31 +384,6 @@ async def test_a_restart_by_the_user_forgets_earlier_deaths(kernels: Drivers) ->
     kill(driver)
     await told.until("restarting", 2)
     await driver.client.wait_ready()
-
-
-@pytest.mark.parametrize(
-    ("status", "reason"),
-    [
-        (ExitStatus(None), "exited"),
-        (ExitStatus(0), "exited with code 0"),
-        (ExitStatus(1, ("one", "two", "three", "four")), "exited with code 1: two | three | four"),
-        (
-            ExitStatus(1, ("Traceback (most recent call last):", "  File x", "", "OSError: why")),
-            "exited with code 1: OSError: why",
-        ),
-        (
-            ExitStatus(1, ("cannot open /home/me/.local/secret.json: no",)),
-            "exited with code 1: cannot open secret.json: no",
-        ),
-        (ExitStatus(-signal.SIGKILL, ("noise",)), "killed (SIGKILL), possibly out of memory"),
-        (ExitStatus(-signal.SIGKILL, out_of_memory=True), "killed (SIGKILL), out of memory"),
-        (ExitStatus(-signal.SIGKILL, out_of_memory=False), "killed (SIGKILL)"),
-        (ExitStatus(-signal.SIGSEGV), "killed (SIGSEGV)"),
-        (ExitStatus(-200), "killed (signal 200)"),
-    ],
-)
-def test_the_reason_of_an_exit_is_one_line_without_paths(status: ExitStatus, reason: str) -> None:
-    assert status.reason == reason
 
 
 # --- restart ------------------------------------------------------------------------------------

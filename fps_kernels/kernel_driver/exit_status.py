@@ -1,0 +1,55 @@
+"""How a kernel's process ended, and how that is put for people. Pure."""
+
+from __future__ import annotations
+
+import re
+import signal
+from dataclasses import dataclass
+
+REASON_LINES = 3
+"""Lines of stderr that a reason quotes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExitStatus:
+    """How a kernel's process ended.
+
+    code: the exit status, negative for a signal (as subprocess has it); None when unknown.
+    stderr: its last lines, oldest first. out_of_memory: whether Linux killed it for that; None when
+    nobody can tell.
+    """
+
+    code: int | None
+    stderr: tuple[str, ...] = ()
+    out_of_memory: bool | None = None
+
+    @property
+    def reason(self) -> str:
+        """One line for people, without paths of the server."""
+        text = self._how()
+        lines = [line for line in self.stderr if line.strip() and not line[0].isspace()]
+        lines = [line for line in lines if not line.startswith("Traceback ")]
+        if lines and self.code is not None and self.code >= 0:
+            text += ": " + " | ".join(without_paths(line) for line in lines[-REASON_LINES:])
+        return text
+
+    def _how(self) -> str:
+        if self.code is None:
+            return "exited"
+        if self.code >= 0:
+            return f"exited with code {self.code}"
+        try:
+            name = signal.Signals(-self.code).name
+        except ValueError:
+            name = f"signal {-self.code}"
+        if name != "SIGKILL" or self.out_of_memory is False:
+            return f"killed ({name})"
+        return "killed (SIGKILL), " + ("out of memory" if self.out_of_memory else "possibly out of memory")
+
+
+_PATH = re.compile(r"(?<![\w/])(?:/[\w.@+~-]+){2,}/?")
+
+
+def without_paths(line: str) -> str:
+    """The line with every absolute path cut to its last component."""
+    return _PATH.sub(lambda match: match[0].rstrip("/").rsplit("/", 1)[1], line)
