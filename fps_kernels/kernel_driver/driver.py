@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +30,7 @@ from .kernelspec import Kernelspecs
 from .observer import LifecycleObserver
 from .process import KernelProcess, LaunchOptions
 from .reaper import Reaper
+from .restart_budget import RestartBudget
 from .state import ExecutionState
 
 logger = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ class KernelDriver:
         self._busy_with = asyncio.Lock()  # start, restart, shutdown: one at a time
         self._operation: asyncio.Task[None] | None = None
         self._watchdog: asyncio.Task[None] | None = None
-        self._deaths: deque[float] = deque(maxlen=100)
+        self._restarts = RestartBudget(lifecycle.restart_limit, lifecycle.restart_window_s, lifecycle.restart_backoff_s)
         self._closing = self._closed = False
         self._preparing = False
 
@@ -295,7 +295,8 @@ class KernelDriver:
         while True:
             logger.warning("kernel %s: %s", self.kernel_id, reason)
             self._process = None
-            if not self._may_restart():
+            backoff_s = self._restarts.on_death(asyncio.get_running_loop().time())
+            if backoff_s is None:
                 await self._let_go(process)
                 self._become_dead(reason)
                 return
@@ -303,7 +304,7 @@ class KernelDriver:
             self.client.change_state(ExecutionState.RESTARTING, reason)
             self.observer.on_restarting(reason)
             await self._let_go(process)
-            await asyncio.sleep(self._backoff())
+            await asyncio.sleep(backoff_s)
             if self._closing:
                 return
             try:
@@ -311,18 +312,6 @@ class KernelDriver:
                 return
             except FPSKernelsError as exc:
                 reason = exc.message
-
-    def _may_restart(self) -> bool:
-        now = asyncio.get_running_loop().time()
-        self._deaths.append(now)
-        while now - self._deaths[0] > self._lifecycle.restart_window_s:
-            self._deaths.popleft()
-        return len(self._deaths) <= self._lifecycle.restart_limit
-
-    def _backoff(self) -> float:
-        """Nothing at the first death, then ever longer."""
-        recent = len(self._deaths) - 1
-        return 0.0 if recent <= 0 else min(self._lifecycle.restart_backoff_s * 2 ** (recent - 1), 10.0)
 
     def _become_dead(self, reason: str) -> None:
         self._fail_requests(KernelDied(reason))
@@ -374,7 +363,7 @@ class KernelDriver:
         self.client.mute()
         self.observer.on_user_restart()
         self._fail_requests(KernelRestarted("The kernel was restarted"))
-        self._deaths.clear()
+        self._restarts.reset()
         try:
             if process is not None:
                 await self._stop_process(process, now=False)
