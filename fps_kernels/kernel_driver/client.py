@@ -7,10 +7,11 @@ listeners. What it is asked to send before the kernel is ready waits in a queue.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import uuid
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -23,9 +24,13 @@ from .heartbeat import Heartbeat, HeartbeatOptions
 from .listener import Callback, Filter, Listener
 from .message import (
     DELIMITER,
+    EMPTY_DICT,
     Buffer,
     Message,
+    RequestHeader,
+    dump_json,
     make_frames,
+    make_header,
     peek_msg_id,
     peek_msg_type,
     peek_session,
@@ -46,6 +51,8 @@ HANDSHAKE_IOPUB_LOST_S = 0.1
 HANDSHAKE_IOPUB_S = 2.0
 """How often the kernel is asked; and on iopub, after which such pause it is connected to anew. A kernel may answer
 kernel_info without publishing a status: so long after the reply it counts as ready."""
+EXECUTE_GRACE_S = 5.0
+"""Between the reply to an execute_request and idle: a kernel that forgets one of them must not hold up the rest."""
 MAX_ROUTES = 1_000
 """Message types whose listeners are remembered; a kernel could invent more."""
 
@@ -105,6 +112,7 @@ class KernelClient:
         self._heartbeat_options = heartbeat or HeartbeatOptions()
         self._heartbeat: asyncio.Task[None] | None = None
         self._requests = RequestLog()
+        self._executions: dict[str, Request] = {}
         self._queue: deque[tuple[str, Sequence[Buffer]]] = deque()
         self._queue_bytes = 0
         self._listeners: list[Listener] = []
@@ -171,29 +179,39 @@ class KernelClient:
         if listener.wants("iopub", "status"):
             listener.deliver("iopub", frames)
 
-    def send(self, channel: str, frames: Sequence[Buffer], origin: Any = None) -> None:
+    def send(
+        self,
+        channel: str,
+        frames: Sequence[Buffer],
+        origin: Any = None,
+        *,
+        header: RequestHeader | None = None,
+    ) -> None:
         """Send a message to the kernel, or queue it until the kernel is ready.
 
-        channel: shell, control or stdin. frames: header, parent_header, metadata, content, buffers.
-        origin: who asks, given back with the answers as `Message.request.origin`.
+        channel: shell, control or stdin.
+        frames: header, parent_header, metadata, content (JSON as bytes), then any buffers.
+        origin: the sender, given back with the answers as `Message.request.origin`.
+        header: the first frame as it was read before; it is not looked into again then.
         Raises QueueFull when too much waits, KernelDied when the kernel is dead, MalformedMessage
         when the header has no msg_id.
         """
         self._check_alive()
-        if channel != "stdin":
-            header = bytes(frames[0])
-            msg_id = peek_msg_id(header)
-            if not msg_id:
-                raise MalformedMessage("header has no msg_id")
-            request = Request(msg_id, channel, peek_msg_type(header), header, origin)
-            self._requests.add(request)
-            try:
-                self._send_or_queue(channel, frames)
-            except (QueueFull, KernelNotConnected):
-                self._requests.discard(request)
-                raise
-        else:
+        if channel == "stdin":
             self._send_or_queue(channel, frames)
+            return
+        if header is None:
+            data = bytes(frames[0])
+            header = RequestHeader(peek_msg_id(data), peek_msg_type(data), data)
+        if not header.msg_id:
+            raise MalformedMessage("header has no msg_id")
+        request = Request(header.msg_id, channel, header.msg_type, header.data, origin)
+        self._requests.add(request)
+        try:
+            self._send_or_queue(channel, frames)
+        except (QueueFull, KernelNotConnected):
+            self._requests.discard(request)
+            raise
 
     async def request(
         self,
@@ -213,7 +231,7 @@ class KernelClient:
         self._check_alive()
         frames = make_frames(msg_type, content or {}, self.session)
         future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-        request = Request(peek_msg_id(frames[0]), channel, msg_type, frames[0], future=future)
+        request = Request(peek_msg_id(frames[0]), channel, msg_type, frames[0], reply_future=future)
         self._requests.add(request)
         try:
             if at_once:
@@ -226,6 +244,77 @@ class KernelClient:
             raise KernelTimeout(f"The kernel did not answer {msg_type} within {timeout_s:g} s") from exc
         finally:
             self._requests.discard(request)
+
+    async def execute(
+        self,
+        code: str,
+        on_message: Callable[[Message], None] | None = None,
+        *,
+        timeout_s: float | None,
+        grace_s: float = EXECUTE_GRACE_S,
+        at_once: bool = False,
+        header: Mapping[str, str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        origin: Any = None,
+        silent: bool = False,
+        store_history: bool = True,
+        user_expressions: Mapping[str, str] | None = None,
+        allow_stdin: bool = False,
+        stop_on_error: bool = True,
+    ) -> Message:
+        """Run code and return the execute_reply, once all outputs have been given to `on_message`.
+
+        The code failing is no error here: the reply's `status` tells.
+        on_message: called with each message on iopub that the request causes, and with its input requests, until
+          this returns. An input request is answered with `send("stdin", …)`. What it raises is logged.
+        timeout_s: seconds until the kernel must have finished, including the wait for a kernel that is not ready;
+          None for no limit. Code that is still running then goes on.
+        grace_s: seconds between the reply and the idle status that follows it, whichever comes first. An idle status
+          that does not come is done without, and `Message.request.idle` is False; a missing reply is a KernelTimeout.
+        at_once: send the request even before the kernel is ready for others, instead of waiting for that.
+        header: the request's header, from `make_header("execute_request", …)`, when the msg_id must be known
+          beforehand or listeners are to see the answers. By default it is a request of the server's own.
+        metadata: the request's metadata.
+        origin: as for `send`. Observers hear of a failure only when this is not None.
+        silent, store_history, user_expressions, allow_stdin, stop_on_error: as in the Jupyter messaging protocol.
+        Raises KernelTimeout, KernelDied or KernelRestarted when the kernel died or was restarted before it replied,
+        and whatever `send` raises. When this is cancelled, the code goes on.
+        """
+        self._check_alive()
+        content = {
+            "code": code,
+            "silent": silent,
+            "store_history": store_history,
+            "user_expressions": dict(user_expressions or {}),
+            "allow_stdin": allow_stdin,
+            "stop_on_error": stop_on_error,
+        }
+        header = header or make_header("execute_request", self.session)
+        frames = [dump_json(header), EMPTY_DICT, dump_json(metadata or {}), dump_json(content)]
+        loop = asyncio.get_running_loop()
+        reply: asyncio.Future[Message] = loop.create_future()
+        request = Request(header["msg_id"], "shell", "execute_request", frames[0], origin, reply)
+        request.idle_future = idle = loop.create_future()
+        request.on_message = on_message
+        self._requests.add(request)
+        self._executions[request.msg_id] = request
+        try:
+            if at_once:
+                self.send_now("shell", frames)
+            else:
+                self._send_or_queue("shell", frames)
+            # Bare futures, which a cancellation leaves alone: the kernel's answer may come at the same moment.
+            await asyncio.wait([reply, idle], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            if reply.done() or idle.done():
+                await asyncio.wait([reply, idle], timeout=grace_s)
+            elif timeout_s is not None:
+                raise KernelTimeout(f"The kernel did not answer execute_request within {timeout_s:g} s")
+            if not reply.done():
+                raise KernelTimeout(f"The kernel is idle, but did not answer execute_request within {grace_s:g} s")
+            return reply.result()
+        finally:
+            self._requests.discard(request)
+            self._executions.pop(request.msg_id, None)
 
     async def wait_ready(self) -> None:
         """Return once the kernel can be asked (again). Unbounded: use a timeout."""
@@ -359,10 +448,9 @@ class KernelClient:
         self._queue_bytes = 0
         failed = []
         for request in self._requests.clear():
-            if request.future is None:
+            request.fail(error)
+            if request.reply_future is None or request.origin is not None:
                 failed.append(request)
-            elif not request.future.done():
-                request.future.set_exception(error)
         return failed
 
     async def close(self) -> None:
@@ -452,8 +540,11 @@ class KernelClient:
         message = Message(channel, frames)
         if not self._heard:
             self._hear(frames)
-        if self._own_session in frames[1]:
-            return None  # the echo of a request of ours
+        request = self._give_to_execution(message) if self._executions else None
+        if self._own_session in frames[1]:  # caused by a request of ours
+            if request is not None and message.msg_type == "status" and _state_of(message) is ExecutionState.IDLE:
+                self._requests.on_idle(request)
+            return None
         msg_type = message.msg_type
         if msg_type == "status":
             self._on_status(message)
@@ -461,13 +552,23 @@ class KernelClient:
             return None
         return message
 
-    def _on_status(self, message: Message) -> None:
-        state = _STATES.get(message.frames[3])
-        if state is None:
+    def _give_to_execution(self, message: Message) -> Request | None:
+        """Give a message to the `execute` that caused it; returns its request, None when there is none."""
+        try:
+            request = self._executions.get(message.parent_msg_id)
+        except MalformedMessage:
+            return None
+        if request is not None and request.on_message is not None:
             try:
-                state = ExecutionState(str(message.content.get("execution_state")))
-            except ValueError:
-                return  # not a state we know; clients may
+                request.on_message(message)
+            except Exception:  # the fault of a callback must not reach the kernel's other listeners
+                logger.exception("a callback of an execution failed")
+        return request
+
+    def _on_status(self, message: Message) -> None:
+        state = _state_of(message)
+        if state is None:
+            return  # not a state we know; clients may
         request = self._requests.get(message.parent_msg_id)
         if request is not None and state is ExecutionState.IDLE:
             self._requests.on_idle(request)
@@ -498,12 +599,12 @@ class KernelClient:
         own = self._own_session in frames[1]
         if own and message.msg_type == "kernel_info_reply":
             self._on_kernel_info(message)
-        request = self._requests.get(message.parent_msg_id)
-        if request is not None and channel != "stdin":
-            self._requests.on_reply(request)
-            if request.future is not None and not request.future.done():
-                request.future.set_result(message)
-        message.request = request
+        message.request = request = self._requests.get(message.parent_msg_id)
+        if channel == "stdin":
+            if self._executions:
+                self._give_to_execution(message)
+        elif request is not None:
+            self._requests.on_reply(request, message)
         return None if own else message
 
     def _on_kernel_info(self, message: Message) -> None:
@@ -529,3 +630,12 @@ class KernelClient:
         for listener in route:
             if channel == "iopub" or listener.session in (None, message.parent_session):
                 listener.deliver(channel, [*message.frames[:4], *message.buffers])
+
+
+def _state_of(message: Message) -> ExecutionState | None:
+    """The execution state that a status message announces; None when it is not one we know."""
+    state = _STATES.get(message.frames[3])
+    if state is None:
+        with contextlib.suppress(ValueError):
+            state = ExecutionState(str(message.content.get("execution_state")))
+    return state

@@ -12,13 +12,12 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import MalformedMessage
-
-if TYPE_CHECKING:
-    from .request_log import Request
+from .request_log import Request
 
 Buffer = bytes | memoryview
 """A part of a message; a view only of what is large, and never a header, which is looked into."""
@@ -92,6 +91,18 @@ class Message:
     @property
     def buffers(self) -> list[bytes]:
         return [bytes(buffer) for buffer in self.frames[4:]]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHeader:
+    """The header of a request, read once on its way in.
+
+    data: the header itself, as JSON.
+    """
+
+    msg_id: str
+    msg_type: str
+    data: bytes
 
 
 def load_object(data: bytes, name: str) -> dict[str, Any]:

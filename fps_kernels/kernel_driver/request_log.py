@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import QueueFull
 
 if TYPE_CHECKING:
     import asyncio
-
 
 MAX_RUNNING = 20_000
 """Requests that may be under way; beyond, new ones are refused (those that owe no reply are forgotten first)."""
@@ -19,13 +18,27 @@ MAX_FINISHED = 100
 
 
 class Request:
-    """A message that somebody sent to the kernel and that the kernel has not finished yet.
+    """A message that was sent to the kernel and that the kernel has not finished yet.
 
-    header: as it was sent. origin: who sent it, whatever that is to the caller; None for a request
-    of the server's own. future: set for a request that is awaited here.
+    header: the header as it was sent.
+    origin: the sender, in whatever form the caller chose; None for a request of the server's own.
+    reply_future: done with the reply, or with the error that takes its place; None unless the reply is awaited.
+    idle_future: done when the kernel is idle again, or will never be; None unless that is awaited.
+    on_message: called with each message on iopub, and each input request, that belongs to this request.
     """
 
-    __slots__ = ("channel", "future", "header", "idle", "msg_id", "msg_type", "origin", "replied")
+    __slots__ = (
+        "channel",
+        "header",
+        "idle",
+        "idle_future",
+        "msg_id",
+        "msg_type",
+        "on_message",
+        "origin",
+        "replied",
+        "reply_future",
+    )
 
     def __init__(
         self,
@@ -34,14 +47,16 @@ class Request:
         msg_type: str,
         header: bytes,
         origin: Any = None,
-        future: asyncio.Future[Any] | None = None,
+        reply_future: asyncio.Future[Any] | None = None,
     ) -> None:
         self.msg_id = msg_id
         self.channel = channel
         self.msg_type = msg_type
         self.header = header
         self.origin = origin
-        self.future = future
+        self.reply_future = reply_future
+        self.idle_future: asyncio.Future[None] | None = None
+        self.on_message: Callable[[Any], None] | None = None
         self.replied = not self.owes_reply
         self.idle = False
 
@@ -53,6 +68,13 @@ class Request:
     @property
     def finished(self) -> bool:
         return self.replied and self.idle
+
+    def fail(self, error: Exception) -> None:
+        """The kernel will not answer: whoever awaits the reply gets `error`."""
+        if self.reply_future is not None and not self.reply_future.done():
+            self.reply_future.set_exception(error)
+        if self.idle_future is not None and not self.idle_future.done():
+            self.idle_future.set_result(None)
 
 
 class RequestLog:
@@ -89,12 +111,16 @@ class RequestLog:
         if self._running.get(request.msg_id) is request:  # another client may have chosen the same id
             del self._running[request.msg_id]
 
-    def on_reply(self, request: Request) -> None:
+    def on_reply(self, request: Request, reply: Any) -> None:
         request.replied = True
+        if request.reply_future is not None and not request.reply_future.done():
+            request.reply_future.set_result(reply)
         self._end_if_finished(request)
 
     def on_idle(self, request: Request) -> None:
         request.idle = True
+        if request.idle_future is not None and not request.idle_future.done():
+            request.idle_future.set_result(None)
         self._end_if_finished(request)
 
     def _end_if_finished(self, request: Request) -> None:

@@ -17,7 +17,7 @@ from fps_kernels.errors import KernelDied, KernelNotConnected, KernelTimeout, Ma
 from fps_kernels.kernel_driver.client import QUEUE_BYTES, QUEUE_MESSAGES, KernelClient
 from fps_kernels.kernel_driver.connection_file import ConnectionInfo
 from fps_kernels.kernel_driver.driver import KernelDriver
-from fps_kernels.kernel_driver.message import Message, peek_msg_id
+from fps_kernels.kernel_driver.message import Message, RequestHeader, peek_msg_id
 
 from ..conftest import KERNEL, free_ports
 from ..server.test_external import CHANNELS
@@ -264,6 +264,15 @@ async def test_nothing_can_be_sent_at_once_without_a_connection(kernels: Drivers
         client.send_now("shell", message_frames("complete_request", {}))
     with pytest.raises(KernelNotConnected):
         await client.handshake(1)
+
+
+async def test_a_header_that_was_read_before_is_not_read_again(client: KernelClient) -> None:
+    inbox = Inbox(client)
+    header = RequestHeader("another id", "execute_request", b"{}")
+    client.send("shell", message_frames("execute_request", {"code": "stream('x')"}), header=header)
+    assert client.pending == 1
+    await inbox.until_type("execute_reply")
+    assert client.pending == 1  # the answers have the id of the frame
 
 
 @pytest.mark.parametrize("header", [b"{}", b'{"msg_id":""}', b"nonsense", b"", b'{"msg_id":5}'])
