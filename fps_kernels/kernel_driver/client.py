@@ -357,7 +357,7 @@ class KernelClient:
             channels.close()
         if self._heartbeat is not None:
             self._heartbeat.cancel()
-        self.state.unwell = None
+        self.state.unresponsive = None
 
     def mute(self) -> None:
         """Deliver nothing more from this process; it can still be asked to end.
@@ -428,7 +428,7 @@ class KernelClient:
             self.send_now(channel, frames)
         self._tell_state()  # whoever sends something now comes after what waited
 
-    def change_state(self, state: ExecutionState, reason: str | None = None) -> None:
+    def set_state(self, state: ExecutionState, reason: str | None = None) -> None:
         """For whoever owns the kernel's process. Raises InvalidTransition."""
         if state not in (ExecutionState.IDLE, ExecutionState.BUSY):
             self._ready.clear()
@@ -574,7 +574,7 @@ class KernelClient:
             self._requests.on_idle(request)
         if state in READY and self._is_of_main_shell(message, request):
             self._assumed_busy = False
-            self.state.kernel_says(state)
+            self.state.on_kernel_status(state)
 
     @staticmethod
     def _is_of_main_shell(message: Message, request: Request | None) -> bool:
@@ -616,7 +616,7 @@ class KernelClient:
             self._shell_answers = True
             if self._assumed_busy:  # control was only faster, or the cell has ended
                 self._assumed_busy = False
-                self.state.kernel_says(ExecutionState.IDLE)
+                self.state.on_kernel_status(ExecutionState.IDLE)
                 self._tell_state()
 
     def _deliver(self, channel: str, message: Message) -> None:

@@ -301,7 +301,7 @@ class KernelDriver:
                 self._become_dead(reason)
                 return
             self._fail_requests(KernelDied(reason))
-            self.client.change_state(ExecutionState.RESTARTING, reason)
+            self.client.set_state(ExecutionState.RESTARTING, reason)
             self.observer.on_restarting(reason)
             await self._let_go(process)
             await asyncio.sleep(backoff_s)
@@ -316,7 +316,7 @@ class KernelDriver:
     def _become_dead(self, reason: str) -> None:
         self._fail_requests(KernelDied(reason))
         self.client.disconnect()
-        self.client.change_state(ExecutionState.DEAD, reason)
+        self.client.set_state(ExecutionState.DEAD, reason)
         self.observer.on_dead(reason)
 
     def _give_up(self, reason: str) -> None:
@@ -359,7 +359,7 @@ class KernelDriver:
     async def _restart(self) -> None:
         process = self._process
         self._process = None  # from here on its end is no surprise to the watchdog
-        self.client.change_state(ExecutionState.RESTARTING)
+        self.client.set_state(ExecutionState.RESTARTING)
         self.client.mute()
         self.observer.on_user_restart()
         self._fail_requests(KernelRestarted("The kernel was restarted"))
@@ -390,7 +390,7 @@ class KernelDriver:
                 return
             self._closed = True
             process, self._process = self._process, None
-            self.client.change_state(ExecutionState.TERMINATING)
+            self.client.set_state(ExecutionState.TERMINATING)
             if process is not None:
                 await self._stop_process(process, now=now)
             self._become_dead("The kernel was shut down")

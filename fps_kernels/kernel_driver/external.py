@@ -88,5 +88,5 @@ class ExternalDriver:
         if requests:
             self.observer.on_requests_failed(requests, error)
         if self.client.execution_state is not ExecutionState.DEAD:
-            self.client.change_state(ExecutionState.DEAD, reason)
+            self.client.set_state(ExecutionState.DEAD, reason)
             self.observer.on_dead(reason)

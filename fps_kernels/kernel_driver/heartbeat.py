@@ -70,11 +70,12 @@ class Heartbeat:
             socket.send_multipart([b"", b"ping"], zmq.NOBLOCK)  # the empty frame is what REQ would send
             look()
             if not await self._within(answered):
-                self._state.unwell = f"The kernel has not answered its heartbeat for {self._options.timeout_s:g} s"
-                logger.warning("kernel %s: %s", self._kernel_id, self._state.unwell)
+                reason = f"The kernel has not answered its heartbeat for {self._options.timeout_s:g} s"
+                self._state.unresponsive = reason
+                logger.warning("kernel %s: %s", self._kernel_id, self._state.unresponsive)
                 await answered.wait()
                 logger.info("kernel %s answers its heartbeat again", self._kernel_id)
-            self._state.unwell = None
+            self._state.unresponsive = None
         finally:
             loop.remove_reader(socket.FD)
             socket.close(0)

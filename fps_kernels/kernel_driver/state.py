@@ -51,16 +51,16 @@ class KernelState:
     last_activity: moves with the kernel's work (busy, and busy → idle), not with our asking.
     last_change: when it came to this state.
     reason: why the kernel is dead, or is being restarted; None otherwise.
-    unwell: what is wrong with a kernel that lives, such as no heartbeat; None otherwise.
+    unresponsive: what is wrong with a kernel that lives, such as no heartbeat; None otherwise.
     """
 
-    __slots__ = ("execution_state", "last_activity", "last_change", "reason", "unwell")
+    __slots__ = ("execution_state", "last_activity", "last_change", "reason", "unresponsive")
 
     def __init__(self) -> None:
         self.execution_state = ExecutionState.STARTING
         self.last_activity = self.last_change = datetime.now(UTC)
         self.reason: str | None = None
-        self.unwell: str | None = None
+        self.unresponsive: str | None = None
 
     @property
     def ready(self) -> bool:
@@ -78,7 +78,7 @@ class KernelState:
         self.last_change = datetime.now(UTC)
         return True
 
-    def kernel_says(self, new: ExecutionState) -> bool:
+    def on_kernel_status(self, new: ExecutionState) -> bool:
         """The kernel published its status; True when that was a change.
 
         What a kernel says while it is being stopped, or after it was found dead, is not news.

@@ -115,7 +115,7 @@ class Kernel:
             "execution_state": state.execution_state.value,
             "connections": self.server.connections,
         }
-        reason = state.reason or state.unwell
+        reason = state.reason or state.unresponsive
         if reason:
             model["reason"] = reason
         return model
