@@ -1,7 +1,7 @@
 """The one connection to a kernel that all share: WebSockets, documents, other plugins.
 
-It outlives the kernel's process: after a restart it is connected to the new one, with the same listeners. What it is
-asked to send before the kernel is ready waits in a queue.
+It outlives the kernel's process: after a restart it is connected to the new one, with the same listeners. Messages
+that are sent before the kernel is ready wait in a queue.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import zmq
 
 from ..errors import FPSKernelsError, KernelDied, KernelNotConnected, KernelTimeout, MalformedMessage, QueueFull
 from ..tasks import TaskSet
+from .channels import OpenChannels, ZMQChannels
 from .connection_file import ConnectionInfo
 from .heartbeat import Heartbeat, HeartbeatOptions
 from .link import Link
@@ -44,14 +45,14 @@ EXECUTE_GRACE_S = 5.0
 """Between the reply to an execute_request and idle: a kernel that forgets one of them must not hold up the rest."""
 
 
-# Large: the one object that everything above this room holds. What it does is in Link, Receiver and Listeners.
+# Large: the one object that everything above this room holds; Link, Receiver and Listeners do its work.
 class KernelClient:
     """A shared connection to a kernel: listen to it and talk to it.
 
-    kernel_id: the kernel's id.
     context: the ZMQ context for the sockets.
     verify: whether the signatures of messages from the kernel are checked.
     heartbeat: how often the kernel's process is asked whether it responds.
+    open_channels: opens the channels to a process.
 
     generation: the number of connections so far; 0 before the first.
     session: the client session in the headers of our own requests. Listeners do not hear the answers to those.
@@ -65,12 +66,14 @@ class KernelClient:
         *,
         verify: bool = True,
         heartbeat: HeartbeatOptions | None = None,
+        open_channels: OpenChannels = ZMQChannels,
     ) -> None:
         self.kernel_id = kernel_id
         self.generation = 0
         self.session = uuid.uuid4().hex
         self.state = KernelState()
         self._context = context
+        self._open_channels = open_channels
         self._heartbeat_options = heartbeat or HeartbeatOptions()
         self._requests = RequestLog()
         self._listeners = Listeners()
@@ -106,10 +109,9 @@ class KernelClient:
 
     @property
     def kernel_session(self) -> str:
-        """The client session that the kernel puts into its headers; ours until the kernel has said something.
+        """The client session in the kernel's headers; ours until the kernel has said something.
 
-        Messages in the kernel's place must have it: JupyterLab takes another session for a new kernel, and throws
-        its queue away.
+        Messages in the kernel's place must have it: JupyterLab drops its queue when the session is a new one.
         """
         return self._receiver.kernel_session
 
@@ -128,8 +130,7 @@ class KernelClient:
         msg_types: the types to listen to, each a msg_type or a pair (msg_type, channel_name); None for all.
         exclude_msg_types: types not to listen to, in the same form.
         channels: the channels to listen to, of shell, control, stdin, iopub; None for all.
-        session: the client session whose replies and input requests are heard; None for those of all. Messages on
-          iopub are for all sessions.
+        session: the client session whose replies and input requests are heard, None for all; iopub is for all.
         Answers to the server's own requests are not delivered.
         """
         listener = Listener(callback, msg_types, exclude_msg_types, channels=channels, session=session)
@@ -137,14 +138,13 @@ class KernelClient:
         return listener
 
     def remove_listener(self, listener: Listener | Callback) -> None:
-        """Undo `add_listener`, given what it returned or its callback. Nothing happens if there is none."""
+        """Undo `add_listener`, given what it returned or its callback."""
         self._listeners.remove(listener)
 
     def broadcast_state(self, listener: Listener) -> None:
         """Tell one listener the current execution state, as an iopub status message."""
-        frames = self.make_frames("status", {"execution_state": wire_state(self.execution_state)})
         if listener.wants("iopub", "status"):
-            listener.deliver("iopub", frames)
+            listener.deliver("iopub", self.make_frames("status", {"execution_state": wire_state(self.execution_state)}))
 
     def send(
         self,
@@ -160,8 +160,7 @@ class KernelClient:
         frames: header, parent_header, metadata, content (JSON as bytes), then any buffers.
         origin: the sender, given back with the answers as `Message.request.origin`.
         header: the first frame as it was read before; it is not looked into again then.
-        Raises QueueFull when too much waits, KernelDied when the kernel is dead, MalformedMessage
-        when the header has no msg_id.
+        Raises QueueFull when too much waits, KernelDied if the kernel is dead, MalformedMessage if there is no msg_id.
         """
         if channel == "stdin":
             self._send(channel, frames)
@@ -240,7 +239,7 @@ class KernelClient:
           beforehand or listeners are to see the answers. By default it is a request of the server's own.
         metadata: the request's metadata.
         origin: as for `send`. Observers hear of a failure only when this is not None.
-        silent, store_history, user_expressions, allow_stdin, stop_on_error: as in the Jupyter messaging protocol.
+        The other parameters are those of the Jupyter messaging protocol.
         Raises KernelTimeout, KernelDied or KernelRestarted when the kernel died or was restarted before it replied,
         and whatever `send` raises. When this is cancelled, the code goes on.
         """
@@ -278,7 +277,7 @@ class KernelClient:
             self._receiver.executions.pop(request.msg_id, None)
 
     async def wait_ready(self) -> None:
-        """Return once the kernel can be asked (again). Unbounded: use a timeout."""
+        """Return once the kernel is ready (again). Unbounded: use a timeout."""
         await self._ready.wait()
 
     def make_frames(self, msg_type: str, content: dict[str, Any], parent_header: bytes = EMPTY_DICT) -> list[bytes]:
@@ -286,10 +285,7 @@ class KernelClient:
         return make_frames(msg_type, content, self.kernel_session, parent_header)
 
     def add_batch_listener(self, callback: BatchCallback) -> None:
-        """Have `callback(channel, messages)` called with what one drain of a channel brought.
-
-        For the web side: one call for a batch, not one for each message.
-        """
+        """Have `callback(channel, messages)` called with what one drain of a channel brought, for the web side."""
         self._listeners.add_batch_callback(callback)
 
     def add_state_listener(self, callback: Callable[[], None]) -> None:
@@ -325,13 +321,13 @@ class KernelClient:
             raise KernelNotConnected("The kernel is not connected")
         return self._link
 
-    # --- for the driver --------------------------------------------------------------------------
+    # What follows is for the driver.
 
     def connect(self, info: ConnectionInfo) -> None:
-        """Open the sockets to a (new) process. Raises KernelNotConnected."""
+        """Connect to a (new) process. Raises KernelNotConnected."""
         self.disconnect()
         self.generation += 1
-        self._link = Link(self._context, info, self.session, self._receiver.on_batch)
+        self._link = Link(self._context, info, self.session, self._receiver.on_batch, self._open_channels)
         if self._heartbeat_options.interval_s:
             heartbeat = Heartbeat(self.kernel_id, self.state, self._context, info, self._heartbeat_options)
             self._heartbeats.start(heartbeat.run(), name=f"heartbeat {self.kernel_id}")
@@ -347,10 +343,7 @@ class KernelClient:
         self.state.unresponsive = None
 
     def mute(self) -> None:
-        """Deliver nothing more from this process, which can still be asked to end.
-
-        Its requests were answered in its place: clients must not get two answers.
-        """
+        """Deliver nothing more from this process: its requests were answered in its place. It can be asked to end."""
         if self._link is not None:
             self._link.muted = True
 

@@ -13,7 +13,7 @@ from typing import Any
 import zmq
 
 from ..errors import KernelNotConnected
-from .channels import Channels
+from .channels import OpenChannels
 from .connection_file import ConnectionInfo
 from .handshake import Ask, Handshake, Ready, Reopen, ReopenLost, Wait
 from .message import DELIMITER, Buffer, make_frames
@@ -26,8 +26,12 @@ class Link:
 
     A new process gets a new link, so that nothing of the old one has to be reset.
 
-    on_batch(link, channel, batch): called with the messages that one drain of a channel brought, see Channels.
+    context: the ZMQ context for the sockets.
+    info: where the process listens.
     session: the client session in the headers of our own requests.
+    on_batch(link, channel, batch): called with the messages that one drain of a channel brought.
+    open_channels: opens the sockets.
+
     signer: signs and verifies the messages.
     heard: whether anything has come from the process.
     replied: whether it has answered a kernel_info_request of ours.
@@ -44,6 +48,7 @@ class Link:
         info: ConnectionInfo,
         session: str,
         on_batch: Callable[[Link, str, list[list[bytes]]], None],
+        open_channels: OpenChannels,
     ) -> None:
         """Open the sockets. Raises KernelNotConnected."""
         self.signer = info.signer()
@@ -51,7 +56,7 @@ class Link:
         self.assumed_busy = self.muted = False
         self.progress = asyncio.Event()
         self._session = session
-        self._channels = Channels(context, info, uuid.uuid4().hex.encode(), partial(on_batch, self))
+        self._channels = open_channels(context, info, uuid.uuid4().hex.encode(), partial(on_batch, self))
 
     def send(self, channel: str, frames: Sequence[Buffer]) -> None:
         """Sign and send a message. Raises KernelNotConnected, QueueFull."""
