@@ -1,8 +1,7 @@
-"""Launch a kernel's process and know at once when it exits.
+"""Kernel processes: how they are launched, signalled and cleaned up, and how their end is noticed.
 
-jupyter_client's manager and provisioners do the launching, so that every provisioner on PyPI works
-from a kernelspec's metadata; one manager per process, never reused. Talking to the kernel is the
-client's business.
+jupyter_client's manager and provisioners do the launching, so that every provisioner on PyPI works from a kernelspec's
+metadata. Each process has a manager of its own, which is never reused. Talking to the kernel is up to KernelClient.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import KernelStartFailed
 from .connection_file import ConnectionInfo
@@ -34,18 +33,23 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 POLL_INTERVAL_S = 1.0
-"""How often a process is looked at that has no pidfd: a remote one, or not on Linux."""
+"""Interval between two polls of a process that has no pidfd: a remote one, or not on Linux."""
 POLL_TIMEOUT_S = 30.0
+"""The longest wait for a provisioner's answer to one poll."""
 STDERR_GRACE_S = 0.05
-"""After the exit, how long to wait for the rest of stderr; a grandchild may hold the pipe for ever."""
+"""How long to wait for the rest of stderr after the exit: a grandchild may keep the pipe open."""
 
 
 @dataclass(frozen=True, slots=True)
 class LaunchOptions:
-    """What a kernel is launched with.
+    """The options of a launch.
 
-    env: the environment before the kernelspec's own; extra_env wins over that as well.
-    encryption: auto, required or disabled (CurveZMQ).
+    kernel_name: the name of the kernelspec.
+    cwd: the working directory.
+    env: the environment, over which the kernelspec's own takes precedence.
+    extra_env: environment variables that take precedence over both.
+    connection_dir: the folder for the connection file.
+    encryption: whether connections are encrypted by CurveZMQ: `auto`, `required` or `disabled`.
     """
 
     kernel_name: str
@@ -56,12 +60,70 @@ class LaunchOptions:
     encryption: str = "auto"
 
 
-class KernelProcess:
-    """One launched process of a kernel, from its launch to its exit.
+class Process(Protocol):
+    """A kernel's process: launched by us, or running already.
 
-    exited: a future with the ExitStatus; it is done as soon as the process is gone.
-    connection: where the provisioner says that it listens. command: what was launched.
+    Where and how it listens is known from the beginning; whether it answers is the client's business.
     """
+
+    @property
+    def connection(self) -> ConnectionInfo:
+        """Where the kernel listens."""
+
+    @property
+    def exited(self) -> asyncio.Future[ExitStatus]:
+        """Done as soon as the process is gone, if its end can be seen."""
+
+    @property
+    def pid(self) -> int | None:
+        """The process id; None if the process is not on this machine, or not known."""
+
+    @property
+    def may_be_busy(self) -> bool:
+        """Whether the kernel may be running a cell when it is connected to."""
+
+    @property
+    def interrupt_mode(self) -> str:
+        """How the kernel is interrupted: by `signal` or by `message`."""
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """The kernelspec's metadata."""
+
+    @property
+    def kernelspec(self) -> Mapping[str, Any]:
+        """The kernelspec that the process was launched by, see kernelspec.spec_dict; empty if there is none."""
+
+    @property
+    def command(self) -> Sequence[str]:
+        """The command that was launched; empty if it is not known."""
+
+    def resolve_path(self, path: str) -> str | None:
+        """`path` as the kernel would find it from its working directory, if that exists. May block."""
+
+    async def signal(self, signum: int) -> None:
+        """Send a signal to the kernel's process group, or do what comes closest to it."""
+
+    async def shutdown_requested(self) -> None:
+        """The kernel was asked to shut down."""
+
+    async def terminate(self) -> None:
+        """Send SIGTERM, or do what comes closest to it."""
+
+    async def kill(self) -> None:
+        """Send SIGKILL, or do what comes closest to it."""
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Return True when the process is gone, False if it is not within `timeout_s` seconds."""
+
+    async def clean_up(self) -> None:
+        """Give back what the process used: connection file, ports, pipes. May be called twice."""
+
+
+class LaunchedProcess:
+    """A process that was launched from a kernelspec, by way of a provisioner."""
+
+    may_be_busy = False
 
     def __init__(
         self,
@@ -83,7 +145,7 @@ class KernelProcess:
 
     @property
     def pid(self) -> int | None:
-        """The local process id; None for a kernel elsewhere."""
+        """The process id; None for a kernel on another machine."""
         pid = getattr(self._provisioner, "pid", None) if _is_local(self._provisioner) else None
         return pid if isinstance(pid, int) and pid > 0 else None
 
@@ -99,12 +161,15 @@ class KernelProcess:
 
     @property
     def kernelspec(self) -> Mapping[str, Any]:
-        """What it was launched by, see kernelspec.spec_dict."""
+        """The kernelspec that the process was launched by, see kernelspec.spec_dict."""
         spec = self._manager.kernel_spec
         return spec_dict(spec) if spec is not None else {}
 
     def become(self, kernel_id: str, connection_file: Path, cwd: str) -> None:
-        """It is that kernel's from now on, and has gone to `cwd`. Raises OSError, and has changed nothing then."""
+        """Make this the process of another kernel, which has moved to the folder `cwd`.
+
+        Raises OSError when the connection file cannot be moved; nothing is changed then.
+        """
         os.replace(self._manager.connection_file, connection_file)
         self._manager.connection_file = str(connection_file)
         self._manager.kernel_id = self.kernel_id = kernel_id
@@ -119,8 +184,8 @@ class KernelProcess:
         return resolve(path) if resolve is not None else None
 
     @classmethod
-    async def launch(cls, kernel_id: str, options: LaunchOptions, specs: Kernelspecs) -> KernelProcess:
-        """Start the process. It runs when this returns, which does not mean that it answers.
+    async def launch(cls, kernel_id: str, options: LaunchOptions, specs: Kernelspecs) -> LaunchedProcess:
+        """Start a process. It is running when this returns, but need not answer yet.
 
         Raises KernelStartFailed when it cannot be started at all.
         """
@@ -140,7 +205,7 @@ class KernelProcess:
                 env=dict(options.env),
                 transport_encryption=_encryption(options.encryption),
             )
-            # The provisioner has put the kernelspec's env over ours; what was asked for wins over both.
+            # The provisioner has put the kernelspec's env over ours; extra_env takes precedence over both.
             kwargs["env"].update(options.extra_env)
             provisioner = manager.provisioner
             assert provisioner is not None
@@ -218,7 +283,7 @@ class KernelProcess:
             self.exited.set_result(ExitStatus(code, lines, out_of_memory))
 
     async def signal(self, signum: int) -> None:
-        """Send a signal to the kernel's process group, or what the provisioner makes of it."""
+        """Send a signal to the kernel's process group, in whatever way the provisioner does that."""
         if not self.exited.done():
             await self._provisioner.send_signal(signum)
 
@@ -235,7 +300,7 @@ class KernelProcess:
             await self._provisioner.kill()
 
     async def wait(self, timeout_s: float) -> bool:
-        """True when the process is gone within `timeout_s` seconds."""
+        """Return True when the process is gone, False if it is not within `timeout_s` seconds."""
         await asyncio.wait([self.exited], timeout=max(0.0, timeout_s))
         return self.exited.done()
 

@@ -18,7 +18,7 @@ from ..errors import Conflict, FPSKernelsError, KernelDied, KernelStartFailed
 from ..kernel_driver.driver import KernelDriver, Prepare
 from ..kernel_driver.kernelspec import Kernelspecs, spec_dict
 from ..kernel_driver.observer import LifecycleObserver
-from ..kernel_driver.process import KernelProcess, LaunchOptions
+from ..kernel_driver.process import LaunchedProcess, LaunchOptions
 from .ipython_probe import NoAnswer, Report, move_request, parse_answer, parse_report, report_request
 
 logger = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class WarmKernels:
 
     # --- for those who start kernels -------------------------------------------------------------
 
-    async def take(self, kernel_id: str, options: LaunchOptions) -> KernelProcess | None:
+    async def take(self, kernel_id: str, options: LaunchOptions) -> LaunchedProcess | None:
         """A running process that is what a launch with these options would give; None when there is none.
 
         One that is on its way already is waited for: two launches at once would both take longer.
@@ -153,7 +153,7 @@ class WarmKernels:
 
     # --- handing over ----------------------------------------------------------------------------
 
-    async def _hand_over(self, warm: _Warm, kernel_id: str, options: LaunchOptions) -> KernelProcess:
+    async def _hand_over(self, warm: _Warm, kernel_id: str, options: LaunchOptions) -> LaunchedProcess:
         """Raises FPSKernelsError, NoAnswer, OSError; whoever calls ends the kernel then."""
         await asyncio.shield(warm.ready)
         if not warm.can_become(options):  # it has said so only now

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NotRequired, Protocol, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import zmq
 
@@ -26,10 +26,11 @@ from ..errors import (
 from ..kernel_driver.client import KernelClient
 from ..kernel_driver.connection_file import ConnectionInfo
 from ..kernel_driver.driver import KernelDriver, LifecycleOptions, Prepare
-from ..kernel_driver.external import ExternalDriver
+from ..kernel_driver.external import ExternalLauncher
 from ..kernel_driver.heartbeat import HeartbeatOptions
 from ..kernel_driver.kernelspec import Kernelspecs
-from ..kernel_driver.observer import LifecycleObserver, Observers
+from ..kernel_driver.launcher import KernelspecLauncher
+from ..kernel_driver.observer import Observers
 from ..kernel_driver.process import LaunchOptions
 from ..kernel_driver.reaper import Reaper
 from ..kernel_driver.state import ExecutionState
@@ -59,31 +60,10 @@ class KernelModel(TypedDict):
     reason: NotRequired[str]
 
 
-class Driver(Protocol):
-    """What KernelDriver and ExternalDriver have in common."""
-
-    kernel_id: str
-    client: KernelClient
-    observer: LifecycleObserver
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def reason(self) -> str | None: ...
-    @property
-    def metadata(self) -> Mapping[str, Any]: ...
-    def resolve_path(self, path: str) -> str | None: ...
-    def set_environment(self, **names: str) -> None: ...
-    async def start(self) -> None: ...
-    async def interrupt(self) -> None: ...
-    async def restart(self) -> None: ...
-    async def shutdown(self, *, now: bool = False) -> None: ...
-
-
 class Kernel:
     """A kernel of the registry: its driver, its web side, and the tasks that start and stop it."""
 
-    def __init__(self, driver: Driver, limits: ServerLimits, *, external: bool = False) -> None:
+    def __init__(self, driver: KernelDriver, limits: ServerLimits, *, external: bool = False) -> None:
         self.driver = driver
         self.external = external
         self.server = KernelServer(driver.client, limits)
@@ -158,6 +138,7 @@ class KernelRegistry:
             restart_limit=config.restart_limit,
             restart_window_s=config.restart_window_s,
         )
+        self._heartbeat = HeartbeatOptions(config.heartbeat_interval_s, config.heartbeat_timeout_s)
         self.root = Path(config.root_dir or os.getcwd()).expanduser().resolve()
         self._not_prewarmed: set[str] = set()  # kernelspecs that are not there, which has been said
         self.prewarmed = WarmKernels(
@@ -249,18 +230,15 @@ class KernelRegistry:
             extra_env |= session_environment(self.root, session_path)
         options = self._options(spec.name, cwd, extra_env)
         driver = KernelDriver(
-            kernel_id or str(uuid.uuid4()),
-            options,
+            self._client(kernel_id or str(uuid.uuid4()), self._heartbeat),
+            KernelspecLauncher(options, self.specs, reaper=self._reaper, pool=self.prewarmed),
             self._lifecycle,
-            self.specs,
-            self.context,
-            verify=self._config.verify_signatures,
-            heartbeat=HeartbeatOptions(self._config.heartbeat_interval_s, self._config.heartbeat_timeout_s),
-            reaper=self._reaper,
             prepare=self.policy.prepare,
-            source=self.prewarmed,
         )
         return self._add(Kernel(driver, self._limits))
+
+    def _client(self, kernel_id: str, heartbeat: HeartbeatOptions) -> KernelClient:
+        return KernelClient(kernel_id, self.context, verify=self._config.verify_signatures, heartbeat=heartbeat)
 
     def _options(self, name: str, cwd: Path, extra_env: Mapping[str, str]) -> LaunchOptions:
         return LaunchOptions(
@@ -316,14 +294,9 @@ class KernelRegistry:
 
     def _make_warm(self, options: LaunchOptions, prepare: Prepare) -> KernelDriver:
         return KernelDriver(
-            str(uuid.uuid4()),
-            options,
+            self._client(str(uuid.uuid4()), HeartbeatOptions(interval_s=0)),
+            KernelspecLauncher(options, self.specs, reaper=self._reaper),
             replace(self._lifecycle, restart_limit=0),
-            self.specs,
-            self.context,
-            verify=self._config.verify_signatures,
-            heartbeat=HeartbeatOptions(interval_s=0),
-            reaper=self._reaper,
             prepare=prepare,
         )
 
@@ -360,15 +333,7 @@ class KernelRegistry:
 
     def add_external(self, kernel_id: str, name: str, info: ConnectionInfo) -> Kernel:
         """Connect to a kernel that somebody else started; it is listed at once."""
-        driver = ExternalDriver(
-            kernel_id,
-            name,
-            info,
-            self._config.startup_timeout_s,
-            self.context,
-            verify=self._config.verify_signatures,
-            heartbeat=HeartbeatOptions(self._config.heartbeat_interval_s, self._config.heartbeat_timeout_s),
-        )
+        driver = KernelDriver(self._client(kernel_id, self._heartbeat), ExternalLauncher(name, info), self._lifecycle)
         return self._add(Kernel(driver, self._limits, external=True))
 
     def rename_session(self, kernel: Kernel, session_path: str) -> None:
