@@ -1,4 +1,4 @@
-"""How a kernel's process ended, and how that is put for people. Pure."""
+"""How a kernel's process ended, and how that is told to people. Pure."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ REASON_LINES = 3
 class ExitStatus:
     """How a kernel's process ended.
 
-    code: the exit status, negative for a signal (as subprocess has it); None when unknown.
-    stderr: its last lines, oldest first. out_of_memory: whether Linux killed it for that; None when
-    nobody can tell.
+    code: the exit status, negative for a signal (as in subprocess); None if it is not known.
+    stderr: the last lines of stderr, oldest first.
+    out_of_memory: whether Linux killed the process because memory ran out; None if that cannot be told.
     """
 
     code: int | None
@@ -25,7 +25,7 @@ class ExitStatus:
 
     @property
     def reason(self) -> str:
-        """One line for people, without paths of the server."""
+        """One line for people, without paths of the server's machine."""
         text = self._how()
         lines = [line for line in self.stderr if line.strip() and not line[0].isspace()]
         lines = [line for line in lines if not line.startswith("Traceback ")]
@@ -51,5 +51,5 @@ _PATH = re.compile(r"(?<![\w/])(?:/[\w.@+~-]+){2,}/?")
 
 
 def without_paths(line: str) -> str:
-    """The line with every absolute path cut to its last component."""
+    """A line in which every absolute path is cut to its last component."""
     return _PATH.sub(lambda match: match[0].rstrip("/").rsplit("/", 1)[1], line)

@@ -1,4 +1,4 @@
-"""Who is told of a kernel's life, besides those who listen to its messages. Pure."""
+"""Observers of a kernel's life: its deaths, restarts and interrupts, apart from its messages. Pure."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from .request_log import Request
 
 
 class LifecycleObserver:
-    """What the web side hears of a kernel's life. The methods are called on the loop, in order."""
+    """A base for those who are told of a kernel's life. The methods are called on the loop, in order."""
 
     def on_requests_failed(self, requests: list[Request], error: FPSKernelsError) -> None:
-        """These will not be answered by the kernel."""
+        """The kernel will not answer these requests."""
 
     def on_interrupt(self) -> None:
-        """A user wants the kernel to stop what it is doing."""
+        """A user interrupts the kernel."""
 
     def on_user_restart(self) -> None:
-        """A user wants a new process; what the old one said is of no interest any more."""
+        """A user restarts the kernel; outputs of the old process are of no interest any more."""
 
     def on_restarting(self, reason: str) -> None:
-        """The kernel died, and is being restarted without anybody asking."""
+        """The kernel died, and is being restarted automatically."""
 
     def on_dead(self, reason: str) -> None:
-        """The kernel is dead, and stays so until somebody restarts it."""
+        """The kernel is dead, and stays so until a user restarts it."""
 
 
 class Observers(LifecycleObserver):
-    """Several observers as one; told in the order in which they were added."""
+    """Several observers as one. They are told in the order in which they were added."""
 
     def __init__(self, *observers: LifecycleObserver) -> None:
         self._observers = observers

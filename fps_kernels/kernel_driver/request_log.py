@@ -1,4 +1,4 @@
-"""The requests that were sent to a kernel, so that its answers find back. Pure bookkeeping."""
+"""The requests that were sent to a kernel, so that its answers find their way back. Pure bookkeeping."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     import asyncio
 
 MAX_RUNNING = 20_000
-"""Requests that may be under way; beyond, new ones are refused (those that owe no reply are forgotten first)."""
+"""Requests that may be running. Beyond that, those that owe no reply are forgotten, then new ones are refused."""
 MAX_FINISHED = 100
-"""Requests remembered after their end: threads of a cell go on printing with its header as parent."""
+"""Requests that are remembered after their end: threads of a cell go on printing with its header as parent."""
 
 
 class Request:
@@ -62,15 +62,16 @@ class Request:
 
     @property
     def owes_reply(self) -> bool:
-        """Comm messages are followed by busy and idle, but not by a reply."""
+        """Whether a reply is due: comm messages are followed by busy and idle, but not by a reply."""
         return self.msg_type.endswith("_request")
 
     @property
     def finished(self) -> bool:
+        """Whether the kernel owes nothing more for this request."""
         return self.replied and self.idle
 
     def fail(self, error: Exception) -> None:
-        """The kernel will not answer: whoever awaits the reply gets `error`."""
+        """The kernel will not answer: awaiting the reply raises `error`."""
         if self.reply_future is not None and not self.reply_future.done():
             self.reply_future.set_exception(error)
         if self.idle_future is not None and not self.idle_future.done():
@@ -78,21 +79,21 @@ class Request:
 
 
 class RequestLog:
-    """Requests by msg_id: all that run, and the last ones that ended."""
+    """The requests of one kernel by msg_id: all that are running, and the last ones that have finished."""
 
     def __init__(self) -> None:
         self._running: OrderedDict[str, Request] = OrderedDict()
         self._finished: OrderedDict[str, Request] = OrderedDict()
 
     def __len__(self) -> int:
-        """How many are running."""
+        """The number of requests that are running."""
         return len(self._running)
 
     def __iter__(self) -> Iterator[Request]:
         return iter(self._running.values())
 
     def add(self, request: Request) -> None:
-        """Raises QueueFull when too many are running."""
+        """Remember a request as running. Raises QueueFull when too many are."""
         if len(self._running) >= MAX_RUNNING:
             self._forget_one()
         self._running[request.msg_id] = request
@@ -105,19 +106,23 @@ class RequestLog:
         raise QueueFull("too many requests wait for the kernel")
 
     def get(self, msg_id: str) -> Request | None:
+        """The request with this id, if it is remembered."""
         return self._running.get(msg_id) or self._finished.get(msg_id)
 
     def discard(self, request: Request) -> None:
+        """Forget a request, if it is running."""
         if self._running.get(request.msg_id) is request:  # another client may have chosen the same id
             del self._running[request.msg_id]
 
     def on_reply(self, request: Request, reply: Any) -> None:
+        """The kernel has replied to a request."""
         request.replied = True
         if request.reply_future is not None and not request.reply_future.done():
             request.reply_future.set_result(reply)
         self._end_if_finished(request)
 
     def on_idle(self, request: Request) -> None:
+        """The kernel is idle again after a request."""
         request.idle = True
         if request.idle_future is not None and not request.idle_future.done():
             request.idle_future.set_result(None)
@@ -130,7 +135,7 @@ class RequestLog:
                 self._finished.popitem(last=False)
 
     def clear(self) -> list[Request]:
-        """Forget everything; returns what was running, oldest first."""
+        """Forget all requests; returns those that were running, oldest first."""
         running = list(self._running.values())
         self._running.clear()
         self._finished.clear()

@@ -9,15 +9,16 @@ from collections.abc import Sequence
 from ..errors import BadSignature
 from .message import Buffer
 
-# Below this, joining the frames and hashing once is faster than one update per part; above, the copy costs more.
+# Below this, joining the frames and hashing once is faster than one update per frame; above, the copy costs more.
 _JOIN_MAX_BYTES = 16_384
 
 
 class Signer:
     """Signs and verifies messages with the key of a connection file.
 
-    key: empty means that nothing is signed or verified.
-    scheme: "hmac-" and the name of a hash of hashlib with a fixed length. Raises ValueError for anything else.
+    key: the key; when it is empty, nothing is signed or verified.
+    scheme: "hmac-" and the name of a hash in hashlib that has a fixed length.
+    Raises ValueError for any other scheme.
     """
 
     def __init__(self, key: bytes, scheme: str = "hmac-sha256") -> None:
@@ -52,6 +53,6 @@ class Signer:
         return outer.hexdigest().encode()
 
     def verify(self, signature: bytes, frames: Sequence[bytes]) -> None:
-        """Raises BadSignature unless `signature` is the HMAC of `frames`."""
+        """Check that `signature` is the HMAC of `frames`. Raises BadSignature."""
         if self._enabled and not hmac.compare_digest(signature, self.sign(frames)):
             raise BadSignature("the signature of a message does not match its content")

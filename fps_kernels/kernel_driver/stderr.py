@@ -1,4 +1,4 @@
-"""A kernel's stderr: read, logged, and its last lines kept."""
+"""The stderr of a kernel's process: it is read and logged, and its last lines are kept."""
 
 from __future__ import annotations
 
@@ -10,18 +10,24 @@ from collections import deque
 logger = logging.getLogger(__name__)
 
 STDERR_LINES = 20
-"""Lines that are kept."""
+"""The number of lines that are kept."""
 STDERR_READ_BYTES = 65_536
-"""What a pipe of Linux holds."""
+"""The bytes that one read takes: as many as a pipe of Linux holds."""
 STDERR_LINE_CHARS = 500
-"""Characters of a line that are kept."""
+"""The number of characters of a line that are kept."""
 
 
 class StderrReader:
-    """Reads a kernel's stderr as long as it lives: a full pipe would block it. Keeps the last lines.
+    """Reads a kernel's stderr as long as the process lives, because a full pipe would block it.
 
-    Not a transport of the loop: uvloop closes the descriptor of a pipe twice, and when another thread
-    has been given its number in between, as those of ZMQ are, theirs is closed, and libzmq aborts.
+    kernel_id: the kernel's id, for the log.
+    fd: the reading end of the pipe, which is closed at the end.
+
+    lines: the last lines, oldest first.
+    closed: a future that is done when there is no more to read.
+
+    This is no transport of the event loop: uvloop closes the descriptor of a pipe twice. If its number was given to
+    another thread in between, such as those of ZMQ, that thread's descriptor is closed, and libzmq aborts.
     """
 
     def __init__(self, kernel_id: str, fd: int) -> None:
