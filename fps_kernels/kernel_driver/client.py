@@ -86,10 +86,12 @@ class KernelClient:
 
     @property
     def execution_state(self) -> ExecutionState:
+        """The kernel's execution state."""
         return self.state.execution_state
 
     @property
     def last_activity(self) -> datetime:
+        """When the kernel was last active."""
         return self.state.last_activity
 
     @property
@@ -147,12 +149,7 @@ class KernelClient:
             listener.deliver("iopub", self.make_frames("status", {"execution_state": wire_state(self.execution_state)}))
 
     def send(
-        self,
-        channel: str,
-        frames: Sequence[Buffer],
-        origin: Any = None,
-        *,
-        header: RequestHeader | None = None,
+        self, channel: str, frames: Sequence[Buffer], origin: Any = None, *, header: RequestHeader | None = None
     ) -> None:
         """Send a message to the kernel, or queue it until the kernel is ready.
 

@@ -51,6 +51,7 @@ class ConnectionInfo:
         return f"{self.transport}://{self.ip}{separator}{self.ports[channel]}"
 
     def signer(self) -> Signer:
+        """A signer with the connection's key and scheme."""
         return Signer(self.key, self.signature_scheme)
 
     @classmethod

@@ -26,25 +26,20 @@ class ExitStatus:
     @property
     def reason(self) -> str:
         """One line for people, without paths of the server's machine."""
-        text = self._how()
-        lines = [line for line in self.stderr if line.strip() and not line[0].isspace()]
-        lines = [line for line in lines if not line.startswith("Traceback ")]
-        if lines and self.code is not None and self.code >= 0:
-            text += ": " + " | ".join(without_paths(line) for line in lines[-REASON_LINES:])
-        return text
-
-    def _how(self) -> str:
         if self.code is None:
             return "exited"
-        if self.code >= 0:
-            return f"exited with code {self.code}"
-        try:
-            name = signal.Signals(-self.code).name
-        except ValueError:
-            name = f"signal {-self.code}"
-        if name != "SIGKILL" or self.out_of_memory is False:
-            return f"killed ({name})"
-        return "killed (SIGKILL), " + ("out of memory" if self.out_of_memory else "possibly out of memory")
+        if self.code < 0:
+            try:
+                name = signal.Signals(-self.code).name
+            except ValueError:
+                name = f"signal {-self.code}"
+            if name != "SIGKILL" or self.out_of_memory is False:
+                return f"killed ({name})"
+            return "killed (SIGKILL), " + ("out of memory" if self.out_of_memory else "possibly out of memory")
+        lines = [line for line in self.stderr if line.strip() and not line[0].isspace()]
+        lines = [line for line in lines if not line.startswith("Traceback ")]
+        quoted = f": {' | '.join(map(without_paths, lines[-REASON_LINES:]))}" if lines else ""
+        return f"exited with code {self.code}{quoted}"
 
 
 _PATH = re.compile(r"(?<![\w/])(?:/[\w.@+~-]+){2,}/?")

@@ -18,7 +18,7 @@ facts of ZMQ and of kernels shape what happens until then:
    The last look comes after the answer, because stdin and control may be lost while shell works. A SUB socket looks
    the same whether it is connected or not: it is reopened on suspicion, see (4).
 
-4. **A subscription takes time to reach the kernel, and a PUB socket drops what nobody has subscribed to.** The kernel's
+4. **A subscription takes time to reach the kernel, and a PUB socket drops messages without a subscriber.** The kernel's
    first status may therefore be missed although it has answered, and so would the outputs of the first cell. The
    question is asked again, on shell, until something is heard on iopub: after IOPUB_FIRST_RETRY_S, then after twice
    that, and so on. When a wait longer than IOPUB_REOPEN_AFTER_S was in vain, iopub is reopened, once, so that the new

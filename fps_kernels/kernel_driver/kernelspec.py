@@ -30,12 +30,16 @@ _VALID_NAME = re.compile(r"[a-z0-9._-]{1,255}", re.IGNORECASE | re.ASCII)
 
 
 class KernelspecModel(TypedDict):
+    """A kernelspec as the REST API shows it. resources: the URLs of its logos and scripts."""
+
     name: str
     spec: dict[str, Any]
     resources: dict[str, str]
 
 
 class KernelspecsModel(TypedDict):
+    """All kernelspecs as the REST API shows them."""
+
     default: str
     kernelspecs: dict[str, KernelspecModel]
 

@@ -134,6 +134,7 @@ class Listeners:
         return len(self._listeners)
 
     def add(self, listener: Listener) -> None:
+        """Add a listener."""
         self._listeners.append(listener)
         self._routes.clear()
 
@@ -145,9 +146,11 @@ class Listeners:
         self._routes.clear()
 
     def add_batch_callback(self, callback: BatchCallback) -> None:
+        """Have `callback(channel, messages)` called before all listeners."""
         self._batch_callbacks = (*self._batch_callbacks, callback)
 
     def add_state_callback(self, callback: Callable[[], None]) -> None:
+        """Have `callback()` called by `on_state`."""
         self._state_callbacks = (*self._state_callbacks, callback)
 
     def on_state(self) -> None:

@@ -76,22 +76,27 @@ class Message:
 
     @property
     def header(self) -> dict[str, Any]:
+        """The header, parsed. Raises MalformedMessage."""
         return load_object(self.frames[0], "header")
 
     @property
     def parent_header(self) -> dict[str, Any]:
+        """The parent_header, parsed. Raises MalformedMessage."""
         return load_object(self.frames[1], "parent_header")
 
     @property
     def metadata(self) -> dict[str, Any]:
+        """The metadata, parsed. Raises MalformedMessage."""
         return load_object(self.frames[2], "metadata")
 
     @property
     def content(self) -> dict[str, Any]:
+        """The content, parsed. Raises MalformedMessage."""
         return load_object(self.frames[3], "content")
 
     @property
     def buffers(self) -> list[bytes]:
+        """The buffers, copied to bytes."""
         return [bytes(buffer) for buffer in self.frames[4:]]
 
 

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import zmq
+
 from ..errors import KernelStartFailed
 from .connection_file import ConnectionInfo
 from .exit_status import ExitStatus, without_paths
@@ -151,11 +153,13 @@ class LaunchedProcess:
 
     @property
     def interrupt_mode(self) -> str:
+        """How the kernel is interrupted: by `signal` or by `message`."""
         spec = self._manager.kernel_spec
         return str(spec.interrupt_mode) if spec is not None else "signal"
 
     @property
     def metadata(self) -> Mapping[str, Any]:
+        """The kernelspec's metadata."""
         spec = self._manager.kernel_spec
         return spec.metadata if spec is not None else {}
 
@@ -196,6 +200,9 @@ class LaunchedProcess:
             connection_file=str(options.connection_dir / f"kernel-{kernel_id}.json"),
         )
         manager.kernel_id = kernel_id
+        encryption = options.encryption
+        if encryption == "auto" and not zmq.has("curve"):
+            encryption = "disabled"
         stderr_read = stderr_write = -1
         try:
             options.connection_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -203,7 +210,7 @@ class LaunchedProcess:
             command, kwargs = await manager.pre_start_kernel(
                 cwd=options.cwd,
                 env=dict(options.env),
-                transport_encryption=_encryption(options.encryption),
+                transport_encryption=encryption,
             )
             # The provisioner has put the kernelspec's env over ours; extra_env takes precedence over both.
             kwargs["env"].update(options.extra_env)
@@ -292,10 +299,12 @@ class LaunchedProcess:
         await self._provisioner.shutdown_requested(restart=False)
 
     async def terminate(self) -> None:
+        """Send SIGTERM, in whatever way the provisioner does that."""
         if not self.exited.done():
             await self._provisioner.terminate()
 
     async def kill(self) -> None:
+        """Send SIGKILL, in whatever way the provisioner does that."""
         if not self.exited.done():
             await self._provisioner.kill()
 
@@ -325,12 +334,6 @@ def _is_local(provisioner: KernelProvisionerBase) -> bool:
     from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
     return isinstance(provisioner, LocalProvisioner)
-
-
-def _encryption(policy: str) -> str:
-    import zmq
-
-    return "disabled" if policy == "auto" and not zmq.has("curve") else policy
 
 
 async def _abandon(manager: AsyncKernelManager) -> None:

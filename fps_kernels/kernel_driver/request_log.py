@@ -95,15 +95,11 @@ class RequestLog:
     def add(self, request: Request) -> None:
         """Remember a request as running. Raises QueueFull when too many are."""
         if len(self._running) >= MAX_RUNNING:
-            self._forget_one()
+            oldest = next((one for one in self._running.values() if not one.owes_reply), None)
+            if oldest is None:
+                raise QueueFull("too many requests wait for the kernel")
+            del self._running[oldest.msg_id]
         self._running[request.msg_id] = request
-
-    def _forget_one(self) -> None:
-        for request in self._running.values():
-            if not request.owes_reply:
-                del self._running[request.msg_id]
-                return
-        raise QueueFull("too many requests wait for the kernel")
 
     def get(self, msg_id: str) -> Request | None:
         """The request with this id, if it is remembered."""

@@ -19,6 +19,8 @@ from ..errors import InvalidTransition
 
 
 class ExecutionState(StrEnum):
+    """What a kernel is doing, as the REST API shows it."""
+
     STARTING = "starting"
     IDLE = "idle"
     BUSY = "busy"
