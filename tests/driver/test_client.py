@@ -7,7 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -26,33 +26,9 @@ from ..support.ports import free_ports
 
 
 @pytest.fixture
-async def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Drivers]:
-    async with Drivers(tmp_path, monkeypatch) as drivers:
-        yield drivers
-
-
-@pytest.fixture(autouse=True)
-async def bounded() -> AsyncIterator[None]:
-    """Everything here must end by itself, long before this."""
-    async with asyncio.timeout(60):
-        yield
-
-
-@pytest.fixture
 def context() -> Iterator[zmq.Context]:
     with zmq.Context() as context:
         yield context
-
-
-@pytest.fixture
-async def driver(kernels: Drivers) -> KernelDriver:
-    return await kernels.start()
-
-
-@pytest.fixture
-async def client(driver: KernelDriver) -> KernelClient:
-    """The client of a kernel that is ready."""
-    return driver.client
 
 
 # --- before the kernel is ready -----------------------------------------------------------------

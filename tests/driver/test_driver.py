@@ -9,7 +9,6 @@ import shutil
 import signal
 import stat
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -26,19 +25,6 @@ from ..support.drivers import TIMEOUT_S, Drivers, Inbox, Recorder, execute, run,
 from ..support.kernelspecs import KERNEL, add_kernelspec
 
 SLEEP = "stream('asleep')\nimport time\nwhile True: time.sleep(0.05)"
-
-
-@pytest.fixture
-async def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Drivers]:
-    async with Drivers(tmp_path, monkeypatch) as drivers:
-        yield drivers
-
-
-@pytest.fixture(autouse=True)
-async def bounded() -> AsyncIterator[None]:
-    """Everything here must end by itself, long before this."""
-    async with asyncio.timeout(60):
-        yield
 
 
 def add_tiny(kernels: Drivers, name: str, mode: str = "plain", **fields: Any) -> Path:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -24,30 +22,6 @@ def publish_but_idle(msg_type, content, *arguments, **more):
         publish_any(msg_type, content, *arguments, **more)
 kernel.publish = publish_but_idle
 """
-
-
-@pytest.fixture
-async def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Drivers]:
-    async with Drivers(tmp_path, monkeypatch) as drivers:
-        yield drivers
-
-
-@pytest.fixture(autouse=True)
-async def bounded() -> AsyncIterator[None]:
-    """Everything here must end by itself, long before this."""
-    async with asyncio.timeout(60):
-        yield
-
-
-@pytest.fixture
-async def driver(kernels: Drivers) -> KernelDriver:
-    return await kernels.start()
-
-
-@pytest.fixture
-async def client(driver: KernelDriver) -> KernelClient:
-    """The client of a kernel that is ready."""
-    return driver.client
 
 
 class Running:

@@ -16,15 +16,11 @@ from fps_kernels.kernel_driver.connection_file import ConnectionInfo
 from fps_kernels.kernel_driver.driver import KernelDriver, LifecycleOptions
 from fps_kernels.kernel_driver.external import ExternalLauncher
 
-from ..server.test_external import SLEEP, ExternalKernel
-from ..support.drivers import TIMEOUT_S, Inbox, Recorder, execute, run
+from ..support.drivers import Inbox, Recorder, execute, run
+from ..support.externals import ExternalKernel
+from ..support.waits import until
 
-
-@pytest.fixture(autouse=True)
-async def bounded() -> AsyncIterator[None]:
-    """Everything here must end by itself, long before this."""
-    async with asyncio.timeout(60):
-        yield
+SLEEP = "import time; stream('on')\nwhile True: time.sleep(0.05)"
 
 
 class Host:
@@ -133,9 +129,7 @@ async def test_a_shutdown_ends_the_wait_for_an_answer(host: Host) -> None:
     kernel = host.run("silent")
     driver = host.driver(kernel)
     start = asyncio.create_task(driver.start())
-    async with asyncio.timeout(TIMEOUT_S):
-        while driver.client.generation == 0:  # noqa: ASYNC110 - there is no event for it
-            await asyncio.sleep(0)
+    await until(lambda: driver.client.generation == 1)
     await driver.shutdown()
     with pytest.raises(Conflict):
         await start
