@@ -224,13 +224,13 @@ class KernelClient:
     ) -> Message:
         """Run code and return the execute_reply, once all outputs have been given to `on_message`.
 
-        The code failing is no error here: the reply's `status` tells.
+        Code that fails raises nothing: see the `status` of the reply.
         on_message: called with each message on iopub that the request causes, and with its input requests, until
           this returns. An input request is answered with `send("stdin", …)`. What it raises is logged.
         timeout_s: seconds until the kernel must have finished, including the wait for a kernel that is not ready;
           None for no limit. Code that is still running then goes on.
-        grace_s: seconds between the reply and the idle status that follows it, whichever comes first. An idle status
-          that does not come is done without, and `Message.request.idle` is False; a missing reply is a KernelTimeout.
+        grace_s: seconds to wait, after the first of the reply and the idle status, for the other. A missing idle status
+          is tolerated, and `Message.request.idle` is False then; a missing reply is a KernelTimeout.
         at_once: send the request even before the kernel is ready for others, instead of waiting for that.
         header: the request's header, from `make_header("execute_request", …)`, when the msg_id must be known
           beforehand or listeners are to see the answers. By default it is a request of the server's own.
