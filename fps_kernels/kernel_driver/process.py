@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import zmq
 
 from ..errors import KernelStartFailed
+from ..tasks import TaskSet
 from .connection_file import ConnectionInfo
 from .exit_status import ExitStatus, without_paths
 from .kernelspec import spec_dict
@@ -143,7 +144,7 @@ class LaunchedProcess:
         self._provisioner = provisioner
         self._oom = oom
         self._stderr: StderrReader | None = None
-        self._watcher: asyncio.Task[None] | None = None
+        self._tasks = TaskSet()  # the watch for its exit
 
     @property
     def pid(self) -> int | None:
@@ -252,13 +253,13 @@ class LaunchedProcess:
         loop = asyncio.get_running_loop()
         name = f"exit of {self.kernel_id}"
         if fd < 0:
-            self._watcher = loop.create_task(self._poll(), name=name)
+            self._tasks.start(self._poll(), name=name)
             return
 
         def on_exit() -> None:
             loop.remove_reader(fd)
             os.close(fd)
-            self._watcher = loop.create_task(self._on_exit(), name=name)
+            self._tasks.start(self._on_exit(), name=name)
 
         loop.add_reader(fd, on_exit)
 
@@ -315,8 +316,8 @@ class LaunchedProcess:
 
     async def clean_up(self) -> None:
         """Give back what the process used: connection file, ports, pipes. May be called twice."""
-        if self._watcher is not None and not self.exited.done():
-            self._watcher.cancel()
+        if not self.exited.done():
+            await self._tasks.close()
         if self._stderr is not None:
             self._stderr.close()
         if self.exited.done() and _is_local(self._provisioner) and self._provisioner.has_process:
