@@ -35,7 +35,7 @@ from .message import (
 )
 from .receiver import Receiver
 from .request_log import Request, RequestLog
-from .state import READY, ExecutionState, KernelState, wire_state
+from .state import READY, ClientStatistics, ExecutionState, KernelState, wire_state
 
 QUEUE_MESSAGES = 10_000
 """Messages that may wait for a kernel that is not ready."""
@@ -116,6 +116,10 @@ class KernelClient:
         Messages in the kernel's place must have it: JupyterLab drops its queue when the session is a new one.
         """
         return self._receiver.kernel_session
+
+    def statistics(self) -> ClientStatistics:
+        """A snapshot of the client's counters."""
+        return ClientStatistics(len(self._listeners), self.pending, self.rejected)
 
     def add_listener(
         self,
@@ -234,7 +238,6 @@ class KernelClient:
         at_once: send the request even before the kernel is ready for others, instead of waiting for that.
         header: the request's header, from `make_header("execute_request", …)`, when the msg_id must be known
           beforehand or listeners are to see the answers. By default it is a request of the server's own.
-        metadata: the request's metadata.
         origin: as for `send`. Observers hear of a failure only when this is not None.
         The other parameters are those of the Jupyter messaging protocol.
         Raises KernelTimeout, KernelDied or KernelRestarted when the kernel died or was restarted before it replied,

@@ -31,7 +31,11 @@ class Observers(LifecycleObserver):
     def __init__(self, *observers: LifecycleObserver) -> None:
         self._observers = observers
 
+    def __len__(self) -> int:
+        return len(self._observers)
+
     def add(self, observer: LifecycleObserver) -> None:
+        """Add an observer, to be told after the others."""
         self._observers = (*self._observers, observer)
 
     def on_requests_failed(self, requests: list[Request], error: FPSKernelsError) -> None:

@@ -12,6 +12,7 @@ A transition that is not drawn here raises InvalidTransition and changes nothing
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -100,3 +101,17 @@ class KernelState:
 def wire_state(execution_state: str) -> str:
     """An execution state as it is sent to clients: starting, idle, busy or dead."""
     return _ON_THE_WIRE.get(execution_state, execution_state)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientStatistics:
+    """A snapshot of a client's counters.
+
+    listeners: the number of its listeners.
+    pending: the number of requests that the kernel has not finished.
+    rejected: the number of messages that were dropped because they were malformed or wrongly signed.
+    """
+
+    listeners: int
+    pending: int
+    rejected: int

@@ -409,6 +409,19 @@ async def test_pending_counts_what_the_kernel_has_not_finished(client: KernelCli
     assert client.pending == 0
 
 
+async def test_statistics_are_a_snapshot(client: KernelClient) -> None:
+    inbox = Inbox(client)
+    before = client.statistics()
+    msg_id = execute(client, "raw('iopub', [b'garbage'])")
+    running = client.statistics()
+    await inbox.until_idle(msg_id)
+    await inbox.until_reply(msg_id)
+    after = client.statistics()
+    assert [(one.listeners, one.pending, one.rejected) for one in (before, running, after)] == [
+        (1, 0, 0), (1, 1, 0), (1, 0, 1),
+    ]  # fmt: skip
+
+
 async def test_a_flood_arrives_whole_and_in_order(client: KernelClient) -> None:
     count = 20_000
     inbox = Inbox(client, ["stream", "status"])
