@@ -13,6 +13,7 @@ import stat
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,11 @@ from fps_kernels.kernels.ipython_probe import NoAnswer, parse_answer, parse_repo
 from fps_kernels.kernels.registry import Kernel, KernelRegistry
 from fps_kernels.kernels.start_policy import StartPolicy
 
+from ..support import waits
 from ..support.drivers import run
 from ..support.kernelspecs import add_kernelspec, install_kernelspecs
 
+until = partial(waits.until, timeout_s=100)  # kernels of IPython, one after the other
 NOT_IPYTHON = "tiny_plain"
 SEEN = """
 import json, os, sys
@@ -72,7 +75,7 @@ async def registries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
 
     def make(policy: StartPolicy | None = None, **values: Any) -> KernelRegistry:
         values = {"root_dir": str(tmp_path / "root"), "connection_dir": str(tmp_path / "runtime")} | values
-        config = KernelsConfig(**values)
+        config = KernelsConfig(**values).options()
         registry = KernelRegistry(config, Kernelspecs(config.default_kernel), policy)
         registry.prewarmed.quiet_s = 0.1
         registry.prewarmed.patience_s = 0.5  # however busy the machine is
@@ -88,25 +91,18 @@ async def registries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
     assert not [task.get_name() for task in asyncio.all_tasks() if "warm" in task.get_name()]
 
 
-async def eventually(condition: Callable[[], object]) -> None:
-    """Wait until this holds: nobody tells."""
-    while not condition():  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
-
-
 async def full(registry: KernelRegistry, count: int = 1) -> None:
     """Wait until so many kernels could be taken."""
-    await eventually(lambda: registry.prewarmed.ready == count)
+    await until(lambda: registry.prewarmed.ready == count)
 
 
 async def gone(number: int) -> None:
-    await eventually(lambda: not psutil.pid_exists(number))
+    await until(lambda: not psutil.pid_exists(number))
 
 
 def pid(kernel: Kernel) -> int:
-    number: int | None = kernel.driver.pid  # type: ignore[attr-defined]  # of those that are not external
-    assert number is not None
-    return number
+    assert kernel.driver.pid is not None
+    return kernel.driver.pid
 
 
 def children() -> set[int]:
@@ -192,14 +188,14 @@ async def test_a_death_takes_one(registries: Registries) -> None:
     await full(registry)
     [ready] = children() - {first}
     os.kill(first, signal.SIGKILL)
-    await eventually(lambda: kernel.driver.pid == ready)  # type: ignore[attr-defined]
+    await until(lambda: kernel.driver.pid == ready)
     await kernel.driver.client.wait_ready()
     assert await evaluate(kernel, "6 * 7") == 42
 
 
 async def test_a_start_waits_for_one_that_is_on_its_way(registries: Registries) -> None:
     registry = registries()
-    await eventually(children)
+    await until(children)
     [starting] = children()
     assert registry.prewarmed.ready == 0
     kernel = await registry.start()
@@ -389,7 +385,7 @@ async def test_only_kernels_of_ipython_are_kept(registries: Registries, caplog: 
 
 
 async def _logged(caplog: pytest.LogCaptureFixture, text: str) -> None:
-    await eventually(lambda: text in caplog.text)
+    await until(lambda: text in caplog.text)
 
 
 # --- what goes wrong ------------------------------------------------------------------------------
@@ -482,7 +478,7 @@ async def test_who_hangs_up_while_one_is_handed_over_leaves_nothing(registries: 
     [ready] = children()
     os.kill(ready, signal.SIGSTOP)
     starting = asyncio.create_task(registry.start())
-    await eventually(lambda: not registry.prewarmed.ready)
+    await until(lambda: not registry.prewarmed.ready)
     [kernel] = registry.list()
     await registry.shutdown(kernel.id)
     with pytest.raises(Exception, match="shut down"):
@@ -492,14 +488,14 @@ async def test_who_hangs_up_while_one_is_handed_over_leaves_nothing(registries: 
 
 async def test_a_stop_ends_one_that_is_on_its_way(registries: Registries) -> None:
     registry = registries()
-    await eventually(children)
+    await until(children)
     await registry.stop()
     assert not children()
 
 
 async def test_nobody_else_may_read_the_connection_files(registries: Registries, tmp_path: Path) -> None:
     registries(connection_dir=str(tmp_path / "runtime" / "new"))
-    await eventually(children)
+    await until(children)
     assert stat.S_IMODE((tmp_path / "runtime" / "new").stat().st_mode) == 0o700
 
 
@@ -532,14 +528,14 @@ async def test_they_make_room_when_no_more_kernels_may_be(registries: Registries
     assert pid(second) in (kept, ended)
     with pytest.raises(LimitReached):
         await registry.start()
-    await eventually(lambda: children() == {pid(second)})
+    await until(lambda: children() == {pid(second)})
     await registry.shutdown(first.id)
     await full(registry, 1)
 
 
 async def test_one_that_made_room_at_its_launch_is_launched_again(registries: Registries) -> None:
     registry = registries(max_kernels=1)
-    await eventually(children)
+    await until(children)
     await registry.shutdown((await registry.start(NOT_IPYTHON)).id)
     await full(registry)
 
@@ -569,7 +565,7 @@ async def test_none_is_launched_for_which_there_is_no_room_any_more(registries: 
     await registry.start(NOT_IPYTHON, path="below")
     asked = policy.asked
     policy.may_go_on.set()
-    await eventually(lambda: policy.asked > asked)
+    await until(lambda: policy.asked > asked)
     assert not children()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +17,7 @@ from fps_kernels.kernels.sessions import KernelChoice, SessionStore
 
 from ..support.drivers import run
 from ..support.kernelspecs import install_kernelspecs
+from ..support.waits import until
 
 PLAIN = KernelChoice(None, "tiny_plain", named=True)
 STUBBORN = KernelChoice(None, "tiny_ignores_sigterm", named=True)
@@ -25,8 +27,9 @@ STUBBORN = KernelChoice(None, "tiny_ignores_sigterm", named=True)
 async def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KernelRegistry]:
     install_kernelspecs(tmp_path / "share")
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "share"))
-    folders = {"root_dir": str(tmp_path), "connection_dir": str(tmp_path / "runtime")}
-    registry = KernelRegistry(KernelsConfig(**folders, prewarm=0, shutdown_wait_time_s=0.5), Kernelspecs())
+    folders: dict[str, Any] = {"root_dir": str(tmp_path), "connection_dir": str(tmp_path / "runtime")}
+    config = KernelsConfig(**folders, prewarm=0, shutdown_wait_time_s=0.5)
+    registry = KernelRegistry(config.options(), Kernelspecs())
     yield registry
     await registry.stop()
 
@@ -64,8 +67,7 @@ async def test_a_kernel_is_told_the_name_that_its_notebook_got_while_it_started(
     session = await sessions.create("a.ipynb", "", "notebook", PLAIN)
     slow = KernelChoice(None, "tiny_slow", named=True)
     changing = asyncio.create_task(sessions.change(session.id, choice=slow))
-    while len(registry.list()) < 2:  # noqa: ASYNC110  # nobody tells
-        await asyncio.sleep(0.01)
+    await until(lambda: len(registry.list()) >= 2)
     await sessions.change(session.id, path="b.ipynb")
     await changing
     kernel = await registry.restart(session.kernel_id)

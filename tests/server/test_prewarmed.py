@@ -21,7 +21,7 @@ async def test_a_notebook_gets_one_over_http(launch: Launch) -> None:
     (server.root / "below").mkdir()
     async with Client(server.url) as client:
         assert await client.kernels() == []  # those that nobody has are not listed
-        await until(lambda: "is ready for whoever wants one" in server.log.read_text())
+        await until(lambda: "is ready for whoever wants one" in server.log.read_text(), 60)
         session = await client.start_session("below/a.ipynb", kernel={"name": "python3"})
         assert f"kernel {session['kernel']['id']} is a prewarmed one" in server.log.read_text()
         [model] = await client.kernels()

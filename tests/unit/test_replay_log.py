@@ -31,6 +31,8 @@ from fps_kernels.kernel_server.rate_limit import RateLimits
 from fps_kernels.kernel_server.server import KernelServer, ServerLimits
 from fps_kernels.websocket.frame_batch import Run
 
+from ..support.examples import examples
+
 EVERYTHING = 1 << 40
 WIDE = ReplayLimits(max_messages=EVERYTHING, max_bytes=EVERYTHING, max_age_s=EVERYTHING)
 
@@ -190,10 +192,10 @@ class LogMachine(RuleBasedStateMachine):
             assert log.waiting(cursor) == (len(rest), sum(map(size_of, said)))
 
 
-LogMachine.TestCase.settings = settings(stateful_step_count=30, max_examples=250)
+LogMachine.TestCase.settings = settings(stateful_step_count=30, max_examples=examples(250))
 
 
-class TestLog(LogMachine.TestCase):  # type: ignore[misc, name-defined]
+class TestLog(LogMachine.TestCase):  # type: ignore[misc, valid-type]  # hypothesis makes the class
     """Runs the machine."""
 
 
@@ -396,7 +398,11 @@ class Reader:
     def __init__(self, log: IopubLog, rates: RateLimits | None = None, inbox_limits: ReplayLimits = WIDE) -> None:
         self.session = ClientSession("me", Inbox(inbox_limits), log.next_seq)
         encode: Any = lambda channel, frames: (channel, frames)  # noqa: E731
-        encode_run: Any = lambda entries: Run([("iopub", entry.frames) for entry in entries])  # noqa: E731
+
+        def encode_run(entries: Any) -> Run:
+            messages: Any = [("iopub", entry.frames) for entry in entries]  # where frames of a WebSocket are expected
+            return Run(messages)
+
         self.outbox = SessionOutbox(self.session, log, rates or RateLimits(), encode, encode_run, lambda: "kernel")
 
     def take(self) -> list[Sent]:

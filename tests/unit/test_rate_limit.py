@@ -113,5 +113,8 @@ def test_the_text_of_many_small_messages_is_cut_with_one_notice() -> None:
 
 
 def test_what_is_no_stream_is_never_cut() -> None:
-    said = [("display_data", {"data": {"text/plain": "x" * 1000}}), ("error", {"traceback": ["y" * 1000]})]
+    said: list[tuple[str, Json]] = [
+        ("display_data", {"data": {"text/plain": "x" * 1000}}),
+        ("error", {"traceback": ["y" * 1000]}),
+    ]
     assert contents(log_of(*said), RateLimits(data_rate=0.001, window_s=1000)) == [content for _, content in said]
