@@ -9,8 +9,8 @@ from time import monotonic, time
 
 from ..errors import Forbidden, FPSKernelsError, KernelDied, MalformedMessage
 from ..kernel_driver.client import KernelClient
-from ..kernel_driver.driver import LifecycleObserver
 from ..kernel_driver.message import EMPTY_DICT, Message, dump_json, make_frames, make_header
+from ..kernel_driver.observer import LifecycleObserver
 from ..kernel_driver.request_log import Request
 from ..websocket.frame_batch import Received
 from . import stand_in, wire

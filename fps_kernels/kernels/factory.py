@@ -9,11 +9,13 @@ from pathlib import Path
 
 import zmq
 
+from ..kernel_driver.client import KernelClient
 from ..kernel_driver.connection_file import ConnectionInfo
-from ..kernel_driver.driver import KernelDriver, LifecycleOptions, Prepare, ProcessSource
-from ..kernel_driver.external import ExternalDriver
+from ..kernel_driver.driver import KernelDriver, LifecycleOptions, Prepare
+from ..kernel_driver.external import ExternalLauncher
 from ..kernel_driver.heartbeat import HeartbeatOptions
 from ..kernel_driver.kernelspec import Kernelspecs
+from ..kernel_driver.launcher import KernelspecLauncher, ProcessPool
 from ..kernel_driver.process import LaunchOptions
 from ..kernel_driver.reaper import Reaper
 from ..kernel_server.iopub_log import ReplayLimits
@@ -21,7 +23,7 @@ from ..kernel_server.journal import BacklogLimits
 from ..kernel_server.rate_limit import RateLimits
 from ..kernel_server.server import KernelServer, ServerLimits
 from ..options import KernelsOptions
-from .kernel import Driver, Kernel
+from .kernel import Kernel
 from .launch_environment import request_environment, session_environment
 from .start_policy import StartPolicy
 
@@ -107,53 +109,38 @@ class KernelFactory:
             encryption=self.options.transport_encryption,
         )
 
-    def make_kernel(self, kernel_id: str, options: LaunchOptions, source: ProcessSource) -> Kernel:
+    def make_kernel(self, kernel_id: str, options: LaunchOptions, pool: ProcessPool) -> Kernel:
         """Make a kernel whose process is ours.
 
-        source: asked for a running process before one is launched.
+        pool: asked for a running process before one is launched.
         """
         driver = KernelDriver(
-            kernel_id,
-            options,
+            self._make_client(kernel_id, self._heartbeat),
+            KernelspecLauncher(options, self.specs, reaper=self._reaper, pool=pool),
             self._lifecycle,
-            self.specs,
-            self.context,
-            verify=self.options.verify_signatures,
-            heartbeat=self._heartbeat,
-            reaper=self._reaper,
             prepare=self.policy.prepare,
-            source=source,
         )
         return Kernel(driver, self._make_server(driver))
 
     def make_external_kernel(self, kernel_id: str, name: str, info: ConnectionInfo) -> Kernel:
         """Make a kernel that is connected to a process that is not ours."""
-        driver = ExternalDriver(
-            kernel_id,
-            name,
-            info,
-            self.options.startup_timeout_s,
-            self.context,
-            verify=self.options.verify_signatures,
-            heartbeat=self._heartbeat,
-        )
+        client = self._make_client(kernel_id, self._heartbeat)
+        driver = KernelDriver(client, ExternalLauncher(name, info), self._lifecycle)
         return Kernel(driver, self._make_server(driver), external=True)
 
     def make_pooled_driver(self, kernel_id: str, options: LaunchOptions, prepare: Prepare) -> KernelDriver:
         """Make the driver of a kernel that is not in use yet: no heartbeat, and no restart when it dies."""
         return KernelDriver(
-            kernel_id,
-            options,
+            self._make_client(kernel_id, HeartbeatOptions(interval_s=0)),
+            KernelspecLauncher(options, self.specs, reaper=self._reaper),
             replace(self._lifecycle, restart_limit=0),
-            self.specs,
-            self.context,
-            verify=self.options.verify_signatures,
-            heartbeat=HeartbeatOptions(interval_s=0),
-            reaper=self._reaper,
             prepare=prepare,
         )
 
-    def _make_server(self, driver: Driver) -> KernelServer:
+    def _make_client(self, kernel_id: str, heartbeat: HeartbeatOptions) -> KernelClient:
+        return KernelClient(kernel_id, self.context, verify=self.options.verify_signatures, heartbeat=heartbeat)
+
+    def _make_server(self, driver: KernelDriver) -> KernelServer:
         server = KernelServer(driver.client, self._limits)
         server.allow_messages(self.options.allowed_message_types)
         server.status_has_parent = self.policy.status_has_parent

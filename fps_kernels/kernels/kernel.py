@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any, NotRequired, Protocol, TypedDict
+from typing import NotRequired, TypedDict
 
 from ..errors import FPSKernelsError
 from ..kernel_driver.client import KernelClient
-from ..kernel_driver.driver import LifecycleObserver, Observers
+from ..kernel_driver.driver import KernelDriver
+from ..kernel_driver.observer import Observers
 from ..kernel_driver.state import ExecutionState
 from ..kernel_server.server import KernelServer
 from ..tasks import TaskSet, cancel_and_wait
@@ -27,27 +28,6 @@ class KernelModel(TypedDict):
     reason: NotRequired[str]
 
 
-class Driver(Protocol):
-    """What KernelDriver and ExternalDriver have in common."""
-
-    kernel_id: str
-    client: KernelClient
-    observer: LifecycleObserver
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def reason(self) -> str | None: ...
-    @property
-    def metadata(self) -> Mapping[str, Any]: ...
-    def resolve_path(self, path: str) -> str | None: ...
-    def set_environment(self, **names: str) -> None: ...
-    async def start(self) -> None: ...
-    async def interrupt(self) -> None: ...
-    async def restart(self) -> None: ...
-    async def shutdown(self, *, now: bool = False) -> None: ...
-
-
 class Kernel:
     """A kernel of a server: its driver, its web side, and the tasks that start and stop it.
 
@@ -55,7 +35,7 @@ class Kernel:
     stopping: the task that ends the kernel, once there is one; started by the kernel's owner in `tasks`.
     """
 
-    def __init__(self, driver: Driver, server: KernelServer, *, external: bool = False) -> None:
+    def __init__(self, driver: KernelDriver, server: KernelServer, *, external: bool = False) -> None:
         self.driver = driver
         self.server = server
         self.external = external
@@ -107,7 +87,7 @@ class Kernel:
             "execution_state": state.execution_state.value,
             "connections": self.server.connections,
         }
-        reason = state.reason or state.unwell
+        reason = state.reason or state.unresponsive
         if reason:
             model["reason"] = reason
         return model

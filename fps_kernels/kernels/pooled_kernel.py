@@ -11,9 +11,9 @@ from pathlib import Path
 
 from ..errors import KernelDied, KernelStartFailed
 from ..kernel_driver.client import KernelClient
-from ..kernel_driver.driver import LifecycleObserver
 from ..kernel_driver.kernelspec import spec_dict
-from ..kernel_driver.process import KernelProcess, LaunchOptions
+from ..kernel_driver.observer import LifecycleObserver
+from ..kernel_driver.process import LaunchedProcess, LaunchOptions
 from .factory import KernelFactory
 from .ipython_probe import ProbeFailed, move_request, parse_answer, parse_report, report_request
 
@@ -63,7 +63,7 @@ class PooledKernel(LifecycleObserver):
         """Whether this kernel can still become what a launch with these options would give."""
         return can_become(self.options, wanted) and not (self._bound and self.options.cwd != wanted.cwd)
 
-    async def hand_over(self, kernel_id: str, options: LaunchOptions) -> KernelProcess:
+    async def hand_over(self, kernel_id: str, options: LaunchOptions) -> LaunchedProcess:
         """Turn the running process into kernel `kernel_id`, as if it had been launched with `options`.
 
         A kernel that is not ready yet is waited for. Raises FPSKernelsError, ProbeFailed, OSError; the process is

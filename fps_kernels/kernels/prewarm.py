@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ..errors import Conflict, FPSKernelsError, KernelspecNotFound
-from ..kernel_driver.process import KernelProcess, LaunchOptions
+from ..kernel_driver.process import LaunchedProcess, LaunchOptions
 from ..tasks import TaskSet
 from .capacity import Capacity
 from .factory import KernelFactory
@@ -77,7 +77,7 @@ class PrewarmPool:
             self._end(self._kernels.pop())
         await self._ending.join()
 
-    async def take(self, kernel_id: str, options: LaunchOptions) -> KernelProcess | None:
+    async def take(self, kernel_id: str, options: LaunchOptions) -> LaunchedProcess | None:
         """Return a running process like the one that a launch with these options would give; None if there is none.
 
         A kernel that is already being launched is waited for: two launches at a time would both take longer.

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ..errors import FPSKernelsError
-from ..kernel_driver.driver import LifecycleObserver
 from ..kernel_driver.message import Message, make_frames, peek_msg_id
+from ..kernel_driver.observer import LifecycleObserver
 from ..kernel_driver.request_log import Request
 from ..kernel_driver.state import ExecutionState
 from ..kernels.kernel import Kernel

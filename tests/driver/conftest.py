@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import pytest
 
 from fps_kernels.hosts.asphalt.config import KernelsConfig
+from fps_kernels.kernel_driver.client import KernelClient
+from fps_kernels.kernel_driver.driver import KernelDriver
 from fps_kernels.kernel_driver.kernelspec import Kernelspecs
 from fps_kernels.kernels.registry import KernelRegistry
 
@@ -18,7 +21,7 @@ from ..support.kernelspecs import install_kernelspecs
 
 @pytest.fixture
 async def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Drivers]:
-    """Makes drivers; nothing of them may be left at the end."""
+    """Makes drivers; nothing of their kernels may be left at the end."""
     async with Drivers(tmp_path, monkeypatch) as drivers:
         yield drivers
 
@@ -33,3 +36,22 @@ async def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
     registry = KernelRegistry(config.options(), Kernelspecs())
     yield registry
     await registry.stop()
+
+
+@pytest.fixture
+async def bounded() -> AsyncIterator[None]:
+    """A test that uses this must end by itself, long before this bound."""
+    async with asyncio.timeout(60):
+        yield
+
+
+@pytest.fixture
+async def driver(kernels: Drivers) -> KernelDriver:
+    """The driver of a kernel that is ready."""
+    return await kernels.start()
+
+
+@pytest.fixture
+async def client(driver: KernelDriver) -> KernelClient:
+    """The client of a kernel that is ready."""
+    return driver.client

@@ -9,7 +9,6 @@ import shutil
 import signal
 import stat
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +19,15 @@ from zmq.utils.monitor import recv_monitor_message
 
 from fps_kernels.errors import Conflict, KernelDied, KernelRestarted, KernelStartFailed
 from fps_kernels.kernel_driver.driver import KernelDriver
-from fps_kernels.kernel_driver.process import ExitStatus
 from fps_kernels.kernels.launch_environment import server_environment
 
 from ..support.drivers import TIMEOUT_S, Drivers, Inbox, Recorder, execute, run
 from ..support.kernelspecs import KERNEL, add_kernelspec
 from ..support.waits import until
 
+pytestmark = pytest.mark.usefixtures("bounded")
+
 SLEEP = "stream('asleep')\nimport time\nwhile True: time.sleep(0.05)"
-
-
-@pytest.fixture(autouse=True)
-async def bounded() -> AsyncIterator[None]:
-    """Everything here must end by itself, long before this."""
-    async with asyncio.timeout(60):
-        yield
 
 
 def add_tiny(kernels: Drivers, name: str, mode: str = "plain", **fields: Any) -> Path:
@@ -380,31 +373,6 @@ async def test_a_restart_by_the_user_forgets_earlier_deaths(kernels: Drivers) ->
     kill(driver)
     await told.until("restarting", 2)
     await driver.client.wait_ready()
-
-
-@pytest.mark.parametrize(
-    ("status", "reason"),
-    [
-        (ExitStatus(None), "exited"),
-        (ExitStatus(0), "exited with code 0"),
-        (ExitStatus(1, ("one", "two", "three", "four")), "exited with code 1: two | three | four"),
-        (
-            ExitStatus(1, ("Traceback (most recent call last):", "  File x", "", "OSError: why")),
-            "exited with code 1: OSError: why",
-        ),
-        (
-            ExitStatus(1, ("cannot open /home/me/.local/secret.json: no",)),
-            "exited with code 1: cannot open secret.json: no",
-        ),
-        (ExitStatus(-signal.SIGKILL, ("noise",)), "killed (SIGKILL), possibly out of memory"),
-        (ExitStatus(-signal.SIGKILL, out_of_memory=True), "killed (SIGKILL), out of memory"),
-        (ExitStatus(-signal.SIGKILL, out_of_memory=False), "killed (SIGKILL)"),
-        (ExitStatus(-signal.SIGSEGV), "killed (SIGSEGV)"),
-        (ExitStatus(-200), "killed (signal 200)"),
-    ],
-)
-def test_the_reason_of_an_exit_is_one_line_without_paths(status: ExitStatus, reason: str) -> None:
-    assert status.reason == reason
 
 
 # --- restart ------------------------------------------------------------------------------------

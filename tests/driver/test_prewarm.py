@@ -101,9 +101,8 @@ async def gone(number: int) -> None:
 
 
 def pid(kernel: Kernel) -> int:
-    number: int | None = kernel.driver.pid  # type: ignore[attr-defined]  # of those that are not external
-    assert number is not None
-    return number
+    assert kernel.driver.pid is not None
+    return kernel.driver.pid
 
 
 def children() -> set[int]:
@@ -189,7 +188,7 @@ async def test_a_death_takes_one(registries: Registries) -> None:
     await full(registry)
     [ready] = children() - {first}
     os.kill(first, signal.SIGKILL)
-    await until(lambda: kernel.driver.pid == ready)  # type: ignore[attr-defined]
+    await until(lambda: kernel.driver.pid == ready)
     await kernel.client.wait_ready()
     assert await evaluate(kernel, "6 * 7") == 42
 
