@@ -21,7 +21,8 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..api.responses import error_response
-from ..api.routes import FALLBACK, KernelRoutes
+from ..api.routes import KernelRoutes
+from ..api.table import FALLBACK
 from ..errors import FPSKernelsError, ServerStopping
 from ..kernel_driver.kernelspec import Kernelspecs
 from ..kernels.registry import KernelRegistry
