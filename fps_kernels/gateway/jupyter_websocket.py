@@ -21,7 +21,7 @@ from .swagger import swagger
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
-    from .app import KernelGatewayApp
+    from .config.gateway_options import KernelGatewayApp
 
 
 class JupyterWebsocketPersonality(Personality, traits.JupyterWebsocketPersonality):

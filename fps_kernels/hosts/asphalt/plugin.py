@@ -54,7 +54,7 @@ class _Kernels(KernelRoutes, Kernels):
         on_first_use: Callable[[], None] = lambda: None,
     ) -> None:
         Router.__init__(self, app)  # not Kernels.__init__, see above
-        KernelRoutes.__init__(self, registry, base_url, config.allow_origin, executions, on_first_use)
+        KernelRoutes.__init__(self, registry, base_url, config.options().allow_origin, executions, on_first_use)
         self.router = api_router(self, auth, base_url)
         self.include_router(self.router)  # type: ignore[no-untyped-call]  # jupyverse_api leaves it untyped
 
