@@ -27,15 +27,8 @@ def kernels_table() -> Iterator[str]:
     """The options of the kernels component."""
     yield from header("name", "default", "unit", "what it does")
     for option in (*OPTIONS.values(), *HOST_OPTIONS.values()):
-        default = option.default_text or f"`{kernels_default(option.default)}`"
+        default = option.shown_default if option.default_text else f"`{option.shown_default}`"
         yield row(f"`{option.name}`", default, option.unit, option.help)
-
-
-def kernels_default(value: Any) -> str:
-    """A default as it would stand in YAML."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def application_table() -> Iterator[str]:

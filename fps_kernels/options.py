@@ -187,9 +187,13 @@ class Option:
     default_text: str = ""
 
     @property
-    def plain_help(self) -> str:
-        """The help for a terminal: without backticks."""
-        return self.help.replace("`", "")
+    def shown_default(self) -> str:
+        """The default, in words or as it would stand in YAML."""
+        if self.default_text:
+            return self.default_text
+        if isinstance(self.default, bool):
+            return str(self.default).lower()
+        return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
 
     def violation(self, value: Any) -> str | None:
         """What a number should be that it is not, in words; None when it may be the option's value."""
