@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..errors import KernelNotFound, NotAvailable
+from ..errors import KernelNotFound, MissingField, NotAvailable
 from ..execution.stdin_clients import EXPIRY_S
 from ..kernels.registry import KernelRegistry
 from ..kernels.sessions import SessionStore
-from .json_body import JSONBody, read_body, read_json
+from .json_body import Text, read_body, read_model
 from .responses import json_response
 
 if TYPE_CHECKING:
     from ..execution.queue import ExecutionQueue
     from ..execution.service import ExecutionService
+
+
+class Input(msgspec.Struct, frozen=True):
+    """The body of an answer to input()."""
+
+    value: Text | None = None
 
 
 class ExecutionEndpoints:
@@ -50,8 +57,10 @@ class ExecutionEndpoints:
 
     async def answer_input(self, request: Request, kernel_id: str, request_id: str) -> Response:
         queue = self._queue(kernel_id)
-        body = await read_json(request) or JSONBody({})
-        queue.answer(request_id, body.required_text("value"))
+        body = await read_model(request, Input)
+        if body.value is None:
+            raise MissingField("value")
+        queue.answer(request_id, body.value)
         return Response(status_code=204)
 
     async def add_stdin_client(self, kernel_id: str, client_id: str) -> Response:

@@ -1,14 +1,16 @@
-"""The body of a request: bytes up to a bound, and the JSON object in them."""
+"""The body of a request: bytes up to a limit, and the model in them."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self, TypeVar
 
+import msgspec
 from starlette.requests import Request
 
 from ..errors import InvalidBody, InvalidField, MissingField
+from ..json_model import Unfit, convert, decode
+
+Model = TypeVar("Model", bound=msgspec.Struct)
 
 MAX_BODY_BYTES = 1024 * 1024
 """No request of this API comes near it."""
@@ -17,67 +19,43 @@ MAX_TEXT_BYTES = 65_536
 
 
 class BodyTooLarge(InvalidBody):
+    """The body of a request exceeds its limit."""
+
     status = 413
 
 
-class JSONBody:
-    """The JSON object that a client sent, asked field by field; each error names its field."""
+class Text(str):
+    """A string that can be a path or an environment variable: JSON also has NUL and halves of surrogate pairs."""
 
-    def __init__(self, data: Mapping[str, Any], prefix: str = "") -> None:
-        self._data = data
-        self._prefix = prefix
+    EXPECTED = f"a string of up to {MAX_TEXT_BYTES} bytes, without NUL"
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._data
+    @classmethod
+    def fits(cls, value: object) -> bool:
+        if not isinstance(value, str) or "\0" in value:
+            return False
+        try:
+            return len(value.encode()) <= MAX_TEXT_BYTES
+        except UnicodeEncodeError:
+            return False
 
-    def text(self, name: str) -> str | None:
-        """A string, or None for null or nothing. Raises InvalidField."""
-        value = self._data.get(name)
-        if value is None:
-            return None
-        if not _is_text(value):
-            raise InvalidField(self._prefix + name, _TEXT)
-        return str(value)
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        if not cls.fits(value):
+            raise Unfit(cls.EXPECTED)
+        return cls(value)
 
-    def required_text(self, name: str) -> str:
-        """Raises MissingField, InvalidField."""
-        value = self.text(name)
-        if value is None:
-            raise MissingField(self._prefix + name)
-        return value
 
-    def child(self, name: str) -> JSONBody | None:
-        """An object, or None for null or nothing. Raises InvalidField."""
-        value = self._data.get(name)
-        if value is None:
-            return None
+class Environment(dict[str, str]):
+    """Environment variables, by name."""
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
         if not isinstance(value, dict):
-            raise InvalidField(self._prefix + name, "an object")
-        return JSONBody(value, f"{self._prefix}{name}.")
-
-    def environment(self, name: str) -> dict[str, str]:
-        """An object of strings, for environment variables. Raises InvalidField."""
-        child = self.child(name)
-        if child is None:
-            return {}
-        for key, value in child._data.items():
-            if not _is_text(value) or not _is_text(key) or not key or "=" in key:
-                field = f"{self._prefix}{name}.{key[:100]}"
-                raise InvalidField(field, f"{_TEXT}, under a name that the environment allows")
-        return dict(child._data)
-
-
-_TEXT = f"a string of up to {MAX_TEXT_BYTES} bytes, without NUL"
-
-
-def _is_text(value: object) -> bool:
-    """Whether it can be a path or an environment variable: JSON also has NUL and halves of surrogate pairs."""
-    if not isinstance(value, str) or "\0" in value:
-        return False
-    try:
-        return len(value.encode()) <= MAX_TEXT_BYTES
-    except UnicodeEncodeError:
-        return False
+            raise Unfit("an object")
+        for name, text in value.items():
+            if not Text.fits(text) or not Text.fits(name) or not name or "=" in name:
+                raise Unfit(f"{Text.EXPECTED}, under a name that the environment allows", name[:100])
+        return cls(value)
 
 
 async def read_body(request: Request, max_bytes: int = MAX_BODY_BYTES) -> bytes:
@@ -90,20 +68,30 @@ async def read_body(request: Request, max_bytes: int = MAX_BODY_BYTES) -> bytes:
     return bytes(data)
 
 
-async def read_json(request: Request) -> JSONBody | None:
-    """The body of a request; None when it is empty or null.
+async def read_model(request: Request, model: type[Model], *, required: bool = False) -> Model:
+    """The model in the JSON body of a request.
 
-    Raises InvalidBody, BodyTooLarge.
+    required: whether there must be a body; else one that is empty or null is like an empty object.
+    Raises InvalidBody, BodyTooLarge, InvalidField, MissingField.
     """
     data = await read_body(request)
-    if not data.strip():
-        return None
+    value = decode(data) if data.strip() else None
+    if value is None and required:
+        raise InvalidBody("No JSON data provided")
+    return convert({} if value is None else value, model)
+
+
+def text(value: Any, path: str) -> Text | None:
+    """A field that its model leaves unchecked, as it does not always count. Raises InvalidField."""
     try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as exc:
-        raise InvalidBody("The body is not valid JSON") from exc
-    if value is None:
-        return None
-    if not isinstance(value, dict):
-        raise InvalidBody("The body is not a JSON object")
-    return JSONBody(value)
+        return None if value is None else Text.from_json(value)
+    except Unfit as exc:
+        raise InvalidField(path, exc.expected) from exc
+
+
+def required_text(value: Any, path: str) -> Text:
+    """The same, of one that must be there. Raises MissingField, InvalidField."""
+    checked = text(value, path)
+    if checked is None:
+        raise MissingField(path)
+    return checked

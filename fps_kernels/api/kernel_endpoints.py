@@ -5,16 +5,26 @@ from __future__ import annotations
 import re
 import uuid
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from ..errors import Forbidden, InvalidKernelId
 from ..kernels.registry import KernelRegistry
-from .json_body import JSONBody, read_json
+from .json_body import Environment, Text, read_model
 from .responses import json_response
 
 SAFE_KERNEL_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 """Kernel ids that can stand in a URL and in the name of a connection file."""
+
+
+class NewKernel(msgspec.Struct, frozen=True):
+    """The body of a request that starts a kernel. Whatever it does not say is chosen by the server."""
+
+    name: Text | None = None
+    path: Text | None = None
+    kernel_id: Text | None = None
+    env: Environment | None = None
 
 
 class KernelEndpoints:
@@ -29,13 +39,11 @@ class KernelEndpoints:
         return json_response([kernel.model() for kernel in self._registry.list()])
 
     async def start(self, request: Request) -> Response:
-        body = await read_json(request) or JSONBody({})
-        kernel_id = body.text("kernel_id")
-        if kernel_id is not None:
-            _check_uuid(kernel_id)
-        path = body.text("path")
+        body = await read_model(request, NewKernel)
+        if body.kernel_id is not None:
+            _check_uuid(body.kernel_id)
         kernel = await self._registry.start(
-            body.text("name"), kernel_id=kernel_id, path=path or "", env=body.environment("env")
+            body.name, kernel_id=body.kernel_id, path=body.path or "", env=body.env or {}
         )
         return json_response(kernel.model(), 201, {"Location": f"{self._base_url}api/kernels/{kernel.id}"})
 

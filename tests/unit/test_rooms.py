@@ -18,6 +18,7 @@ PACKAGE = Path(fps_kernels.__file__).parent
 
 FLOORS = (
     ("errors", "options", "tasks"),
+    ("json_model",),
     ("websocket",),
     ("serving", "kernel_driver"),
     ("kernel_server",),
