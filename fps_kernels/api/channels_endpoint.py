@@ -10,22 +10,19 @@ from starlette.websockets import WebSocket
 from ..errors import FPSKernelsError, ServerStopping
 from ..kernel_server.wire import V1_PROTOCOL
 from ..kernels.registry import KernelRegistry
-from ..serving.origin import origin_allowed
 from ..websocket.asgi import StarletteSocket
+from .host import Host
 from .responses import deny
 
 MAX_SESSION_ID_CHARS = 256
 
 
 class ChannelsEndpoint:
-    """`/api/kernels/ID/channels`.
+    """`/api/kernels/ID/channels`."""
 
-    allow_origin: the origins whose pages may open WebSockets, besides the server's own.
-    """
-
-    def __init__(self, registry: KernelRegistry, allow_origin: Collection[str]) -> None:
+    def __init__(self, registry: KernelRegistry, host: Host) -> None:
         self._registry = registry
-        self._allow_origin = allow_origin
+        self._host = host
 
     async def serve(
         self, websocket: WebSocket, kernel_id: str, session_id: str | None, granted: Collection[str] | None
@@ -34,12 +31,12 @@ class ChannelsEndpoint:
 
         granted: what the user may do with kernels; None for everything.
         """
+        await self._host.on_request()
         if granted is not None and not {"read", "execute"} & set(granted):
             await deny(websocket, 403, "You may not watch kernels")
             return
-        headers = websocket.headers
-        if not origin_allowed(headers.get("origin"), headers.get("host"), self._allow_origin):
-            await deny(websocket, 403, f"Origin not allowed: {headers['origin'][:200]}")
+        if not self._host.origin_allowed(websocket.headers):
+            await deny(websocket, 403, f"Origin not allowed: {websocket.headers['origin'][:200]}")
             return
         session_id = session_id or uuid.uuid4().hex
         if len(session_id) > MAX_SESSION_ID_CHARS:

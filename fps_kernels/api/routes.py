@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from starlette.routing import BaseRoute
@@ -12,6 +12,7 @@ from ..kernels.registry import KernelRegistry
 from ..kernels.sessions import SessionStore
 from .channels_endpoint import ChannelsEndpoint
 from .execution_endpoints import ExecutionEndpoints
+from .host import Host
 from .kernel_endpoints import KernelEndpoints
 from .kernelspec_endpoints import KernelspecEndpoints
 from .server_endpoints import ServerEndpoints
@@ -26,34 +27,24 @@ if TYPE_CHECKING:
 class KernelRoutes:
     """The kernels of a server, as its plugins and personalities see them, and their routes.
 
-    allow_origin: the origins whose pages may open WebSockets, besides the server's own.
-    executions: what runs cells of shared documents, where there are any.
-    on_first_use: called once, before the first request is answered; the server is up then.
+    executions: what runs cells of shared documents; None where there are none.
     """
 
-    def __init__(
-        self,
-        registry: KernelRegistry,
-        base_url: str,
-        allow_origin: Collection[str],
-        executions: ExecutionService | None = None,
-        on_first_use: Callable[[], None] = lambda: None,
-    ) -> None:
+    def __init__(self, registry: KernelRegistry, host: Host, executions: ExecutionService | None = None) -> None:
         self.registry = registry
-        self.base_url = base_url
+        self.host = host
         self.sessions = SessionStore(registry)
         self.kernelspec_endpoints = KernelspecEndpoints(registry.specs)
         self.execution_endpoints = ExecutionEndpoints(registry, self.sessions, executions)
-        self.session_endpoints = SessionEndpoints(registry, self.sessions, base_url)
-        self.channels = ChannelsEndpoint(registry, allow_origin)
+        self.session_endpoints = SessionEndpoints(registry, self.sessions, host.base_url)
+        self.channels = ChannelsEndpoint(registry, host)
         self.table = api_table(
             ServerEndpoints(registry),
             self.kernelspec_endpoints,
-            KernelEndpoints(registry, base_url),
+            KernelEndpoints(registry, host.base_url),
             self.execution_endpoints,
             self.session_endpoints,
         )
-        self._on_first_use: Callable[[], None] | None = on_first_use
 
     def get_client(self, kernel_id: str) -> KernelClient:
         """The shared client of a kernel. Raises KernelNotFound."""
@@ -65,10 +56,4 @@ class KernelRoutes:
 
     def starlette_routes(self) -> list[BaseRoute]:
         """The routes for a host without users."""
-        return starlette_routes(self.table, self.channels, self.base_url)
-
-    async def used(self) -> None:
-        """Say that a request has come."""
-        callback, self._on_first_use = self._on_first_use, None
-        if callback is not None:
-            callback()
+        return starlette_routes(self.table, self.channels, self.host)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from inspect import signature
 from typing import Any
 
@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from .channels_endpoint import ChannelsEndpoint
+from .host import Host
 from .responses import Handler, respond, security_headers
 from .table import CHANNELS_PATH, Endpoint, fallbacks
 
@@ -27,10 +28,12 @@ class ExactRoute(Route):
 class EndpointRoute(ExactRoute):
     """The route of an endpoint, which always answers in our form."""
 
-    def __init__(self, endpoint: Endpoint, security: Mapping[str, str]) -> None:
+    def __init__(self, endpoint: Endpoint, host: Host) -> None:
         names = tuple(signature(endpoint.answer).parameters)
+        security = security_headers(host.base_url)
 
         async def answer(request: Request) -> Response:
+            await host.on_request()
             given = {**request.path_params, "request": request}
             return await endpoint.answer(**{name: given[name] for name in names})
 
@@ -46,14 +49,13 @@ class EndpointRoute(ExactRoute):
         )
 
 
-def starlette_routes(table: Iterable[Endpoint], channels: ChannelsEndpoint, base_url: str) -> list[BaseRoute]:
+def starlette_routes(table: Iterable[Endpoint], channels: ChannelsEndpoint, host: Host) -> list[BaseRoute]:
     """All routes, and the answers to requests that none of them takes."""
-    security = security_headers(base_url)
-    routes: list[BaseRoute] = [EndpointRoute(endpoint, security) for endpoint in table]
+    routes: list[BaseRoute] = [EndpointRoute(endpoint, host) for endpoint in table]
 
     async def serve(websocket: WebSocket) -> None:
         session_id = websocket.query_params.get("session_id")
         await channels.serve(websocket, websocket.path_params["kernel_id"], session_id, None)
 
     routes.append(WebSocketRoute(CHANNELS_PATH, serve))
-    return routes + [EndpointRoute(endpoint, security) for endpoint in fallbacks(routes)]
+    return routes + [EndpointRoute(endpoint, host) for endpoint in fallbacks(routes)]

@@ -47,7 +47,6 @@ def read(app: KernelGatewayApp) -> Settings:
         "allowed_kernelspecs": sorted(specs.allowed_kernelspecs | specs.whitelist),
         "allowed_message_types": manager.allowed_message_types or None,
         "client_env": [*personality.env_whitelist, *personality.client_envs],
-        "allow_origin": ["*"],  # AccessControl has looked at the origin, and knows more spellings
     }
     if app.seed_uri:
         kernels["start_answer_s"] = SEED_ANSWER_S

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -19,11 +20,16 @@ from jupyverse_api.yjs import Yjs
 from ...kernel_driver.kernelspec import Kernelspecs
 from ...kernels.external_folder import ExternalKernels
 from ...kernels.registry import KernelRegistry
+from ...tasks import TaskSet
+from .asphalt_host import AsphaltHost
 from .config import InvalidConfiguration, KernelsConfig
 from .interrupt import InterruptChain
 from .plugin import _Kernels
 
 logger = logging.getLogger(__name__)
+
+STOP_WATCHING_S = 2
+"""How long the watch for external kernels may take to end."""
 
 
 class KernelsComponent(Component):
@@ -52,13 +58,6 @@ class KernelsComponent(Component):
         specs = Kernelspecs(options.default_kernel, base_url, options.allowed_kernelspecs)
         registry = KernelRegistry(options, specs)
 
-        def stop_before_server() -> None:
-            # Teardown runs backwards, and the host's HTTP server, started last, waits without end for
-            # requests in flight: those that wait for a kernel must be ended before it. When the first
-            # request comes the server is up, so what is added then is torn down before it.
-            ctx.add_teardown_callback(registry.stop)
-            interrupt.chain()
-
         interrupt = InterruptChain(registry.stop)
         executions = None
         if yjs is not None:
@@ -66,24 +65,33 @@ class KernelsComponent(Component):
 
             executions = ExecutionService(yjs)
             _follow_widgets(registry, yjs)
-        kernels = _Kernels(app, config, auth, base_url, registry, executions, on_first_use=stop_before_server)
-        ctx.add_resource(kernels, types=Kernels)
+
+        def on_first_request() -> None:
+            # Teardown runs backwards, and the host's HTTP server, started last, waits without end for
+            # requests in flight: those that wait for a kernel must be ended before it. When the first
+            # request comes the server is up, so what is added now is torn down before it.
+            ctx.add_teardown_callback(registry.stop)
+            interrupt.chain()
+
+        host = AsphaltHost(base_url, options.allow_origin, on_first_request)
+        ctx.add_resource(_Kernels(app, auth, registry, host, executions), types=Kernels)
 
         registry.prewarm()
-        external = watcher = None
+        external = None
+        watchers = TaskSet()
         if config.allow_external_kernels:
             folder = config.external_connection_dir
             external = ExternalKernels(registry, Path(folder) if folder else ExternalKernels.default_folder())
-            watcher = asyncio.create_task(external.watch(), name="external kernels")
-            watcher.add_done_callback(_log_failure)
+            watchers.start(external.watch(), name="external kernels")
 
         yield
 
-        if external is not None and watcher is not None:
+        if external is not None:
             external.stop()
-            await asyncio.wait([watcher], timeout=2)
-            watcher.cancel()
-            await asyncio.gather(watcher, return_exceptions=True)
+            with contextlib.suppress(TimeoutError):  # it is cancelled then
+                async with asyncio.timeout(STOP_WATCHING_S):
+                    await watchers.join()
+            await watchers.close()
         await interrupt.close()
         await registry.stop()
         if executions is not None:
@@ -119,8 +127,3 @@ def _exit(message: str) -> NoReturn:
     except RuntimeError:  # made outside of a loop, as by tests
         logger.debug("no loop to keep quiet")
     raise end from None
-
-
-def _log_failure(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (exc := task.exception()) is not None:
-        logger.error("watching for external kernels failed", exc_info=exc)

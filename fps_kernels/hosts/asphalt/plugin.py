@@ -8,7 +8,6 @@ registered only once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from jupyverse_api.exceptions import RedirectException
 from jupyverse_api.kernels import Kernels
 from starlette.websockets import WebSocket
 
+from ...api.host import Host
 from ...api.responses import Handler, error_response, respond, security_headers
 from ...api.routes import KernelRoutes
 from ...api.table import CHANNELS_PATH, Endpoint, Permissions, fallbacks
@@ -30,33 +30,32 @@ from ...kernel_driver.kernelspec import KernelspecsModel
 from ...kernels.external_folder import ExternalKernels
 from ...kernels.registry import KernelModel, KernelRegistry
 from ...kernels.sessions import SessionModel
-from .config import KernelsConfig
 
 if TYPE_CHECKING:
     from ...execution.service import ExecutionService
 
 
 class _Kernels(KernelRoutes, Kernels):
-    """The kernels of a Jupyverse.
+    """The kernels of a Jupyverse: what its plugins get when they ask for `Kernels`.
 
-    router: all of the routes, without another router among them.
-    on_first_use: called once, before the first request is answered; the server is up then.
+    router: all routes, without another router among them.
     """
 
     def __init__(
         self,
         app: App,
-        config: KernelsConfig,
         auth: Auth,
-        base_url: str,
         registry: KernelRegistry,
+        host: Host,
         executions: ExecutionService | None = None,
-        on_first_use: Callable[[], None] = lambda: None,
     ) -> None:
         Router.__init__(self, app)  # not Kernels.__init__, see above
-        KernelRoutes.__init__(self, registry, base_url, config.options().allow_origin, executions, on_first_use)
-        self.router = api_router(self, auth, base_url)
+        KernelRoutes.__init__(self, registry, host, executions)
+        self.router = api_router(self, auth, host.base_url)
         self.include_router(self.router)  # type: ignore[no-untyped-call]  # jupyverse_api leaves it untyped
+
+    # What follows are the abstract methods of jupyverse's `Kernels`. They do what its routes of the same names promise,
+    # for the user who is given; our own routes do not call them.
 
     async def watch_connection_files(self, path: Path) -> None:
         """Take in external kernels from a folder, until cancelled."""
@@ -111,7 +110,7 @@ def api_router(kernels: KernelRoutes, auth: Auth, base_url: str) -> APIRouter:
     """The same table for FastAPI, which finds permissions in an endpoint's dependencies."""
     router = APIRouter(route_class=_api_route_class(base_url))
     for endpoint in kernels.table:
-        dependencies = [Depends(kernels.used)]
+        dependencies = [Depends(kernels.host.on_request)]
         if endpoint.permissions is not None:
             dependencies.append(Depends(auth.current_user(permissions=endpoint.permissions or None)))
         _add(router, endpoint, dependencies)
@@ -135,7 +134,6 @@ async def serve_channels(
     websocket_permissions: tuple[WebSocket, Permissions | None],
 ) -> None:
     """Serve a WebSocket that jupyverse's Auth has let in."""
-    await kernels.used()
     websocket, permissions = websocket_permissions
     granted = None if permissions is None else permissions.get("kernels", [])
     await kernels.channels.serve(websocket, kernel_id, session_id, granted)
