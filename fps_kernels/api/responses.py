@@ -1,4 +1,4 @@
-"""What all our HTTP routes share: JSON in, JSON out, errors, and the headers clients rely on."""
+"""Responses: JSON, errors, and the headers that clients rely on."""
 
 from __future__ import annotations
 
@@ -26,19 +26,16 @@ def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | No
 
 
 def error_response(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
-    """The one form that errors have: what happened, and the status in words."""
-    return json_response({"message": message, "reason": _phrase(status)}, status, headers)
-
-
-def _phrase(status: int) -> str:
+    """An error in the form that all errors have: what happened, and the status in words."""
     try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Unknown"
+        reason = HTTPStatus(status).phrase
+    except ValueError:  # a status of a personality's own
+        reason = "Unknown"
+    return json_response({"message": message, "reason": reason}, status, headers)
 
 
 def security_headers(base_url: str) -> dict[str, str]:
-    """What every answer has: that it is what it says, and that a browser runs nothing of it."""
+    """The headers of every response: browsers must believe its content type, and run nothing in it."""
     return {
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": f"frame-ancestors 'self'; report-uri {base_url}api/security/csp-report; "
@@ -49,35 +46,31 @@ def security_headers(base_url: str) -> dict[str, str]:
 async def respond(
     handler: Handler, request: Request, security: Mapping[str, str], through: tuple[type[Exception], ...] = ()
 ) -> Response:
-    """What the handler answers, or its error, always in our form, with its ETag and security headers.
+    """The handler's response, or its error in our form, with ETag and security headers.
 
-    through: errors that are the host's business.
+    through: errors that the host handles itself.
     """
-    response = await _guard(handler, request, through)
+    try:
+        response = await handler(request)
+    except through:
+        raise
+    except FPSKernelsError as exc:
+        if exc.status >= 500:
+            logger.warning("%s %s: %s", request.method, request.url.path, exc)
+        response = error_response(exc.status, exc.message)
+    except HTTPException as exc:
+        response = error_response(exc.status_code, str(exc.detail), exc.headers)
+    except Exception:  # a bug of ours: the log gets all of it, the client nothing
+        logger.exception("%s %s failed", request.method, request.url.path)
+        response = error_response(500, "Internal Server Error")
     if response.status_code == 200 and request.method in ("GET", "HEAD"):
         response = _not_modified(request, response)
     response.headers.update(security)
     return response
 
 
-async def _guard(handler: Handler, request: Request, through: tuple[type[Exception], ...]) -> Response:
-    try:
-        return await handler(request)
-    except through:
-        raise
-    except FPSKernelsError as exc:
-        if exc.status >= 500:
-            logger.warning("%s %s: %s", request.method, request.url.path, exc)
-        return error_response(exc.status, exc.message)
-    except HTTPException as exc:
-        return error_response(exc.status_code, str(exc.detail), exc.headers)
-    except Exception:  # a fault of ours: all of it to the log, nothing of it to the client
-        logger.exception("%s %s failed", request.method, request.url.path)
-        return error_response(500, "Internal Server Error")
-
-
 def _not_modified(request: Request, response: Response) -> Response:
-    """Give a 200 its ETag, and answer 304 to who has it already."""
+    """The response with an ETag, or a 304 if the client has it already."""
     etag = response.headers.get("etag")
     if etag is None:
         if not response.body:
@@ -92,7 +85,7 @@ def _not_modified(request: Request, response: Response) -> Response:
 
 
 async def deny(websocket: WebSocket, status: int, message: str) -> None:
-    """Answer the upgrade request with an HTTP error in JSON, instead of accepting it."""
+    """Refuse a WebSocket with an HTTP error in JSON, instead of accepting it."""
     if "websocket.http.response" in websocket.scope.get("extensions", {}):
         await websocket.send_denial_response(error_response(status, message))
     else:
