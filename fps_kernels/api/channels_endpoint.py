@@ -43,7 +43,7 @@ class ChannelsEndpoint:
             await deny(websocket, 400, f"session_id is longer than {MAX_SESSION_ID_CHARS} characters")
             return
         try:
-            if self._registry.stopping:  # or a client that we sent away would come back at once
+            if self._registry.stopping:  # or a client that was just disconnected would come back immediately
                 raise ServerStopping
             server = self._registry.get(kernel_id).server
         except FPSKernelsError as exc:

@@ -13,9 +13,9 @@ from ..json_model import Unfit, convert, decode
 Model = TypeVar("Model", bound=msgspec.Struct)
 
 MAX_BODY_BYTES = 1024 * 1024
-"""No request of this API comes near it."""
+"""Far more than any request of this API needs."""
 MAX_TEXT_BYTES = 65_536
-"""Texts end in environment variables and paths; Linux takes variables of up to 128 KiB."""
+"""Texts become environment variables and paths. Linux allows variables of up to 128 KiB."""
 
 
 class BodyTooLarge(InvalidBody):

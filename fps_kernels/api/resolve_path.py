@@ -1,4 +1,4 @@
-"""Where the path that a client writes leads."""
+"""Paths as clients of the contents API write them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from pathlib import Path
 
 
 def contents_path(root: Path, path: str) -> str | None:
-    """A path as clients of the contents API write it, if it exists and lies below the root."""
+    """The path relative to the root, if it exists below the root; else None."""
     try:
         real = (root / Path(path.lstrip("/") if not path.startswith("~") else path).expanduser()).resolve()
         if not real.is_relative_to(root) or not real.exists():
             return None
-    except (OSError, RuntimeError):  # a name too long, a circle of links, no such user
+    except (OSError, RuntimeError):  # a name that is too long, a loop of links, an unknown user
         return None
     return real.relative_to(root).as_posix()

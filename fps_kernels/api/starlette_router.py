@@ -1,4 +1,4 @@
-"""The routes on Starlette, for a host without users: whoever gets here may do everything."""
+"""The routes on Starlette, for a host without users: a request that gets here may do everything."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .table import CHANNELS_PATH, Endpoint, fallbacks
 
 
 class ExactRoute(Route):
-    """Takes only the methods that it is given; Starlette's own takes HEAD wherever it takes GET."""
+    """A route with exactly the methods that it is given; Starlette's adds HEAD to GET."""
 
     def __init__(self, path: str, endpoint: Handler, *, methods: Collection[str], **options: Any) -> None:
         super().__init__(path, endpoint, methods=list(methods), **options)

@@ -34,7 +34,7 @@ PREFIXES = (
 )
 TREES = ("/api/kernels", "/api/kernelspecs", "/api/sessions", "/kernelspecs")
 FALLBACK = "no such route"
-"""The name of the routes that answer for those that are not there; no function can have it."""
+"""The name of the routes that answer for unknown paths; no other can have it."""
 
 
 @dataclass(frozen=True, slots=True)
