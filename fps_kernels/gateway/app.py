@@ -16,7 +16,7 @@ __all__ = ["KernelGatewayApp", "main"]
 
 
 def main(argv: list[str] | None = None) -> None:
-    """The script. Whatever keeps it from starting is one line on stderr, and exit code 1."""
+    """The script. If it cannot start, it prints one line to stderr and ends with exit code 1."""
     arguments = sys.argv[1:] if argv is None else argv
     try:
         with collect_later():
@@ -25,18 +25,22 @@ def main(argv: list[str] | None = None) -> None:
                 return
             app = KernelGatewayApp.instance()
             app.initialize(argv)
+            app.serve = _serve
             app.start()
-            from .run import run  # not for --help, --version and the like
-
-            run(app)
     except NoStart:
         return
     except FPSKernelsError as exc:
         _exit(exc.message)
-    except TraitError as exc:  # of options that are not the application's own: those it looks at itself
+    except TraitError as exc:  # from options of other classes; the application checks its own
         _exit(str(exc))
-    except KeyboardInterrupt:  # before there was a server that could have asked
+    except KeyboardInterrupt:  # before there was a server that asks
         sys.exit(130)
+
+
+def _serve(app: KernelGatewayApp) -> None:
+    from .run import run  # not for --help, --version and the like
+
+    run(app)
 
 
 def _run_lab(arguments: list[str]) -> None:

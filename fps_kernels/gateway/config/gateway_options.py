@@ -6,6 +6,7 @@ and work unchanged.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from jupyter_core.application import JupyterApp, base_aliases, base_flags
@@ -66,6 +67,8 @@ class KernelGatewayApp(JupyterApp):
     json_config_loader_class = StrictJSONFileConfigLoader
     raise_config_file_errors = True
 
+    serve: Callable[[KernelGatewayApp], None]
+    """What `start` ends with. Set by the command: options know nothing of servers."""
     settings: Settings
     """The checked values of all options. Personalities read it, and the next two."""
     seed: Seed | None
@@ -180,9 +183,10 @@ class KernelGatewayApp(JupyterApp):
         super().load_config_file(suppress_errors)
 
     def start(self) -> None:
-        """Do what an option such as --generate-config asks for, and end; else warn of options without effect."""
-        super().start()
+        """Warn of options without effect, and serve. Not called for --show-config and the like."""
+        super().start()  # ends the program for --generate-config
         for option in meaningless_options(self.config):
             self.log.warning("The option %s has no meaning here: it has no effect", option)
         for option in unknown_options(self.config):
             self.log.warning("Unknown option %s: it has no effect", option)
+        self.serve(self)
