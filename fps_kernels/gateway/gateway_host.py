@@ -12,7 +12,7 @@ class GatewayHost:
         self.base_url = base_url
 
     def origin_allowed(self, headers: Headers) -> bool:
-        return True  # by now: the gateway checks the Origin of every request, and knows more spellings of it
+        return True  # the gateway has checked the Origin of every request already, and accepts more spellings
 
     async def on_request(self) -> None:
         """Nothing depends on it here."""

@@ -1,4 +1,4 @@
-"""The Asphalt component: configuration in, `Kernels` out."""
+"""The Asphalt component: it takes the configuration and publishes `Kernels`."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ STOP_WATCHING_S = 2
 
 
 class KernelsComponent(Component):
-    """Serves kernels under the application of the host.
+    """The kernels component of a Jupyverse.
 
-    Keyword arguments: the options of KernelsConfig.
+    options: the options of KernelsConfig.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -113,8 +113,8 @@ def _follow_widgets(registry: KernelRegistry, yjs: Any) -> None:
 def _exit(message: str) -> NoReturn:
     """End the process with one line on stderr and exit code 1.
 
-    The host would print a traceback for an exception; and as components are made in a task of its own,
-    asyncio would add one for SystemExit, too.
+    The host would print a traceback for an exception. As it makes components in a task, asyncio would print one for
+    SystemExit, too.
     """
     end = SystemExit(message)
 
@@ -124,6 +124,6 @@ def _exit(message: str) -> NoReturn:
 
     try:
         asyncio.get_running_loop().set_exception_handler(handle)
-    except RuntimeError:  # made outside of a loop, as by tests
-        logger.debug("no loop to keep quiet")
+    except RuntimeError:  # made without a loop, as in tests
+        logger.debug("no event loop whose exception handler could be set")
     raise end from None

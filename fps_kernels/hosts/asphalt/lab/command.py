@@ -1,4 +1,4 @@
-"""The command `fps-kernels lab`: its options, and the server that runs until a signal ends it."""
+"""The command `fps-kernels lab`: its options, and the server, which runs until a signal ends it."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Returns when the server has ended. Raises BadOption."""
+    """Run the server until a signal ends it. Raises BadOption."""
     options = parser().parse_args(argv)
     configure(logging.DEBUG if options.debug else logging.INFO)
     raise_limit()
@@ -100,7 +100,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def plugins(settings: Sequence[str], disabled: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The configuration of all installed plugins but those that are disabled. Raises BadOption."""
+    """The configuration of all installed plugins that are not disabled. Raises BadOption."""
     installed = {one.name for one in entry_points(group="jupyverse.components")}
     for name in disabled:
         if name not in installed:
@@ -141,6 +141,6 @@ async def _serve(component: LabComponent) -> None:
                 logger.info("Serving at %s", component.url)
                 await stopping
             elif not stopping.done():
-                raise BadOption(f"The plugins have not started within {START_TIMEOUT_S} s")
+                raise BadOption(f"The plugins did not start within {START_TIMEOUT_S} s")
         finally:
             await cancel_and_wait(starting, stopping)
