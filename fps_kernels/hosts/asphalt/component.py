@@ -76,7 +76,7 @@ class KernelsComponent(Component):
         host = AsphaltHost(base_url, options.allow_origin, on_first_request)
         ctx.add_resource(_Kernels(app, auth, registry, host, executions), types=Kernels)
 
-        registry.prewarm()
+        registry.prewarmed.start()
         external = None
         watchers = TaskSet()
         if config.allow_external_kernels:
@@ -105,7 +105,7 @@ def _follow_widgets(registry: KernelRegistry, yjs: Any) -> None:
         from ...execution.ywidgets import YWidgets
 
         def follow(kernel_id: str) -> None:
-            YWidgets(registry.get(kernel_id).driver.client, widgets)
+            YWidgets(registry.get(kernel_id).client, widgets)
 
         registry.watch(follow)
 

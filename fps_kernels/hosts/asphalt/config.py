@@ -45,7 +45,14 @@ class InvalidConfiguration(FPSKernelsError):
 
 
 if TYPE_CHECKING:
-    _Fields = JupyverseKernelsConfig
+
+    class _Fields(JupyverseKernelsConfig):
+        """The model with a field for each option, which type checkers cannot know."""
+
+        def __init__(self, **options: Any) -> None: ...
+
+        def __getattr__(self, name: str) -> Any: ...
+
 else:
     _Fields = create_model(
         "_Fields",
