@@ -49,8 +49,6 @@ if TYPE_CHECKING:
     class _Fields(JupyverseKernelsConfig):
         """The model with a field for each option, which type checkers cannot know."""
 
-        def __init__(self, **options: Any) -> None: ...
-
         def __getattr__(self, name: str) -> Any: ...
 
 else:
@@ -66,6 +64,10 @@ else:
 
 class KernelsConfig(_Fields):
     """All options of the component, as Jupyverse wants them: the kernels' and those of this host."""
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **options: Any) -> None: ...
 
     def options(self) -> KernelsOptions:
         return KernelsOptions(**{name: getattr(self, name) for name in OPTIONS})
