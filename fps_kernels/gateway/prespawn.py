@@ -9,7 +9,7 @@ from ..errors import BadOption, FPSKernelsError, ServerStopping
 from ..kernels.kernel import Kernel
 
 if TYPE_CHECKING:
-    from .app import KernelGatewayApp
+    from .config.gateway_options import KernelGatewayApp
 
 
 async def start_pool(app: KernelGatewayApp, count: int | None = None) -> list[Kernel]:
