@@ -1,4 +1,4 @@
-"""Silent requests to IPython kernels: what they are made of, and to move to another folder.
+"""Expressions for IPython kernels to evaluate in silence: to say what they are made of, and to move to another folder.
 
 Pure, except that the code to run in the kernel is read from a file of this package, in_kernel/probe.py. The
 code leaves nothing behind in the kernel: no name, no history, and no execution count.
@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from typing import Any
+
+NAME = "answer"
+"""The name that the expression has in user_expressions."""
 
 
 class ProbeFailed(Exception):
@@ -34,20 +37,20 @@ class Report:
     bound: bool
 
 
-def report_request() -> dict[str, Any]:
-    """Return the content of an execute_request for a Report."""
-    return _request("report()")
+def report_expression() -> str:
+    """Return the expression for a Report."""
+    return _expression("report()")
 
 
-def move_request(folder: str, environment: Mapping[str, str], connection_file: str) -> dict[str, Any]:
-    """Return the content of an execute_request that moves the kernel.
+def move_expression(folder: str, environment: Mapping[str, str], connection_file: str) -> str:
+    """Return the expression that moves the kernel.
 
     folder: the new working directory.
     environment: the environment variables to set.
     connection_file: the new path of the kernel's connection file.
     """
     arguments = json.dumps([folder, dict(environment), connection_file])
-    return _request(f"move(*json.loads({arguments!r}))")
+    return _expression(f"move(*json.loads({arguments!r}))")
 
 
 def parse_report(reply: Mapping[str, Any]) -> Report:
@@ -60,9 +63,9 @@ def parse_report(reply: Mapping[str, Any]) -> Report:
 
 
 def parse_answer(reply: Mapping[str, Any]) -> Any:
-    """Read what a request returned from the content of its execute_reply. Raises ProbeFailed."""
+    """Read the value of the expression from the content of an execute_reply. Raises ProbeFailed."""
     try:
-        answer = reply["user_expressions"]["answer"]
+        answer = reply["user_expressions"][NAME]
         if answer["status"] != "ok":
             raise ProbeFailed(f"{answer.get('ename')}: {answer.get('evalue')}")
         return json.loads(ast.literal_eval(answer["data"]["text/plain"]))
@@ -76,13 +79,6 @@ def probe_code() -> str:
     return files(__package__).joinpath("in_kernel", "probe.py").read_text("utf-8")
 
 
-def _request(call: str) -> dict[str, Any]:
+def _expression(call: str) -> str:
     code = f"{probe_code()}\nimport json\nanswer = json.dumps({call})"
-    expression = f"(lambda names: (exec({code!r}, names), names['answer'])[1])({{}})"
-    return {
-        "code": "",
-        "silent": True,
-        "store_history": False,
-        "allow_stdin": False,
-        "user_expressions": {"answer": expression},
-    }
+    return f"(lambda names: (exec({code!r}, names), names['answer'])[1])({{}})"

@@ -15,7 +15,7 @@ from ..kernel_driver.kernelspec import spec_dict
 from ..kernel_driver.observer import LifecycleObserver
 from ..kernel_driver.process import LaunchedProcess, LaunchOptions
 from .factory import KernelFactory
-from .ipython_probe import ProbeFailed, move_request, parse_answer, parse_report, report_request
+from .ipython_probe import NAME, ProbeFailed, move_expression, parse_answer, parse_report, report_expression
 
 FOLDER = "prewarmed"
 """The folder of pooled kernels' connection files, below that of all others: `jupyter console --existing` must not find
@@ -76,13 +76,8 @@ class PooledKernel(LifecycleObserver):
         if changed:
             raise KernelDied(f"{changed} has changed since its launch")
         path = options.connection_dir / f"kernel-{kernel_id}.json"
-        reply = await self.driver.client.request(
-            "shell",
-            "execute_request",
-            move_request(options.cwd, options.extra_env, str(path)),
-            timeout_s=MOVE_TIMEOUT_S,
-        )
-        parse_answer(reply.content)
+        move = move_expression(options.cwd, options.extra_env, str(path))
+        parse_answer(await evaluate(self.driver.client, move, MOVE_TIMEOUT_S))
         return await self.driver.release(kernel_id, path, options.cwd)
 
     def on_dead(self, reason: str) -> None:
@@ -92,11 +87,9 @@ class PooledKernel(LifecycleObserver):
         """Ask the new kernel what it is made of, and remember it. Raises NotPoolable."""
         if client.kernel_info.get("implementation") != "ipython" or self.driver.pid is None:
             raise NotPoolable("only IPython kernels on this machine can be moved to another folder")
-        reply = await client.request(
-            "shell", "execute_request", report_request(), timeout_s=REPORT_TIMEOUT_S, at_once=True
-        )
+        answer = await evaluate(client, report_expression(), REPORT_TIMEOUT_S)
         try:
-            report = parse_report(reply.content)
+            report = parse_report(answer)
         except ProbeFailed as exc:
             raise NotPoolable(f"they cannot be inspected: {exc}") from exc
         if report.startup:
@@ -129,6 +122,20 @@ class PooledKernel(LifecycleObserver):
     def _find_program(self) -> str | None:
         """Where the first word of the command is found now. Blocks."""
         return shutil.which(next(iter(self.driver.command), ""), path=self.options.env.get("PATH"))
+
+
+async def evaluate(client: KernelClient, expression: str, timeout_s: float) -> Mapping[str, Any]:
+    """Have an IPython kernel evaluate an expression in silence, and return the content of its execute_reply."""
+    reply = await client.execute(
+        "",
+        timeout_s=timeout_s,
+        grace_s=0,
+        at_once=True,
+        silent=True,
+        store_history=False,
+        user_expressions={NAME: expression},
+    )
+    return reply.content
 
 
 def can_become(launched: LaunchOptions, wanted: LaunchOptions) -> bool:
