@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 
 from ..kernel_driver.message import EMPTY_DICT, dump_json, load_object
-from ..websocket.frame_batch import Pieces, Run
+from ..websocket.frame_batch import Chunks, FrameBatch
 from . import stand_in as replies
 from .connection import Connection
 from .iopub_log import Entry, Inbox, IopubLog, merge_entries, stream_key
@@ -79,8 +79,8 @@ class SessionOutbox:
         session: ClientSession,
         log: IopubLog,
         limits: RateLimits,
-        encode: Callable[[str, Sequence[bytes]], Pieces],
-        encode_run: Callable[[Sequence[Entry]], Run],
+        encode: Callable[[str, Sequence[bytes]], Chunks],
+        encode_run: Callable[[Sequence[Entry]], FrameBatch],
         kernel_session: Callable[[], str],
     ) -> None:
         self.pause_s = 0.0
@@ -93,7 +93,7 @@ class SessionOutbox:
         self._merge_at = 0.0
         self._on_sent: Callable[[int], None] | None = None
 
-    def take(self) -> Run | None:
+    def take(self) -> FrameBatch | None:
         self.pause_s = 0.0
         session = self._session
         missing, dropped = self._log.missing(session.cursor), session.inbox.dropped
@@ -130,7 +130,7 @@ class SessionOutbox:
             entries = [entry for entry in entries if entry.seq < place]
         return entries
 
-    def _take_entries(self, entries: Sequence[Entry], run: Run) -> Run:
+    def _take_entries(self, entries: Sequence[Entry], run: FrameBatch) -> FrameBatch:
         session = self._session
 
         def sent(number: int) -> None:
@@ -145,10 +145,10 @@ class SessionOutbox:
         self._on_sent = sent
         return run
 
-    def _encode_each(self, entries: Sequence[Entry]) -> Run:
-        return Run([self._encode("iopub", entry.frames) for entry in entries])
+    def _encode_each(self, entries: Sequence[Entry]) -> FrameBatch:
+        return FrameBatch([self._encode("iopub", entry.frames) for entry in entries])
 
-    def _take_merged(self) -> Run | None:
+    def _take_merged(self) -> FrameBatch | None:
         """For a client that lags, or has a rate limit: stream messages as few as possible."""
         limiter, now = self._limiter, monotonic()
         lagging = self._lags
@@ -181,7 +181,7 @@ class SessionOutbox:
 
     # --- the session's own -----------------------------------------------------------------------
 
-    def _take_private(self, channel: str, frames: Sequence[bytes]) -> Run:
+    def _take_private(self, channel: str, frames: Sequence[bytes]) -> FrameBatch:
         def sent(number: int) -> None:
             if number:
                 self._session.inbox.remove_first(frames)
@@ -191,9 +191,9 @@ class SessionOutbox:
                     self._session.remember(channel, frames)
 
         self._on_sent = sent
-        return Run([self._encode(channel, frames)])
+        return FrameBatch([self._encode(channel, frames)])
 
-    def _take_notice(self, missing: int, dropped: int) -> Run:
+    def _take_notice(self, missing: int, dropped: int) -> FrameBatch:
         session = self._session
         cursor = max(session.cursor, self._log.first_seq)
         # With the parent of what comes next, so that a front end has a place to show it.
@@ -207,4 +207,4 @@ class SessionOutbox:
 
         self._on_sent = sent
         text = f"[{missing + dropped} messages are missing here: they came faster than they were read]\n"
-        return Run([self._encode("iopub", replies.stream("stderr", text, self._kernel_session(), parent))])
+        return FrameBatch([self._encode("iopub", replies.stream("stderr", text, self._kernel_session(), parent))])

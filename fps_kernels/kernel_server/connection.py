@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from ..websocket.frame_batch import Frame, Received, Run
+from ..websocket.frame_batch import Frame, FrameBatch, IncomingMessage
 
 logger = logging.getLogger(__name__)
 
@@ -35,10 +35,10 @@ class WebSocket(Protocol):
         """Writes many frames at once, as `send` does one; None where the server cannot do that."""
 
     @property
-    def deliver(self) -> Callable[[Callable[[Received], None]], None] | None:
+    def deliver(self) -> Callable[[Callable[[IncomingMessage], None]], None] | None:
         """Has each message given to a callback, as it comes, and none to `receive`; None where the server cannot."""
 
-    async def receive(self) -> Received | None:
+    async def receive(self) -> IncomingMessage | None:
         """The next message; None once the peer is gone."""
 
     async def send(self, frame: Frame) -> None:
@@ -58,7 +58,7 @@ class Outbox(Protocol):
     def pause_s(self) -> float:
         """When `take` gave nothing: after how many seconds to ask again though nobody called `wake`; 0: never."""
 
-    def take(self) -> Run | None:
+    def take(self) -> FrameBatch | None:
         """The next messages to send, None when there is nothing to send now."""
 
     def sent(self, number: int) -> None:
@@ -115,7 +115,7 @@ class Connection:
         if self._writer is not None:
             self._writer.cancel()
 
-    async def run(self, outbox: Outbox, on_frame: Callable[[Received], None]) -> None:
+    async def run(self, outbox: Outbox, on_frame: Callable[[IncomingMessage], None]) -> None:
         """Serve the socket until it is closed, by either side.
 
         on_frame: called with each message of the client.
@@ -143,13 +143,13 @@ class Connection:
             if exc is not None and not isinstance(exc, ConnectionResetError):
                 logger.error("WebSocket of session %s failed", self.session_id, exc_info=exc)
 
-    async def _read(self, on_frame: Callable[[Received], None]) -> None:
+    async def _read(self, on_frame: Callable[[IncomingMessage], None]) -> None:
         if self._socket.deliver is not None:
             self._socket.deliver(lambda frame: self._take(on_frame, frame))
         while (frame := await self._socket.receive()) is not None:
             self._take(on_frame, frame)
 
-    def _take(self, on_frame: Callable[[Received], None], frame: Received) -> None:
+    def _take(self, on_frame: Callable[[IncomingMessage], None], frame: IncomingMessage) -> None:
         """Perhaps in the middle of the transport's reading, which must not fail because of us."""
         if self._closing is not None or self._reader is None:
             return
@@ -169,7 +169,7 @@ class Connection:
             self._wake.clear()
             await self._wait(outbox.pause_s)
 
-    async def _send(self, outbox: Outbox, run: Run) -> None:
+    async def _send(self, outbox: Outbox, run: FrameBatch) -> None:
         number = 0
         began = self._turn
         asyncio.get_running_loop().call_soon(self._next_turn)

@@ -12,7 +12,7 @@ from ..kernel_driver.client import KernelClient
 from ..kernel_driver.driver import LifecycleObserver
 from ..kernel_driver.message import EMPTY_DICT, Buffer, Message, dump_json, make_frames, make_header, peek_msg_type
 from ..kernel_driver.request_log import Request
-from ..websocket.frame_batch import Pieces, Received, Run
+from ..websocket.frame_batch import Chunks, FrameBatch, IncomingMessage
 from . import stand_in as replies
 from . import wire
 from .client_session import ClientSession, SessionOutbox
@@ -75,7 +75,7 @@ class KernelServer(LifecycleObserver):
         self._sessions: dict[str, ClientSession] = {}
         self._connections: tuple[Connection, ...] = ()
         self._left_at_seq: int | None = None  # where the last client was when it left
-        self._slices: dict[tuple[bool, int, int, int], Run] = {}
+        self._slices: dict[tuple[bool, int, int, int], FrameBatch] = {}
         self._allowed: frozenset[str] | None = None
         self._blocked: frozenset[str] = frozenset()
         self._adapter: Adapter | None = None
@@ -230,22 +230,22 @@ class KernelServer(LifecycleObserver):
         if isinstance(origin, ClientSession):
             origin.put(self._log.next_seq, channel, message.frames)
 
-    def _encode(self, v1: bool, channel: str, frames: Sequence[bytes]) -> Pieces:
+    def _encode(self, v1: bool, channel: str, frames: Sequence[bytes]) -> Chunks:
         if v1:
             return False, wire.v1_pieces(channel.encode(), frames)
         if self._adapter is not None:
             frames = self._adapter.from_kernel(frames)
         return wire.default_pieces(channel, frames)
 
-    def _encode_run(self, v1: bool, entries: Sequence[Entry]) -> Run:
+    def _encode_run(self, v1: bool, entries: Sequence[Entry]) -> FrameBatch:
         """A run of the log. Writers that keep pace read the same runs: they are encoded once."""
         large = len(entries) == 1 and entries[0].size > SLICE_BYTES
         if large or len(self._connections) < 2:
-            return Run([self._encode(v1, "iopub", entry.frames) for entry in entries])
+            return FrameBatch([self._encode(v1, "iopub", entry.frames) for entry in entries])
         key = v1, entries[0].seq, entries[-1].end, len(entries)  # merging changes their number
         run = self._slices.get(key)
         if run is None:
-            run = Run([self._encode(v1, "iopub", entry.frames) for entry in entries])
+            run = FrameBatch([self._encode(v1, "iopub", entry.frames) for entry in entries])
             while len(self._slices) >= SLICES:
                 del self._slices[next(iter(self._slices))]
             self._slices[key] = run
@@ -253,7 +253,7 @@ class KernelServer(LifecycleObserver):
 
     # --- from clients ----------------------------------------------------------------------------
 
-    def _on_frame(self, connection: Connection, session: ClientSession, frame: Received) -> None:
+    def _on_frame(self, connection: Connection, session: ClientSession, frame: IncomingMessage) -> None:
         frames: Sequence[Buffer]
         try:
             if connection.v1:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from ..errors import MalformedMessage
 from ..kernel_driver.message import EMPTY_DICT, Buffer, dump_json, load_object, peek_msg_id, peek_msg_type
-from ..websocket.frame_batch import LARGE_BYTES, Pieces
+from ..websocket.frame_batch import LARGE_BYTES, Chunks
 
 V1_PROTOCOL = "v1.kernel.websocket.jupyter.org"
 CHANNELS = frozenset({"shell", "control", "stdin", "iopub"})
@@ -101,7 +101,7 @@ def encode_default(channel: str, frames: Sequence[bytes]) -> str | bytes:
     return frame.decode() if is_text else frame
 
 
-def default_pieces(channel: str, frames: Sequence[bytes]) -> Pieces:
+def default_pieces(channel: str, frames: Sequence[bytes]) -> Chunks:
     """The same, not yet put together. The JSON frames are copied as they are, not parsed."""
     header = bytes(frames[0])
     body = b"".join(

@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from .frame_batch import Received
+from .frame_batch import IncomingMessage
 
 Write = Callable[[Sequence[bytes]], Awaitable[None]]
 EXTENSION = "fps_kernels.websocket.write"
 """An ASGI extension of our own, {"write": write(buffers)}: whole WebSocket frames, many at once."""
 
-Deliver = Callable[[Callable[[Received], None]], None]
+Deliver = Callable[[Callable[[IncomingMessage], None]], None]
 DELIVER = "fps_kernels.websocket.deliver"
 """Another, {"deliver": deliver(callback)}: call it with each message, as it comes and with those that wait,
 instead of giving them to `receive`, which tells of the end as ever."""

@@ -16,7 +16,7 @@ STUCK_S = 5.0
 """Without a byte that a client takes, until its connection is given up; one that reads slowly keeps it."""
 
 
-class ClosingWatch:
+class CloseTimeout:
     """Aborts a transport that was closed, when nothing of what was written to it leaves."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport) -> None:

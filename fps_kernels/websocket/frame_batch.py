@@ -8,10 +8,10 @@ from collections.abc import Sequence
 Frame = str | bytes
 """A message of a WebSocket: text or binary."""
 
-Received = str | bytes | bytearray
+IncomingMessage = str | bytes | bytearray
 """The same from a client; nobody changes it."""
 
-Pieces = tuple[bool, Sequence[bytes]]
+Chunks = tuple[bool, Sequence[bytes]]
 """The same before it is put together: whether it is text, which is UTF-8 then, and its bytes in pieces."""
 
 LARGE_BYTES = 64 * 1024
@@ -24,12 +24,12 @@ _MEDIUM = struct.Struct("!BBH")
 _LONG = struct.Struct("!BBQ")
 
 
-class Run:
+class FrameBatch:
     """Some messages in order; put together once, for all clients who get them."""
 
     __slots__ = ("_buffers", "_frames", "messages")
 
-    def __init__(self, messages: Sequence[Pieces]) -> None:
+    def __init__(self, messages: Sequence[Chunks]) -> None:
         self.messages = messages
         self._frames: list[Frame] | None = None
         self._buffers: list[bytes] | None = None
@@ -53,7 +53,7 @@ class Run:
         return self._buffers
 
 
-def _with_headers(messages: Sequence[Pieces]) -> list[bytes]:
+def _with_headers(messages: Sequence[Chunks]) -> list[bytes]:
     buffers: list[bytes] = []
     small: list[bytes] = []
     for is_text, pieces in messages:

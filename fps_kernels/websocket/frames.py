@@ -30,7 +30,7 @@ class Payload(bytearray):
     __slots__ = ("__weakref__",)
 
 
-class Whole(NamedTuple):
+class WebSocketMessage(NamedTuple):
     """A message that was one frame, unmasked."""
 
     is_text: bool
@@ -63,7 +63,7 @@ class FrameReader:
         """What came; read it before there is more."""
         self._data = memoryview(self._data.tobytes() + data if self._data else data)
 
-    def read(self) -> Whole | bytes | None:
+    def read(self) -> WebSocketMessage | bytes | None:
         """What is next: a message, bytes for the state machine, or None when more must come."""
         if self._payload is not None:
             return self._read_payload(self._payload)
@@ -89,19 +89,19 @@ class FrameReader:
         self._leaving -= len(left)
         return left or None
 
-    def _begin(self, is_text: bool, start: int, length: int) -> Whole | None:
+    def _begin(self, is_text: bool, start: int, length: int) -> WebSocketMessage | None:
         data = self._data
         end = start + length
         mask = bytes(data[start - 4 : start])
         if end <= len(data) and length < LARGE_BYTES:
             self._data = data[end:]
-            return Whole(is_text, apply_mask(data[start:end], mask))
+            return WebSocketMessage(is_text, apply_mask(data[start:end], mask))
         self._is_text, self._mask, self._missing = is_text, mask, length
         self._payload = Payload()
         self._data = data[start:]
         return self._read_payload(self._payload)
 
-    def _read_payload(self, payload: Payload) -> Whole | None:
+    def _read_payload(self, payload: Payload) -> WebSocketMessage | None:
         # A piece at a time, so that it is unmasked in the processor's cache: there are 30 GB/s, and 2 beyond.
         piece = self._data[: self._missing]
         self._data = self._data[len(piece) :]
@@ -112,7 +112,7 @@ class FrameReader:
         if self._missing:
             return None
         self._payload = None
-        return Whole(self._is_text, payload)
+        return WebSocketMessage(self._is_text, payload)
 
     def _take(self, size: int) -> bytes:
         taken = self._data[:size].tobytes()

@@ -19,9 +19,9 @@ from websockets.http11 import Request
 from websockets.protocol import State
 
 from .asgi import DELIVER, EXTENSION
-from .close_timeout import ClosingWatch
-from .frame_batch import LARGE_BYTES, Received
-from .frames import FrameReader, Payload, Whole
+from .close_timeout import CloseTimeout
+from .frame_batch import LARGE_BYTES, IncomingMessage
+from .frames import FrameReader, Payload, WebSocketMessage
 
 TURN_MESSAGES = 16
 """Messages of one client before the others get their turn."""
@@ -35,13 +35,13 @@ class BatchingProtocol(WebSocketsSansIOProtocol):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._reader = FrameReader(self.config.ws_max_size)
-        self._deliver: Callable[[Received], None] | None = None
+        self._deliver: Callable[[IncomingMessage], None] | None = None
         self._premature = False  # it sent frames before it was accepted: the state machine has begun to read them
         self._paused = False
         self._held_bytes = 0
         self._fed_at_ping: object = None
         self._pong = b""  # that waits until the client reads
-        self._closing: ClosingWatch | None = None
+        self._closing: CloseTimeout | None = None
 
     # --- out -------------------------------------------------------------------------------------
 
@@ -65,7 +65,7 @@ class BatchingProtocol(WebSocketsSansIOProtocol):
 
     # --- in --------------------------------------------------------------------------------------
 
-    def deliver_to(self, callback: Callable[[Received], None]) -> None:
+    def deliver_to(self, callback: Callable[[IncomingMessage], None]) -> None:
         """From now on call it with each message, first with those that wait; the end comes by ASGI."""
         self._deliver = callback
         for _ in range(self.queue.qsize()):
@@ -136,7 +136,7 @@ class BatchingProtocol(WebSocketsSansIOProtocol):
         self._take(event)
         return True
 
-    def _take(self, message: Whole) -> None:
+    def _take(self, message: WebSocketMessage) -> None:
         self.curr_msg_data_type = "text" if message.is_text else "bytes"
         self.frames = [message.data]  # type: ignore[list-item]  # a Payload only as far as send_receive_event_to_app
         self.send_receive_event_to_app()
@@ -160,7 +160,7 @@ class BatchingProtocol(WebSocketsSansIOProtocol):
             self._queue_or_refuse()
             return
         data = self.frames[0]
-        message: Received = data
+        message: IncomingMessage = data
         if self.curr_msg_data_type == "text":
             try:
                 message = data.decode()
@@ -248,5 +248,5 @@ class BatchingProtocol(WebSocketsSansIOProtocol):
         if self.disconnected:
             return
         if self._closing is None:
-            self._closing = ClosingWatch(self.loop, self.transport)
+            self._closing = CloseTimeout(self.loop, self.transport)
         self._closing.begin()

@@ -8,7 +8,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
-from fps_kernels.websocket.frames import FrameReader, Payload, Whole
+from fps_kernels.websocket.frames import FrameReader, Payload, WebSocketMessage
 
 MAX_BYTES = 1000
 
@@ -71,7 +71,7 @@ def read(data: list[bytes]) -> tuple[list[tuple[Opcode, bytes, bool]], ServerPro
         while (event := reader.read()) is not None:
             if protocol.parser_exc is not None or protocol.close_rcvd is not None:
                 return got, protocol
-            if isinstance(event, Whole):
+            if isinstance(event, WebSocketMessage):
                 got.append((Opcode.TEXT if event.is_text else Opcode.BINARY, bytes(event.data), True))
             else:
                 protocol.receive_data(event)

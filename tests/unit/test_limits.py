@@ -13,7 +13,7 @@ from fps_kernels.kernel_driver.message import Message, make_frames
 from fps_kernels.kernel_server.client_session import ClientSession, SessionOutbox
 from fps_kernels.kernel_server.iopub_log import Inbox, IopubLog, ReplayLimits
 from fps_kernels.kernel_server.rate_limit import RateLimiter, RateLimits, cut_middle
-from fps_kernels.websocket.frame_batch import Run
+from fps_kernels.websocket.frame_batch import FrameBatch
 
 from ..conftest import Launch, options
 from ..support.client import Client, Json, Socket, of_type, text_of
@@ -101,7 +101,7 @@ def contents(log: IopubLog, rates: RateLimits) -> list[Json]:
     """The contents that a client with these limits is sent at once, in its first window."""
     session = ClientSession("me", Inbox(ReplayLimits()), 0)
     encode: Any = lambda channel, frames: json.loads(frames[3])  # noqa: E731
-    encode_run: Any = lambda entries: Run([json.loads(entry.frames[3]) for entry in entries])  # noqa: E731
+    encode_run: Any = lambda entries: FrameBatch([json.loads(entry.frames[3]) for entry in entries])  # noqa: E731
     outbox = SessionOutbox(session, log, rates, encode, encode_run, lambda: "kernel")
     got: list[Any] = []
     while run := outbox.take():

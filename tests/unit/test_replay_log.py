@@ -29,7 +29,7 @@ from fps_kernels.kernel_server.iopub_log import (
 )
 from fps_kernels.kernel_server.rate_limit import RateLimits
 from fps_kernels.kernel_server.server import KernelServer, ServerLimits
-from fps_kernels.websocket.frame_batch import Run
+from fps_kernels.websocket.frame_batch import FrameBatch
 
 EVERYTHING = 1 << 40
 WIDE = ReplayLimits(max_messages=EVERYTHING, max_bytes=EVERYTHING, max_age_s=EVERYTHING)
@@ -396,7 +396,7 @@ class Reader:
     def __init__(self, log: IopubLog, rates: RateLimits | None = None, inbox_limits: ReplayLimits = WIDE) -> None:
         self.session = ClientSession("me", Inbox(inbox_limits), log.next_seq)
         encode: Any = lambda channel, frames: (channel, frames)  # noqa: E731
-        encode_run: Any = lambda entries: Run([("iopub", entry.frames) for entry in entries])  # noqa: E731
+        encode_run: Any = lambda entries: FrameBatch([("iopub", entry.frames) for entry in entries])  # noqa: E731
         self.outbox = SessionOutbox(self.session, log, rates or RateLimits(), encode, encode_run, lambda: "kernel")
 
     def take(self) -> list[Sent]:
