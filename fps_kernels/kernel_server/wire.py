@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 
 from ..errors import MalformedMessage
 from ..kernel_driver.message import EMPTY_DICT, Buffer, dump_json, load_object, peek_msg_id, peek_msg_type
-from ..websocket.frame_batch import LARGE_BYTES, Chunks
+from ..websocket.frame_batch import Chunks
+from ..websocket.frames import LARGE_BYTES
 
 V1_PROTOCOL = "v1.kernel.websocket.jupyter.org"
 CHANNELS = frozenset({"shell", "control", "stdin", "iopub"})

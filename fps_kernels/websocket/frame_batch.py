@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
+
+from .frames import LARGE_BYTES, frame_header
 
 Frame = str | bytes
 """A message of a WebSocket: text or binary."""
@@ -13,15 +14,6 @@ IncomingMessage = str | bytes | bytearray
 
 Chunks = tuple[bool, Sequence[bytes]]
 """The same before it is put together: whether it is text, which is UTF-8 then, and its bytes in pieces."""
-
-LARGE_BYTES = 64 * 1024
-"""A piece that is written by itself: to copy it costs more."""
-
-_TEXT = 0x81
-_BINARY = 0x82
-_SHORT = struct.Struct("!BB")
-_MEDIUM = struct.Struct("!BBH")
-_LONG = struct.Struct("!BBQ")
 
 
 class FrameBatch:
@@ -71,13 +63,3 @@ def _with_headers(messages: Sequence[Chunks]) -> list[bytes]:
     if small:
         buffers.append(b"".join(small))
     return buffers
-
-
-def frame_header(is_text: bool, size: int) -> bytes:
-    """What comes before a message of `size` bytes: one frame, unmasked, as a server sends it (RFC 6455, 5.2)."""
-    opcode = _TEXT if is_text else _BINARY
-    if size < 126:
-        return _SHORT.pack(opcode, size)
-    if size < 1 << 16:
-        return _MEDIUM.pack(opcode, 126, size)
-    return _LONG.pack(opcode, 127, size)

@@ -6,6 +6,7 @@ and need only their mask taken off; the rest (fragments, pings, closes, errors) 
 
 from __future__ import annotations
 
+import struct
 from typing import NamedTuple
 
 from websockets.frames import Opcode
@@ -15,13 +16,29 @@ try:
 except ImportError:  # no wheel for this platform
     from websockets.utils import apply_mask
 
-from .frame_batch import LARGE_BYTES
+LARGE_BYTES = 64 * 1024
+"""A piece that is written by itself: to copy it costs more."""
 
+_TEXT = 0x81
+_BINARY = 0x82
+_SHORT = struct.Struct("!BB")
+_MEDIUM = struct.Struct("!BBH")
+_LONG = struct.Struct("!BBQ")
 _PLAIN = {0x81: True, 0x82: False}
 """The first byte of a frame that is a message by itself: whether it is text."""
 _FIN, _OPCODE, _CONTROL = 0x80, 0x0F, 0x08  # of the first byte
 _MASKED, _LENGTH = 0x80, 0x7F  # of the second
 _OPCODES = frozenset(Opcode)
+
+
+def frame_header(is_text: bool, size: int) -> bytes:
+    """What comes before a message of `size` bytes: one frame, unmasked, as a server sends it (RFC 6455, 5.2)."""
+    opcode = _TEXT if is_text else _BINARY
+    if size < 126:
+        return _SHORT.pack(opcode, size)
+    if size < 1 << 16:
+        return _MEDIUM.pack(opcode, 126, size)
+    return _LONG.pack(opcode, 127, size)
 
 
 class Payload(bytearray):

@@ -20,8 +20,8 @@ from websockets.protocol import State
 
 from .asgi import DELIVER, EXTENSION
 from .close_timeout import CloseTimeout
-from .frame_batch import LARGE_BYTES, IncomingMessage
-from .frames import FrameReader, Payload, WebSocketMessage
+from .frame_batch import IncomingMessage
+from .frames import LARGE_BYTES, FrameReader, Payload, WebSocketMessage
 
 TURN_MESSAGES = 16
 """Messages of one client before the others get their turn."""

@@ -20,7 +20,7 @@ from fps_kernels.serving.http_server import Server
 from fps_kernels.websocket import close_timeout as closing
 from fps_kernels.websocket import protocol as batching
 from fps_kernels.websocket.asgi import DELIVER, EXTENSION
-from fps_kernels.websocket.frame_batch import frame_header
+from fps_kernels.websocket.frames import frame_header
 
 from ..support import apis
 from .test_http_server import serving

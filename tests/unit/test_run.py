@@ -10,7 +10,8 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
-from fps_kernels.websocket.frame_batch import LARGE_BYTES, Chunks, FrameBatch, frame_header
+from fps_kernels.websocket.frame_batch import Chunks, FrameBatch
+from fps_kernels.websocket.frames import LARGE_BYTES, frame_header
 
 
 def read(data: bytes) -> list[str | bytes]:

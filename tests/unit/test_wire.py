@@ -19,7 +19,7 @@ from fps_kernels.kernel_server.wire import (
     encode_default,
     encode_v1,
 )
-from fps_kernels.websocket.frame_batch import LARGE_BYTES
+from fps_kernels.websocket.frames import LARGE_BYTES
 
 from ..support import client
 
