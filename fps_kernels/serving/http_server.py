@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ssl
 from collections.abc import Iterator
+from functools import partial
+from typing import cast
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from ..websocket.protocol import BatchingProtocol
+from ..websocket.flow_control import WebSocketLimits
+from ..websocket.protocol import WebSocketProtocol
 
 STOP_TIMEOUT_S = 15
 """For requests and WebSockets that are open when the server is asked to stop."""
@@ -27,7 +31,12 @@ class Server(uvicorn.Server):
         yield
 
 
-def make_server(app: ASGIApp, tls: ssl.SSLContext | None, ping_interval_s: float | None) -> Server:
+def make_server(
+    app: ASGIApp,
+    tls: ssl.SSLContext | None,
+    ping_interval_s: float | None,
+    limits: WebSocketLimits = WebSocketLimits(),  # noqa: B008 - frozen
+) -> Server:
     """tls: None to serve in the clear. ping_interval_s: between pings of a WebSocket, and for their answers."""
     bytes(KEPT_BYTES)  # glibc keeps what is no larger than what was freed once: mallopt(3), M_MMAP_THRESHOLD
     config = uvicorn.Config(
@@ -37,7 +46,7 @@ def make_server(app: ASGIApp, tls: ssl.SSLContext | None, ping_interval_s: float
         lifespan="off",
         proxy_headers=False,  # TrustedProxy is ours
         server_header=False,
-        ws=BatchingProtocol,
+        ws=cast(type[asyncio.Protocol], partial(WebSocketProtocol, limits=limits)),
         ws_max_size=MAX_MESSAGE_BYTES,
         ws_per_message_deflate=False,  # the client is near, or a proxy before it compresses
         ws_ping_interval=ping_interval_s,

@@ -66,6 +66,7 @@ class FrameReader:
         self._data = memoryview(b"")  # what is yet to be read
         self._fragmented = False  # the last message is not at its end
         self._leaving = 0  # bytes of a frame yet to come that are left as they are
+        self._passed = 0  # bytes of it that came
         self._payload: Payload | None = None  # of a message that is not all here
         self._missing = 0  # bytes of it
         self._mask = b""  # for the next of them
@@ -75,6 +76,16 @@ class FrameReader:
     def fed(self) -> object:
         """Another object after each `feed`: whether anything came can be told without a note of it each time."""
         return self._data
+
+    @property
+    def unread_bytes(self) -> int:
+        """Size of what was fed and not read."""
+        return len(self._data)
+
+    @property
+    def partial_bytes(self) -> int:
+        """Size of what was read of a frame that is not complete."""
+        return self._passed if self._payload is None else len(self._payload)
 
     def feed(self, data: bytes) -> None:
         """What came; read it before there is more."""
@@ -102,8 +113,10 @@ class FrameReader:
             if not first & _CONTROL:
                 self._fragmented = not first & _FIN
             self._leaving = start + length
+            self._passed = 0
         left = self._take(min(self._leaving, len(self._data)))
         self._leaving -= len(left)
+        self._passed = self._passed + len(left) if self._leaving else 0
         return left or None
 
     def _begin(self, is_text: bool, start: int, length: int) -> WebSocketMessage | None:

@@ -15,6 +15,8 @@ from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
 
 from fps_kernels.serving.http_server import Server, make_server
+from fps_kernels.websocket.flow_control import WebSocketLimits
+from fps_kernels.websocket.protocol import WebSocketProtocol
 
 
 class Echo:
@@ -39,8 +41,12 @@ class Echo:
 
 
 @asynccontextmanager
-async def serving(app: Any, ping_interval_s: float = 20) -> AsyncIterator[tuple[Server, int]]:
-    server = make_server(app, None, ping_interval_s)
+async def serving(
+    app: Any,
+    ping_interval_s: float = 20,
+    limits: WebSocketLimits = WebSocketLimits(),  # noqa: B008 - frozen
+) -> AsyncIterator[tuple[Server, int]]:
+    server = make_server(app, None, ping_interval_s, limits)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         task = asyncio.create_task(server.serve(sockets=[listening]))
         try:
@@ -88,8 +94,9 @@ async def test_frames_that_come_before_the_answer_are_not_lost() -> None:
         await app.asked.wait()
         [connection] = server.server_state.connections
         frames = b"".join(Frame(Opcode.BINARY, data).serialize(mask=True) for data in (b"early", b"late"))
-        writer.write(frames[:2])  # the state machine is in the middle of a frame now
-        while not connection._premature:  # type: ignore[attr-defined]  # noqa: ASYNC110 - nobody tells
+        writer.write(frames[:2])  # the server is in the middle of a frame now
+        assert isinstance(connection, WebSocketProtocol)
+        while not connection.statistics().unread_bytes:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)
         app.may_accept.set()
         got: list[bytes] = []

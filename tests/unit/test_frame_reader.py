@@ -8,7 +8,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
-from fps_kernels.websocket.frames import FrameReader, Payload, WebSocketMessage
+from fps_kernels.websocket.frames import FrameReader, WebSocketMessage
 
 MAX_BYTES = 1000
 
@@ -63,7 +63,7 @@ def events(protocol: ServerProtocol) -> list[tuple[Opcode, bytes, bool]]:
 
 
 def read(data: list[bytes]) -> tuple[list[tuple[Opcode, bytes, bool]], ServerProtocol]:
-    """As BatchingProtocol does it: what is no whole message goes to the state machine."""
+    """As WebSocketProtocol does it: what is no whole message goes to the state machine."""
     reader, protocol = FrameReader(MAX_BYTES), machine()
     got = []
     for chunk in data:
@@ -111,8 +111,7 @@ def test_a_size_that_is_only_said_takes_no_memory() -> None:
     reader = FrameReader(None)
     reader.feed(b"\x82\xff" + (1 << 62).to_bytes(8) + b"mask" + b"xyz")
     assert reader.read() is None
-    assert isinstance(reader._payload, Payload)
-    assert len(reader._payload) == 3
+    assert reader.partial_bytes == 3
 
 
 def test_nothing_is_kept_of_a_message_that_is_too_large() -> None:
