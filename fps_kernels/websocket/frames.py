@@ -7,14 +7,10 @@ and need only their mask taken off; the rest (fragments, pings, closes, errors) 
 from __future__ import annotations
 
 import struct
+import sys
 from typing import NamedTuple
 
 from websockets.frames import Opcode
-
-try:
-    from websockets.speedups import apply_mask
-except ImportError:  # no wheel for this platform
-    from websockets.utils import apply_mask
 
 LARGE_BYTES = 64 * 1024
 """A piece that is written by itself: to copy it costs more."""
@@ -29,6 +25,19 @@ _PLAIN = {0x81: True, 0x82: False}
 _FIN, _OPCODE, _CONTROL = 0x80, 0x0F, 0x08  # of the first byte
 _MASKED, _LENGTH = 0x80, 0x7F  # of the second
 _OPCODES = frozenset(Opcode)
+
+
+def unmask(data: bytes | bytearray | memoryview, mask: bytes | bytearray) -> bytes:
+    """Take the mask off what a client sent (RFC 6455, 5.3)."""
+    repeated = (mask * (len(data) // 4 + 1))[: len(data)]
+    number = int.from_bytes(data, sys.byteorder) ^ int.from_bytes(repeated, sys.byteorder)
+    return number.to_bytes(len(data), sys.byteorder)
+
+
+try:
+    from websockets.speedups import apply_mask  # compiled; not in the documentation, so it may be gone one day
+except ImportError:
+    apply_mask = unmask
 
 
 def frame_header(is_text: bool, size: int) -> bytes:

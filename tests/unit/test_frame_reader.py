@@ -8,7 +8,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
-from fps_kernels.websocket.frames import FrameReader, WebSocketMessage
+from fps_kernels.websocket.frames import FrameReader, WebSocketMessage, unmask
 
 MAX_BYTES = 1000
 
@@ -96,6 +96,11 @@ def test_a_message_in_pieces_is_unmasked(payload: bytes, cuts: list[int]) -> Non
     data = serialize(Frame(Opcode.BINARY, payload))
     got, _ = read(chunks(data, cuts))
     assert got == [(Opcode.BINARY, payload, True)]
+
+
+@given(st.binary(), st.binary(min_size=4, max_size=4))
+def test_without_compiled_code_the_mask_is_taken_off_too(data: bytes, mask: bytes) -> None:
+    assert unmask(memoryview(data), mask) == bytes(byte ^ mask[index % 4] for index, byte in enumerate(data))
 
 
 def test_one_byte_at_a_time() -> None:
