@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
-from ..websocket.frame_batch import Frame, FrameBatch, IncomingMessage
+from ..websocket.frame_batch import FrameBatch, IncomingMessage, OutgoingMessage
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class WebSocket(Protocol):
     async def receive(self) -> IncomingMessage | None:
         """The next message; None once the peer is gone."""
 
-    async def send(self, frame: Frame) -> None:
+    async def send(self, frame: OutgoingMessage) -> None:
         """Returns when the frame is handed to the transport.
 
         Raises ConnectionResetError, having handed over nothing, when the peer is gone.
@@ -178,7 +178,7 @@ class Connection:
                 await self._socket.write(run.buffers())
                 number = len(run)
             else:
-                for frame in run.frames():
+                for frame in run.joined():
                     await self._socket.send(frame)
                     number += 1
         finally:

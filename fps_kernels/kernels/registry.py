@@ -37,7 +37,7 @@ from ..kernel_server.iopub_log import ReplayLimits
 from ..kernel_server.rate_limit import RateLimits
 from ..kernel_server.server import KernelServer, ServerLimits
 from ..options import KernelsOptions
-from ..serving.malloc_trim import give_back
+from ..serving.malloc_trim import release_memory
 from .culler import CullPolicy
 from .launch_environment import request_environment, session_environment
 from .prewarm import FOLDER, WarmKernels
@@ -338,7 +338,7 @@ class KernelRegistry:
         kernel.starting = asyncio.create_task(kernel.driver.start(), name=f"start {kernel.id}")
         kernel.starting.add_done_callback(lambda task: _log_failed_start(kernel, task))
         if not self._chores:
-            chores = {"culling": self._cull(), "allocator": give_back()}
+            chores = {"culling": self._cull(), "allocator": release_memory()}
             self._chores = [asyncio.create_task(chore, name=name) for name, chore in chores.items()]
         return kernel
 

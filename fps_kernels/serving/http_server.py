@@ -19,7 +19,7 @@ STOP_TIMEOUT_S = 15
 """For requests and WebSockets that are open when the server is asked to stop."""
 MAX_MESSAGE_BYTES = 1024 * 1024 * 1024
 """Of a WebSocket; the original has no bound, as Tornado's is raised by jupyter_server."""
-KEPT_BYTES = 4 * 1024 * 1024
+REUSED_BYTES = 4 * 1024 * 1024
 """Memory up to this size is used again instead of being given back to the system and faulted in anew."""
 
 
@@ -38,7 +38,7 @@ def make_server(
     limits: WebSocketLimits = WebSocketLimits(),  # noqa: B008 - frozen
 ) -> Server:
     """tls: None to serve in the clear. ping_interval_s: between pings of a WebSocket, and for their answers."""
-    bytes(KEPT_BYTES)  # glibc keeps what is no larger than what was freed once: mallopt(3), M_MMAP_THRESHOLD
+    bytes(REUSED_BYTES)  # glibc keeps what is no larger than what was freed once: mallopt(3), M_MMAP_THRESHOLD
     config = uvicorn.Config(
         app,
         access_log=False,

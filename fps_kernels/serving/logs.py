@@ -27,7 +27,7 @@ def configure(level: int | str) -> None:
 
 
 @contextlib.contextmanager
-def boot() -> Iterator[None]:
+def quiet_start() -> Iterator[None]:
     """Keep the log of our own quiet: what makes a boot fail is one line, said at its end. With --debug, all is said."""
     package = logging.getLogger("fps_kernels")
     if not package.isEnabledFor(logging.DEBUG):

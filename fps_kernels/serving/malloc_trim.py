@@ -32,7 +32,7 @@ def find_malloc_trim() -> Callable[[int], int] | None:
     return trim
 
 
-async def give_back(check_s: float = CHECK_S) -> None:
+async def release_memory(check_s: float = CHECK_S) -> None:
     """Until cancelled: when the process has grown, return to the system what it does not use any more.
 
     libzmq's queues are small pieces in arenas of its own threads, of which free() returns little: 750 MiB

@@ -7,7 +7,7 @@ import sys
 
 logger = logging.getLogger(__name__)
 
-WANTED = 16_384
+WANTED_FILES = 16_384
 """Good for 1,400 launched kernels with a client each; more are for whoever sets more (`ulimit -n`)."""
 
 
@@ -22,7 +22,7 @@ def raise_limit() -> None:
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = WANTED if hard == resource.RLIM_INFINITY else min(WANTED, hard)
+    wanted = WANTED_FILES if hard == resource.RLIM_INFINITY else min(WANTED_FILES, hard)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return
     try:

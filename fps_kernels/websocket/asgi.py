@@ -9,11 +9,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from .frame_batch import IncomingMessage
 
 Write = Callable[[Sequence[bytes]], Awaitable[None]]
-EXTENSION = "fps_kernels.websocket.write"
+WRITE_EXTENSION = "fps_kernels.websocket.write"
 """An ASGI extension of our own, {"write": write(buffers)}: whole WebSocket frames, many at once."""
 
 Deliver = Callable[[Callable[[IncomingMessage], None]], None]
-DELIVER = "fps_kernels.websocket.deliver"
+DELIVER_EXTENSION = "fps_kernels.websocket.deliver"
 """Another, {"deliver": deliver(callback)}: call it with each message, as it comes and with those that wait,
 instead of giving them to `receive`, which tells of the end as ever."""
 
@@ -28,8 +28,8 @@ class StarletteSocket:
     def __init__(self, websocket: WebSocket) -> None:
         self.closed_cleanly = False
         extensions = websocket.scope.get("extensions") or {}
-        self.write: Write | None = extensions.get(EXTENSION, {}).get("write")
-        self.deliver: Deliver | None = extensions.get(DELIVER, {}).get("deliver")
+        self.write: Write | None = extensions.get(WRITE_EXTENSION, {}).get("write")
+        self.deliver: Deliver | None = extensions.get(DELIVER_EXTENSION, {}).get("deliver")
         self._websocket = websocket
 
     async def receive(self) -> str | bytes | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from .frames import LARGE_BYTES, frame_header
 
-Frame = str | bytes
+OutgoingMessage = str | bytes
 """A message of a WebSocket: text or binary."""
 
 IncomingMessage = str | bytes | bytearray
@@ -19,24 +19,24 @@ Chunks = tuple[bool, Sequence[bytes]]
 class FrameBatch:
     """Some messages in order; put together once, for all clients who get them."""
 
-    __slots__ = ("_buffers", "_frames", "messages")
+    __slots__ = ("_buffers", "_joined", "messages")
 
     def __init__(self, messages: Sequence[Chunks]) -> None:
         self.messages = messages
-        self._frames: list[Frame] | None = None
+        self._joined: list[OutgoingMessage] | None = None
         self._buffers: list[bytes] | None = None
 
     def __len__(self) -> int:
         """How many messages."""
         return len(self.messages)
 
-    def frames(self) -> list[Frame]:
+    def joined(self) -> list[OutgoingMessage]:
         """For a transport that takes one message after the other."""
-        if self._frames is None:
-            self._frames = [
+        if self._joined is None:
+            self._joined = [
                 b"".join(pieces).decode() if is_text else b"".join(pieces) for is_text, pieces in self.messages
             ]
-        return self._frames
+        return self._joined
 
     def buffers(self) -> list[bytes]:
         """For a transport that takes bytes: WebSocket frames, in as few buffers as is good."""

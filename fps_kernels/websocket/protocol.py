@@ -24,7 +24,7 @@ from websockets.protocol import SEND_EOF, State
 from websockets.server import ServerProtocol
 
 from .application import Application
-from .asgi import DELIVER, EXTENSION
+from .asgi import DELIVER_EXTENSION, WRITE_EXTENSION
 from .flow_control import FlowControl, WebSocketLimits
 from .frame_batch import IncomingMessage
 from .frames import FrameReader, Payload
@@ -176,8 +176,8 @@ class WebSocketProtocol(asyncio.Protocol):
             "state": self._app_state.copy(),
             "extensions": {
                 "websocket.http.response": {},
-                EXTENSION: {"write": self._writer.write_frames},
-                DELIVER: {"deliver": self._incoming.deliver_to},
+                WRITE_EXTENSION: {"write": self._writer.write_frames},
+                DELIVER_EXTENSION: {"deliver": self._incoming.deliver_to},
             },
         }
         self._upgrade = Upgrade(self._machine, self._writer, response, scope)

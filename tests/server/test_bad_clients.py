@@ -18,7 +18,7 @@ from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
 
 from fps_kernels.serving.http_server import Server
-from fps_kernels.websocket.asgi import DELIVER, EXTENSION
+from fps_kernels.websocket.asgi import DELIVER_EXTENSION, WRITE_EXTENSION
 from fps_kernels.websocket.flow_control import WebSocketLimits
 from fps_kernels.websocket.frames import frame_header
 from fps_kernels.websocket.protocol import WebSocketProtocol
@@ -83,10 +83,10 @@ class Talker:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         assert (await receive())["type"] == "websocket.connect"
         await send({"type": "websocket.accept"})
-        scope["extensions"][DELIVER]["deliver"](lambda message: self.heard.set())
+        scope["extensions"][DELIVER_EXTENSION]["deliver"](lambda message: self.heard.set())
         try:
             while True:
-                await scope["extensions"][EXTENSION]["write"]([frame_header(False, MUCH), bytes(MUCH)])
+                await scope["extensions"][WRITE_EXTENSION]["write"]([frame_header(False, MUCH), bytes(MUCH)])
                 self.wrote.set()
                 if self.leaves:
                     break
@@ -111,7 +111,7 @@ class Listener:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         assert (await receive())["type"] == "websocket.connect"
         await send({"type": "websocket.accept"})
-        scope["extensions"][DELIVER]["deliver"](self.take)
+        scope["extensions"][DELIVER_EXTENSION]["deliver"](self.take)
         self.ended.set_result(await receive())
 
 
@@ -343,7 +343,7 @@ async def test_nothing_is_written_to_a_connection_that_is_closing() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         assert (await receive())["type"] == "websocket.connect"
         await send({"type": "websocket.accept"})
-        opened.set_result(scope["extensions"][EXTENSION]["write"])
+        opened.set_result(scope["extensions"][WRITE_EXTENSION]["write"])
         await receive()
 
     async with serving(app) as (server, port), connected(port) as peer:

@@ -18,7 +18,7 @@ import uvicorn
 from websockets.frames import Frame, Opcode
 
 from fps_kernels.serving.http_server import Server
-from fps_kernels.websocket.asgi import DELIVER, EXTENSION
+from fps_kernels.websocket.asgi import DELIVER_EXTENSION, WRITE_EXTENSION
 from fps_kernels.websocket.protocol import WebSocketProtocol
 
 App = Callable[[Any, Any], Awaitable[object]]
@@ -416,7 +416,7 @@ async def test_the_scope_tells_all_of_the_request(caplog: pytest.LogCaptureFixtu
     client, server, extensions = scope.pop("client"), scope.pop("server"), scope.pop("extensions")
     assert client[0] == server[0] == "127.0.0.1"
     assert client[1] != server[1] > 0
-    assert extensions.keys() == {"websocket.http.response", EXTENSION, DELIVER}
+    assert extensions.keys() == {"websocket.http.response", WRITE_EXTENSION, DELIVER_EXTENSION}
     assert scope == {
         "type": "websocket",
         "asgi": {"version": "3.0", "spec_version": "2.4"},

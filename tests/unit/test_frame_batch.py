@@ -36,7 +36,7 @@ messages = st.lists(st.one_of(texts, pieces.map(lambda many: (False, many))), ma
 @given(messages)
 def test_a_client_reads_the_frames_from_the_buffers(messages: list[Chunks]) -> None:
     run = FrameBatch(messages)
-    assert read(b"".join(run.buffers())) == run.frames()
+    assert read(b"".join(run.buffers())) == run.joined()
     assert len(run) == len(messages)
 
 
