@@ -48,7 +48,13 @@ def bind(listening: Listening) -> list[socket.socket]:
 
     Addresses that this machine does not have are left out, as long as there is one that it has.
     """
-    addresses = _resolve(listening)
+    try:
+        found = socket.getaddrinfo(
+            listening.ip or None, listening.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (OSError, UnicodeError) as exc:  # UnicodeError: a name that cannot be one
+        raise BadOption(f"ip={listening.ip}: {getattr(exc, 'strerror', None) or exc}") from exc
+    addresses = list(dict.fromkeys(found))  # /etc/hosts may name one twice
     first = listening.port
     if first == 0:  # the system chooses, for the first address only: it may be taken on another one
         ports = [0] * (listening.port_retries + 1)
@@ -63,17 +69,6 @@ def bind(listening: Listening) -> list[socket.socket]:
                 raise BadOption(f"ip={listening.ip} {tried}: {exc.strerror}") from exc
             logger.warning("The port %d cannot be had (%s), trying the next", port, exc.strerror)
     raise AssertionError("no port was tried")
-
-
-def _resolve(listening: Listening) -> list[Any]:
-    """Each address once, as getaddrinfo has it: /etc/hosts may name one twice."""
-    try:
-        found = socket.getaddrinfo(
-            listening.ip or None, listening.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-    except (OSError, UnicodeError) as exc:  # UnicodeError: a name that cannot be one
-        raise BadOption(f"ip={listening.ip}: {getattr(exc, 'strerror', None) or exc}") from exc
-    return list(dict.fromkeys(found))
 
 
 def _bind_all(addresses: Sequence[Any], port: int) -> list[socket.socket]:

@@ -25,7 +25,13 @@ def tls_context(
     for name, path in files.items():
         if path and not Path(path).is_file():
             raise BadOption(f"{name}={path}: no such file")
-    context = _new_context(ssl_version)
+    try:
+        protocol = ssl.PROTOCOL_TLS_SERVER if ssl_version is None else ssl._SSLMethod(ssl_version)
+        if protocol is ssl.PROTOCOL_TLS_CLIENT:
+            raise ValueError
+        context = ssl.SSLContext(protocol)
+    except ValueError as exc:
+        raise BadOption(f"ssl_version={ssl_version}: no protocol that this Python can serve") from exc
 
     def refuse_to_ask() -> str:
         """Without it, OpenSSL asks on the terminal, which nobody may be looking at."""
@@ -44,16 +50,6 @@ def tls_context(
             raise BadOption(f"client_ca={client_ca}: {_reason(exc)}") from exc
         context.verify_mode = ssl.CERT_REQUIRED
     return context
-
-
-def _new_context(version: int | None) -> ssl.SSLContext:
-    try:
-        protocol = ssl.PROTOCOL_TLS_SERVER if version is None else ssl._SSLMethod(version)
-        if protocol is ssl.PROTOCOL_TLS_CLIENT:
-            raise ValueError
-        return ssl.SSLContext(protocol)
-    except ValueError as exc:
-        raise BadOption(f"ssl_version={version}: no protocol that this Python can serve") from exc
 
 
 def _reason(exc: OSError) -> str:

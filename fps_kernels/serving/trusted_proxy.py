@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from ipaddress import ip_address
 
 from starlette.datastructures import Headers
@@ -26,7 +27,8 @@ class TrustedProxy:
             scope = dict(scope)
             headers = Headers(scope=scope)
             address = _last(headers, "x-real-ip") or _last(headers, "x-forwarded-for")
-            if _is_address(address):
+            with suppress(ValueError):  # not an address
+                ip_address(address)
                 scope["client"] = (address, 0)
             scheme = (_last(headers, "x-scheme") or _last(headers, "x-forwarded-proto")).lower()
             if scheme in SCHEMES:
@@ -37,11 +39,3 @@ class TrustedProxy:
 def _last(headers: Headers, name: str) -> str:
     """The last of the values, each of which may be a list; "" for none."""
     return ",".join(headers.getlist(name)).rpartition(",")[2].strip()
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True

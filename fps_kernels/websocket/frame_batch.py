@@ -41,25 +41,20 @@ class FrameBatch:
     def buffers(self) -> list[bytes]:
         """For a transport that takes bytes: WebSocket frames, in as few buffers as is good."""
         if self._buffers is None:
-            self._buffers = _with_headers(self.messages)
+            self._buffers = []
+            small: list[bytes] = []
+            for is_text, pieces in self.messages:
+                size = sum(map(len, pieces))
+                small.append(frame_header(is_text, size))
+                if size < LARGE_BYTES:
+                    small += pieces
+                    continue
+                for piece in pieces:
+                    if len(piece) < LARGE_BYTES:
+                        small.append(piece)
+                    else:
+                        self._buffers += (b"".join(small), piece)
+                        small.clear()
+            if small:
+                self._buffers.append(b"".join(small))
         return self._buffers
-
-
-def _with_headers(messages: Sequence[Chunks]) -> list[bytes]:
-    buffers: list[bytes] = []
-    small: list[bytes] = []
-    for is_text, pieces in messages:
-        size = sum(map(len, pieces))
-        small.append(frame_header(is_text, size))
-        if size < LARGE_BYTES:
-            small += pieces
-            continue
-        for piece in pieces:
-            if len(piece) < LARGE_BYTES:
-                small.append(piece)
-            else:
-                buffers += (b"".join(small), piece)
-                small.clear()
-    if small:
-        buffers.append(b"".join(small))
-    return buffers

@@ -118,7 +118,16 @@ class FrameReader:
                 length = int.from_bytes(data[2 : start - 4])
             fits = self._max_bytes is None or length <= self._max_bytes
             if first in _PLAIN and fits and not self._fragmented:
-                return self._begin(_PLAIN[first], start, length) if len(data) >= start else None
+                if len(data) < start:
+                    return None
+                is_text, mask, end = _PLAIN[first], bytes(data[start - 4 : start]), start + length
+                if end <= len(data) and length < LARGE_BYTES:
+                    self._data = data[end:]
+                    return WebSocketMessage(is_text, apply_mask(data[start:end], mask))
+                self._is_text, self._mask, self._missing = is_text, mask, length
+                self._payload = Payload()
+                self._data = data[start:]
+                return self._read_payload(self._payload)
             if not first & _CONTROL:
                 self._fragmented = not first & _FIN
             self._leaving = start + length
@@ -127,18 +136,6 @@ class FrameReader:
         self._leaving -= len(left)
         self._passed = self._passed + len(left) if self._leaving else 0
         return left or None
-
-    def _begin(self, is_text: bool, start: int, length: int) -> WebSocketMessage | None:
-        data = self._data
-        end = start + length
-        mask = bytes(data[start - 4 : start])
-        if end <= len(data) and length < LARGE_BYTES:
-            self._data = data[end:]
-            return WebSocketMessage(is_text, apply_mask(data[start:end], mask))
-        self._is_text, self._mask, self._missing = is_text, mask, length
-        self._payload = Payload()
-        self._data = data[start:]
-        return self._read_payload(self._payload)
 
     def _read_payload(self, payload: Payload) -> WebSocketMessage | None:
         # A piece at a time, so that it is unmasked in the processor's cache: there are 30 GB/s, and 2 beyond.
