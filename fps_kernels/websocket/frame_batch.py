@@ -1,4 +1,4 @@
-"""Messages that go to a client together, in the form that its transport takes. Pure."""
+"""Messages that are sent to a client together, in the form that its transport takes. Pure."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from .frames import LARGE_BYTES, frame_header
 
 OutgoingMessage = str | bytes
-"""A message of a WebSocket: text or binary."""
+"""A WebSocket message to a client: text or binary."""
 
 IncomingMessage = str | bytes | bytearray
-"""The same from a client; nobody changes it."""
+"""A WebSocket message from a client. It must not be changed."""
 
 Chunks = tuple[bool, Sequence[bytes]]
-"""The same before it is put together: whether it is text, which is UTF-8 then, and its bytes in pieces."""
+"""A message that is not joined yet: whether it is text (then encoded as UTF-8), and its bytes in pieces."""
 
 
 class FrameBatch:
-    """Some messages in order; put together once, for all clients who get them."""
+    """A sequence of messages, encoded only once for all clients that get them."""
 
     __slots__ = ("_buffers", "_joined", "messages")
 
@@ -27,11 +27,11 @@ class FrameBatch:
         self._buffers: list[bytes] | None = None
 
     def __len__(self) -> int:
-        """How many messages."""
+        """The number of messages."""
         return len(self.messages)
 
     def joined(self) -> list[OutgoingMessage]:
-        """For a transport that takes one message after the other."""
+        """The messages, for a transport that takes one at a time."""
         if self._joined is None:
             self._joined = [
                 b"".join(pieces).decode() if is_text else b"".join(pieces) for is_text, pieces in self.messages
@@ -39,7 +39,10 @@ class FrameBatch:
         return self._joined
 
     def buffers(self) -> list[bytes]:
-        """For a transport that takes bytes: WebSocket frames, in as few buffers as is good."""
+        """The messages as WebSocket frames, for a transport that takes bytes.
+
+        Small pieces share a buffer; a large one is a buffer by itself, not copied.
+        """
         if self._buffers is None:
             self._buffers = []
             small: list[bytes] = []
