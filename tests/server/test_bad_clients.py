@@ -23,13 +23,13 @@ from fps_kernels.websocket.flow_control import WebSocketLimits
 from fps_kernels.websocket.frames import frame_header
 from fps_kernels.websocket.protocol import WebSocketProtocol
 
-from ..support import apis
-from .test_http_server import serving
+from ..support import waits
+from ..support.serving import serving
 
 MIB = 1024 * 1024
 MUCH = 16 * MIB
 """More than the system takes of what nobody reads."""
-until = partial(apis.until, timeout_s=10)
+until = partial(waits.until, timeout_s=10)
 
 
 class Peer:
