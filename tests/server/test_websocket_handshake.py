@@ -72,7 +72,6 @@ async def run(app: App, opening: bytes, frames: bytes, caplog: pytest.LogCapture
         root_path="/root",
         headers=[("X-Served", "yes")],
         ws_per_message_deflate=False,
-        log_level="debug",
     )
     server = Server(config)
     caplog.clear()
