@@ -122,7 +122,7 @@ class Gateway:
     async def serve(self, stop: asyncio.Event) -> None:
         """Until `stop`; returns when all kernels have ended."""
         kernels = self._make_kernels()
-        kernels.registry.prewarm()
+        kernels.registry.prewarmed.start()
         try:
             await self._serve(kernels.registry, stop)
         finally:

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from ..errors import BadOption, FPSKernelsError, ServerStopping
-from ..kernels.registry import Kernel
+from ..kernels.kernel import Kernel
 
 if TYPE_CHECKING:
     from .app import KernelGatewayApp

@@ -25,6 +25,7 @@ from .message import (
     DELIMITER,
     Buffer,
     Message,
+    RequestHeader,
     Signer,
     make_frames,
     peek_msg_id,
@@ -171,21 +172,25 @@ class KernelClient:
         if listener.wants("iopub", "status"):
             listener.deliver("iopub", frames)
 
-    def send(self, channel: str, frames: Sequence[Buffer], origin: Any = None) -> None:
+    def send(
+        self, channel: str, frames: Sequence[Buffer], origin: Any = None, *, header: RequestHeader | None = None
+    ) -> None:
         """Send a message to the kernel, or queue it until the kernel is ready.
 
         channel: shell, control or stdin. frames: header, parent_header, metadata, content, buffers.
         origin: who asks, given back with the answers as `Message.request.origin`.
+        header: what frames[0] says, if it has been read already.
         Raises QueueFull when too much waits, KernelDied when the kernel is dead, MalformedMessage
         when the header has no msg_id.
         """
         self._check_alive()
         if channel != "stdin":
-            header = bytes(frames[0])
-            msg_id = peek_msg_id(header)
-            if not msg_id:
+            if header is None:
+                data = bytes(frames[0])
+                header = RequestHeader(peek_msg_id(data), peek_msg_type(data), data)
+            if not header.msg_id:
                 raise MalformedMessage("header has no msg_id")
-            request = Request(msg_id, channel, peek_msg_type(header), header, origin)
+            request = Request(header.msg_id, channel, header.msg_type, header.data, origin)
             self._requests.add(request)
             try:
                 self._send_or_queue(channel, frames)

@@ -116,7 +116,7 @@ class _DiedAtStart(KernelStartFailed):
 
 
 class ProcessSource(Protocol):
-    """Where a driver gets a process from that need not be launched, such as WarmKernels."""
+    """Where a driver gets a process from that need not be launched, such as PrewarmPool."""
 
     async def take(self, kernel_id: str, options: LaunchOptions) -> KernelProcess | None: ...
     def started(self, kernel_name: str) -> None: ...

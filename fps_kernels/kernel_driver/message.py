@@ -15,6 +15,7 @@ import json
 import re
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,18 @@ _SESSION = re.compile(rb'"session"\s*:\s*"([^"\\]*)"')
 
 # Below this, joining the frames and hashing once is faster than one update per part; above, the copy costs more.
 _JOIN_MAX_BYTES = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHeader:
+    """The header of a request, read once on its way in.
+
+    data: the JSON of the header, as the kernel gets it.
+    """
+
+    msg_id: str
+    msg_type: str
+    data: bytes
 
 
 class Message:

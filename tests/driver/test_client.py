@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zmq
@@ -23,12 +24,6 @@ from ..support.drivers import TIMEOUT_S, Drivers, Inbox, Recorder, execute, mess
 from ..support.externals import CHANNELS
 from ..support.kernelspecs import KERNEL
 from ..support.ports import free_ports
-
-
-@pytest.fixture
-async def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Drivers]:
-    async with Drivers(tmp_path, monkeypatch) as drivers:
-        yield drivers
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +68,12 @@ async def test_what_is_sent_at_readiness_does_not_overtake_what_waits(kernels: D
     driver = kernels.make()
     inbox = Inbox(driver.client)
     execute(driver.client, "stream('first')")
-    driver.client.add_state_listener(lambda: driver.client.state.ready and execute(driver.client, "stream('second')"))
+
+    def when_ready() -> None:
+        if driver.client.state.ready:
+            execute(driver.client, "stream('second')")
+
+    driver.client.add_state_listener(when_ready)
     await driver.start()
     await inbox.until_text("second")
     assert inbox.texts() == ["first", "second"]
@@ -151,7 +151,7 @@ async def test_a_port_at_which_a_stranger_listened_before_the_kernel_is_connecte
     tmp_path: Path, context: zmq.Context, channel: str
 ) -> None:
     """Two servers may choose the same free port; libzmq does not try again where the handshake has failed."""
-    info = {f"{name}_port": port for name, port in zip(CHANNELS, free_ports(5), strict=True)}
+    info: dict[str, Any] = {f"{name}_port": port for name, port in zip(CHANNELS, free_ports(5), strict=True)}
     info |= {"transport": "tcp", "ip": "127.0.0.1", "key": "k", "signature_scheme": "hmac-sha256"}
     file = tmp_path / "kernel.json"
     file.write_text(json.dumps(info))

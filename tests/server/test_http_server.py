@@ -14,6 +14,7 @@ from websockets.uri import parse_uri
 from fps_kernels.websocket.protocol import WebSocketProtocol
 
 from ..support.serving import serving
+from ..support.waits import until
 
 
 class Echo:
@@ -77,8 +78,7 @@ async def test_frames_that_come_before_the_answer_are_not_lost() -> None:
         frames = b"".join(Frame(Opcode.BINARY, data).serialize(mask=True) for data in (b"early", b"late"))
         writer.write(frames[:2])  # the server is in the middle of a frame now
         assert isinstance(connection, WebSocketProtocol)
-        while not connection.statistics().unread_bytes:  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.01)
+        await until(lambda: connection.statistics().unread_bytes)
         app.may_accept.set()
         got: list[bytes] = []
         while len(got) < 2:

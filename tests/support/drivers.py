@@ -130,12 +130,6 @@ def _target(fd: str) -> str:
         return ""
 
 
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop turn until this holds: for what nobody tells, and every turn counts."""
-    while not condition():  # noqa: ASYNC110 - there is no event for it
-        await asyncio.sleep(0)
-
-
 class Recorder(LifecycleObserver):
     """What a driver tells of its kernel's life, in order."""
 

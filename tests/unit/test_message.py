@@ -29,6 +29,8 @@ from fps_kernels.kernel_driver.message import (
     utc_now,
 )
 
+from ..support.examples import examples
+
 PEEKS = {"msg_id": peek_msg_id, "msg_type": peek_msg_type, "session": peek_session}
 PARTS = [b'{"msg_type":"status"}', b"{}", b"{}", b'{"execution_state":"idle"}']
 
@@ -151,7 +153,7 @@ def expected_peek(header: dict[str, Any], key: str) -> str:
 
 
 @given(headers, st.sampled_from([None, 1]), st.booleans())
-@settings(max_examples=500)
+@settings(max_examples=examples(500))
 def test_peek_equals_a_parser(header: dict[str, Any], indent: int | None, ascii_only: bool) -> None:
     data = json.dumps(header, indent=indent, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
     for key, peek in PEEKS.items():

@@ -26,7 +26,8 @@ from ...api.responses import Handler, error_response, respond, security_headers
 from ...api.routes import CHANNELS_PATH, Endpoint, KernelRoutes
 from ...kernel_driver.kernelspec import KernelspecsModel
 from ...kernels.external_folder import ExternalKernels
-from ...kernels.registry import KernelModel, KernelRegistry
+from ...kernels.kernel import KernelModel
+from ...kernels.registry import KernelRegistry
 from ...kernels.sessions import SessionModel
 from .config import KernelsConfig
 
