@@ -9,7 +9,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from fps_kernels.kernel_driver.message import peek_msg_type
 from fps_kernels.kernel_server import wire
-from fps_kernels.websocket.frame_batch import Run
+from fps_kernels.websocket.frame_batch import FrameBatch
 
 from .messages import stream, with_buffer
 
@@ -61,4 +61,4 @@ def test_header_peek(benchmark: BenchmarkFixture) -> None:
 def test_run_of_v1_frames(benchmark: BenchmarkFixture) -> None:
     """A whole run, as a writer hands it to the transport."""
     lines = [stream() for _ in range(A_RUN)]
-    assert benchmark(lambda: Run([(False, wire.v1_pieces(b"iopub", frames)) for frames in lines]).buffers())
+    assert benchmark(lambda: FrameBatch([(False, wire.v1_pieces(b"iopub", frames)) for frames in lines]).buffers())

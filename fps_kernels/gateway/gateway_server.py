@@ -28,7 +28,7 @@ from ..kernel_driver.kernelspec import Kernelspecs
 from ..kernels.registry import KernelRegistry
 from ..kernels.start_policy import StartPolicy
 from ..serving.http_server import Server, make_server, url_of
-from ..serving.logs import boot
+from ..serving.logs import quiet_start
 from ..serving.trusted_proxy import TrustedProxy
 from .access import AccessControl
 from .config.settings import Settings
@@ -132,7 +132,7 @@ class Gateway:
 
     async def _serve(self, registry: KernelRegistry, stop: asyncio.Event) -> None:
         stopping = asyncio.create_task(stop.wait(), name="stop")
-        with boot():
+        with quiet_start():
             if not await self._begin(registry, stopping):
                 return
         server = self._make_server(await self._make_app())

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import Protocol
 
 from ..tasks import TaskSet
-from ..websocket.frame_batch import Frame, Received, Run
+from ..websocket.frame_batch import FrameBatch, IncomingMessage, OutgoingMessage
 
 logger = logging.getLogger(__name__)
 
@@ -39,13 +39,13 @@ class WebSocket(Protocol):
         """Writes many frames in one call, otherwise as `send`; None where the server cannot do that."""
 
     @property
-    def deliver(self) -> Callable[[Callable[[Received], None]], None] | None:
+    def deliver(self) -> Callable[[Callable[[IncomingMessage], None]], None] | None:
         """Passes each message to a callback as it comes, and none to `receive`; None where the server cannot."""
 
-    async def receive(self) -> Received | None:
+    async def receive(self) -> IncomingMessage | None:
         """The next message; None when the client is gone."""
 
-    async def send(self, frame: Frame) -> None:
+    async def send(self, frame: OutgoingMessage) -> None:
         """Returns when the message is handed to the transport.
 
         Raises ConnectionResetError, having handed over nothing, when the client is gone.
@@ -62,7 +62,7 @@ class Outbox(Protocol):
     def pause_s(self) -> float:
         """Seconds until `take` should be tried again even without `wake`; 0 means wait for `wake`."""
 
-    def take(self, now: float) -> Run | None:
+    def take(self, now: float) -> FrameBatch | None:
         """The next messages to send; None when there is nothing to send now."""
 
     def sent(self, number: int, now: float, *, waited: bool) -> None:
@@ -116,7 +116,7 @@ class Connection:
         if self._writer is not None:
             self._writer.cancel()
 
-    async def run(self, outbox: Outbox, on_message: Callable[[Received], None]) -> None:
+    async def run(self, outbox: Outbox, on_message: Callable[[IncomingMessage], None]) -> None:
         """Serve the socket until it is closed, by either side.
 
         on_message: called with each message of the client.
@@ -143,14 +143,14 @@ class Connection:
             # keep the buffers of each WebSocket until the collector passes, minutes later.
             self._writer = self._reader = None
 
-    async def _read(self, on_message: Callable[[Received], None]) -> None:
+    async def _read(self, on_message: Callable[[IncomingMessage], None]) -> None:
         if self._socket.deliver is not None:
             self._socket.deliver(lambda message: self._take(on_message, message))
         with contextlib.suppress(ConnectionResetError):  # the client is gone
             while (message := await self._socket.receive()) is not None:
                 self._take(on_message, message)
 
-    def _take(self, on_message: Callable[[Received], None], message: Received) -> None:
+    def _take(self, on_message: Callable[[IncomingMessage], None], message: IncomingMessage) -> None:
         """Handle one message, perhaps in the middle of the transport's reading, which must not fail because of us."""
         if self._closing is not None or self._reader is None:
             return
@@ -176,7 +176,7 @@ class Connection:
                     async with asyncio.timeout(outbox.pause_s):
                         await self._wake.wait()
 
-    async def _send(self, outbox: Outbox, run: Run) -> None:
+    async def _send(self, outbox: Outbox, run: FrameBatch) -> None:
         number = 0
         began = self._turn
         asyncio.get_running_loop().call_soon(self._next_turn)
@@ -185,7 +185,7 @@ class Connection:
                 await self._socket.write(run.buffers())
                 number = len(run)
             else:
-                for frame in run.frames():
+                for frame in run.joined():
                     await self._socket.send(frame)
                     number += 1
         finally:

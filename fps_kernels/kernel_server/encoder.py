@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..websocket.frame_batch import Pieces, Run
+from ..websocket.frame_batch import Chunks, FrameBatch
 from . import wire
 from .iopub_log import Entry
 from .spec_adapter import Adapter
@@ -28,7 +28,7 @@ class Encoder:
         self.adapter: Adapter | None = None
         self._v1 = v1
         self._readers = 0
-        self._runs: dict[tuple[int, int, int], Run] = {}
+        self._runs: dict[tuple[int, int, int], FrameBatch] = {}
 
     def add_reader(self) -> None:
         """Count one more client. Runs are kept only while there are two or more."""
@@ -40,7 +40,7 @@ class Encoder:
         if self._readers < 2:
             self._runs.clear()
 
-    def encode(self, channel: str, frames: Sequence[bytes]) -> Pieces:
+    def encode(self, channel: str, frames: Sequence[bytes]) -> Chunks:
         """Encode one message."""
         if self._v1:
             return False, wire.v1_pieces(channel.encode(), frames)
@@ -48,11 +48,11 @@ class Encoder:
             frames = self.adapter.from_kernel(frames)
         return wire.default_pieces(channel, frames)
 
-    def encode_each(self, entries: Sequence[Entry]) -> Run:
+    def encode_each(self, entries: Sequence[Entry]) -> FrameBatch:
         """Encode iopub messages for one client alone."""
-        return Run([self.encode("iopub", entry.frames) for entry in entries])
+        return FrameBatch([self.encode("iopub", entry.frames) for entry in entries])
 
-    def encode_run(self, entries: Sequence[Entry]) -> Run:
+    def encode_run(self, entries: Sequence[Entry]) -> FrameBatch:
         """Encode a run of the log as it is. Clients that keep pace read the same runs: those are encoded once."""
         if self._readers < 2 or (len(entries) == 1 and entries[0].size > SHARED_MAX_BYTES):
             return self.encode_each(entries)

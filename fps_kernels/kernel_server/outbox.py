@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ..kernel_driver.message import EMPTY_DICT, dump_json, load_object
-from ..websocket.frame_batch import Run
+from ..websocket.frame_batch import FrameBatch
 from . import stand_in
 from .client_session import ClientSession
 from .encoder import Encoder
@@ -53,7 +53,7 @@ class SessionOutbox:
         self._merge_at = 0.0
         self._on_sent: Callable[[int, float], None] | None = None
 
-    def take(self, now: float) -> Run | None:
+    def take(self, now: float) -> FrameBatch | None:
         """The next messages to send; None when nothing is due. Call `sent` before taking more."""
         self.pause_s = 0.0
         session, log = self._session, self._log
@@ -93,7 +93,7 @@ class SessionOutbox:
             entries = [entry for entry in entries if entry.seq < place]
         return entries
 
-    def _take_limited(self, limiter: RateLimiter, now: float, lagging: bool) -> Run | None:
+    def _take_limited(self, limiter: RateLimiter, now: float, lagging: bool) -> FrameBatch | None:
         """Read from the log for a client with rate limits: when there are too many stream messages, merge them."""
         if lagging or limiter.too_many(now):
             if not lagging and now < self._merge_at:
@@ -109,7 +109,7 @@ class SessionOutbox:
         entries = [_shorten(limiter, now, entry) for entry in entries]
         return self._take_entries(entries, self._encoder.encode_each(entries))
 
-    def _take_entries(self, entries: Sequence[Entry], run: Run) -> Run:
+    def _take_entries(self, entries: Sequence[Entry], run: FrameBatch) -> FrameBatch:
         session = self._session
 
         def sent(number: int, now: float) -> None:
@@ -124,7 +124,7 @@ class SessionOutbox:
         self._on_sent = sent
         return run
 
-    def _take_private(self, channel: str, frames: Sequence[bytes]) -> Run:
+    def _take_private(self, channel: str, frames: Sequence[bytes]) -> FrameBatch:
         session = self._session
 
         def sent(number: int, now: float) -> None:
@@ -136,9 +136,9 @@ class SessionOutbox:
                     session.remember(channel, frames, now)
 
         self._on_sent = sent
-        return Run([self._encoder.encode(channel, frames)])
+        return FrameBatch([self._encoder.encode(channel, frames)])
 
-    def _take_notice(self, missing: int, dropped: int) -> Run:
+    def _take_notice(self, missing: int, dropped: int) -> FrameBatch:
         """Say how many messages of the log and of the inbox were dropped because of a bound."""
         session = self._session
         cursor = max(session.cursor, self._log.first_seq)
@@ -154,7 +154,7 @@ class SessionOutbox:
         self._on_sent = sent
         kernel_session = self._kernel.kernel_session
         text = f"[{missing + dropped} messages are missing here: they came faster than they were read]\n"
-        return Run([self._encoder.encode("iopub", stand_in.stream("stderr", text, kernel_session, parent))])
+        return FrameBatch([self._encoder.encode("iopub", stand_in.stream("stderr", text, kernel_session, parent))])
 
 
 def _shorten(limiter: RateLimiter, now: float, entry: Entry) -> Entry:

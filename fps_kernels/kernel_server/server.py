@@ -12,7 +12,7 @@ from ..kernel_driver.client import KernelClient
 from ..kernel_driver.message import EMPTY_DICT, Message, dump_json, make_frames, make_header
 from ..kernel_driver.observer import LifecycleObserver
 from ..kernel_driver.request_log import Request
-from ..websocket.frame_batch import Received
+from ..websocket.frame_batch import IncomingMessage
 from . import stand_in, wire
 from .client_session import ClientSession
 from .connection import CLOSE_NORMAL, CLOSE_TRY_AGAIN, Connection, WebSocket
@@ -148,7 +148,7 @@ class KernelServer(LifecycleObserver):
 
     # --- from clients ----------------------------------------------------------------------------
 
-    def _on_message(self, connection: Connection, session: ClientSession, data: Received) -> None:
+    def _on_message(self, connection: Connection, session: ClientSession, data: IncomingMessage) -> None:
         try:
             channel, frames, header = wire.decode_request(data, v1=connection.v1)
         except MalformedMessage as exc:

@@ -24,7 +24,8 @@ from ..kernel_driver.message import (
     peek_msg_id,
     peek_msg_type,
 )
-from ..websocket.frame_batch import LARGE_BYTES, Pieces, Received
+from ..websocket.frame_batch import Chunks, IncomingMessage
+from ..websocket.frames import LARGE_BYTES
 
 V1_PROTOCOL = "v1.kernel.websocket.jupyter.org"
 CHANNELS = frozenset({"shell", "control", "stdin", "iopub"})
@@ -70,7 +71,7 @@ def encode_default(channel: str, frames: Sequence[bytes]) -> str | bytes:
     return frame.decode() if is_text else frame
 
 
-def default_pieces(channel: str, frames: Sequence[bytes]) -> Pieces:
+def default_pieces(channel: str, frames: Sequence[bytes]) -> Chunks:
     """The same as `encode_default`, in pieces that are not yet joined. The JSON frames are copied, not parsed."""
     header = bytes(frames[0])
     body = b"".join(
@@ -112,7 +113,7 @@ def _json_string(pattern: re.Pattern[bytes], peek: Callable[[bytes], str], heade
         return b'""'
 
 
-def decode_request(data: Received, *, v1: bool) -> tuple[str, list[Buffer], RequestHeader]:
+def decode_request(data: IncomingMessage, *, v1: bool) -> tuple[str, list[Buffer], RequestHeader]:
     """Read a message of a client: its channel, its frames, and what its header says.
 
     v1: whether the client speaks the v1 protocol rather than the default one.

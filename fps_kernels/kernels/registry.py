@@ -14,7 +14,7 @@ from ..kernel_driver.connection_file import ConnectionInfo
 from ..kernel_driver.kernelspec import Kernelspecs
 from ..kernel_server.connection import CLOSE_NORMAL, CLOSE_RESTART
 from ..options import KernelsOptions
-from ..serving.malloc_trim import give_back
+from ..serving.malloc_trim import release_memory
 from ..tasks import TaskSet
 from .capacity import Capacity
 from .cull_policy import CullPolicy
@@ -170,7 +170,7 @@ class KernelRegistry:
             policy = CullPolicy(options.cull_idle_timeout_s, options.cull_connected, options.cull_busy)
             culler = Culler(policy, options.cull_interval_s, self.list, self._remove)
             self._background.start(culler.run(), name="culling")
-            self._background.start(give_back(), name="allocator")
+            self._background.start(release_memory(), name="allocator")
 
     async def restart(self, kernel_id: str) -> Kernel:
         """Returns when the new process answers. Raises KernelNotFound, KernelStartFailed, ExternalKernel."""

@@ -1,4 +1,4 @@
-"""The log of the gateway, on stderr. Tokens in URLs are not for it."""
+"""The log of our commands, on stderr, without the tokens that URLs may contain."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FORMAT = "[%(name)s] %(levelname)s %(message)s"
 
 
 class WithoutQuery(logging.Filter):
-    """Cuts the query off each path that uvicorn logs: a token may be in it."""
+    """A filter that cuts the query off each path that uvicorn logs: it may contain a token."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
@@ -21,14 +21,15 @@ class WithoutQuery(logging.Filter):
 
 
 def configure(level: int | str) -> None:
+    """Log to stderr from this level on."""
     logging.basicConfig(level=level, format=FORMAT)
     for name in ("uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).addFilter(WithoutQuery())
 
 
 @contextlib.contextmanager
-def boot() -> Iterator[None]:
-    """Keep the log of our own quiet: what makes a boot fail is one line, said at its end. With --debug, all is said."""
+def quiet_start() -> Iterator[None]:
+    """Log only this package's errors meanwhile, as a start that fails says why in its last line; with --debug, all."""
     package = logging.getLogger("fps_kernels")
     if not package.isEnabledFor(logging.DEBUG):
         package.setLevel(logging.ERROR)

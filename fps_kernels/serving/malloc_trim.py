@@ -1,4 +1,4 @@
-"""Memory that a burst of messages took, and that glibc would keep for the next one."""
+"""Returns memory to the system that glibc keeps after a burst of messages."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 CHECK_S = 30.0
+"""Seconds between two looks at the size of the process."""
 GROWN_BYTES = 32 * 1024 * 1024
-"""By so much the process must have grown since it was last looked after: a smaller gain is not worth a stop."""
+"""Growth since the last trim that makes another one worth the pause."""
 _STATM = Path("/proc/self/statm")
 
 
 def resident_bytes() -> int:
-    """Of this process; 0 where there is no /proc."""
+    """The resident memory of this process; 0 where there is no /proc."""
     try:
         return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
@@ -22,8 +23,8 @@ def resident_bytes() -> int:
 
 
 def find_malloc_trim() -> Callable[[int], int] | None:
-    """glibc's; None where the C library is another one."""
-    import ctypes  # when it is needed, not at the start
+    """glibc's `malloc_trim`; None where the C library is another one."""
+    import ctypes  # not before it is needed
 
     try:
         trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
@@ -32,12 +33,14 @@ def find_malloc_trim() -> Callable[[int], int] | None:
     return trim
 
 
-async def give_back(check_s: float = CHECK_S) -> None:
-    """Until cancelled: when the process has grown, return to the system what it does not use any more.
+async def release_memory(check_s: float = CHECK_S) -> None:
+    """Return unused memory to the system whenever the process has grown. Runs until cancelled.
 
-    libzmq's queues are small pieces in arenas of its own threads, of which free() returns little: 750 MiB
-    after 180,000 messages that came faster than they were read, 220 MiB after this. It takes 0.1 ms a MiB,
-    in a thread, in which whoever allocates may have to wait.
+    libzmq's queues are small blocks in the arenas of its own threads, of which free() returns little: after 180,000
+    messages that arrived faster than they were read the process had 750 MiB, and 220 MiB after a trim. A trim takes
+    0.1 ms per MiB in a thread; allocations in other threads may have to wait for it.
+
+    check_s: seconds between two looks at the size of the process.
     """
     least = resident_bytes()
     while True:

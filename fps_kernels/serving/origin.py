@@ -1,4 +1,4 @@
-"""Whose pages may open a WebSocket."""
+"""Which pages may open a WebSocket."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from urllib.parse import urlsplit
 
 
 def origin_allowed(origin: str | None, host: str | None, allowed: Collection[str]) -> bool:
-    """Whether a page of `origin` may open a WebSocket here.
+    """Whether a page from `origin` may open a WebSocket. CORS middleware does not check WebSockets.
 
-    Programs send no Origin. A page must come from the Host it asks, or from one that is listed, to
-    the letter; "*" lists all. CORS middleware does not look at WebSockets at all.
+    origin: the header Origin; None for programs other than browsers, which are allowed.
+    host: the header Host, which the origin has to match.
+    allowed: other origins that are allowed, compared literally; "*" allows all.
     """
     if origin is None or "*" in allowed or origin in allowed:
         return True

@@ -1,4 +1,4 @@
-"""How many files and sockets the server may have open."""
+"""The number of files and sockets that the server may have open."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import sys
 
 logger = logging.getLogger(__name__)
 
-WANTED = 16_384
-"""Good for 1,400 launched kernels with a client each; more are for whoever sets more (`ulimit -n`)."""
+WANTED_FILES = 16_384
+"""Enough for 1,400 launched kernels with a client each. A higher limit can be set with `ulimit -n`."""
 
 
 def raise_limit() -> None:
-    """Raise this process's soft limit to what is wanted, as far as the system lets us; never lower it.
+    """Raise this process's soft limit to what is wanted, as far as the system permits. Never lowers it.
 
-    Many systems begin with 1,024, which are gone at 90 kernels: the next ones are half connected then, or not
-    found, and clients are sent away. Kernels inherit it.
+    Many systems start with 1,024, which 90 kernels use up: further kernels connect only partly or are not found, and
+    clients are turned away. Kernels inherit the limit.
     """
     if sys.platform == "win32":
-        return  # has no such limit
+        return  # there is no such limit
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = WANTED if hard == resource.RLIM_INFINITY else min(WANTED, hard)
+    wanted = WANTED_FILES if hard == resource.RLIM_INFINITY else min(WANTED_FILES, hard)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-    except (OSError, ValueError) as exc:  # macOS has a bound of its own
-        logger.info("the limit of open files stays at %d: %s", soft, exc)
+    except (OSError, ValueError) as exc:  # macOS has a lower bound of its own
+        logger.info("The limit of open files stays at %d: %s", soft, exc)

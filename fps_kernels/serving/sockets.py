@@ -1,4 +1,4 @@
-"""The sockets that the gateway listens on: one for each address of its host, all with the same port."""
+"""The sockets that a server listens on: one per address of its host, all with the same port."""
 
 from __future__ import annotations
 
@@ -16,14 +16,22 @@ from ..errors import BadOption
 logger = logging.getLogger(__name__)
 
 ANOTHER_PORT_HELPS = (errno.EADDRINUSE, errno.EACCES)
-"""Unlike an address that is not this machine's."""
+"""Errors after which another port may work."""
 NOT_ON_THIS_MACHINE = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-"""A name such as localhost may have an IPv6 address where the kernel has no IPv6."""
+"""Errors of an address that this machine does not have, such as localhost's IPv6 address where IPv6 is disabled."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """Where and how the server listens. port_retries: ports that are tried after `port`."""
+    """Where and how a server listens.
+
+    ip: a name or an address; "" for all interfaces.
+    port: 0 for one that the system chooses.
+    port_retries: number of ports that are tried after `port`.
+    trust_proxy: whether to believe the headers of a proxy about its client.
+    ping_interval_s: seconds between the pings of a WebSocket; 0: no pings.
+    tls: None to serve without TLS.
+    """
 
     ip: str
     port: int
@@ -34,7 +42,7 @@ class Listening:
 
     @property
     def public(self) -> bool:
-        """Whether others than this machine may reach it."""
+        """Whether other machines can reach the server."""
         if self.ip == "localhost":
             return False
         try:
@@ -44,13 +52,20 @@ class Listening:
 
 
 def bind(listening: Listening) -> list[socket.socket]:
-    """Listening sockets on the first port that is free on all addresses of the host. Raises BadOption.
+    """Listening sockets on the first port that is free on all addresses of the host.
 
-    Addresses that this machine does not have are left out, as long as there is one that it has.
+    Addresses that this machine does not have are left out, unless it has none of them.
+    Raises BadOption when the host cannot be resolved or no port is free.
     """
-    addresses = _resolve(listening)
+    try:
+        found = socket.getaddrinfo(
+            listening.ip or None, listening.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except (OSError, UnicodeError) as exc:  # UnicodeError: not a possible name
+        raise BadOption(f"ip={listening.ip}: {getattr(exc, 'strerror', None) or exc}") from exc
+    addresses = list(dict.fromkeys(found))  # without duplicates, which /etc/hosts may contain
     first = listening.port
-    if first == 0:  # the system chooses, for the first address only: it may be taken on another one
+    if first == 0:  # the system chooses it for the first address; it may be taken on another one
         ports = [0] * (listening.port_retries + 1)
     else:
         ports = list(range(first, min(65_535, first + listening.port_retries) + 1))
@@ -61,23 +76,15 @@ def bind(listening: Listening) -> list[socket.socket]:
             if number == len(ports) or exc.errno not in ANOTHER_PORT_HELPS:
                 tried = f"port={first}" if port == first else f"ports {first} to {port}"
                 raise BadOption(f"ip={listening.ip} {tried}: {exc.strerror}") from exc
-            logger.warning("The port %d cannot be had (%s), trying the next", port, exc.strerror)
+            logger.warning("Port %d is unavailable (%s); trying the next one", port, exc.strerror)
     raise AssertionError("no port was tried")
 
 
-def _resolve(listening: Listening) -> list[Any]:
-    """Each address once, as getaddrinfo has it: /etc/hosts may name one twice."""
-    try:
-        found = socket.getaddrinfo(
-            listening.ip or None, listening.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-    except (OSError, UnicodeError) as exc:  # UnicodeError: a name that cannot be one
-        raise BadOption(f"ip={listening.ip}: {getattr(exc, 'strerror', None) or exc}") from exc
-    return list(dict.fromkeys(found))
-
-
 def _bind_all(addresses: Sequence[Any], port: int) -> list[socket.socket]:
-    """port: 0 for one that the system chooses for the first. Raises OSError; no socket is left then."""
+    """Listening sockets on all addresses that this machine has. Raises OSError, leaving no socket open.
+
+    port: 0 for one that the system chooses for the first address and that the others use, too.
+    """
     socks: list[socket.socket] = []
     missing: OSError | None = None
     try:
@@ -104,7 +111,7 @@ def _bind(info: Any, port: int) -> socket.socket:
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:  # else :: would take the port of 0.0.0.0, too
+        if family == socket.AF_INET6:  # otherwise :: would occupy the port of 0.0.0.0, too
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((address[0], port, *address[2:]))
         sock.listen(1024)

@@ -1,4 +1,4 @@
-"""From the files that an operator names to what TLS is served with."""
+"""The TLS context of a server, from the files that its operator names."""
 
 from __future__ import annotations
 
@@ -11,24 +11,33 @@ from ..errors import BadOption
 def tls_context(
     certfile: str | None, keyfile: str | None, client_ca: str | None = None, ssl_version: int | None = None
 ) -> ssl.SSLContext | None:
-    """None when there is no certificate. Paths of PEM files; keyfile: None when the key is in certfile.
+    """The context to serve TLS with; None when there is no certificate. Files are in PEM format.
 
-    client_ca: the authority that clients must have a certificate of. ssl_version: a number of Python's ssl
-    module; None: all that are safe. Raises BadOption, which names the option.
+    certfile: path of the certificate.
+    keyfile: path of its key; None when the key is in certfile.
+    client_ca: path of the authority that must have signed the clients' certificates; None to ask for none.
+    ssl_version: number of a protocol in Python's ssl module; None: all safe ones.
+    Raises BadOption, which names the option.
     """
     files = {"certfile": certfile, "keyfile": keyfile, "client_ca": client_ca}
     if not certfile:
         for name, path in files.items():
             if path:
-                raise BadOption(f"{name}={path}: of no use without certfile")
+                raise BadOption(f"{name}={path}: has no effect without certfile")
         return None
     for name, path in files.items():
         if path and not Path(path).is_file():
             raise BadOption(f"{name}={path}: no such file")
-    context = _new_context(ssl_version)
+    try:
+        protocol = ssl.PROTOCOL_TLS_SERVER if ssl_version is None else ssl._SSLMethod(ssl_version)
+        if protocol is ssl.PROTOCOL_TLS_CLIENT:
+            raise ValueError
+        context = ssl.SSLContext(protocol)
+    except ValueError as exc:
+        raise BadOption(f"ssl_version={ssl_version}: not a protocol that this Python can serve") from exc
 
     def refuse_to_ask() -> str:
-        """Without it, OpenSSL asks on the terminal, which nobody may be looking at."""
+        """Keeps OpenSSL from asking for the pass phrase on the terminal."""
         file = f"keyfile={keyfile}" if keyfile else f"certfile={certfile}"
         raise BadOption(f"{file}: its key is encrypted; there is no option for a pass phrase")
 
@@ -44,16 +53,6 @@ def tls_context(
             raise BadOption(f"client_ca={client_ca}: {_reason(exc)}") from exc
         context.verify_mode = ssl.CERT_REQUIRED
     return context
-
-
-def _new_context(version: int | None) -> ssl.SSLContext:
-    try:
-        protocol = ssl.PROTOCOL_TLS_SERVER if version is None else ssl._SSLMethod(version)
-        if protocol is ssl.PROTOCOL_TLS_CLIENT:
-            raise ValueError
-        return ssl.SSLContext(protocol)
-    except ValueError as exc:
-        raise BadOption(f"ssl_version={version}: no protocol that this Python can serve") from exc
 
 
 def _reason(exc: OSError) -> str:

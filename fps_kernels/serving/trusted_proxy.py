@@ -1,21 +1,23 @@
-"""What a proxy in front of us says about its client: believed with trust_xheaders, and by nobody else."""
+"""A middleware that takes a proxy's word for its client, for servers with `trust_xheaders`."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from ipaddress import ip_address
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 SCHEMES = {"http": ("http", "ws"), "https": ("https", "wss"), "ws": ("http", "ws"), "wss": ("https", "wss")}
-"""As proxies write them: the scheme of a request, and of a WebSocket."""
+"""The schemes of a request and of a WebSocket, by what proxies write."""
 
 
 class TrustedProxy:
-    """Sets client and scheme from X-Real-IP, X-Forwarded-For, X-Scheme and X-Forwarded-Proto, as Tornado does.
+    """A middleware that sets client and scheme as Tornado does, from a proxy's headers.
 
-    Not uvicorn's middleware: it does not know X-Real-IP and X-Scheme, and with everybody trusted it takes the
-    first address of X-Forwarded-For, which is whatever the client wrote itself. The last is the proxy's word.
+    They are X-Real-IP, X-Forwarded-For, X-Scheme and X-Forwarded-Proto. uvicorn's own middleware ignores X-Real-IP and
+    X-Scheme, and when it trusts every proxy it takes the first address in X-Forwarded-For, which the client may have
+    written. The last one is written by the proxy.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -26,7 +28,8 @@ class TrustedProxy:
             scope = dict(scope)
             headers = Headers(scope=scope)
             address = _last(headers, "x-real-ip") or _last(headers, "x-forwarded-for")
-            if _is_address(address):
+            with suppress(ValueError):  # not an address
+                ip_address(address)
                 scope["client"] = (address, 0)
             scheme = (_last(headers, "x-scheme") or _last(headers, "x-forwarded-proto")).lower()
             if scheme in SCHEMES:
@@ -35,13 +38,5 @@ class TrustedProxy:
 
 
 def _last(headers: Headers, name: str) -> str:
-    """The last of the values, each of which may be a list; "" for none."""
+    """The last value of a header that may occur several times and contain lists; "" if there is none."""
     return ",".join(headers.getlist(name)).rpartition(",")[2].strip()
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True

@@ -1,1 +1,1 @@
-"""A WebSocket transport under ASGI, for servers that send and receive many messages. It knows no kernel."""
+"""A WebSocket transport under ASGI, for servers that send and receive many messages. It knows nothing of kernels."""

@@ -1,4 +1,4 @@
-"""Starlette's WebSocket as kernel_server wants it, and who may open one."""
+"""Starlette's WebSocket in the form that a kernel's server needs, and the ASGI extensions that make it fast."""
 
 from __future__ import annotations
 
@@ -6,33 +6,34 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from .frame_batch import Received
+from .frame_batch import IncomingMessage
 
 Write = Callable[[Sequence[bytes]], Awaitable[None]]
-EXTENSION = "fps_kernels.websocket.write"
-"""An ASGI extension of our own, {"write": write(buffers)}: whole WebSocket frames, many at once."""
+WRITE_EXTENSION = "fps_kernels.websocket.write"
+"""An ASGI extension of ours, `{"write": write(buffers)}`: writes many whole WebSocket frames at a time."""
 
-Deliver = Callable[[Callable[[Received], None]], None]
-DELIVER = "fps_kernels.websocket.deliver"
-"""Another, {"deliver": deliver(callback)}: call it with each message, as it comes and with those that wait,
-instead of giving them to `receive`, which tells of the end as ever."""
+Deliver = Callable[[Callable[[IncomingMessage], None]], None]
+DELIVER_EXTENSION = "fps_kernels.websocket.deliver"
+"""An ASGI extension of ours, `{"deliver": deliver(callback)}`: calls the callback with each message, first with those
+that are waiting, instead of giving it to `receive`, which still reports the end."""
 
 
 class StarletteSocket:
     """An accepted Starlette WebSocket.
 
-    closed_cleanly: whether the peer sent a close frame; uvicorn gives a reason then, be it "", and none
-    when the connection broke off.
+    closed_cleanly: after `receive` returned None, whether the client sent a close frame. The event has a reason then,
+    if an empty one, and none when the connection broke off.
     """
 
     def __init__(self, websocket: WebSocket) -> None:
         self.closed_cleanly = False
         extensions = websocket.scope.get("extensions") or {}
-        self.write: Write | None = extensions.get(EXTENSION, {}).get("write")
-        self.deliver: Deliver | None = extensions.get(DELIVER, {}).get("deliver")
+        self.write: Write | None = extensions.get(WRITE_EXTENSION, {}).get("write")
+        self.deliver: Deliver | None = extensions.get(DELIVER_EXTENSION, {}).get("deliver")
         self._websocket = websocket
 
     async def receive(self) -> str | bytes | None:
+        """The next message; None once the client is gone."""
         message = await self._websocket.receive()
         if message["type"] != "websocket.receive":
             self.closed_cleanly = "reason" in message
@@ -42,7 +43,7 @@ class StarletteSocket:
         return data if data is not None else text or ""
 
     async def send(self, frame: str | bytes) -> None:
-        """Raises ConnectionResetError when the peer is gone."""
+        """Raises ConnectionResetError when the client is gone."""
         key = "text" if isinstance(frame, str) else "bytes"
         try:
             await self._websocket.send({"type": "websocket.send", key: frame})
@@ -50,7 +51,7 @@ class StarletteSocket:
             raise ConnectionResetError("the WebSocket is closed") from exc
 
     async def close(self, code: int, reason: str) -> None:
-        """Raises ConnectionResetError when the peer is gone."""
+        """Raises ConnectionResetError when the client is gone."""
         try:
             await self._websocket.close(code, reason)
         except WebSocketDisconnect as exc:

@@ -1,4 +1,4 @@
-"""The end of a connection whose client reads nothing any more: closing it would wait for ever."""
+"""The time that a client has to take what was written before its connection closed."""
 
 from __future__ import annotations
 
@@ -12,43 +12,48 @@ try:
 except ImportError:  # Windows
     ioctl = None  # type: ignore[assignment]
 
-STUCK_S = 5.0
-"""Without a byte that a client takes, until its connection is given up; one that reads slowly keeps it."""
 
+class CloseTimeout:
+    """Aborts a closed transport when its client takes nothing more of what was written.
 
-class ClosingWatch:
-    """Aborts a transport that was closed, when nothing of what was written to it leaves."""
+    stuck_s: seconds without a single byte taken; a client that reads slowly keeps its connection.
+    """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, stuck_s: float) -> None:
         self._loop = loop
         self._transport = transport
+        self._stuck_s = stuck_s
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self) -> None:
-        """From now on; may be called again, and before the transport is closed."""
+    def start(self) -> None:
+        """Watch from now on. May be called repeatedly, and before the transport is closed."""
         if self._timer is None:
-            self._look_again(self._unsent_bytes())
+            self._check_later(self._unsent_bytes())
 
-    def end(self) -> None:
+    def cancel(self) -> None:
         """The connection is gone."""
         if self._timer is not None:
             self._timer.cancel()
 
-    def _look_again(self, unsent: int) -> None:
-        self._timer = self._loop.call_later(STUCK_S, self._look, unsent)
+    def _check_later(self, unsent: int) -> None:
+        self._timer = self._loop.call_later(self._stuck_s, self._check, unsent)
 
-    def _look(self, before: int) -> None:
+    def _check(self, before: int) -> None:
         unsent = self._unsent_bytes()
         if self._transport.is_closing() and unsent >= before:
             self._transport.abort()
         else:
-            self._look_again(unsent)
+            self._check_later(unsent)
 
     def _unsent_bytes(self) -> int:
-        """With what the system has: it takes more only when a third of its megabytes has left, too rarely."""
+        """Bytes that the client has not acknowledged, including those in the system's send buffer.
+
+        The transport's own buffer moves only once a third of the system's has drained, too coarse to tell slow
+        from stuck.
+        """
         size = self._transport.get_write_buffer_size()
         if ioctl is not None:
-            with suppress(OSError, ValueError):  # not every system tells it of a socket
+            with suppress(OSError, ValueError):  # not every system reports it for a socket
                 socket = self._transport.get_extra_info("socket")
                 size += int.from_bytes(ioctl(socket.fileno(), TIOCOUTQ, bytes(4)), sys.byteorder)
         return size

@@ -1,83 +1,63 @@
-"""Messages that go to a client together, in the form that its transport takes. Pure."""
+"""Messages that are sent to a client together, in the form that its transport takes. Pure."""
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 
-Frame = str | bytes
-"""A message of a WebSocket: text or binary."""
+from .frames import LARGE_BYTES, frame_header
 
-Received = str | bytes | bytearray
-"""The same from a client; nobody changes it."""
+OutgoingMessage = str | bytes
+"""A WebSocket message to a client: text or binary."""
 
-Pieces = tuple[bool, Sequence[bytes]]
-"""The same before it is put together: whether it is text, which is UTF-8 then, and its bytes in pieces."""
+IncomingMessage = str | bytes | bytearray
+"""A WebSocket message from a client. It must not be changed."""
 
-LARGE_BYTES = 64 * 1024
-"""A piece that is written by itself: to copy it costs more."""
-
-_TEXT = 0x81
-_BINARY = 0x82
-_SHORT = struct.Struct("!BB")
-_MEDIUM = struct.Struct("!BBH")
-_LONG = struct.Struct("!BBQ")
+Chunks = tuple[bool, Sequence[bytes]]
+"""A message that is not joined yet: whether it is text (then encoded as UTF-8), and its bytes in pieces."""
 
 
-class Run:
-    """Some messages in order; put together once, for all clients who get them."""
+class FrameBatch:
+    """A sequence of messages, encoded only once for all clients that get them."""
 
-    __slots__ = ("_buffers", "_frames", "messages")
+    __slots__ = ("_buffers", "_joined", "messages")
 
-    def __init__(self, messages: Sequence[Pieces]) -> None:
+    def __init__(self, messages: Sequence[Chunks]) -> None:
         self.messages = messages
-        self._frames: list[Frame] | None = None
+        self._joined: list[OutgoingMessage] | None = None
         self._buffers: list[bytes] | None = None
 
     def __len__(self) -> int:
-        """How many messages."""
+        """The number of messages."""
         return len(self.messages)
 
-    def frames(self) -> list[Frame]:
-        """For a transport that takes one message after the other."""
-        if self._frames is None:
-            self._frames = [
+    def joined(self) -> list[OutgoingMessage]:
+        """The messages, for a transport that takes one at a time."""
+        if self._joined is None:
+            self._joined = [
                 b"".join(pieces).decode() if is_text else b"".join(pieces) for is_text, pieces in self.messages
             ]
-        return self._frames
+        return self._joined
 
     def buffers(self) -> list[bytes]:
-        """For a transport that takes bytes: WebSocket frames, in as few buffers as is good."""
+        """The messages as WebSocket frames, for a transport that takes bytes.
+
+        Small pieces share a buffer; a large one is a buffer by itself, not copied.
+        """
         if self._buffers is None:
-            self._buffers = _with_headers(self.messages)
+            self._buffers = []
+            small: list[bytes] = []
+            for is_text, pieces in self.messages:
+                size = sum(map(len, pieces))
+                small.append(frame_header(is_text, size))
+                if size < LARGE_BYTES:
+                    small += pieces
+                    continue
+                for piece in pieces:
+                    if len(piece) < LARGE_BYTES:
+                        small.append(piece)
+                    else:
+                        self._buffers += (b"".join(small), piece)
+                        small.clear()
+            if small:
+                self._buffers.append(b"".join(small))
         return self._buffers
-
-
-def _with_headers(messages: Sequence[Pieces]) -> list[bytes]:
-    buffers: list[bytes] = []
-    small: list[bytes] = []
-    for is_text, pieces in messages:
-        size = sum(map(len, pieces))
-        small.append(frame_header(is_text, size))
-        if size < LARGE_BYTES:
-            small += pieces
-            continue
-        for piece in pieces:
-            if len(piece) < LARGE_BYTES:
-                small.append(piece)
-            else:
-                buffers += (b"".join(small), piece)
-                small.clear()
-    if small:
-        buffers.append(b"".join(small))
-    return buffers
-
-
-def frame_header(is_text: bool, size: int) -> bytes:
-    """What comes before a message of `size` bytes: one frame, unmasked, as a server sends it (RFC 6455, 5.2)."""
-    opcode = _TEXT if is_text else _BINARY
-    if size < 126:
-        return _SHORT.pack(opcode, size)
-    if size < 1 << 16:
-        return _MEDIUM.pack(opcode, 126, size)
-    return _LONG.pack(opcode, 127, size)

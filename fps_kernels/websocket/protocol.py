@@ -1,252 +1,282 @@
-"""uvicorn's WebSocket protocol, and a way around ASGI for messages in both directions.
+"""The WebSocket protocol of our servers: asyncio and uvicorn outside, websockets' sans-I/O state machine inside.
 
-One ASGI send for each message is what a flood costs most; here the frames of a run are one write. What
-a client sends goes to its reader at once, without a queue and a task that must wake. Handshake,
-fragments, pings, closing and errors stay with uvicorn and the state machine of websockets.
+uvicorn makes an instance for each request that wants to upgrade, hands it the transport and the request, and asks it
+to end with `shutdown`. The state machine does the handshake, fragments, pings, closing and errors. Messages take a
+shorter way in both directions: one ASGI `send` for each is what a flood costs most, so the frames of a batch are one
+write; and a message that arrives as one frame goes to its reader immediately, without a queue and a task that has to
+wake up. `flow_control` explains what keeps the two sides from running away from each other.
 """
 
 from __future__ import annotations
 
 import asyncio
-import weakref
-from collections.abc import Callable, Sequence
-from typing import Any
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, cast
 
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
-from websockets.exceptions import InvalidState
-from websockets.frames import Frame
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+from websockets.frames import Close, Frame, Opcode
 from websockets.http11 import Request
-from websockets.protocol import State
+from websockets.protocol import SEND_EOF, State
+from websockets.server import ServerProtocol
 
-from .asgi import DELIVER, EXTENSION
-from .close_timeout import ClosingWatch
-from .frame_batch import LARGE_BYTES, Received
-from .frames import FrameReader, Payload, Whole
+from .application import Application
+from .asgi import DELIVER_EXTENSION, WRITE_EXTENSION
+from .flow_control import FlowControl, WebSocketLimits
+from .frame_batch import IncomingMessage
+from .frames import FrameReader, Payload
+from .incoming import IncomingMessages
+from .keepalive import Keepalive
+from .upgrade import Upgrade, UpgradeState, request_scope
+from .writer import WebSocketWriter
 
-TURN_MESSAGES = 16
-"""Messages of one client before the others get their turn."""
-HELD_MAX_BYTES = 64 * 1024 * 1024
-"""Of one client's large messages that nobody has taken yet; from here on no more is read."""
+logger = logging.getLogger("uvicorn.error")
+
+TRACE = 5
+"""uvicorn's own log level, below DEBUG."""
+ABNORMAL_CLOSURE = 1006
+"""The code of a connection that ends without a close frame (RFC 6455, 7.4.1)."""
 
 
-class BatchingProtocol(WebSocketsSansIOProtocol):
-    """Reading pauses for a turn of the loop, and while too much is held; uvicorn pauses it for ASGI."""
+@dataclass(frozen=True, slots=True)
+class WebSocketStatistics:
+    """A snapshot of one connection.
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._reader = FrameReader(self.config.ws_max_size)
-        self._deliver: Callable[[Received], None] | None = None
-        self._premature = False  # it sent frames before it was accepted: the state machine has begun to read them
-        self._paused = False
-        self._held_bytes = 0
-        self._fed_at_ping: object = None
-        self._pong = b""  # that waits until the client reads
-        self._closing: ClosingWatch | None = None
+    paused: whether reading is paused.
+    unread_bytes: bytes that the transport has handed over and that wait for their turn.
+    partial_bytes: bytes of a message that has not arrived completely.
+    held_bytes: size of the large messages that nobody has consumed yet.
+    pings: number of pings sent.
+    """
 
-    # --- out -------------------------------------------------------------------------------------
+    paused: bool
+    unread_bytes: int
+    partial_bytes: int
+    held_bytes: int
+    pings: int
 
-    def handle_connect(self, event: Request) -> None:
-        super().handle_connect(event)
-        if self.handshake_initiated and not self.handshake_complete:
-            extensions: dict[str, object] = self.scope["extensions"]  # type: ignore[assignment]  # may hold anything
-            extensions[EXTENSION] = {"write": self.write_frames}
-            extensions[DELIVER] = {"deliver": self.deliver_to}
 
-    async def write_frames(self, buffers: Sequence[bytes]) -> None:
-        """Write whole frames; returns when the transport has taken them, at the client's pace.
+class WebSocketProtocol(asyncio.Protocol):
+    """One WebSocket connection, from the request that opens it to the end of its transport."""
 
-        Raises ConnectionResetError, having written nothing, when the WebSocket is closed.
-        """
-        if not self.writable.is_set():
-            await self.writable.wait()
-        if self.close_sent or self.transport.is_closing():
-            raise ConnectionResetError("the WebSocket is closed")
-        self.transport.writelines(buffers)
+    transport: asyncio.Transport
+    _flow: FlowControl
+    _incoming: IncomingMessages
+    _writer: WebSocketWriter
+    _keepalive: Keepalive
 
-    # --- in --------------------------------------------------------------------------------------
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        limits: WebSocketLimits = WebSocketLimits(),  # noqa: B008 - frozen
+    ) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._config = config
+        self._server_state = server_state
+        self._app_state = app_state
+        self._limits = limits
+        self._machine = ServerProtocol(max_size=config.ws_max_size, logger=logger)
+        self._reader = FrameReader(config.ws_max_size)
+        self._upgrade: Upgrade | None = None
+        self._input_ended = False
 
-    def deliver_to(self, callback: Callable[[Received], None]) -> None:
-        """From now on call it with each message, first with those that wait; the end comes by ASGI."""
-        self._deliver = callback
-        for _ in range(self.queue.qsize()):
-            event = self.queue.get_nowait()
-            if event["type"] == "websocket.receive":
-                data = event.get("bytes")
-                callback(data if data is not None else event.get("text") or "")
-            else:
-                self.queue.put_nowait(event)
-        if self.read_paused:
-            self.read_paused = False
-            self.transport.resume_reading()
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        self._flow = FlowControl(self.loop, transport, self._limits, self._read_one)
+        self._incoming = IncomingMessages(self._flow)
+        self._writer = WebSocketWriter(self.loop, transport, self._machine, self._flow, self._limits)
+        self._keepalive = Keepalive(
+            self.loop,
+            self._config.ws_ping_interval,
+            self._config.ws_ping_timeout,
+            send_ping=self._writer.ping,
+            paused=lambda: self._flow.paused,
+            last_read=lambda: self._reader.fed,
+            give_up=self._give_up,
+        )
+        self._server_state.connections.add(self)  # type: ignore[arg-type]  # uvicorn lists its own classes
+        self._trace("connection made")
 
     def data_received(self, data: bytes) -> None:
-        if self.conn.state is State.CONNECTING or self._premature:
-            self._premature = self.handshake_initiated
-            super().data_received(data)
-            return
-        self._reader.feed(data)
-        if not self._paused:
-            self._read_turn()
+        if self._upgrade is None:
+            self._open(data)
+        else:
+            self._reader.feed(data)
+            self._flow.data_arrived()
+
+    def pause_writing(self) -> None:
+        self._flow.writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writer.resume()
+
+    def eof_received(self) -> None:
+        self._writer.end()
 
     def connection_lost(self, exc: Exception | None) -> None:
         try:
-            while self._read_one():  # what it sent before it left
-                pass
+            if self._machine.state is not State.CONNECTING:
+                while self._read_one():  # what the client sent before it left
+                    continue
         finally:
-            super().connection_lost(exc)
-            if self._closing is not None:
-                self._closing.end()
-            self._deliver = None  # a circle, else
-            # There are other circles: the beginning of a message must not stay until they are collected.
-            self._reader = FrameReader(self.config.ws_max_size)
-            self.conn.reader.discard()
-            self.frames = []
+            self._keepalive.stop()
+            self._writer.connection_lost()
+            accepted = self._upgrade is not None and self._upgrade.state is UpgradeState.ACCEPTED
+            self._incoming.end(1005 if accepted else ABNORMAL_CLOSURE)
+            self._server_state.connections.discard(self)
+            self._trace("connection lost")
+            # Reference cycles must not keep the beginning of a message until the collector passes.
+            self._machine.fail(ABNORMAL_CLOSURE)
+            self._incoming.clear()
+            self._reader = FrameReader(self._config.ws_max_size)
 
-    def _read_turn(self) -> None:
-        for _ in range(TURN_MESSAGES):
-            if not self._read_one():
-                return
-            if self._held_bytes > HELD_MAX_BYTES:
-                break
-        if self.transport.is_closing():
-            return
-        self._paused = True
-        self.transport.pause_reading()
-        if self._held_bytes <= HELD_MAX_BYTES:
-            self.loop.call_soon(self._read_on)
+    def shutdown(self) -> None:
+        """End the connection because the server stops. Called by uvicorn."""
+        self._keepalive.stop()
+        if self._upgrade is not None and self._upgrade.state is UpgradeState.PENDING:
+            self._upgrade.refuse(HTTPStatus.INTERNAL_SERVER_ERROR)
+        elif self._writer.open:
+            self._incoming.end(1012)
+            self._writer.fail(1012)
+        else:
+            self._writer.end()
 
-    def _read_on(self) -> None:
-        if not self._paused or self._held_bytes > HELD_MAX_BYTES or self.transport.is_closing():
+    def statistics(self) -> WebSocketStatistics:
+        return WebSocketStatistics(
+            paused=self._flow.paused,
+            unread_bytes=self._reader.unread_bytes,
+            partial_bytes=self._reader.partial_bytes + self._incoming.fragment_bytes,
+            held_bytes=self._flow.held_bytes,
+            pings=self._keepalive.pings,
+        )
+
+    def _open(self, data: bytes) -> None:
+        """Read the request, which uvicorn hands over in one piece, and start the application."""
+        self._machine.receive_data(data)
+        request = next(iter(self._machine.events_received()), None)
+        if not isinstance(request, Request):  # not one that the state machine takes; too long a header, for example
+            self._writer.flush()
+            self._writer.end()
             return
-        self._paused = False
-        self._read_turn()
-        if not self._paused and not self.read_paused:
-            self.transport.resume_reading()
+        response = self._machine.accept(request)
+        if response.status_code != 101:
+            self._writer.respond(response)
+            return
+        secure = self.transport.get_extra_info("sslcontext") is not None
+        scope = request_scope(request, self._config.root_path) | {
+            "asgi": {"version": self._config.asgi_version, "spec_version": "2.4"},
+            "scheme": "wss" if secure else "ws",
+            "server": _address(self.transport.get_extra_info("sockname")),
+            "client": _address(self.transport.get_extra_info("peername")),
+            "state": self._app_state.copy(),
+            "extensions": {
+                "websocket.http.response": {},
+                WRITE_EXTENSION: {"write": self._writer.write_frames},
+                DELIVER_EXTENSION: {"deliver": self._incoming.deliver_to},
+            },
+        }
+        self._upgrade = Upgrade(self._machine, self._writer, response, scope)
+        application = Application(
+            scope,
+            self._upgrade,
+            self._incoming,
+            self._writer,
+            default_headers=self._server_state.default_headers,
+            on_accept=self._accepted,
+        )
+        self._incoming.connect()
+        task = self.loop.create_task(application.run(self._config.loaded_app), name="WebSocket")
+        self._server_state.tasks.add(task)
+        task.add_done_callback(self._server_state.tasks.discard)
+
+    def _accepted(self) -> None:
+        self._keepalive.start()
+        self._flow.open()
 
     def _read_one(self) -> bool:
-        """Whether there was something to read."""
+        """Read the next message, or part of one; returns whether there was any."""
         event = self._reader.read()
-        if event is None or self.conn.parser_exc is not None or self.conn.close_rcvd is not None:
+        if event is None or self._input_ended:
             return False
         if isinstance(event, bytes):
-            super().data_received(event)
+            self._step(event)
             return True
-        if isinstance(event.data, Payload):
-            self._hold(event.data)
-        self._take(event)
+        is_text, data = event
+        if isinstance(data, Payload):
+            self._flow.hold(data)
+        self._receive(is_text, data)
         return True
 
-    def _take(self, message: Whole) -> None:
-        self.curr_msg_data_type = "text" if message.is_text else "bytes"
-        self.frames = [message.data]  # type: ignore[list-item]  # a Payload only as far as send_receive_event_to_app
-        self.send_receive_event_to_app()
+    def _step(self, data: bytes) -> None:
+        """Have the state machine read a control frame, an error, or part of a fragmented message."""
+        self._machine.receive_data(data)
+        for event in self._machine.events_received():
+            assert isinstance(event, Frame)
+            if event.opcode is Opcode.PING:
+                self._writer.answer_ping()
+            elif event.opcode is Opcode.PONG:
+                self._keepalive.pong(bytes(event.data))
+            elif event.opcode is Opcode.CLOSE:
+                self._end_input(self._machine.data_to_send(), Close.parse(event.data))
+            elif (message := self._incoming.join(event)) is not None:
+                self._receive(*message)
+        if not self._input_ended:
+            output = self._machine.data_to_send()
+            if SEND_EOF in output:  # the state machine has given up
+                # Before the end of the stream, there is our close frame with two bytes of header, unless we sent one.
+                self._end_input(output, Close.parse(output[0][2:]) if len(output) > 1 else None)
 
-    def handle_cont(self, event: Frame) -> None:
-        """Join the fragments as they come: there may be any number of them, even empty ones."""
-        first = self.frames[0]
-        message = first if isinstance(first, Payload) else Payload(first)
-        message += event.data
-        self.frames = [message]  # type: ignore[list-item]  # as in _take
-        if event.fin:
-            if len(message) < LARGE_BYTES:
-                self.frames = [bytes(message)]
-            else:
-                self._hold(message)
-            self.send_receive_event_to_app()
+    def _end_input(self, output: Sequence[bytes], close: Close | None) -> None:
+        """The client's last frame was read: its close frame, or a violation of the protocol.
 
-    def send_receive_event_to_app(self) -> None:
-        if self._deliver is None or self.close_sent:
-            self.frames = [bytes(self.frames[0])]
-            self._queue_or_refuse()
-            return
-        data = self.frames[0]
-        message: Received = data
-        if self.curr_msg_data_type == "text":
+        output: what the state machine has to send. close: what the application is told, unless it knows.
+        """
+        self._input_ended = True
+        if not self._writer.closing:
+            if close is not None:
+                self._incoming.end(close.code, close.reason)
+            self.transport.write(b"".join(output))
+        self._writer.end()
+
+    def _receive(self, is_text: bool, data: bytes | Payload) -> None:
+        """Give a complete message to the application."""
+        message: IncomingMessage = data
+        if is_text:
             try:
                 message = data.decode()
             except UnicodeDecodeError:
-                self._queue_or_refuse()
+                self._refuse_text()
                 return
-        self.frames = []
-        self._deliver(message)
+        self._incoming.put(message)
 
-    def _queue_or_refuse(self) -> None:
-        try:
-            super().send_receive_event_to_app()
-        except InvalidState:
-            self.logger.debug("Invalid UTF-8 after our close frame: no other can say so")
-
-    # --- back-pressure ---------------------------------------------------------------------------
-
-    def _hold(self, payload: Payload) -> None:
-        """Count it until the last view of it is gone, in a queue of ours or in libzmq's thread."""
-        size = len(payload)
-        self._held_bytes += size
-        weakref.finalize(payload, self._release_soon, size).atexit = False
-
-    def _release_soon(self, size: int) -> None:
-        if not self.loop.is_closed():
-            self.loop.call_soon_threadsafe(self._release, size)
-
-    def _release(self, size: int) -> None:
-        self._held_bytes -= size
-        self._read_on()
-
-    def handle_ping(self) -> None:
-        if self.writable.is_set():
-            super().handle_ping()
-        else:  # to the last only, which RFC 6455 allows in 5.5.3: answers would pile up
-            self._pong = b"".join(self.conn.data_to_send())
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        pong, self._pong = self._pong, b""
-        if pong and not (self.close_sent or self.transport.is_closing()):
-            self.transport.write(pong)
-
-    def send_keepalive_ping(self) -> None:
-        self._fed_at_ping = self._reader.fed
-        super().send_keepalive_ping()
-
-    def keepalive_timeout(self) -> None:
-        """The answer to a ping cannot be seen while reading is paused, nor behind what is still coming."""
-        if not (self._paused or self.read_paused or self._reader.fed is not self._fed_at_ping):
-            super().keepalive_timeout()
-            self._watch_closing()
+    def _refuse_text(self) -> None:
+        if not self._writer.open:
+            logger.debug("Invalid UTF-8 after the close frame")
             return
-        self.pong_timer = None
-        self.pending_ping_payload = None
-        self.schedule_ping()
+        logger.exception("Invalid UTF-8 sequence received from client.")
+        self._input_ended = True
+        self._incoming.end(1007, "")
+        self._writer.fail(1007)
 
-    # --- the end: wherever uvicorn closes a transport, or is about to -----------------------------
+    def _give_up(self) -> None:
+        """The client has not answered a ping."""
+        if self._writer.open:
+            self._trace("keepalive ping timeout")
+            self._writer.fail(1011, "keepalive ping timeout")
 
-    def shutdown(self) -> None:
-        if self.conn.close_sent is None or self.close_sent:
-            super().shutdown()
-        else:  # in answer to the client's; uvicorn would send a second close frame, which is an error
-            self.stop_keepalive()
-            self.transport.close()
-        self._watch_closing()
+    def _trace(self, event: str) -> None:
+        if logger.isEnabledFor(TRACE):
+            client = _address(self.transport.get_extra_info("peername"))
+            logger.log(TRACE, "%sWebSocket %s", "{}:{} - ".format(*client) if client else "", event)
 
-    def eof_received(self) -> None:
-        super().eof_received()
-        self._watch_closing()  # the transport closes itself now
 
-    def handle_close(self, event: Frame) -> None:
-        super().handle_close(event)
-        self._watch_closing()
-
-    def handle_parser_exception(self) -> None:
-        super().handle_parser_exception()
-        self._watch_closing()
-
-    def on_task_complete(self, task: asyncio.Task[None]) -> None:
-        super().on_task_complete(task)
-        self._watch_closing()
-
-    def _watch_closing(self) -> None:
-        if self.disconnected:
-            return
-        if self._closing is None:
-            self._closing = ClosingWatch(self.loop, self.transport)
-        self._closing.begin()
+def _address(name: object) -> tuple[str, int | None] | None:
+    """Host and port of a socket's name, path and None of a Unix socket's; None when it has no name."""
+    if isinstance(name, tuple):
+        return str(name[0]), int(name[1])
+    return (name, None) if isinstance(name, str) and name else None

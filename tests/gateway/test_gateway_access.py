@@ -413,7 +413,7 @@ def taken_port() -> Iterator[int]:
 def test_the_port_after_one_that_is_taken_is_used(begin: Begin, taken_port: int) -> None:
     gateway = begin(option("port", taken_port))
     assert taken_port < (httpx.URL(gateway.url).port or 0) <= taken_port + 50
-    assert f"The port {taken_port} cannot be had (Address already in use), trying the next" in gateway.log
+    assert f"Port {taken_port} is unavailable (Address already in use); trying the next one" in gateway.log
     assert ask(f"{gateway.url}/api").status_code == 200
 
 

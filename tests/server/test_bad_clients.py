@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
@@ -17,10 +18,10 @@ from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
 
 from fps_kernels.serving.http_server import Server
-from fps_kernels.websocket import close_timeout as closing
-from fps_kernels.websocket import protocol as batching
-from fps_kernels.websocket.asgi import DELIVER, EXTENSION
-from fps_kernels.websocket.frame_batch import frame_header
+from fps_kernels.websocket.asgi import DELIVER_EXTENSION, WRITE_EXTENSION
+from fps_kernels.websocket.flow_control import WebSocketLimits
+from fps_kernels.websocket.frames import frame_header
+from fps_kernels.websocket.protocol import WebSocketProtocol
 
 from ..support import waits
 from ..support.serving import serving
@@ -82,10 +83,10 @@ class Talker:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         assert (await receive())["type"] == "websocket.connect"
         await send({"type": "websocket.accept"})
-        scope["extensions"][DELIVER]["deliver"](lambda message: self.heard.set())
+        scope["extensions"][DELIVER_EXTENSION]["deliver"](lambda message: self.heard.set())
         try:
             while True:
-                await scope["extensions"][EXTENSION]["write"]([frame_header(False, MUCH), bytes(MUCH)])
+                await scope["extensions"][WRITE_EXTENSION]["write"]([frame_header(False, MUCH), bytes(MUCH)])
                 self.wrote.set()
                 if self.leaves:
                     break
@@ -110,7 +111,7 @@ class Listener:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         assert (await receive())["type"] == "websocket.connect"
         await send({"type": "websocket.accept"})
-        scope["extensions"][DELIVER]["deliver"](self.take)
+        scope["extensions"][DELIVER_EXTENSION]["deliver"](self.take)
         self.ended.set_result(await receive())
 
 
@@ -137,11 +138,10 @@ async def stop(server: Server) -> None:
 
 
 @pytest.mark.parametrize("name", CLOSING)
-async def test_a_connection_ends_although_its_client_reads_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(closing, "STUCK_S", 0.1)
+async def test_a_connection_ends_although_its_client_reads_nothing(name: str) -> None:
     app = Talker(leaves="left" in name)
     async with (
-        serving(app, 0.2 if "ping" in name else 20) as (server, port),
+        serving(app, 0.2 if "ping" in name else 20, WebSocketLimits(stuck_s=0.1)) as (server, port),
         connected(port) as peer,
     ):
         await app.wrote.wait()
@@ -149,22 +149,22 @@ async def test_a_connection_ends_although_its_client_reads_nothing(name: str, mo
         await until(lambda: app.ended.is_set() and not server.server_state.connections)
 
 
-async def test_the_server_stops_although_a_client_that_closed_reads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(closing, "STUCK_S", 0.5)  # not before the server sees that it is to stop
+async def test_the_server_stops_although_a_client_that_closed_reads_nothing() -> None:
+    limits = WebSocketLimits(stuck_s=0.5)  # not before the server sees that it is to stop
     app = Talker()
-    async with serving(app) as (server, port), connected(port) as peer:
+    async with serving(app, limits=limits) as (server, port), connected(port) as peer:
         await app.wrote.wait()
-        [connection] = server.server_state.connections
+        connection = the_connection(server)
         await peer.write(frame(b"\x03\xe8", Opcode.CLOSE))
         await until(connection.transport.is_closing)
         server.should_exit = True
         await until(lambda: app.ended.is_set() and not server.server_state.connections)
 
 
-async def test_a_client_that_reads_slowly_gets_all_that_was_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(closing, "STUCK_S", 1.5)  # longer than a busy machine keeps this process waiting
+async def test_a_client_that_reads_slowly_gets_all_that_was_written() -> None:
+    limits = WebSocketLimits(stuck_s=1.5)  # longer than a busy machine keeps this process waiting
     app = Talker(leaves=True)
-    async with serving(app) as (server, port), connected(port) as peer:
+    async with serving(app, limits=limits) as (server, port), connected(port) as peer:
         await app.wrote.wait()
         got, wanted = 0, len(frame_header(False, MUCH)) + MUCH
         began = asyncio.get_running_loop().time()
@@ -172,7 +172,7 @@ async def test_a_client_that_reads_slowly_gets_all_that_was_written(monkeypatch:
             data = await peer.read(MIB)
             assert data, got
             got += len(data)
-            if asyncio.get_running_loop().time() < began + 2 * closing.STUCK_S:
+            if asyncio.get_running_loop().time() < began + 2 * limits.stuck_s:
                 await asyncio.sleep(0.01)
         await until(lambda: not server.server_state.connections)
 
@@ -180,7 +180,7 @@ async def test_a_client_that_reads_slowly_gets_all_that_was_written(monkeypatch:
 async def test_invalid_text_that_waits_when_the_server_stops_changes_nothing() -> None:
     def deliver(message: Any) -> None:
         if len(app.got) == 1:
-            [connection] = server.server_state.connections
+            connection = the_connection(server)
             connection.loop.call_soon(connection.shutdown)
 
     app = Listener(deliver)
@@ -194,7 +194,7 @@ async def test_invalid_text_that_waits_when_the_server_stops_changes_nothing() -
 async def test_a_connection_is_gone_although_a_message_that_waited_fails() -> None:
     def deliver(message: Any) -> None:
         if len(app.got) == 1:
-            [connection] = server.server_state.connections
+            connection = the_connection(server)
             connection.loop.call_soon(connection.shutdown)
         if len(app.got) == 40:
             raise ValueError("a bug")
@@ -219,35 +219,45 @@ BEGUN = {
 @pytest.mark.parametrize("name", BEGUN)
 async def test_nothing_is_kept_of_a_message_that_broke_off(name: str) -> None:
     app = Listener()
+    data = BEGUN[name]()
     async with serving(app) as (server, port):
         async with connected(port) as peer:
-            [connection] = server.server_state.connections
-            await peer.write(BEGUN[name]())
-            await until(lambda: held_bytes(connection) >= MUCH - 1)
-        await app.ended
-        assert held_bytes(connection) == 0
+            connection = the_connection(server)
+            gc.collect()
+            gc.disable()  # nothing may wait for the collector
+            tracemalloc.start()
+            try:
+                await peer.write(data)
+                await until(lambda: connection.statistics().partial_bytes >= MUCH - 1)
+                assert tracemalloc.get_traced_memory()[0] >= MUCH - 1
+                peer.socket.close()
+                await app.ended
+                assert connection.statistics().partial_bytes == 0
+                assert tracemalloc.get_traced_memory()[0] < MIB
+            finally:
+                tracemalloc.stop()
+                gc.enable()
         assert not app.got
 
 
-def held_bytes(connection: Any) -> int:
-    """Of a message that is not at its end, in all places where it may be."""
-    parts = [connection._reader._payload, connection.conn.reader.buffer, *connection.frames]
-    return sum(len(part) for part in parts if part is not None)
+def the_connection(server: Server) -> WebSocketProtocol:
+    """The only one that is open."""
+    [connection] = server.server_state.connections
+    assert isinstance(connection, WebSocketProtocol)
+    return connection
 
 
 async def test_a_client_lives_while_it_uploads_and_cannot_answer_pings() -> None:
     app = Listener()
     async with serving(app, 1.5) as (server, port), connected(port) as peer:
-        [connection] = server.server_state.connections
+        connection = the_connection(server)
         data = frame(bytes(MUCH))
         sent = 0
-        pings: set[float] = set()
-        while len(pings) < 2:  # the answer to the first has not come in time
+        while connection.statistics().pings < 2:  # the answer to the first has not come in time
             await peer.write(data[sent : sent + 1000])
             sent += 1000
             await asyncio.sleep(0.01)
             assert not connection.transport.is_closing()
-            pings |= {connection.ping_sent_at} - {0}  # type: ignore[union-attr]
         await peer.write(data[sent:])
         await until(lambda: app.got)
     assert app.got == [bytes(MUCH)]
@@ -268,15 +278,9 @@ async def test_a_client_lives_while_an_application_takes_no_messages() -> None:
         serving(app, 1.5) as (server, port),
         websockets.connect(f"ws://127.0.0.1:{port}", proxy=None, compression=None) as client,
     ):
-        [connection] = server.server_state.connections
+        connection = the_connection(server)
         await client.send("first")
-        pings: set[float] = set()
-
-        def pinged_twice() -> bool:
-            pings.update({connection.ping_sent_at} - {0})  # type: ignore[union-attr]
-            return len(pings) == 2
-
-        await until(pinged_twice)
+        await until(lambda: connection.statistics().pings >= 2)
         await client.send("second")
         may_go_on.set()
         await until(lambda: got == ["first", "second"])
@@ -298,15 +302,15 @@ async def test_a_client_that_reads_late_gets_the_answer_to_its_last_ping_only() 
         assert got.startswith(written)
 
 
-async def test_large_messages_in_fragments_that_nobody_takes_stop_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batching, "HELD_MAX_BYTES", 3 * MIB)
+async def test_large_messages_in_fragments_that_nobody_takes_stop_the_reading() -> None:
+    limits = WebSocketLimits(held_max_bytes=3 * MIB)
     app = Listener()
     half = bytes(MIB // 2)
     message = frame(half, fin=False) + frame(b"", Opcode.CONT, fin=False) + frame(half, Opcode.CONT)
-    async with serving(app) as (server, port), connected(port) as peer:
-        [connection] = server.server_state.connections
+    async with serving(app, limits=limits) as (server, port), connected(port) as peer:
+        connection = the_connection(server)
         sending = asyncio.create_task(peer.write(message * 20))
-        await until(lambda: connection._paused and connection._held_bytes > 3 * MIB)  # type: ignore[union-attr]
+        await until(lambda: connection.statistics().paused and connection.statistics().held_bytes > 3 * MIB)
         assert app.got == [bytes(MIB)] * 4
         taken = 0
         while taken < 20:
@@ -339,12 +343,12 @@ async def test_nothing_is_written_to_a_connection_that_is_closing() -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         assert (await receive())["type"] == "websocket.connect"
         await send({"type": "websocket.accept"})
-        opened.set_result(scope["extensions"][EXTENSION]["write"])
+        opened.set_result(scope["extensions"][WRITE_EXTENSION]["write"])
         await receive()
 
     async with serving(app) as (server, port), connected(port) as peer:
         write = await opened
-        [connection] = server.server_state.connections
+        connection = the_connection(server)
         connection.transport.set_write_buffer_limits(2 * MUCH)  # write() must not wait
         message = frame_header(False, MUCH) + bytes(MUCH)
         await write([message])

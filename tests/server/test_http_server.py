@@ -11,6 +11,8 @@ from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
 
+from fps_kernels.websocket.protocol import WebSocketProtocol
+
 from ..support.serving import serving
 from ..support.waits import until
 
@@ -74,8 +76,9 @@ async def test_frames_that_come_before_the_answer_are_not_lost() -> None:
         await app.asked.wait()
         [connection] = server.server_state.connections
         frames = b"".join(Frame(Opcode.BINARY, data).serialize(mask=True) for data in (b"early", b"late"))
-        writer.write(frames[:2])  # the state machine is in the middle of a frame now
-        await until(lambda: connection._premature)  # type: ignore[union-attr]  # nothing else shows it
+        writer.write(frames[:2])  # the server is in the middle of a frame now
+        assert isinstance(connection, WebSocketProtocol)
+        await until(lambda: connection.statistics().unread_bytes)
         app.may_accept.set()
         got: list[bytes] = []
         while len(got) < 2:

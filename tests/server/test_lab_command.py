@@ -103,7 +103,7 @@ def test_options_reach_the_plugins(start: Start) -> None:
         (["--set", "kernels.max_kernels=[1"], "--set=kernels.max_kernels=[1"),
         (["--set", "kernels.max_kernels=-1"], "kernels.max_kernels"),
         (["--disable", "nobody"], "--disable=nobody: there is no such plugin"),
-        (["--keyfile", "x.pem"], "keyfile=x.pem: of no use without certfile"),
+        (["--keyfile", "x.pem"], "keyfile=x.pem: has no effect without certfile"),
         (["--certfile", "x.pem"], "certfile=x.pem: no such file"),
         (["--port", "1", "--port-retries", "0", "--ip", "192.0.2.1"], "ip=192.0.2.1 port=1: "),
     ],

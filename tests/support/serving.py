@@ -9,11 +9,16 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fps_kernels.serving.http_server import Server, make_server
+from fps_kernels.websocket.flow_control import WebSocketLimits
 
 
 @asynccontextmanager
-async def serving(app: Any, ping_interval_s: float = 20) -> AsyncIterator[tuple[Server, int]]:
-    server = make_server(app, None, ping_interval_s)
+async def serving(
+    app: Any,
+    ping_interval_s: float = 20,
+    limits: WebSocketLimits = WebSocketLimits(),  # noqa: B008 - frozen
+) -> AsyncIterator[tuple[Server, int]]:
+    server = make_server(app, None, ping_interval_s, limits)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         task = asyncio.create_task(server.serve(sockets=[listening]))
         try:

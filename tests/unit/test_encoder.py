@@ -30,7 +30,7 @@ def encoder_with(readers: int, *, v1: bool = True) -> Encoder:
 @pytest.mark.parametrize("v1", [True, False], ids=["v1", "default"])
 def test_a_run_is_read_by_a_client_of_its_protocol(v1: bool) -> None:
     entries = entries_of("1", "2")
-    frames = encoder_with(1, v1=v1).encode_run(entries).frames()
+    frames = encoder_with(1, v1=v1).encode_run(entries).joined()
     got = [
         messages.unpack_v1(bytes(frame, "ascii") if isinstance(frame, str) else frame)
         if v1

@@ -8,7 +8,7 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
-from fps_kernels.websocket.frames import FrameReader, Payload, Whole
+from fps_kernels.websocket.frames import FrameReader, WebSocketMessage, unmask
 
 from ..support.examples import examples
 
@@ -65,7 +65,7 @@ def events(protocol: ServerProtocol) -> list[tuple[Opcode, bytes, bool]]:
 
 
 def read(data: list[bytes]) -> tuple[list[tuple[Opcode, bytes, bool]], ServerProtocol]:
-    """As BatchingProtocol does it: what is no whole message goes to the state machine."""
+    """As WebSocketProtocol does it: what is no whole message goes to the state machine."""
     reader, protocol = FrameReader(MAX_BYTES), machine()
     got: list[tuple[Opcode, bytes, bool]] = []
     for chunk in data:
@@ -73,7 +73,7 @@ def read(data: list[bytes]) -> tuple[list[tuple[Opcode, bytes, bool]], ServerPro
         while (event := reader.read()) is not None:
             if protocol.parser_exc is not None or protocol.close_rcvd is not None:
                 return got, protocol
-            if isinstance(event, Whole):
+            if isinstance(event, WebSocketMessage):
                 got.append((Opcode.TEXT if event.is_text else Opcode.BINARY, bytes(event.data), True))
             else:
                 protocol.receive_data(event)
@@ -100,6 +100,11 @@ def test_a_message_in_pieces_is_unmasked(payload: bytes, cuts: list[int]) -> Non
     assert got == [(Opcode.BINARY, payload, True)]
 
 
+@given(st.binary(), st.binary(min_size=4, max_size=4))
+def test_without_compiled_code_the_mask_is_taken_off_too(data: bytes, mask: bytes) -> None:
+    assert unmask(memoryview(data), mask) == bytes(byte ^ mask[index % 4] for index, byte in enumerate(data))
+
+
 def test_one_byte_at_a_time() -> None:
     stream = b"".join(
         map(serialize, [Frame(Opcode.TEXT, b"a" * 300), Frame(Opcode.PING, b"p"), Frame(Opcode.BINARY, b"")])
@@ -113,8 +118,7 @@ def test_a_size_that_is_only_said_takes_no_memory() -> None:
     reader = FrameReader(None)
     reader.feed(b"\x82\xff" + (1 << 62).to_bytes(8) + b"mask" + b"xyz")
     assert reader.read() is None
-    assert isinstance(reader._payload, Payload)
-    assert len(reader._payload) == 3
+    assert reader.partial_bytes == 3
 
 
 def test_nothing_is_kept_of_a_message_that_is_too_large() -> None:

@@ -21,7 +21,7 @@ from fps_kernels.kernel_server.wire import (
     encode_default,
     encode_v1,
 )
-from fps_kernels.websocket.frame_batch import LARGE_BYTES
+from fps_kernels.websocket.frames import LARGE_BYTES
 
 from ..support.messages import pack_default, pack_v1, unpack_default, unpack_v1
 

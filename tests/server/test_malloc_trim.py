@@ -7,7 +7,7 @@ import asyncio
 import pytest
 import zmq
 
-from fps_kernels.serving.malloc_trim import GROWN_BYTES, find_malloc_trim, give_back, resident_bytes
+from fps_kernels.serving.malloc_trim import GROWN_BYTES, find_malloc_trim, release_memory, resident_bytes
 
 from ..support.waits import until
 
@@ -27,7 +27,7 @@ def burst(sender: zmq.Socket, receiver: zmq.Socket) -> None:
 
 
 async def test_memory_of_a_burst_is_given_back() -> None:
-    task = asyncio.create_task(give_back(check_s=0.05))
+    task = asyncio.create_task(release_memory(check_s=0.05))
     await asyncio.sleep(0)  # it remembers how large the process is
     before = resident_bytes()
     with zmq.Context() as context, context.socket(zmq.PUSH) as sender, context.socket(zmq.PULL) as receiver:

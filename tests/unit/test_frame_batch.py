@@ -10,7 +10,8 @@ from websockets.frames import Frame, Opcode
 from websockets.protocol import OPEN
 from websockets.uri import parse_uri
 
-from fps_kernels.websocket.frame_batch import LARGE_BYTES, Pieces, Run, frame_header
+from fps_kernels.websocket.frame_batch import Chunks, FrameBatch
+from fps_kernels.websocket.frames import LARGE_BYTES, frame_header
 
 
 def read(data: bytes) -> list[str | bytes]:
@@ -33,21 +34,21 @@ messages = st.lists(st.one_of(texts, pieces.map(lambda many: (False, many))), ma
 
 
 @given(messages)
-def test_a_client_reads_the_frames_from_the_buffers(messages: list[Pieces]) -> None:
-    run = Run(messages)
-    assert read(b"".join(run.buffers())) == run.frames()
+def test_a_client_reads_the_frames_from_the_buffers(messages: list[Chunks]) -> None:
+    run = FrameBatch(messages)
+    assert read(b"".join(run.buffers())) == run.joined()
     assert len(run) == len(messages)
 
 
 def test_a_large_piece_is_not_copied() -> None:
     large, small = bytes(LARGE_BYTES), b"small"
-    buffers = Run([(False, [small, large, small]), (False, [small])]).buffers()
+    buffers = FrameBatch([(False, [small, large, small]), (False, [small])]).buffers()
     assert buffers[1] is large
     assert len(buffers) == 3
 
 
 def test_small_messages_are_one_buffer() -> None:
-    assert len(Run([(False, [b"a", b"b"])] * 100).buffers()) == 1
+    assert len(FrameBatch([(False, [b"a", b"b"])] * 100).buffers()) == 1
 
 
 @pytest.mark.parametrize(("size", "length"), [(125, 2), (126, 4), (65_535, 4), (65_536, 10), (1 << 40, 10)])

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fps_kernels.serving.rlimits import WANTED
+from fps_kernels.serving.rlimits import WANTED_FILES
 
 from ..support.gateways import Gateway
 
@@ -24,7 +24,8 @@ print(*resource.getrlimit(resource.RLIMIT_NOFILE))
 
 
 @pytest.mark.parametrize(
-    ("soft", "hard", "raised"), [(256, 300, 300), (300, 300, 300), (256, WANTED + 1, WANTED), (WANTED + 1,) * 3]
+    ("soft", "hard", "raised"),
+    [(256, 300, 300), (300, 300, 300), (256, WANTED_FILES + 1, WANTED_FILES), (WANTED_FILES + 1,) * 3],
 )
 def test_soft_limit_is_raised_and_never_lowered(soft: int, hard: int, raised: int) -> None:
     if hard > resource.getrlimit(resource.RLIMIT_NOFILE)[1]:
@@ -42,6 +43,6 @@ def test_gateway_raises_the_limit_that_it_inherits(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (before, hard))
     try:
         gateway.wait_ready()
-        assert psutil.Process(gateway.process.pid).rlimit(psutil.RLIMIT_NOFILE) == (min(WANTED, hard), hard)
+        assert psutil.Process(gateway.process.pid).rlimit(psutil.RLIMIT_NOFILE) == (min(WANTED_FILES, hard), hard)
     finally:
         gateway.stop()
