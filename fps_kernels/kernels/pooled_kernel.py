@@ -8,6 +8,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ..errors import KernelDied, KernelStartFailed
 from ..kernel_driver.client import KernelClient
