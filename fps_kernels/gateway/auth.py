@@ -11,7 +11,7 @@ from jupyverse_api.auth.models import User
 
 
 class TokenAuth(Auth):
-    """AccessControl has looked at the token before any of this is asked."""
+    """The gateway has checked the token before any of this is asked."""
 
     def current_user(self, permissions: dict[str, list[str]] | None = None) -> Callable[..., Any]:
         async def user() -> User:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.openapi.utils import get_openapi
 from starlette.routing import BaseRoute
 from starlette.staticfiles import StaticFiles
 
@@ -33,18 +35,21 @@ def make_fastapi(
         redoc_url=None,
     )
     app.router.routes += routes
-    app.include_router(router)
-    _add_documents(app, base_url, document)
+    app.router.routes += router.routes  # not include_router, which would hide them in one route or copy them
+    _add_documents(app, base_url, document, list(router.routes))
     return app
 
 
-def _add_documents(app: FastAPI, base_url: str, document: dict[str, Any] | None = None) -> None:
-    """Swagger UI at /docs; /openapi.json is FastAPI's own, or `document`."""
-    app.openapi_version = "3.0.3"  # Swagger UI 4 does not read 3.1
-    if document is not None:
-        served = document
-        # Not only openapi_schema: recent versions of FastAPI replace that when they have not made it themselves.
-        app.openapi = lambda: served  # type: ignore[method-assign]
+def _add_documents(app: FastAPI, base_url: str, document: dict[str, Any] | None, routes: list[BaseRoute]) -> None:
+    """Swagger UI at /docs; /openapi.json is `document`, or what FastAPI makes of the routes."""
+
+    @cache
+    def openapi() -> dict[str, Any]:
+        # 3.0: Swagger UI 4 does not read 3.1.
+        return document or get_openapi(title=app.title, version=app.version, openapi_version="3.0.3", routes=routes)
+
+    # Not only openapi_schema: recent versions of FastAPI replace that when they have not made it themselves.
+    app.openapi = openapi  # type: ignore[method-assign]
 
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> Response:

@@ -17,11 +17,11 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match, Route
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..api.responses import error_response
-from ..api.routes import FALLBACK, KernelRoutes
+from ..api.routes import KernelRoutes
 from ..errors import FPSKernelsError, ServerStopping
 from ..kernel_driver.kernelspec import Kernelspecs
 from ..kernels.registry import KernelRegistry
@@ -29,10 +29,13 @@ from ..kernels.start_policy import StartPolicy
 from ..serving.http_server import Server, make_server, url_of
 from ..serving.logs import boot
 from ..serving.trusted_proxy import TrustedProxy
-from .access import AccessControl
+from .base_url import BelowBaseUrl
 from .config.settings import Settings
-from .health import health_routes
+from .content_security import SecurityHeaders
+from .cors import CORSHeaders, OriginCheck
+from .health import HEALTH_PATHS, health_routes
 from .personality_loader import Plugin
+from .token_check import TokenCheck, guarded
 
 logger = logging.getLogger(__name__)
 
@@ -56,44 +59,14 @@ class LazyApp:
         await self._app(scope, receive, send)
 
 
-class BelowBaseUrl:
-    """All paths begin with the base URL; routes do not know it."""
-
-    def __init__(self, app: ASGIApp, base_url: str) -> None:
-        self._app = app
-        self._root_path = unquote(base_url).rstrip("/")
-
-    def reaches(self, path: str) -> bool:
-        return f"{path}/".startswith(f"{self._root_path}/")
-
-    def inside(self, scope: Scope) -> Scope:
-        """The scope that routes get."""
-        return {**scope, "root_path": self._root_path}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] in ("http", "websocket"):
-            if not self.reaches(scope["path"]):
-                await error_response(404, f"Not found: {scope['path']}")(scope, receive, send)
-                return
-            scope = self.inside(scope)
-        await self._app(scope, receive, send)
-
-
-def _answers(route: BaseRoute, scope: Scope) -> bool:
-    """Whether a route has something for a path, other than that it is not there.
-
-    FastAPI copied the routes of a router that it included; now it keeps the router, as one route. Whatever
-    cannot be told is said to answer: it needs the token then.
-    """
-    if route.matches(scope)[0] is Match.NONE:
-        return False
-    router = getattr(route, "original_router", None)
-    routes = [route] if router is None else [one for one in router.routes if one.matches(scope)[0] is not Match.NONE]
-    return not routes or any(getattr(one, "name", None) != FALLBACK for one in routes)
+async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    """The answer to a path that no route has; Starlette itself would close a WebSocket with 403."""
+    message = "Not Found" if scope["type"] == "http" else f"Not found: {scope['path']}"
+    await error_response(404, message)(scope, receive, send)
 
 
 async def _as_json(request: Request, exc: Exception) -> Response:
-    """Errors of the framework's own, such as an unknown path."""
+    """The answer to an error of the framework's own, such as a wrong method."""
     assert isinstance(exc, HTTPException)
     return error_response(exc.status_code, str(exc.detail), exc.headers)
 
@@ -166,8 +139,9 @@ class Gateway:
         if routes is None:
             return await self._make_fastapi()
         documents = LazyApp(self._make_documents)
-        routes = [*health_routes(self._is_ready), *routes, *(Route(path, documents) for path in DOCUMENTS)]
-        app = Starlette(routes=routes)
+        app = Starlette(
+            routes=[*health_routes(self._is_ready), *routes, *(Route(path, documents) for path in DOCUMENTS)]
+        )
         app.router.redirect_slashes = False
         app.add_exception_handler(HTTPException, _as_json)
         return app
@@ -222,16 +196,13 @@ class Gateway:
             logger.error("%s", exc.message)
 
     def _make_server(self, routed: Starlette) -> Server:
-        listening = self.settings.listening
-        base_url = self.settings.base_url
-        inside = BelowBaseUrl(routed, base_url)
-
-        def is_known(scope: Scope) -> bool:
-            return inside.reaches(scope["path"]) and any(
-                _answers(route, inside.inside(scope)) for route in routed.routes
-            )
-
-        app: ASGIApp = AccessControl(inside, self.settings.access, base_url, is_known, self._personality.open_paths)
+        access, base_url, listening = self.settings.access, self.settings.base_url, self.settings.listening
+        paths = (*HEALTH_PATHS, *self._personality.open_paths)
+        check = TokenCheck(access.token, [unquote(base_url) + path for path in paths])
+        routed.router.routes[:] = guarded(routed.routes, check)
+        routed.router.default = _not_found
+        app: ASGIApp = OriginCheck(BelowBaseUrl(routed, base_url), access.allow_origin, base_url)
+        app = CORSHeaders(SecurityHeaders(app, base_url), access.cors)
         if listening.trust_proxy:
             app = TrustedProxy(app)
         return make_server(app, listening.tls, listening.ping_interval_s or None)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter
 
 from ..errors import BadOption
-from ..gateway.access import OPEN_PATHS
 from ..gateway.config.traits import NotebookHTTPPersonality
+from ..gateway.health import HEALTH_PATHS
 from ..gateway.personality_loader import Personality
 from ..gateway.prespawn import start_pool
 from ..gateway.seed import Seed
@@ -109,7 +109,7 @@ class NotebookHttp(Personality):
         for warning in table.warnings:
             logger.warning("%s: %s", name, warning)
         for endpoint in table.endpoints:
-            if endpoint.path.removeprefix("/") in OPEN_PATHS:
+            if endpoint.path.removeprefix("/") in HEALTH_PATHS:
                 where = f"cell {endpoint.cells[0]}: " if endpoint.cells else ""
                 logger.warning("%s: %s%s is the server's own, the notebook never gets it", name, where, endpoint.path)
 

@@ -102,7 +102,7 @@ def read(app: KernelGatewayApp) -> Settings:
         "allowed_kernelspecs": sorted(specs.allowed_kernelspecs | specs.whitelist),
         "allowed_message_types": manager.allowed_message_types or None,
         "client_env": [*personality.env_whitelist, *personality.client_envs],
-        "allow_origin": ["*"],  # AccessControl has looked at the origin, and knows more spellings
+        "allow_origin": ["*"],  # OriginCheck has checked the origin already, and accepts more spellings
     }
     if app.seed_uri:
         options["start_answer_s"] = SEED_ANSWER_S
