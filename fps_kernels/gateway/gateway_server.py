@@ -1,15 +1,11 @@
-"""The gateway: a registry of kernels, a personality's routes, and the HTTP server before them.
-
-FastAPI is only imported for a personality that wants it: that takes longer than all the rest together.
-"""
+"""The gateway: kernels, a personality's routes, and the HTTP server before them."""
 
 from __future__ import annotations
 
 import asyncio
-import importlib
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -17,7 +13,6 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..api.responses import error_response
@@ -29,34 +24,17 @@ from ..kernels.start_policy import StartPolicy
 from ..serving.http_server import Server, make_server, url_of
 from ..serving.logs import boot
 from ..serving.trusted_proxy import TrustedProxy
+from .api_docs import document_routes
 from .base_url import BelowBaseUrl
 from .config.settings import Settings
 from .content_security import SecurityHeaders
 from .cors import CORSHeaders, OriginCheck
 from .health import HEALTH_PATHS, health_routes
+from .openapi_document import openapi
 from .personality_loader import Plugin
 from .token_check import TokenCheck, guarded
 
 logger = logging.getLogger(__name__)
-
-DOCUMENTS = ("/openapi.json", "/docs", "/docs/static/{name}")
-DRAIN_TIMEOUT_S = 20
-"""For what the personality still does when the server is asked to stop; it answers meanwhile."""
-
-
-class LazyApp:
-    """The application that `make` makes at its first request. Once, unless it fails."""
-
-    def __init__(self, make: Callable[[], Awaitable[ASGIApp]]) -> None:
-        self._make = make
-        self._app: ASGIApp | None = None
-        self._making = asyncio.Lock()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._making:
-            if self._app is None:
-                self._app = await self._make()
-        await self._app(scope, receive, send)
 
 
 async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
@@ -135,31 +113,31 @@ class Gateway:
         return kernels
 
     async def _make_app(self) -> Starlette:
-        routes = await self._personality.create_routes()
-        if routes is None:
-            return await self._make_fastapi()
-        documents = LazyApp(self._make_documents)
-        app = Starlette(
-            routes=[*health_routes(self._is_ready), *routes, *(Route(path, documents) for path in DOCUMENTS)]
-        )
-        app.router.redirect_slashes = False
-        app.add_exception_handler(HTTPException, _as_json)
-        return app
+        """The application with all routes, each behind the token."""
+        personality, access, base_url = self._personality, self.settings.access, self.settings.base_url
+        routes = await personality.create_routes()
+        described = await personality.describe()
 
-    async def _make_documents(self) -> Starlette:
-        # Kernels are served meanwhile: what takes long is imported in a thread.
-        for module in (".fastapi_app", "..hosts.asphalt.plugin"):
-            await asyncio.to_thread(importlib.import_module, module, __package__)
-        return await self._make_fastapi()
+        def document() -> dict[str, Any]:
+            if described is not None:
+                return described
+            if personality.uses_fastapi:
+                from .fastapi_app import fastapi_openapi
 
-    async def _make_fastapi(self) -> Starlette:
-        """For a personality that has a router of FastAPI; of others only the documents are taken."""
-        from .fastapi_app import make_fastapi
+                return fastapi_openapi(routes, needs_token=bool(access.token))
+            return openapi(routes, needs_token=bool(access.token))
 
-        router = await self._personality.create_request_handlers()
-        document = await self._personality.describe()
-        routes = health_routes(self._is_ready)
-        app = make_fastapi(routes, router, self.settings.base_url, document)
+        paths = (*HEALTH_PATHS, *personality.open_paths)
+        check = TokenCheck(access.token, [unquote(base_url) + path for path in paths])
+        served = guarded([*health_routes(self._is_ready), *routes, *document_routes(document, base_url)], check)
+        if personality.uses_fastapi:
+            from .fastapi_app import make_fastapi
+
+            app: Starlette = make_fastapi(served)
+        else:
+            app = Starlette(routes=served)
+            app.router.redirect_slashes = False
+        app.router.default = _not_found
         app.add_exception_handler(HTTPException, _as_json)
         return app
 
@@ -187,21 +165,18 @@ class Gateway:
 
     async def _end(self) -> None:
         """Have the personality finish what it does."""
+        timeout_s = self._personality.shutdown_timeout_s
         try:
-            async with asyncio.timeout(DRAIN_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 await self._personality.shutdown()
         except TimeoutError:
-            logger.warning("%s did not come to its end within %d s", self._personality.api, DRAIN_TIMEOUT_S)
+            logger.warning("api=%s: shutdown did not finish within %g s", self._personality.api, timeout_s)
         except FPSKernelsError as exc:
             logger.error("%s", exc.message)
 
-    def _make_server(self, routed: Starlette) -> Server:
+    def _make_server(self, app: ASGIApp) -> Server:
         access, base_url, listening = self.settings.access, self.settings.base_url, self.settings.listening
-        paths = (*HEALTH_PATHS, *self._personality.open_paths)
-        check = TokenCheck(access.token, [unquote(base_url) + path for path in paths])
-        routed.router.routes[:] = guarded(routed.routes, check)
-        routed.router.default = _not_found
-        app: ASGIApp = OriginCheck(BelowBaseUrl(routed, base_url), access.allow_origin, base_url)
+        app = OriginCheck(BelowBaseUrl(app, base_url), access.allow_origin, base_url)
         app = CORSHeaders(SecurityHeaders(app, base_url), access.cors)
         if listening.trust_proxy:
             app = TrustedProxy(app)
