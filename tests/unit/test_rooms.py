@@ -26,8 +26,7 @@ FLOORS = (
     ("kernels",),
     ("execution",),
     ("api",),
-    ("hosts.asphalt",),
-    ("gateway",),
+    ("hosts.asphalt", "gateway"),
     ("notebook_http",),
     ("main",),
 )
