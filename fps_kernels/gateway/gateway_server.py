@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -16,22 +17,19 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..api.responses import error_response
-from ..api.routes import KernelRoutes
 from ..errors import FPSKernelsError, ServerStopping
-from ..kernel_driver.kernelspec import Kernelspecs
-from ..kernels.registry import KernelRegistry
-from ..kernels.start_policy import StartPolicy
 from ..serving.http_server import Server, make_server, url_of
 from ..serving.logs import boot
 from ..serving.trusted_proxy import TrustedProxy
+from ..tasks import cancel_and_wait
 from .api_docs import document_routes
 from .base_url import BelowBaseUrl
-from .config.settings import Settings
 from .content_security import SecurityHeaders
+from .context import GatewayContext
 from .cors import CORSHeaders, OriginCheck
 from .health import HEALTH_PATHS, health_routes
 from .openapi_document import openapi
-from .personality_loader import Plugin
+from .personality_loader import LoadedPersonality
 from .token_check import TokenCheck, guarded
 
 logger = logging.getLogger(__name__)
@@ -50,71 +48,77 @@ async def _as_json(request: Request, exc: Exception) -> Response:
 
 
 class Gateway:
-    """The application: kernels, and the personality's routes, on sockets that listen.
+    """A server of kernels and of a personality's routes.
 
-    policy: what is decided about kernels. publish(kernels): called before the personality is.
+    context: what the personality has got, too.
+    socks: the sockets to serve on, which listen already.
+    personality: what is served.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        socks: Sequence[socket.socket],
-        policy: StartPolicy,
-        personality: Plugin,
-        publish: Callable[[KernelRoutes], None],
-    ) -> None:
-        self.settings = settings
-        self._policy = policy
-        self._personality = personality
-        self._publish = publish
-        self.ready = False
+    def __init__(self, context: GatewayContext, socks: Sequence[socket.socket], personality: LoadedPersonality) -> None:
+        self._settings = context.settings
+        self._registry = context.kernels.registry
         self._socks = list(socks)
+        self._personality = personality
+        self._ready = False
 
     async def serve(self, stop: asyncio.Event) -> None:
-        """Until `stop`; returns when all kernels have ended."""
-        kernels = self._make_kernels()
-        kernels.registry.prewarm()
-        try:
-            await self._serve(kernels.registry, stop)
-        finally:
-            await kernels.registry.stop()
-
-    async def _serve(self, registry: KernelRegistry, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set; return when all kernels have ended."""
+        self._registry.prewarm()
         stopping = asyncio.create_task(stop.wait(), name="stop")
-        with boot():
-            if not await self._begin(registry, stopping):
-                return
-        server = self._make_server(await self._make_app())
-        serving = asyncio.create_task(server.serve(self._socks), name="HTTP server")
-        self.ready = True
-        logger.info("Serving at %s", self.url)
         try:
-            await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
-            self.ready = False
-            await self._end()
-            await registry.stop()  # ends the requests that wait for a kernel, and closes the WebSockets
+            with boot():
+                if not await self._start_personality(stopping):
+                    return
+            server = self._make_server(await self._make_app())
+            serving = asyncio.create_task(server.serve(self._socks), name="HTTP server")
+            self._ready = True
+            host, port = self._socks[0].getsockname()[:2]
+            url = url_of(host, port, self._settings.listening.tls)
+            logger.info("Serving at %s", url + self._settings.base_url[1:])
+            try:
+                await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+                self._ready = False
+                await self._shut_down_personality()
+                await self._registry.stop()  # ends the requests that wait for a kernel, and closes the WebSockets
+            finally:
+                server.should_exit = True
+                await serving
         finally:
-            server.should_exit = True
-            stopping.cancel()
-            await asyncio.gather(stopping, return_exceptions=True)
-            await serving
+            await cancel_and_wait(stopping)
+            await self._registry.stop()
 
-    @property
-    def url(self) -> str:
-        """Where it is to be found, on the first of its addresses."""
-        host, port = self._socks[0].getsockname()[:2]
-        return url_of(host, port, self.settings.listening.tls) + self.settings.base_url[1:]
+    async def _start_personality(self, stopping: asyncio.Task[Any]) -> bool:
+        """Whether the personality has started before the server was asked to stop.
 
-    def _make_kernels(self) -> KernelRoutes:
-        options, base_url = self.settings.kernels, self.settings.base_url
-        specs = Kernelspecs(options.default_kernel, base_url, options.allowed_kernelspecs)
-        kernels = KernelRoutes(KernelRegistry(options, specs, self._policy), base_url, options.allow_origin)
-        self._publish(kernels)
-        return kernels
+        Raises what the personality raises, after all kernels have been stopped.
+        """
+        starting = asyncio.create_task(self._personality.init_configurables(), name="personality")
+        await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if starting.done() and starting.exception() is None:
+            return True
+        was_asked = stopping.done()
+        await self._registry.stop()  # kernels that it waits for raise ServerStopping
+        await cancel_and_wait(starting)
+        if was_asked:
+            return False
+        with contextlib.suppress(ServerStopping):
+            starting.result()
+        return False
+
+    async def _shut_down_personality(self) -> None:
+        timeout_s = self._personality.shutdown_timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._personality.shutdown()
+        except TimeoutError:
+            logger.warning("api=%s: shutdown did not finish within %g s", self._personality.api, timeout_s)
+        except FPSKernelsError as exc:
+            logger.error("%s", exc.message)
 
     async def _make_app(self) -> Starlette:
         """The application with all routes, each behind the token."""
-        personality, access, base_url = self._personality, self.settings.access, self.settings.base_url
+        personality, access, base_url = self._personality, self._settings.access, self._settings.base_url
         routes = await personality.create_routes()
         described = await personality.describe()
 
@@ -129,7 +133,7 @@ class Gateway:
 
         paths = (*HEALTH_PATHS, *personality.open_paths)
         check = TokenCheck(access.token, [unquote(base_url) + path for path in paths])
-        served = guarded([*health_routes(self._is_ready), *routes, *document_routes(document, base_url)], check)
+        served = guarded([*health_routes(lambda: self._ready), *routes, *document_routes(document, base_url)], check)
         if personality.uses_fastapi:
             from .fastapi_app import make_fastapi
 
@@ -141,41 +145,8 @@ class Gateway:
         app.add_exception_handler(HTTPException, _as_json)
         return app
 
-    def _is_ready(self) -> bool:
-        return self.ready
-
-    async def _begin(self, registry: KernelRegistry, stopping: asyncio.Task[Any]) -> bool:
-        """Have the personality start what it needs; False when the server is asked to stop meanwhile.
-
-        Raises what the personality does; all kernels are stopped then.
-        """
-        beginning = asyncio.create_task(self._personality.init_configurables(), name="personality")
-        await asyncio.wait([beginning, stopping], return_when=asyncio.FIRST_COMPLETED)
-        if beginning.done() and beginning.exception() is None:
-            return True
-        was_asked = stopping.done()
-        await registry.stop()
-        beginning.cancel()
-        stopping.cancel()
-        [error] = await asyncio.gather(beginning, return_exceptions=True)
-        if was_asked or isinstance(error, ServerStopping):
-            return False
-        assert error is not None
-        raise error
-
-    async def _end(self) -> None:
-        """Have the personality finish what it does."""
-        timeout_s = self._personality.shutdown_timeout_s
-        try:
-            async with asyncio.timeout(timeout_s):
-                await self._personality.shutdown()
-        except TimeoutError:
-            logger.warning("api=%s: shutdown did not finish within %g s", self._personality.api, timeout_s)
-        except FPSKernelsError as exc:
-            logger.error("%s", exc.message)
-
     def _make_server(self, app: ASGIApp) -> Server:
-        access, base_url, listening = self.settings.access, self.settings.base_url, self.settings.listening
+        access, base_url, listening = self._settings.access, self._settings.base_url, self._settings.listening
         app = OriginCheck(BelowBaseUrl(app, base_url), access.allow_origin, base_url)
         app = CORSHeaders(SecurityHeaders(app, base_url), access.cors)
         if listening.trust_proxy:

@@ -14,7 +14,7 @@ from ..api.responses import ExactRoute, json_response
 from .activity import activity
 from .config import traits
 from .personality_loader import Personality
-from .prespawn import start_pool
+from .prespawn import prespawn
 from .swagger import swagger
 
 if TYPE_CHECKING:
@@ -34,10 +34,10 @@ class JupyterWebsocketPersonality(Personality, traits.JupyterWebsocketPersonalit
     _documented: Sequence[BaseRoute] = ()
 
     async def init_configurables(self) -> None:
-        await start_pool(self.parent)
+        await prespawn(self.context, self.context.settings.prespawn_count)
 
     def create_routes(self) -> list[BaseRoute]:
-        registry, base_url = self.parent.kernels.registry, self.parent.settings.base_url
+        registry, base_url = self.context.kernels.registry, self.context.settings.base_url
 
         async def get_activity(request: Request) -> Response:
             return json_response(activity(registry))
@@ -50,7 +50,7 @@ class JupyterWebsocketPersonality(Personality, traits.JupyterWebsocketPersonalit
             return Response(json.dumps(swagger(self._documented, base_url), indent=2), media_type="text/x-yaml")
 
         self._documented = routes = [
-            *self.parent.kernels.starlette_routes(),
+            *self.context.kernels.starlette_routes(),
             ExactRoute("/_api/activity", get_activity, methods=["GET"]),
             ExactRoute("/api/swagger.json", swagger_json, methods=["GET"], include_in_schema=False),
             ExactRoute("/api/swagger.yaml", swagger_yaml, methods=["GET"], include_in_schema=False),

@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute
 from traitlets.config import LoggingConfigurable
 
 from ..errors import BadOption, FPSKernelsError
+from .context import GatewayContext
 
 if TYPE_CHECKING:
     from fastapi import APIRouter
@@ -29,11 +30,13 @@ OURS = {
 class Personality(LoggingConfigurable):
     """A base for what `create_personality` returns; objects of other classes will do, too. All methods may be async.
 
-    parent: the KernelGatewayApp. Its `kernels` is like the resource that Jupyverse's plugins get: it starts
-      kernels (`kernels.registry.start(name)`) and has their clients (`kernels.get_client(kernel_id)`).
+    context: set before `init_configurables` is called. Its `kernels` is like the resource that Jupyverse's plugins
+      get: it starts kernels (`kernels.registry.start(name)`) and has their clients (`kernels.get_client(kernel_id)`).
+    parent: the KernelGatewayApp, which has the same as attributes.
     """
 
     parent: KernelGatewayApp
+    context: GatewayContext
     open_paths: Sequence[str] = ()
     """Paths below the base URL, without a leading slash, that need no token."""
     shutdown_timeout_s: float = 20.0
@@ -70,7 +73,7 @@ class Personality(LoggingConfigurable):
         """Called when the server is shutting down, while it still answers and its kernels run."""
 
 
-class Plugin:
+class LoadedPersonality:
     """A personality of any class, with sync or async methods.
 
     api: the name it was loaded by.
@@ -81,6 +84,11 @@ class Plugin:
     def __init__(self, api: str, personality: Any) -> None:
         self.api = api
         self._personality = personality
+
+    def set_context(self, context: GatewayContext) -> None:
+        """Give it what it works with; one of another class has only what is on its `parent`."""
+        if isinstance(self._personality, Personality):
+            self._personality.context = context
 
     @property
     def open_paths(self) -> tuple[str, ...]:
@@ -142,14 +150,14 @@ class Plugin:
             raise BadOption(f"api={self.api}: {name} failed: {exc!r}") from exc
 
 
-def load_personality(api: str, parent: KernelGatewayApp) -> Plugin:
+def load_personality(api: str, parent: KernelGatewayApp) -> LoadedPersonality:
     """Raises BadOption if there is no such module, or if it is not a personality."""
     try:
         module = importlib.import_module(OURS.get(api, api))
         create = getattr(module, "create_personality", None)
         if create is None:
             raise BadOption(f"api={api}: the module has no create_personality")
-        return Plugin(api, create(parent=parent))
+        return LoadedPersonality(api, create(parent=parent))
     except FPSKernelsError:
         raise
     except Exception as exc:  # a module may raise anything

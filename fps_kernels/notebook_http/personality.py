@@ -16,7 +16,7 @@ from ..errors import BadOption
 from ..gateway.config.traits import NotebookHTTPPersonality
 from ..gateway.health import HEALTH_PATHS
 from ..gateway.personality_loader import Personality
-from ..gateway.prespawn import start_pool
+from ..gateway.prespawn import prespawn
 from ..gateway.seed import Seed
 from . import openapi as documents
 from .handler import NotebookHandler
@@ -57,7 +57,7 @@ class NotebookHttp(Personality):
         language = await asyncio.to_thread(self._language, seed)
         self._table = table = self._parse(seed, language)
         registry = self.parent.kernels.registry
-        kernels = await start_pool(self.parent, max(1, self.parent.settings.prespawn_count))
+        kernels = await prespawn(self.context, max(1, self.parent.settings.prespawn_count))
         self._pool = KernelPool(
             kernels, partial(registry.start, seed.kernel_name), registry.shutdown, self._options.queue_limit
         )
