@@ -181,7 +181,7 @@ class KernelGatewayApp(JupyterApp):
 
 
 def main(argv: list[str] | None = None) -> None:
-    """The script. Whatever keeps it from starting is one line on stderr, and exit code 1."""
+    """The script. An error that keeps it from starting is one line on stderr, and exit code 1."""
     arguments = sys.argv[1:] if argv is None else argv
     try:
         with collect_later():
@@ -195,9 +195,9 @@ def main(argv: list[str] | None = None) -> None:
         return
     except FPSKernelsError as exc:
         _exit(exc.message)
-    except TraitError as exc:  # of options that are not the application's own: those it looks at itself
+    except TraitError as exc:  # in options of other classes; the application reports its own
         _exit(str(exc))
-    except KeyboardInterrupt:  # before there was a server that could have asked
+    except KeyboardInterrupt:  # before the server handles signals
         sys.exit(130)
 
 

@@ -1,4 +1,4 @@
-"""The personality that is the API of Jupyter Server, for programs: kernels over REST and WebSocket."""
+"""The default personality: the API of Jupyter Server for kernels, over REST and WebSocket."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from .endpoint_docs import OPERATIONS, PARAMETERS, Error, File, Operation
 TITLE = "Jupyter Kernel Gateway"
 DESCRIPTION = "Kernels over REST and WebSocket. The WebSocket of a kernel is /api/kernels/{kernel_id}/channels."
 VERSION = "3.0.3"
-"""Of OpenAPI: Swagger UI 4 does not read 3.1."""
+"""The version of OpenAPI. Swagger UI 4 does not read 3.1."""
 SECURITY_SCHEMES = {
     "header": {"type": "http", "scheme": "bearer", "description": "`Authorization: token X` or `Bearer X`"},
     "query": {"type": "apiKey", "in": "query", "name": "token"},
