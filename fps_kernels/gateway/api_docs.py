@@ -13,7 +13,8 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.staticfiles import StaticFiles
 
-from ..api.responses import ExactRoute, json_response
+from ..api.responses import json_response
+from ..api.starlette_router import ExactRoute
 from .openapi_document import TITLE
 
 CSP = (

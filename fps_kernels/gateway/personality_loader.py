@@ -17,7 +17,7 @@ from .context import GatewayContext
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
-    from .app import KernelGatewayApp
+    from .config.gateway_options import KernelGatewayApp
 
 OURS = {
     "jupyter-websocket": "fps_kernels.gateway.jupyter_websocket",

@@ -11,7 +11,7 @@ from starlette.datastructures import URLPath
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
-from ..api.routes import FALLBACK
+from ..api.table import FALLBACK
 from .refusals import refuse
 
 

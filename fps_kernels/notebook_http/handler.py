@@ -10,7 +10,8 @@ from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
 from starlette.types import Scope
 
-from ..api.responses import error_response, read_body
+from ..api.json_body import read_body
+from ..api.responses import error_response
 from ..errors import FPSKernelsError, KernelDied, KernelNotConnected, KernelRestarted, QueueFull, ServerStopping
 from .deadline import ClientGone, Patience
 from .parsing.endpoints import Endpoint, EndpointTable

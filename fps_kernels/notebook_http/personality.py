@@ -28,7 +28,7 @@ from .parsing.swagger_parser import parse as parse_swagger
 from .pool import KernelPool
 
 if TYPE_CHECKING:
-    from ..gateway.app import KernelGatewayApp
+    from ..gateway.config.gateway_options import KernelGatewayApp
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.frames import Frame, Opcode
 
 from fps_kernels.gateway.app import KernelGatewayApp
-from fps_kernels.gateway.config.settings import read
+from fps_kernels.gateway.config.read_settings import read
 from fps_kernels.serving.trusted_proxy import TrustedProxy
 
 from ..support.gateways import Begin, Gateway, gateways, make_certificate, option

@@ -18,7 +18,8 @@ from traitlets.config import Configurable
 
 from fps_kernels.errors import BadOption
 from fps_kernels.gateway.app import KernelGatewayApp
-from fps_kernels.gateway.config.settings import Settings, read
+from fps_kernels.gateway.config.read_settings import read
+from fps_kernels.gateway.config.settings import Settings
 from fps_kernels.gateway.config.traits import CLASSES, NotebookHTTPPersonality
 
 from ..support.client import Client

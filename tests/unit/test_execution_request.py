@@ -78,6 +78,9 @@ def test_a_list_counts_more_than_one_cell() -> None:
 
 def test_fields_that_are_not_known_are_left_alone() -> None:
     assert parse(cell_id="c", colour="red") == ExecuteBody(None, (CellChoice("c"),))
+    odd: dict[str, Any] = {"cell_id": "c", "\ud800": "\ud800"}
+    assert parse(**odd) == ExecuteBody(None, (CellChoice("c"),))
+    assert parse(cells=[odd], **{"\ud800": 1}) == ExecuteBody(None, (CellChoice("c"),), batch=True)
 
 
 @pytest.mark.parametrize("value", [0, 12, 4294967295])
@@ -144,7 +147,7 @@ def test_a_list_may_be_as_long_as_the_bound() -> None:
         parse(cells=[*cells, cells[0]])
 
 
-NAMES = ["document_id", "cell_id", "cell_idx", "cells", "source_hash", "request_id", "previous_request_id"]
+NAMES = ["document_id", "cell_id", "cell_idx", "cells", "source_hash", "request_id", "previous_request_id", "\ud800"]
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just("\udfff")
 values = st.recursive(
     scalars,

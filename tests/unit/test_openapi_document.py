@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict, get_type_hints
 
+import msgspec
 import pytest
 from openapi_spec_validator import validate
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from fps_kernels.api.execution_endpoints import Input
+from fps_kernels.api.kernel_endpoints import NewKernel
 from fps_kernels.api.routes import KernelRoutes
-from fps_kernels.gateway.endpoint_docs import OPERATIONS
+from fps_kernels.api.session_endpoints import KernelBody, NewSession, SessionChange
+from fps_kernels.gateway import endpoint_docs
+from fps_kernels.gateway.endpoint_docs import OPERATIONS, KernelOfSession, KernelRequest, SessionRequest
 from fps_kernels.gateway.openapi_document import json_schema, openapi, operations
 from fps_kernels.gateway.swagger import swagger
 from fps_kernels.kernel_driver.kernelspec import Kernelspecs
@@ -34,7 +39,9 @@ def document(kernels: KernelRoutes) -> dict[str, Any]:
 
 def test_every_endpoint_of_the_table_is_described_and_nothing_else(kernels: KernelRoutes) -> None:
     table = {
-        (method, endpoint.path.replace(":path}", "}")) for endpoint in kernels.table for method in endpoint.methods
+        (method, endpoint.path.replace(":path}", "}"))
+        for endpoint in kernels.table
+        for method in endpoint.methods.split()
     }
     assert set(OPERATIONS) - OF_THE_PERSONALITY == table
     assert {(method, path) for path, method, _, _ in operations(kernels.starlette_routes())} == table
@@ -67,6 +74,23 @@ def test_the_body_of_a_request_for_a_kernel(document: dict[str, Any]) -> None:
     schema = document["components"]["schemas"]["KernelRequest"]
     assert schema["properties"]["name"] == {"type": "string", "nullable": True}
     assert "required" not in schema
+
+
+@pytest.mark.parametrize(
+    ("described", "read"),
+    [
+        (KernelRequest, NewKernel),
+        (SessionRequest, NewSession),
+        (endpoint_docs.SessionChange, SessionChange),
+        (KernelOfSession, KernelBody),
+        (endpoint_docs.Input, Input),
+    ],
+)
+def test_bodies_are_described_as_they_are_read(described: type, read: type[msgspec.Struct]) -> None:
+    """`notebook` is the form of notebook < 4.3; the ID of a session is in its path already."""
+    assert set(get_type_hints(described)) == set(read.__struct_fields__) - {"notebook"} - (
+        {"id"} if read is SessionChange else set()
+    )
 
 
 def test_a_server_without_a_token_asks_for_none(kernels: KernelRoutes) -> None:

@@ -48,8 +48,9 @@ class KernelsComponent(Component):
         yjs = await ctx.request_resource(Yjs) if config.require_yjs else None  # type: ignore[type-abstract]  # same
 
         base_url = f"/{frontend.base_url.strip('/')}/".replace("//", "/")
-        specs = Kernelspecs(config.default_kernel, base_url, config.allowed_kernelspecs)
-        registry = KernelRegistry(config.options(), specs)
+        options = config.options()
+        specs = Kernelspecs(options.default_kernel, base_url, options.allowed_kernelspecs)
+        registry = KernelRegistry(options, specs)
 
         def stop_before_server() -> None:
             # Teardown runs backwards, and the host's HTTP server, started last, waits without end for
