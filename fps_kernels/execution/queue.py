@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 
 from ..errors import Conflict, FPSKernelsError, KernelRestarted, MalformedMessage, QueueFull, RequestNotFound
 from ..kernel_driver.client import KernelClient
-from ..kernel_driver.driver import LifecycleObserver
 from ..kernel_driver.message import Message, dump_json, make_frames, peek_msg_id
+from ..kernel_driver.observer import LifecycleObserver
 from ..kernel_driver.request_log import Request
 from ..kernel_driver.state import ExecutionState
 from .cell_execution import CellState, Execution, display_id

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, NotRequired, TypedDict
 
 from ..kernel_driver.kernelspec import KernelspecModel, KernelspecsModel
-from ..kernels.registry import KernelModel
+from ..kernels.kernel import KernelModel
 from ..kernels.sessions import SessionModel
 from .activity import ActivityModel
 

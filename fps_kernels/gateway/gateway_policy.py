@@ -24,7 +24,7 @@ class GatewayPolicy(StartPolicy):
     selects_seed_cell: says of the code of a cell of the seed whether it is run.
     """
 
-    greet_as_asked = True
+    status_has_parent = True
 
     def __init__(
         self, settings: Settings, seed: Seed | None, selects_seed_cell: Callable[[str], Awaitable[bool]]

@@ -64,7 +64,7 @@ class Gateway:
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set; return when all kernels have ended."""
-        self._registry.prewarm()
+        self._registry.prewarmed.start()
         stopping = asyncio.create_task(stop.wait(), name="stop")
         try:
             with boot():

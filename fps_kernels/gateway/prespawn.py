@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from ..errors import BadOption, FPSKernelsError, ServerStopping
-from ..kernels.registry import Kernel
+from ..kernels.kernel import Kernel
 from .context import GatewayContext
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from ..errors import FPSKernelsError, QueueFull, ServerStopping
-from ..kernels.registry import Kernel
+from ..kernels.kernel import Kernel
 from .worker import Worker
 
 logger = logging.getLogger(__name__)

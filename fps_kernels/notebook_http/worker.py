@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ..errors import FPSKernelsError
-from ..kernel_driver.driver import LifecycleObserver
 from ..kernel_driver.message import Message, make_frames, peek_msg_id
+from ..kernel_driver.observer import LifecycleObserver
 from ..kernel_driver.request_log import Request
 from ..kernel_driver.state import ExecutionState
-from ..kernels.registry import Kernel
+from ..kernels.kernel import Kernel
 
 LISTENED_TO = ("stream", "display_data", "execute_result", "error", "clear_output", "status", "execute_reply")
 IDLE_TIMEOUT_S = 5.0
@@ -41,7 +41,7 @@ class Worker(LifecycleObserver):
     def __init__(self, kernel: Kernel, on_lost: Callable[[Worker], None]) -> None:
         self.kernel = kernel
         self._on_lost = on_lost
-        self._client = kernel.driver.client
+        self._client = kernel.client
         self._session = uuid.uuid4().hex
         self._run: _Run | None = None
         self._dead = asyncio.Event()

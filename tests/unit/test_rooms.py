@@ -127,7 +127,8 @@ PURE = [name for name in MODULES if re.search(r"\bPure\b", ast.get_docstring(tre
 @cache
 def needed(name: str) -> frozenset[str]:
     """The top-level names of what is not ours and is imported with a module of ours, directly or by way of others."""
-    ours, others = [], set()
+    ours: list[str] = []
+    others: set[str] = set()
     for node in tree(name).body:  # not in functions, nor for type checkers only
         if isinstance(node, ast.Import):
             others |= {alias.name.partition(".")[0] for alias in node.names}

@@ -69,7 +69,7 @@ class KernelsComponent(Component):
         kernels = _Kernels(app, config, auth, base_url, registry, executions, on_first_use=stop_before_server)
         ctx.add_resource(kernels, types=Kernels)
 
-        registry.prewarm()
+        registry.prewarmed.start()
         external = watcher = None
         if config.allow_external_kernels:
             folder = config.external_connection_dir
@@ -97,7 +97,7 @@ def _follow_widgets(registry: KernelRegistry, yjs: Any) -> None:
         from ...execution.ywidgets import YWidgets
 
         def follow(kernel_id: str) -> None:
-            YWidgets(registry.get(kernel_id).driver.client, widgets)
+            YWidgets(registry.get(kernel_id).client, widgets)
 
         registry.watch(follow)
 

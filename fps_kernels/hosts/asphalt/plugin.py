@@ -28,7 +28,8 @@ from ...api.routes import KernelRoutes
 from ...api.table import CHANNELS_PATH, Endpoint, Permissions, fallbacks
 from ...kernel_driver.kernelspec import KernelspecsModel
 from ...kernels.external_folder import ExternalKernels
-from ...kernels.registry import KernelModel, KernelRegistry
+from ...kernels.kernel import KernelModel
+from ...kernels.registry import KernelRegistry
 from ...kernels.sessions import SessionModel
 from .config import KernelsConfig
 

@@ -96,7 +96,7 @@ def test_the_options_are_those_of_the_configuration() -> None:
     types = get_type_hints(KernelsOptions)
     assert types.items() <= get_type_hints(KernelsConfig).items()
     assert KernelsConfig().options() == KernelsOptions()
-    changed = {"max_kernels": 3, "allow_origin": ["*"]}
+    changed: dict[str, Any] = {"max_kernels": 3, "allow_origin": ["*"]}
     assert KernelsConfig(**changed).options() == KernelsOptions(**changed)
 
 
