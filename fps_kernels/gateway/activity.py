@@ -1,4 +1,4 @@
-"""`/_api/activity`: what a scheduler wants to know of each kernel before it takes a gateway away."""
+"""`/_api/activity`: what a scheduler needs to know about each kernel before it removes a gateway."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..kernels.registry import KernelRegistry
 
 
 class ActivityModel(TypedDict):
-    """Dates in UTC; None: never."""
+    """The activity of one kernel. Dates are in UTC; None means never."""
 
     last_message_to_client: str | None
     last_message_to_kernel: str | None
@@ -23,7 +23,7 @@ class ActivityModel(TypedDict):
 
 
 def activity(registry: KernelRegistry) -> dict[str, ActivityModel]:
-    """By kernel id."""
+    """The activity of all kernels, by kernel ID."""
     return {kernel.id: _model(kernel) for kernel in registry.list()}
 
 

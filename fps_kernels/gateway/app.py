@@ -1,8 +1,10 @@
-"""The command `fps-kernels`: the gateway, or `fps-kernels lab`."""
+"""The command `fps-kernels`: the gateway, or a subcommand such as `fps-kernels lab`."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from importlib.metadata import entry_points
 from typing import NoReturn
 
 from jupyter_core.application import NoStart
@@ -20,8 +22,8 @@ def main(argv: list[str] | None = None) -> None:
     arguments = sys.argv[1:] if argv is None else argv
     try:
         with collect_later():
-            if arguments[:1] == ["lab"]:
-                _run_lab(arguments[1:])
+            if arguments and (command := _command(arguments[0])) is not None:
+                command(arguments[1:])
                 return
             app = KernelGatewayApp.instance()
             app.initialize(argv)
@@ -31,9 +33,9 @@ def main(argv: list[str] | None = None) -> None:
         return
     except FPSKernelsError as exc:
         _exit(exc.message)
-    except TraitError as exc:  # from options of other classes; the application checks its own
+    except TraitError as exc:  # in options of other classes; the application reports its own
         _exit(str(exc))
-    except KeyboardInterrupt:  # before there was a server that asks
+    except KeyboardInterrupt:  # before the server handles signals
         sys.exit(130)
 
 
@@ -43,12 +45,17 @@ def _serve(app: KernelGatewayApp) -> None:
     run(app)
 
 
-def _run_lab(arguments: list[str]) -> None:
-    try:
-        from ..hosts.asphalt.lab.command import main as run_lab
-    except ImportError as exc:
-        _exit(f"JupyterLab is not installed: install fps_kernels[lab] ({exc.name})")
-    run_lab(arguments)
+def _command(name: str) -> Callable[[list[str]], None] | None:
+    """A subcommand, by its name in the entry point group `fps_kernels.commands`; None if there is none of that name."""
+    if name.startswith("-"):
+        return None
+    for entry_point in entry_points(group="fps_kernels.commands", name=name):
+        try:
+            command: Callable[[list[str]], None] = entry_point.load()
+        except ImportError as exc:
+            _exit(f"The command {name} is not installed: install fps_kernels[{name}] (there is no {exc.name})")
+        return command
+    return None
 
 
 def _exit(message: str) -> NoReturn:

@@ -1,4 +1,4 @@
-"""What the gateway decides about kernels: their names, their environment, and the seed."""
+"""What the gateway decides about new kernels: kernelspec, environment, folder and seed."""
 
 from __future__ import annotations
 
@@ -13,22 +13,29 @@ from .config.settings import Settings
 from .seed import Seed
 
 ALWAYS = ("PATH", "HOME")
+"""The variables that kernels get whatever env_process_whitelist says."""
 WORKING_DIRECTORY = "KERNEL_WORKING_DIR"
+"""The variable in which a Jupyter server in front sends the notebook's folder."""
 
 
 class GatewayPolicy(StartPolicy):
-    """wanted(code): whether a cell of the seed is to be run."""
+    """The start policy that follows the gateway's options.
+
+    selects_seed_cell: says of the code of a cell of the seed whether it is run.
+    """
 
     status_has_parent = True
 
-    def __init__(self, settings: Settings, seed: Seed | None, wanted: Callable[[str], Awaitable[bool]]) -> None:
+    def __init__(
+        self, settings: Settings, seed: Seed | None, selects_seed_cell: Callable[[str], Awaitable[bool]]
+    ) -> None:
         self.may_list = settings.list_kernels
         self._settings = settings
         self._seed = seed
-        self._wanted = wanted
+        self._selects_seed_cell = selects_seed_cell
 
     def kernel_name(self, requested: str | None) -> str | None:
-        """The forced one wins over everything; "python" is the native Python's."""
+        """The forced kernelspec, else the requested one, else the default. "python" is the native Python's."""
         name = self._settings.force_kernel_name or requested or self._settings.default_kernel_name
         return "python3" if name == "python" else name or None
 
@@ -40,14 +47,14 @@ class GatewayPolicy(StartPolicy):
         return {name: value for name, value in environ.items() if not name.startswith("KG_")}
 
     def request_environment(self, environ: dict[str, str]) -> dict[str, str]:
-        """KG_* are the server's own, whatever env_whitelist says."""
+        """The variables without KG_*, which are the server's own whatever env_whitelist says."""
         return {name: value for name, value in environ.items() if not name.startswith("KG_")} | {"KERNEL_GATEWAY": "1"}
 
     def working_directory(self, root: Path, path: str, environ: Mapping[str, str]) -> Path:
-        """KERNEL_WORKING_DIR is the notebook's folder on the machine of a Jupyter server in front.
+        """The folder of KERNEL_WORKING_DIR, if the request has no path and this machine has the folder.
 
-        It is the kernel's when this machine has it, too, and the request has no path of its own. An operator who
-        sets root_dir wants kernels in it; where the server happens to be started says nothing of that kind.
+        It must be inside root_dir if that is set: an operator who sets it wants kernels in it. The folder that
+        the server was started in is no such wish.
         """
         wanted = "" if path else environ.get(WORKING_DIRECTORY, "")
         return existing_folder(wanted, root if self._settings.kernels.root_dir else None) or super().working_directory(
@@ -55,9 +62,7 @@ class GatewayPolicy(StartPolicy):
         )
 
     async def prepare(self, kernel_name: str, client: KernelClient) -> None:
-        """The seed is for kernels of its kernelspec; for all, if it names none or one is forced."""
+        """Run the seed on kernels of its kernelspec; on all if it names none, or if one is forced."""
         seed = self._seed
-        if seed is None:
-            return
-        if self._settings.force_kernel_name or seed.is_for(kernel_name):
-            await seed.run(client, self._wanted, self._settings.seed_cell_timeout_s)
+        if seed is not None and (self._settings.force_kernel_name or seed.is_for(kernel_name)):
+            await seed.run(client, self._selects_seed_cell, self._settings.seed_cell_timeout_s)

@@ -1,15 +1,12 @@
-"""The gateway: a registry of kernels, a personality's routes, and the HTTP server before them.
-
-FastAPI is only imported for a personality that wants it: that takes longer than all the rest together.
-"""
+"""The gateway: kernels, a personality's routes, and the HTTP server before them."""
 
 from __future__ import annotations
 
 import asyncio
-import importlib
+import contextlib
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import unquote
 
@@ -17,223 +14,141 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..api.responses import error_response
-from ..api.routes import KernelRoutes
-from ..api.table import FALLBACK
 from ..errors import FPSKernelsError, ServerStopping
-from ..kernel_driver.kernelspec import Kernelspecs
-from ..kernels.registry import KernelRegistry
-from ..kernels.start_policy import StartPolicy
 from ..serving.http_server import Server, make_server, url_of
 from ..serving.logs import quiet_start
 from ..serving.trusted_proxy import TrustedProxy
-from .access import AccessControl
-from .config.settings import Settings
-from .gateway_host import GatewayHost
-from .health import health_routes
-from .personality_loader import Plugin
+from ..tasks import cancel_and_wait
+from .api_docs import document_routes
+from .base_url import BelowBaseUrl
+from .content_security import SecurityHeaders
+from .context import GatewayContext
+from .cors import CORSHeaders, OriginCheck
+from .health import HEALTH_PATHS, health_routes
+from .openapi_document import openapi
+from .personality_loader import LoadedPersonality
+from .token_check import TokenCheck, guarded
 
 logger = logging.getLogger(__name__)
 
-DOCUMENTS = ("/openapi.json", "/docs", "/docs/static/{name}")
-DRAIN_TIMEOUT_S = 20
-"""For what the personality still does when the server is asked to stop; it answers meanwhile."""
 
-
-class LazyApp:
-    """The application that `make` makes at its first request. Once, unless it fails."""
-
-    def __init__(self, make: Callable[[], Awaitable[ASGIApp]]) -> None:
-        self._make = make
-        self._app: ASGIApp | None = None
-        self._making = asyncio.Lock()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._making:
-            if self._app is None:
-                self._app = await self._make()
-        await self._app(scope, receive, send)
-
-
-class BelowBaseUrl:
-    """All paths begin with the base URL; routes do not know it."""
-
-    def __init__(self, app: ASGIApp, base_url: str) -> None:
-        self._app = app
-        self._root_path = unquote(base_url).rstrip("/")
-
-    def reaches(self, path: str) -> bool:
-        return f"{path}/".startswith(f"{self._root_path}/")
-
-    def inside(self, scope: Scope) -> Scope:
-        """The scope that routes get."""
-        return {**scope, "root_path": self._root_path}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] in ("http", "websocket"):
-            if not self.reaches(scope["path"]):
-                await error_response(404, f"Not found: {scope['path']}")(scope, receive, send)
-                return
-            scope = self.inside(scope)
-        await self._app(scope, receive, send)
-
-
-def _answers(route: BaseRoute, scope: Scope) -> bool:
-    """Whether a route has something for a path, other than that it is not there.
-
-    FastAPI copied the routes of a router that it included; now it keeps the router, as one route. Whatever
-    cannot be told is said to answer: it needs the token then.
-    """
-    if route.matches(scope)[0] is Match.NONE:
-        return False
-    router = getattr(route, "original_router", None)
-    routes = [route] if router is None else [one for one in router.routes if one.matches(scope)[0] is not Match.NONE]
-    return not routes or any(getattr(one, "name", None) != FALLBACK for one in routes)
+async def _not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    """The answer to a path that no route has; Starlette itself would close a WebSocket with 403."""
+    message = "Not Found" if scope["type"] == "http" else f"Not found: {scope['path']}"
+    await error_response(404, message)(scope, receive, send)
 
 
 async def _as_json(request: Request, exc: Exception) -> Response:
-    """Errors of the framework's own, such as an unknown path."""
+    """The answer to an error of the framework's own, such as a wrong method."""
     assert isinstance(exc, HTTPException)
     return error_response(exc.status_code, str(exc.detail), exc.headers)
 
 
 class Gateway:
-    """The application: kernels, and the personality's routes, on sockets that listen.
+    """A server of kernels and of a personality's routes.
 
-    policy: what is decided about kernels. publish(kernels): called before the personality is.
+    context: what the personality has got, too.
+    socks: the sockets to serve on, which listen already.
+    personality: what is served.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        socks: Sequence[socket.socket],
-        policy: StartPolicy,
-        personality: Plugin,
-        publish: Callable[[KernelRoutes], None],
-    ) -> None:
-        self.settings = settings
-        self._policy = policy
-        self._personality = personality
-        self._publish = publish
-        self.ready = False
+    def __init__(self, context: GatewayContext, socks: Sequence[socket.socket], personality: LoadedPersonality) -> None:
+        self._settings = context.settings
+        self._registry = context.kernels.registry
         self._socks = list(socks)
+        self._personality = personality
+        self._ready = False
 
     async def serve(self, stop: asyncio.Event) -> None:
-        """Until `stop`; returns when all kernels have ended."""
-        kernels = self._make_kernels()
-        kernels.registry.prewarmed.start()
-        try:
-            await self._serve(kernels.registry, stop)
-        finally:
-            await kernels.registry.stop()
-
-    async def _serve(self, registry: KernelRegistry, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set; return when all kernels have ended."""
+        self._registry.prewarmed.start()
         stopping = asyncio.create_task(stop.wait(), name="stop")
-        with quiet_start():
-            if not await self._begin(registry, stopping):
-                return
-        server = self._make_server(await self._make_app())
-        serving = asyncio.create_task(server.serve(self._socks), name="HTTP server")
-        self.ready = True
-        logger.info("Serving at %s", self.url)
         try:
-            await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
-            self.ready = False
-            await self._end()
-            await registry.stop()  # ends the requests that wait for a kernel, and closes the WebSockets
+            with quiet_start():
+                if not await self._start_personality(stopping):
+                    return
+            server = self._make_server(await self._make_app())
+            serving = asyncio.create_task(server.serve(self._socks), name="HTTP server")
+            self._ready = True
+            host, port = self._socks[0].getsockname()[:2]
+            url = url_of(host, port, self._settings.listening.tls)
+            logger.info("Serving at %s", url + self._settings.base_url[1:])
+            try:
+                await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+                self._ready = False
+                await self._shut_down_personality()
+                await self._registry.stop()  # ends the requests that wait for a kernel, and closes the WebSockets
+            finally:
+                server.should_exit = True
+                await serving
         finally:
-            server.should_exit = True
-            stopping.cancel()
-            await asyncio.gather(stopping, return_exceptions=True)
-            await serving
+            await cancel_and_wait(stopping)
+            await self._registry.stop()
 
-    @property
-    def url(self) -> str:
-        """Where it is to be found, on the first of its addresses."""
-        host, port = self._socks[0].getsockname()[:2]
-        return url_of(host, port, self.settings.listening.tls) + self.settings.base_url[1:]
+    async def _start_personality(self, stopping: asyncio.Task[Any]) -> bool:
+        """Whether the personality has started before the server was asked to stop.
 
-    def _make_kernels(self) -> KernelRoutes:
-        options, base_url = self.settings.kernels, self.settings.base_url
-        specs = Kernelspecs(options.default_kernel, base_url, options.allowed_kernelspecs)
-        kernels = KernelRoutes(KernelRegistry(options, specs, self._policy), GatewayHost(base_url))
-        self._publish(kernels)
-        return kernels
-
-    async def _make_app(self) -> Starlette:
-        routes = await self._personality.create_routes()
-        if routes is None:
-            return await self._make_fastapi()
-        documents = LazyApp(self._make_documents)
-        routes = [*health_routes(self._is_ready), *routes, *(Route(path, documents) for path in DOCUMENTS)]
-        app = Starlette(routes=routes)
-        app.router.redirect_slashes = False
-        app.add_exception_handler(HTTPException, _as_json)
-        return app
-
-    async def _make_documents(self) -> Starlette:
-        # Kernels are served meanwhile: what takes long is imported in a thread.
-        for module in (".fastapi_app", "..hosts.asphalt.plugin"):
-            await asyncio.to_thread(importlib.import_module, module, __package__)
-        return await self._make_fastapi()
-
-    async def _make_fastapi(self) -> Starlette:
-        """For a personality that has a router of FastAPI; of others only the documents are taken."""
-        from .fastapi_app import make_fastapi
-
-        router = await self._personality.create_request_handlers()
-        document = await self._personality.describe()
-        routes = health_routes(self._is_ready)
-        app = make_fastapi(routes, router, self.settings.base_url, document)
-        app.add_exception_handler(HTTPException, _as_json)
-        return app
-
-    def _is_ready(self) -> bool:
-        return self.ready
-
-    async def _begin(self, registry: KernelRegistry, stopping: asyncio.Task[Any]) -> bool:
-        """Have the personality start what it needs; False when the server is asked to stop meanwhile.
-
-        Raises what the personality does; all kernels are stopped then.
+        Raises what the personality raises, after all kernels have been stopped.
         """
-        beginning = asyncio.create_task(self._personality.init_configurables(), name="personality")
-        await asyncio.wait([beginning, stopping], return_when=asyncio.FIRST_COMPLETED)
-        if beginning.done() and beginning.exception() is None:
+        starting = asyncio.create_task(self._personality.init_configurables(), name="personality")
+        await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if starting.done() and starting.exception() is None:
             return True
         was_asked = stopping.done()
-        await registry.stop()
-        beginning.cancel()
-        stopping.cancel()
-        [error] = await asyncio.gather(beginning, return_exceptions=True)
-        if was_asked or isinstance(error, ServerStopping):
+        await self._registry.stop()  # kernels that it waits for raise ServerStopping
+        await cancel_and_wait(starting)
+        if was_asked:
             return False
-        assert error is not None
-        raise error
+        with contextlib.suppress(ServerStopping):
+            starting.result()
+        return False
 
-    async def _end(self) -> None:
-        """Have the personality finish what it does."""
+    async def _shut_down_personality(self) -> None:
+        timeout_s = self._personality.shutdown_timeout_s
         try:
-            async with asyncio.timeout(DRAIN_TIMEOUT_S):
+            async with asyncio.timeout(timeout_s):
                 await self._personality.shutdown()
         except TimeoutError:
-            logger.warning("%s did not come to its end within %d s", self._personality.api, DRAIN_TIMEOUT_S)
+            logger.warning("api=%s: shutdown did not finish within %g s", self._personality.api, timeout_s)
         except FPSKernelsError as exc:
             logger.error("%s", exc.message)
 
-    def _make_server(self, routed: Starlette) -> Server:
-        listening = self.settings.listening
-        base_url = self.settings.base_url
-        inside = BelowBaseUrl(routed, base_url)
+    async def _make_app(self) -> Starlette:
+        """The application with all routes, each behind the token."""
+        personality, access, base_url = self._personality, self._settings.access, self._settings.base_url
+        routes = await personality.create_routes()
+        described = await personality.describe()
 
-        def is_known(scope: Scope) -> bool:
-            return inside.reaches(scope["path"]) and any(
-                _answers(route, inside.inside(scope)) for route in routed.routes
-            )
+        def document() -> dict[str, Any]:
+            if described is not None:
+                return described
+            if personality.uses_fastapi:
+                from .fastapi_app import fastapi_openapi
 
-        app: ASGIApp = AccessControl(inside, self.settings.access, base_url, is_known, self._personality.open_paths)
+                return fastapi_openapi(routes, needs_token=bool(access.token))
+            return openapi(routes, needs_token=bool(access.token))
+
+        paths = (*HEALTH_PATHS, *personality.open_paths)
+        check = TokenCheck(access.token, [unquote(base_url) + path for path in paths])
+        served = guarded([*health_routes(lambda: self._ready), *routes, *document_routes(document, base_url)], check)
+        if personality.uses_fastapi:
+            from .fastapi_app import make_fastapi
+
+            app: Starlette = make_fastapi(served)
+        else:
+            app = Starlette(routes=served)
+            app.router.redirect_slashes = False
+        app.router.default = _not_found
+        app.add_exception_handler(HTTPException, _as_json)
+        return app
+
+    def _make_server(self, app: ASGIApp) -> Server:
+        access, base_url, listening = self._settings.access, self._settings.base_url, self._settings.listening
+        app = OriginCheck(BelowBaseUrl(app, base_url), access.allow_origin, base_url)
+        app = CORSHeaders(SecurityHeaders(app, base_url), access.cors)
         if listening.trust_proxy:
             app = TrustedProxy(app)
         return make_server(app, listening.tls, listening.ping_interval_s or None)

@@ -1,4 +1,4 @@
-"""The routes for whoever watches over the server."""
+"""The routes for monitoring."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from starlette.routing import BaseRoute
 from ..api.responses import error_response, json_response
 from ..api.starlette_router import ExactRoute
 
+HEALTH_PATHS = ("healthz", "readyz")
+"""The paths below the base URL; they need no token."""
+
 
 def health_routes(ready: Callable[[], bool]) -> list[BaseRoute]:
-    """/healthz: the process answers. /readyz: it takes requests; 503 while it ends."""
+    """/healthz: 200 while the process answers. /readyz: 200 while it takes requests, 503 while it shuts down."""
 
     async def healthz(request: Request) -> Response:
         return json_response({"status": "ok"})

@@ -1,21 +1,21 @@
-"""The personality that is the API of Jupyter Server, for programs: kernels over REST and WebSocket."""
+"""The default personality: the API of Jupyter Server for kernels, over REST and WebSocket."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from ..api.responses import Handler, json_response
+from ..api.responses import json_response
 from ..api.starlette_router import ExactRoute
 from .activity import activity
 from .config import traits
 from .personality_loader import Personality
-from .prespawn import start_pool
+from .prespawn import prespawn
 from .swagger import swagger
 
 if TYPE_CHECKING:
@@ -25,60 +25,43 @@ if TYPE_CHECKING:
 
 
 class JupyterWebsocketPersonality(Personality, traits.JupyterWebsocketPersonality):
-    """The routes of the kernels component, and what the gateway adds to them.
+    """The routes of the kernels API, the activity of kernels, and the Swagger document.
 
-    Its options are read with all others; traitlets would warn of them here if this class had them not.
-
-    A pool of kernels is started with the server; they are listed, and not handed out to requests for new ones.
+    The options are declared here only to keep traitlets from warning; `settings.read` reads them.
     """
 
     open_paths = ("api/swagger.json", "api/swagger.yaml")
 
+    _documented: Sequence[BaseRoute] = ()
+
     async def init_configurables(self) -> None:
-        await start_pool(self.parent)
+        await prespawn(self.context, self.context.settings.prespawn_count)
 
-    def create_routes(self) -> Sequence[BaseRoute] | None:
-        """The same as `create_request_handlers`; None for a subclass, which may have changed those.
-
-        What documents the API is made from the others, when somebody asks for it.
-        """
-        if type(self) is not JupyterWebsocketPersonality:
-            return None
-        routes = self.parent.kernels.starlette_routes()
-        routes += [
-            ExactRoute(path, answer, methods=["GET"], include_in_schema=shown)
-            for path, answer, shown in self._additions(lambda: routes)
-        ]
-        return routes
-
-    def create_request_handlers(self) -> APIRouter:
-        from ..hosts.asphalt.plugin import api_router
-        from .auth import TokenAuth
-
-        router = api_router(self.parent.kernels, TokenAuth(), self.parent.settings.base_url)
-        for path, answer, shown in self._additions(lambda: router.routes):
-            router.add_api_route(path, answer, methods=["GET"], include_in_schema=shown, response_model=None)
-        return router
-
-    def _additions(self, routes: Callable[[], Iterable[BaseRoute]]) -> list[tuple[str, Handler, bool]]:
-        """Path, handler, and whether it is in the documents, which are of `routes`."""
-        registry, base_url = self.parent.kernels.registry, self.parent.settings.base_url
+    def create_routes(self) -> list[BaseRoute]:
+        registry, base_url = self.context.kernels.registry, self.context.settings.base_url
 
         async def get_activity(request: Request) -> Response:
             return json_response(activity(registry))
 
         async def swagger_json(request: Request) -> Response:
-            return json_response(swagger(routes(), base_url))
+            return json_response(swagger(self._documented, base_url))
 
         async def swagger_yaml(request: Request) -> Response:
-            # JSON is YAML; for machines there is nothing to gain from another form.
-            return Response(json.dumps(swagger(routes(), base_url), indent=2), media_type="text/x-yaml")
+            # JSON is YAML, and programs gain nothing from another form.
+            return Response(json.dumps(swagger(self._documented, base_url), indent=2), media_type="text/x-yaml")
 
-        return [
-            ("/_api/activity", get_activity, True),
-            ("/api/swagger.json", swagger_json, False),
-            ("/api/swagger.yaml", swagger_yaml, False),
+        self._documented = routes = [
+            *self.context.kernels.starlette_routes(),
+            ExactRoute("/_api/activity", get_activity, methods=["GET"]),
+            ExactRoute("/api/swagger.json", swagger_json, methods=["GET"], include_in_schema=False),
+            ExactRoute("/api/swagger.yaml", swagger_yaml, methods=["GET"], include_in_schema=False),
         ]
+        return routes
+
+    def create_request_handlers(self) -> APIRouter:
+        router = super().create_request_handlers()
+        self._documented = router.routes  # with those that a subclass adds
+        return router
 
 
 def create_personality(parent: KernelGatewayApp) -> JupyterWebsocketPersonality:

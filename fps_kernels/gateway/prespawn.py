@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 from ..errors import BadOption, FPSKernelsError, ServerStopping
 from ..kernels.kernel import Kernel
-
-if TYPE_CHECKING:
-    from .config.gateway_options import KernelGatewayApp
+from .context import GatewayContext
 
 
-async def start_pool(app: KernelGatewayApp, count: int | None = None) -> list[Kernel]:
-    """Start `prespawn_count` kernels, or `count`, of the seed's kernelspec; returns when all are ready.
+async def prespawn(context: GatewayContext, count: int) -> list[Kernel]:
+    """Start kernels of the seed's kernelspec; return when all are ready.
 
-    Raises BadOption when one does not start; the others are left to whoever ends the server.
+    Raises BadOption if one does not start. The others end with the server.
     """
-    count = app.settings.prespawn_count if count is None else count
-    starts = [app.kernels.registry.start(app.seed.kernel_name if app.seed else None) for _ in range(count)]
+    kernel_name = context.seed.kernel_name if context.seed else None
     try:
-        kernels = await asyncio.gather(*starts)
+        kernels = await asyncio.gather(*(context.kernels.registry.start(kernel_name) for _ in range(count)))
         for kernel in kernels:
-            if kernel.starting is not None:  # a slow one: `start` waits only as long as a client would
+            if kernel.starting is not None:  # `start` waits only as long as a client would
                 await asyncio.shield(kernel.starting)
     except ServerStopping:
         raise

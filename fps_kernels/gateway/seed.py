@@ -1,4 +1,4 @@
-"""A seed notebook: its code cells are run on every kernel before it is handed out."""
+"""The seed notebook, whose code cells are run on each new kernel before a client gets it."""
 
 from __future__ import annotations
 
@@ -16,19 +16,23 @@ from ..kernel_driver.client import KernelClient
 from ..kernel_driver.kernelspec import ALIASES
 
 FETCH_TIMEOUT_S = 30
+"""Seconds to wait for a web server to connect, and for each of its answers."""
 MAX_BYTES = 256 * 1024 * 1024
+"""Bytes that are read from a web server."""
 
 
 class SeedFailed(KernelStartFailed):
-    """A cell of the seed notebook failed; the message says which, and how."""
+    """A cell of the seed notebook failed; the message names the cell and the error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """kernel_name: of the notebook's kernelspec, "" when it names none.
+    """A notebook that is run on new kernels.
 
-    cells: its code cells, as pairs of their number among all cells, from 0, and their source.
-    notebook: as it was read, in the form of nbformat 4.
+    uri: the path or URL it was read from.
+    kernel_name: the name of its kernelspec, "" if it names none.
+    cells: the number, among all cells and from 0, and the source of each code cell.
+    notebook: the notebook itself, in the form of nbformat 4.
     """
 
     uri: str
@@ -37,16 +41,17 @@ class Seed:
     notebook: dict[str, Any] = field(repr=False, compare=False)
 
     def is_for(self, kernel_name: str) -> bool:
-        """Whether kernels of this kernelspec get it. kernelspec names know no case."""
+        """Whether it is run on kernels of a kernelspec, whose name may be in any case."""
         return ALIASES.get(self.kernel_name, self.kernel_name).lower() in ("", kernel_name.lower())
 
-    async def run(self, client: KernelClient, wanted: Callable[[str], Awaitable[bool]], cell_timeout_s: float) -> None:
-        """Run the cells that are wanted, one after the other. Raises SeedFailed.
+    async def run(self, client: KernelClient, selects: Callable[[str], Awaitable[bool]], cell_timeout_s: float) -> None:
+        """Run the selected cells in order. Raises SeedFailed.
 
-        cell_timeout_s: how long each may run; whoever calls ends the kernel of one that goes on.
+        selects: says of the code of a cell whether it is run.
+        cell_timeout_s: seconds that each cell may run. The caller ends the kernel if one takes longer.
         """
         for number, code in self.cells:
-            if not code.strip() or not await wanted(code):
+            if not code.strip() or not await selects(code):
                 continue
             content = {"code": code, "silent": False, "store_history": False, "allow_stdin": False}
             what = f"cell {number} of the seed notebook {Path(self.uri).name}"
@@ -62,10 +67,14 @@ class Seed:
 
 
 def read_seed(uri: str) -> Seed:
-    """Of a path or an http(s) URL. Raises BadOption."""
+    """Read a seed from a path or an http(s) URL. Raises BadOption."""
     try:
-        notebook = json.loads(_read(uri))
-        return _parse(uri, notebook)
+        if uri.startswith(("http://", "https://")):
+            with urllib.request.urlopen(uri, timeout=FETCH_TIMEOUT_S) as response:  # an operator's URL
+                data = response.read(MAX_BYTES)
+        else:
+            data = Path(uri.removeprefix("file://")).read_bytes()
+        return _parse(uri, json.loads(data))
     except HTTPError as exc:
         raise BadOption(f"seed_uri={uri}: the server answers {exc.code} {exc.reason}") from exc
     except OSError as exc:
@@ -75,14 +84,6 @@ def read_seed(uri: str) -> Seed:
         raise BadOption(f"seed_uri={uri}: {exc!r}") from exc
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as exc:
         raise BadOption(f"seed_uri={uri}: not a notebook ({exc})") from exc
-
-
-def _read(uri: str) -> bytes:
-    if uri.startswith(("http://", "https://")):
-        with urllib.request.urlopen(uri, timeout=FETCH_TIMEOUT_S) as response:  # an operator's URL
-            data: bytes = response.read(MAX_BYTES)
-            return data
-    return Path(uri.removeprefix("file://")).read_bytes()
 
 
 def _parse(uri: str, notebook: Any) -> Seed:

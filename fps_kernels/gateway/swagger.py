@@ -1,26 +1,33 @@
-"""The API as a Swagger 2 document, from the routes that are there."""
+"""The API as a Swagger 2 document, from the routes that are served."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute
 
 from .. import __version__
-
-_PARAMETER = re.compile(r"{(\w+)(?::\w+)?}")
+from .openapi_document import operations
 
 
 def swagger(routes: Iterable[BaseRoute], base_url: str) -> dict[str, Any]:
-    """All of the routes that are in the schema."""
+    """The document of all routes that are in the schema."""
     paths: dict[str, dict[str, Any]] = {}
-    for route in routes:
-        if isinstance(route, Route) and route.include_in_schema:
-            path = _PARAMETER.sub(r"{\1}", route.path)
-            for method in sorted((route.methods or set()) - {"HEAD"}):
-                paths.setdefault(path, {})[method.lower()] = _operation(route, method)
+    for path, method, names, operation in operations(routes):
+        if method == "HEAD":
+            continue
+        parameters: list[dict[str, Any]] = [
+            {"name": name, "in": "path", "required": True, "type": "string"} for name in names
+        ]
+        if operation.body is not None:
+            parameters.append({"name": "body", "in": "body", "schema": {"type": "object"}})
+        paths.setdefault(path, {})[method.lower()] = {
+            "tags": [operation.tag],
+            "summary": operation.summary,
+            "parameters": parameters,
+            "responses": {"default": {"description": "JSON; errors are {message, reason}"}},
+        }
     return {
         "swagger": "2.0",
         "info": {
@@ -32,17 +39,4 @@ def swagger(routes: Iterable[BaseRoute], base_url: str) -> dict[str, Any]:
         "produces": ["application/json"],
         "consumes": ["application/json"],
         "paths": {path: paths[path] for path in sorted(paths)},
-    }
-
-
-def _operation(route: Route, method: str) -> dict[str, Any]:
-    parameters: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "type": "string"} for name in _PARAMETER.findall(route.path)
-    ]
-    if method in ("POST", "PUT", "PATCH"):
-        parameters.append({"name": "body", "in": "body", "schema": {"type": "object"}})
-    return {
-        "summary": route.name.replace("_", " ").strip(),
-        "parameters": parameters,
-        "responses": {"default": {"description": "JSON; errors are {message, reason}"}},
     }

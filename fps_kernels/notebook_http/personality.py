@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter
 
 from ..errors import BadOption
-from ..gateway.access import OPEN_PATHS
 from ..gateway.config.traits import NotebookHTTPPersonality
+from ..gateway.health import HEALTH_PATHS
 from ..gateway.personality_loader import Personality
-from ..gateway.prespawn import start_pool
+from ..gateway.prespawn import prespawn
 from ..gateway.seed import Seed
 from . import openapi as documents
 from .handler import NotebookHandler
@@ -57,7 +57,7 @@ class NotebookHttp(Personality):
         language = await asyncio.to_thread(self._language, seed)
         self._table = table = self._parse(seed, language)
         registry = self.parent.kernels.registry
-        kernels = await start_pool(self.parent, max(1, self.parent.settings.prespawn_count))
+        kernels = await prespawn(self.context, max(1, self.parent.settings.prespawn_count))
         self._pool = KernelPool(
             kernels, partial(registry.start, seed.kernel_name), registry.shutdown, self._options.queue_limit
         )
@@ -109,7 +109,7 @@ class NotebookHttp(Personality):
         for warning in table.warnings:
             logger.warning("%s: %s", name, warning)
         for endpoint in table.endpoints:
-            if endpoint.path.removeprefix("/") in OPEN_PATHS:
+            if endpoint.path.removeprefix("/") in HEALTH_PATHS:
                 where = f"cell {endpoint.cells[0]}: " if endpoint.cells else ""
                 logger.warning("%s: %s%s is the server's own, the notebook never gets it", name, where, endpoint.path)
 

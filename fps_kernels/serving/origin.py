@@ -1,4 +1,4 @@
-"""Which pages may open a WebSocket."""
+"""The origins whose pages may use the server."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ def origin_allowed(origin: str | None, host: str | None, allowed: Collection[str
     """
     if origin is None or "*" in allowed or origin in allowed:
         return True
+    return is_own_origin(origin, host)
+
+
+def is_own_origin(origin: str, host: str | None) -> bool:
+    """Whether an origin is the Host of the request itself."""
     try:
         netloc = urlsplit(origin).netloc
     except ValueError:  # such as http://[

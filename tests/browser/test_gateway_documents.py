@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from openapi_spec_validator import validate
 from playwright.async_api import async_playwright, expect
 
 from ..support.client import Client
@@ -38,13 +39,27 @@ async def test_swagger_and_openapi_list_the_routes(gateway: Gateway) -> None:
 
 
 async def test_the_documents_are_of_the_same_routes(gateway: Gateway) -> None:
-    """One is made from Starlette's, which answer; the other from FastAPI's, which are made to be described."""
     async with Client(gateway.url) as client:
-        starlette = (await client.http.get("/api/swagger.json", params={"token": TOKEN})).json()["paths"]
-        fastapi = (await client.http.get("/openapi.json", params={"token": TOKEN})).json()["paths"]
-    assert {path: set(methods) for path, methods in starlette.items()} == {
-        path: set(methods) - {"head"} for path, methods in fastapi.items()
+        swagger = (await client.http.get("/api/swagger.json", params={"token": TOKEN})).json()["paths"]
+        openapi = (await client.http.get("/openapi.json", params={"token": TOKEN})).json()["paths"]
+    assert {path: set(methods) for path, methods in swagger.items()} == {
+        path: set(methods) - {"head"} for path, methods in openapi.items()
     }
+
+
+async def test_a_validator_takes_the_documents(gateway: Gateway) -> None:
+    async with Client(gateway.url) as client:
+        client.http.headers["Authorization"] = f"token {TOKEN}"
+        for path in ("/openapi.json", "/api/swagger.json"):
+            validate((await client.http.get(path)).json())
+
+
+async def test_the_document_tells_where_the_api_is_and_that_it_needs_a_token(gateway: Gateway) -> None:
+    async with Client(gateway.url) as client:
+        document = (await client.http.get("/openapi.json", params={"token": TOKEN})).json()
+    assert document["servers"] == [{"url": "/a/b"}]
+    schemes = document["components"]["securitySchemes"]
+    assert [schemes[name]["type"] for one in document["security"] for name in one] == ["http", "apiKey"]
 
 
 async def test_documents_asked_for_at_once_are_all_there(tmp_path: Path) -> None:

@@ -212,7 +212,8 @@ def test_an_open_server_on_this_machine_is_quiet(opened: Gateway) -> None:
 
 
 def test_an_open_server_for_other_machines_warns(begin: Begin) -> None:
-    assert "WARNING This server is open to everybody" in begin(option("ip", "0.0.0.0")).log
+    warning = "WARNING This server is open to everyone who can reach 0.0.0.0, and lets them run code. Set auth_token"
+    assert warning in begin(option("ip", "0.0.0.0")).log
     assert "WARNING" not in begin(option("ip", "0.0.0.0"), option("auth_token", TOKEN)).log
 
 

@@ -498,10 +498,10 @@ def test_on_a_terminal_it_asks_before_it_ends(begin: Begin, terminal: Terminal) 
     gateway.process.send_signal(signal.SIGINT)
     gateway.wait_log("(y/[n])?")
     terminal.type("n\n")
-    gateway.wait_log("it goes on")
+    gateway.wait_log("Resuming.")
     assert httpx.get(f"{gateway.url}/api", trust_env=False).status_code == 200
     gateway.process.send_signal(signal.SIGINT)
-    gateway.wait_log("it goes on\nShut down this server (y/[n])?")
+    gateway.wait_log("Resuming.\nShut down this server (y/[n])?")
     terminal.type("y\n")
     assert gateway.wait_end() == 0
 

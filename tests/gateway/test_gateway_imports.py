@@ -12,7 +12,7 @@ from ..support.gateways import gateways
 
 NOT_FOR_THE_GATEWAY = {
     "asphalt": "the gateway has one component, and starts and ends that itself",
-    "fastapi": "0.4 s; for personalities that use it, and for /openapi.json and /docs",
+    "fastapi": "0.4 s; for personalities that use it",
     "jupyverse_api": "imports fastapi, pydantic and asphalt",
     "pydantic": "0.2 s; the command's options are traits, which are checked by themselves",
     "httpx": "for what makes requests",
@@ -21,10 +21,7 @@ NOT_FOR_THE_GATEWAY = {
     "nbformat": "for notebooks",
     "pycrdt": "for shared documents",
     "ruamel": "for the options of `fps-kernels lab`",
-    "fps_kernels.hosts.asphalt.lab": "needs Jupyverse",
-    "fps_kernels.hosts.asphalt.config": "needs pydantic",
-    "fps_kernels.hosts.asphalt.component": "needs Jupyverse",
-    "fps_kernels.hosts.asphalt.plugin": "needs Jupyverse",
+    "fps_kernels.hosts": "others serve the kernels there",
     "fps_kernels.kernels.external_folder": "for Jupyverse: the gateway has no option for it",
     "fps_kernels.execution.service": "for shared documents",
     "fps_kernels.gateway.fastapi_app": "needs fastapi",
@@ -48,4 +45,7 @@ def test_the_headless_gateway_starts_without_what_it_does_not_need(tmp_path: Pat
         assert {name: why for name, why in NOT_FOR_THE_GATEWAY.items() if name in imported()} == {}
 
         assert "/api/kernels" in httpx.get(f"{gateway.url}/openapi.json", trust_env=False, timeout=30).json()["paths"]
-        assert "fastapi" in imported()
+        for path in ("/docs", "/docs/static/swagger-ui.css", "/api/swagger.json", "/_api/activity"):
+            assert httpx.get(gateway.url + path, trust_env=False, timeout=30).status_code == 200
+        assert "swagger_ui_bundle" in imported()
+        assert {name: why for name, why in NOT_FOR_THE_GATEWAY.items() if name in imported()} == {}

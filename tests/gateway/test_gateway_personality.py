@@ -109,6 +109,75 @@ def create_personality(parent):
     assert {"/hello", "/api/kernels"} <= set(get(gateway, "/api/swagger.json").json()["paths"])
 
 
+def test_an_extended_personality_keeps_its_token_and_its_unknown_paths(start: Start) -> None:
+    gateway = start(
+        "--token=secret",
+        module="""
+from fps_kernels.gateway.jupyter_websocket import JupyterWebsocketPersonality
+
+class Extended(JupyterWebsocketPersonality):
+    def create_request_handlers(self):
+        router = super().create_request_handlers()
+        router.add_api_route("/hello", lambda: "hello")
+        return router
+
+def create_personality(parent):
+    return Extended(parent=parent)
+""",
+    )
+    for path in ("/api", "/api/kernels/no-such", "/hello", "/openapi.json", "/docs"):
+        assert get(gateway, path).status_code == 401
+        assert get(gateway, f"{path}?token=secret").status_code != 401
+    assert httpx.put(f"{gateway.url}/hello", trust_env=False).status_code == 401
+    assert httpx.put(f"{gateway.url}/hello?token=secret", trust_env=False).status_code == 405
+    for path in ("/nothing", "/api/nothing", "/api/kernels/a/b/c"):
+        assert get(gateway, path).json()["reason"] == "Not Found"
+    assert get(gateway, "/api/swagger.json").status_code == 200
+
+
+ROUTES = """
+import asyncio, sys
+
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from fps_kernels.gateway.personality_loader import Personality
+
+class Small(Personality):
+    open_paths = ["open"]
+    shutdown_timeout_s = 0.1
+
+    def create_routes(self):
+        async def hello(request):
+            return JSONResponse([self.context.settings.base_url, "fastapi" in sys.modules])
+        return [Route("/hello/{who}", hello), Route("/open", hello)]
+
+    async def shutdown(self):
+        await asyncio.Event().wait()
+
+def create_personality(parent):
+    return Small(parent=parent)
+"""
+
+
+def test_a_personality_of_starlette_routes_needs_no_fastapi(start: Start) -> None:
+    gateway = start("--token=secret", "--KernelGatewayApp.base_url=/below", module=ROUTES)
+    assert get(gateway, "/hello/a").status_code == 401
+    assert get(gateway, "/hello/a?token=secret").json() == ["/below/", False]
+    assert get(gateway, "/open").json() == ["/below/", False]
+    assert get(gateway, "/other").status_code == 404
+    document = get(gateway, "/openapi.json?token=secret").json()
+    assert {path: set(item) for path, item in document["paths"].items()} == {"/hello/{who}": {"get"}, "/open": {"get"}}
+    assert document["servers"] == [{"url": "/below"}]
+
+
+def test_a_shutdown_that_takes_too_long_is_given_up(start: Start) -> None:
+    gateway = start(module=ROUTES)
+    gateway.process.terminate()
+    assert gateway.process.wait(30) == 0
+    assert "api=mine: shutdown did not finish within 0.1 s" in gateway.log
+
+
 def test_the_openapi_document_is_the_one_that_the_personality_describes(start: Start) -> None:
     info = {"title": "mine", "version": "7"}
     document = {"openapi": "3.0.3", "info": info, "paths": {}, "servers": [{"url": "/below"}]}
@@ -120,11 +189,15 @@ def test_the_openapi_document_is_the_one_that_the_personality_describes(start: S
     ("module", "complaint"),
     [
         (plain("def create_request_handlers(self): return [('/', None)]"), "create_request_handlers returns a list"),
+        (
+            plain("def create_routes(self): return [('/', None)]"),
+            "create_routes returns a tuple, not a Starlette route",
+        ),
         (plain("def create_request_handlers(self): raise KeyError('x')"), "create_request_handlers failed: KeyError"),
         (plain("async def init_configurables(self): 1 / 0"), "init_configurables failed: ZeroDivisionError"),
         ("def create_personality(parent): raise OSError('no licence')", "no licence"),
     ],
-    ids=["handlers of Tornado", "handlers fail", "init fails", "creation fails"],
+    ids=["handlers of Tornado", "routes of Tornado", "handlers fail", "init fails", "creation fails"],
 )
 def test_a_personality_that_fails_ends_the_program_with_one_line(start: Start, module: str, complaint: str) -> None:
     gateway = start(module=module, ready=False)

@@ -55,17 +55,17 @@ RECORD = '# GET /record\nopen(args("file"), "a").write(args("text"))\nstream("wr
 HASTY = """
 import asyncio, dataclasses
 
-from fps_kernels.gateway import gateway_server
 from fps_kernels.notebook_http import handler, pool, worker
 from fps_kernels.notebook_http.personality import NotebookHttp
 
-gateway_server.DRAIN_TIMEOUT_S = 0.5
 worker.STOP_TIMEOUT_S = 0.3
 worker.IDLE_TIMEOUT_S = 1_000
 pool.REPLACE_DELAYS_S = (0.05,)
 handler.MAX_BODIES_BYTES = 1_000_000
 
 class Watched(NotebookHttp):
+    shutdown_timeout_s = 0.5
+
     def create_request_handlers(self):
         router = super().create_request_handlers()
 

@@ -25,8 +25,7 @@ FLOORS = (
     ("kernels",),
     ("execution",),
     ("api",),
-    ("hosts.asphalt",),
-    ("gateway",),
+    ("hosts.asphalt", "gateway"),
     ("notebook_http",),
     ("main",),
 )
