@@ -17,7 +17,8 @@ from .parsing.endpoints import Endpoint, EndpointTable
 from .pool import KernelPool
 from .request.literals import assignment, declaration
 from .request.request_variable import request_json
-from .response.cell_response import Outputs, Reply, head_reply, respond
+from .response.cell_outputs import Outputs
+from .response.reply import Reply, head_reply, respond
 from .response.stream_formats import stream_for
 from .response.streamed import StreamedCell
 from .worker import Assignment, Worker, run_cell

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fps_kernels.notebook_http.response.cell_response import Outputs, Reply, head_reply, respond
+from fps_kernels.notebook_http.response.cell_outputs import Outputs
+from fps_kernels.notebook_http.response.reply import Reply, head_reply, respond
 
 PNG = b"\x89PNG\r\n\x1a\n\x00"
 PNG_TEXT = base64.encodebytes(PNG).decode()

@@ -6,6 +6,7 @@ import re
 from typing import NamedTuple
 
 from ..header_options import header_options
+from .cell_outputs import Outputs
 
 _QUALITY = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?")
 
@@ -38,3 +39,27 @@ class Accept:
     def rank(self, media_range: str) -> Rank | None:
         """That of a range, in lower case, which the client named just so; else None."""
         return self._ranks.get(media_range)
+
+
+def explicit_type(outputs: Outputs, accept: Accept) -> str | None:
+    """The type of those shown that the client names and likes best; None to answer as if there were no Accept."""
+    anything = accept.rank("*/*")
+    ranked = []
+    for media_type in outputs.shown:
+        name = media_type.lower()
+        if name in ("text/plain", "application/json") and anything is not None:
+            continue  # what clients name that take anything; axios names both
+        if name == "text/plain" and outputs.stdout:
+            continue  # stdout is plain text as well, and comes before the other outputs
+        rank = accept.rank(name)
+        if rank is None and name.startswith("image/"):
+            rank = accept.rank("image/*")
+        if rank is not None and rank.quality > 0:
+            ranked.append((rank, media_type))
+    if not ranked:
+        return None
+    best, chosen = max(ranked, key=lambda item: item[0])
+    if anything is not None:
+        return chosen if best.quality >= anything.quality else None
+    plain = accept.rank("text/plain") if outputs.stdout else None
+    return chosen if plain is None or best > plain else None

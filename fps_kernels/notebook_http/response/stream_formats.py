@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Protocol
 
-from .cell_response import error_text
+from .cell_outputs import error_text
 from .negotiation import Accept
 
 EVENT_STREAM = "text/event-stream"
