@@ -11,20 +11,20 @@ from fastapi import Request
 T = TypeVar("T")
 
 
-class ClientGone(Exception):
+class ClientDisconnected(Exception):
     """Whoever asked has hung up."""
 
 
-class Patience:
+class RequestDeadline:
     """timeout_s: from now; 0: none. deadline: when that is, None: never; on the loop's clock."""
 
     def __init__(self, request: Request, timeout_s: float) -> None:
         self.timeout_s = timeout_s
         self._request = request
-        self.deadline = asyncio.get_running_loop().time() + timeout_s if timeout_s else None
+        self.at = asyncio.get_running_loop().time() + timeout_s if timeout_s else None
 
     async def wait_for(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await `work`, which is cancelled when patience ends. Raises ClientGone, TimeoutError.
+        """Await `work`, which is cancelled at the deadline. Raises ClientDisconnected, TimeoutError.
 
         For requests whose body has been read.
         """
@@ -36,7 +36,7 @@ class Patience:
             if working.done():
                 return working.result()
             if gone.done():
-                raise ClientGone
+                raise ClientDisconnected
             raise TimeoutError
         finally:
             working.cancel()
@@ -44,7 +44,7 @@ class Patience:
             await asyncio.gather(working, gone, return_exceptions=True)
 
     def _left_s(self) -> float | None:
-        return None if self.deadline is None else max(0.0, self.deadline - asyncio.get_running_loop().time())
+        return None if self.at is None else max(0.0, self.at - asyncio.get_running_loop().time())
 
     async def _disconnect(self) -> None:
         while (await self._request.receive())["type"] != "http.disconnect":

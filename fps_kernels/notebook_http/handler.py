@@ -12,12 +12,12 @@ from starlette.types import Scope
 
 from ..api.responses import error_response, read_body
 from ..errors import FPSKernelsError, KernelDied, KernelNotConnected, KernelRestarted, QueueFull, ServerStopping
-from .deadline import ClientGone, Patience
+from .deadline import ClientDisconnected, RequestDeadline
 from .parsing.endpoints import Endpoint, EndpointTable
 from .pool import KernelPool
 from .request.literals import assignment, declaration
 from .request.request_variable import request_json
-from .response.cell_outputs import Outputs
+from .response.cell_outputs import CellOutputs
 from .response.reply import Reply, head_reply, respond
 from .response.stream_formats import stream_for
 from .response.streamed import StreamedCell
@@ -66,8 +66,8 @@ class NotebookHandler:
         size = 0
         try:
             scope = request.scope
-            patience = Patience(request, self._timeout_s)
-            async with asyncio.timeout_at(patience.deadline):
+            deadline = RequestDeadline(request, self._timeout_s)
+            async with asyncio.timeout_at(deadline.at):
                 body = await read_body(request, MAX_BODY_BYTES)
             if self._bodies_bytes + len(body) > MAX_BODIES_BYTES:
                 raise QueueFull("Too much waits for a kernel")
@@ -77,8 +77,8 @@ class NotebookHandler:
                 code = await asyncio.to_thread(self._assignment, scope, match.parameters, body)
             else:
                 code = self._assignment(scope, match.parameters, body)
-            response = await self._execute(request, patience, endpoint, code)
-        except (ClientGone, ClientDisconnect):
+            response = await self._execute(request, deadline, endpoint, code)
+        except (ClientDisconnected, ClientDisconnect):
             logger.info("%s %s: the client has gone", request.method, request.url.path)
             response = Response(status_code=CLIENT_CLOSED_REQUEST)
         except TimeoutError:
@@ -104,18 +104,18 @@ class NotebookHandler:
         return Assignment(assignment(self._language, NAME, text), declaration(self._language, NAME))
 
     async def _execute(
-        self, request: Request, patience: Patience, endpoint: Endpoint, assignment: Assignment
+        self, request: Request, deadline: RequestDeadline, endpoint: Endpoint, assignment: Assignment
     ) -> Response:
-        """Raises ClientGone, TimeoutError, FPSKernelsError."""
-        worker = await patience.wait_for(self._pool.take())
+        """Raises ClientDisconnected, TimeoutError, FPSKernelsError."""
+        worker = await deadline.wait_for(self._pool.acquire())
         accept = ", ".join(request.headers.getlist("accept")) or None
         stream = stream_for(accept, declared=endpoint.stream)
         if stream is not None and request.method != "HEAD":
             self._begin()
-            cell = StreamedCell(worker, self._pool, assignment, endpoint.source, stream, patience)
+            cell = StreamedCell(worker, self._pool, assignment, endpoint.source, stream, deadline)
             return cell.response(on_end=self._end)
-        with self._pool.giving_back(worker):
-            reply = await patience.wait_for(_reply(worker, endpoint, assignment, accept))
+        with self._pool.releasing(worker):
+            reply = await deadline.wait_for(_reply(worker, endpoint, assignment, accept))
         if request.method == "HEAD":
             reply = head_reply(reply, of_get=endpoint.verb == "GET")
         response = Response(reply.body, reply.status)
@@ -153,11 +153,11 @@ def raw_path(scope: Scope) -> str:
 
 
 async def _reply(worker: Worker, endpoint: Endpoint, assignment: Assignment, accept: str | None) -> Reply:
-    outputs = Outputs()
+    outputs = CellOutputs()
     outputs.reply(await run_cell(worker, assignment, endpoint.source, outputs.add))
     info = None
     if endpoint.response_info is not None and outputs.failure is None:
-        info = Outputs()
+        info = CellOutputs()
         info.reply(await worker.run(endpoint.response_info, info.add))
     return respond(outputs, info, accept)
 

@@ -18,9 +18,9 @@ from ..gateway.config.traits import NotebookHTTPPersonality
 from ..gateway.personality_loader import Personality
 from ..gateway.prespawn import start_pool
 from ..gateway.seed import Seed
-from . import openapi as documents
 from .handler import NotebookHandler
 from .notebook_routes import notebook_router
+from .openapi import openapi, swagger
 from .parsing.annotations import parse as parse_annotations
 from .parsing.endpoints import EndpointTable
 from .parsing.notebook_error import NotebookError
@@ -99,7 +99,7 @@ class NotebookHttp(Personality):
         self._warn(Path(seed.uri).name, self._handler.table)
         return notebook_router(
             self._handler,
-            documents.swagger(seed.uri, self._paths(), self.parent.settings.base_url, self._handler.table.document),
+            swagger(seed.uri, self._paths(), self.parent.settings.base_url, self._handler.table.document),
             seed.notebook if options.allow_notebook_download else None,
             options.static_path,
         )
@@ -117,7 +117,7 @@ class NotebookHttp(Personality):
         assert self._table is not None
         assert self.parent.seed is not None
         streaming = [(one.path, one.verb) for one in self._table.endpoints if one.stream]
-        return documents.openapi(self.parent.seed.uri, self._paths(), self.parent.settings.base_url, streaming)
+        return openapi(self.parent.seed.uri, self._paths(), self.parent.settings.base_url, streaming)
 
     def _paths(self) -> list[tuple[str, list[str]]]:
         assert self._table is not None

@@ -56,7 +56,7 @@ class KernelPool:
     def statistics(self) -> PoolStatistics:
         return PoolStatistics(len(self._idle), len(self._running), len(self._tasks), len(self._waiting))
 
-    async def take(self) -> Worker:
+    async def acquire(self) -> Worker:
         """The kernel that has been idle for longest; waits until there is one. Raises QueueFull, ServerStopping."""
         if self._closed:
             raise ServerStopping
@@ -72,30 +72,30 @@ class KernelPool:
             return await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
-                self.give_back(future.result())
+                self.release(future.result())
             elif future in self._waiting:
                 self._waiting.remove(future)
             raise
 
     @contextlib.contextmanager
-    def giving_back(self, worker: Worker) -> Iterator[None]:
+    def releasing(self, worker: Worker) -> Iterator[None]:
         """For the work with a worker that was taken."""
         try:
             yield
         except FPSKernelsError:
-            self.give_back(worker)  # its cell has ended, or its kernel is gone
+            self.release(worker)  # its cell has ended, or its kernel is gone
             raise
         except BaseException:
-            self.give_back_running(worker)
+            self.release_running(worker)
             raise
-        self.give_back(worker)
+        self.release(worker)
 
-    def give_back(self, worker: Worker) -> None:
+    def release(self, worker: Worker) -> None:
         """One whose cell has ended."""
         self._running.discard(worker)
         self._hand_out(worker)
 
-    def give_back_running(self, worker: Worker) -> None:
+    def release_running(self, worker: Worker) -> None:
         """One whose cell nobody waits for any more: it is interrupted, and replaced if that does not help."""
         self._running.discard(worker)
         self._recover(worker, worker.stop)

@@ -25,7 +25,7 @@ OnOutput = Callable[[str, dict[str, Any]], None]
 """on_output(msg_type, content)"""
 
 
-class _Run:
+class _RunningCell:
     """A cell that runs."""
 
     def __init__(self, msg_id: str, on_output: OnOutput) -> None:
@@ -43,7 +43,7 @@ class Worker(LifecycleObserver):
         self._on_lost = on_lost
         self._client = kernel.driver.client
         self._session = uuid.uuid4().hex
-        self._run: _Run | None = None
+        self._run: _RunningCell | None = None
         self._dead = asyncio.Event()
         if kernel.execution_state is ExecutionState.DEAD:  # since it was started
             self._dead.set()
@@ -70,7 +70,7 @@ class Worker(LifecycleObserver):
             "stop_on_error": False,  # nothing waits behind it
         }
         frames = make_frames("execute_request", content, self._session)
-        run = _Run(peek_msg_id(frames[0]), on_output)
+        run = _RunningCell(peek_msg_id(frames[0]), on_output)
         self._client.send("shell", frames, self)
         self._run = run
         # Not awaited itself: it would be cancelled as well, and `stop` would take the cell for ended.

@@ -18,7 +18,7 @@ Bundle = Mapping[str, Any]
 """Data by MIME type, as in the messages of a kernel."""
 
 
-class Outputs:
+class CellOutputs:
     """What the execution of a cell has put out so far.
 
     Feed it the contents of the messages; it takes any JSON, as a kernel may send what it likes.

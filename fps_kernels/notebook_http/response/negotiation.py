@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple
 
 from ..header_options import header_options
-from .cell_outputs import Outputs
+from .cell_outputs import CellOutputs
 
 _QUALITY = re.compile(r"0(\.\d{0,3})?|1(\.0{0,3})?")
 
@@ -41,7 +41,7 @@ class Accept:
         return self._ranks.get(media_range)
 
 
-def explicit_type(outputs: Outputs, accept: Accept) -> str | None:
+def explicit_type(outputs: CellOutputs, accept: Accept) -> str | None:
     """The type of those shown that the client names and likes best; None to answer as if there were no Accept."""
     anything = accept.rank("*/*")
     ranked = []

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..header_options import header_options
-from .cell_outputs import Outputs
+from .cell_outputs import CellOutputs
 from .negotiation import Accept, explicit_type
 from .response_info import InvalidInfo, parse_info
 
@@ -30,7 +30,7 @@ class Reply:
         return next((value for known, value in self.headers if known.lower() == name.lower()), None)
 
 
-def respond(outputs: Outputs, response_info: Outputs | None = None, accept: str | None = None) -> Reply:
+def respond(outputs: CellOutputs, response_info: CellOutputs | None = None, accept: str | None = None) -> Reply:
     """The response of a cell.
 
     response_info: what the cell for the status and the headers put out, if there is one.
@@ -63,7 +63,7 @@ def head_reply(reply: Reply, *, of_get: bool) -> Reply:
     return Reply(reply.status, headers, b"")
 
 
-def _default(outputs: Outputs) -> bytes:
+def _default(outputs: CellOutputs) -> bytes:
     """The body for who names no type."""
     text = outputs.stdout
     if not text and outputs.result:

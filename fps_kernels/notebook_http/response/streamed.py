@@ -11,7 +11,7 @@ from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
 from ...errors import FPSKernelsError
-from ..deadline import ClientGone, Patience
+from ..deadline import ClientDisconnected, RequestDeadline
 from ..pool import KernelPool
 from ..worker import Assignment, Worker, run_cell
 from .stream_formats import Stream
@@ -31,14 +31,20 @@ class StreamedCell:
     """
 
     def __init__(
-        self, worker: Worker, pool: KernelPool, assignment: Assignment, source: str, stream: Stream, patience: Patience
+        self,
+        worker: Worker,
+        pool: KernelPool,
+        assignment: Assignment,
+        source: str,
+        stream: Stream,
+        deadline: RequestDeadline,
     ) -> None:
         self._worker = worker
         self._pool = pool
         self._assignment = assignment
         self._source = source
         self._stream = stream
-        self._patience = patience
+        self._deadline = deadline
         self._waiting: list[bytes] = []
         self._size = 0
         self._wake = asyncio.Event()
@@ -66,12 +72,12 @@ class StreamedCell:
     async def _run(self) -> None:
         """Until the kernel is given back."""
         try:
-            with self._pool.giving_back(self._worker):
-                await self._patience.wait_for(self._execute())
-        except ClientGone:
+            with self._pool.releasing(self._worker):
+                await self._deadline.wait_for(self._execute())
+        except ClientDisconnected:
             self._drop()
         except TimeoutError:
-            self._error = ("Timeout", f"no end within {self._patience.timeout_s:g} s")
+            self._error = ("Timeout", f"no end within {self._deadline.timeout_s:g} s")
         except TooSlow:
             self._error = ("TooSlow", "too much waits for the client")
             self._drop()
