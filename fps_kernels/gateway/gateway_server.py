@@ -37,8 +37,6 @@ from .personality_loader import Plugin
 logger = logging.getLogger(__name__)
 
 DOCUMENTS = ("/openapi.json", "/docs", "/docs/static/{name}")
-DRAIN_TIMEOUT_S = 20
-"""For what the personality still does when the server is asked to stop; it answers meanwhile."""
 
 
 class LazyApp:
@@ -166,7 +164,9 @@ class Gateway:
         if routes is None:
             return await self._make_fastapi()
         documents = LazyApp(self._make_documents)
-        routes = [*health_routes(self._is_ready), *routes, *(Route(path, documents) for path in DOCUMENTS)]
+        openapi, *pages = (Route(path, documents) for path in DOCUMENTS)
+        # A personality's routes may take any path: /openapi.json is the server's own all the same.
+        routes = [*health_routes(self._is_ready), openapi, *routes, *pages]
         app = Starlette(routes=routes)
         app.router.redirect_slashes = False
         app.add_exception_handler(HTTPException, _as_json)
@@ -214,10 +214,11 @@ class Gateway:
     async def _end(self) -> None:
         """Have the personality finish what it does."""
         try:
-            async with asyncio.timeout(DRAIN_TIMEOUT_S):
+            async with asyncio.timeout(self._personality.drain_timeout_s):
                 await self._personality.shutdown()
         except TimeoutError:
-            logger.warning("%s did not come to its end within %d s", self._personality.api, DRAIN_TIMEOUT_S)
+            api, timeout_s = self._personality.api, self._personality.drain_timeout_s
+            logger.warning("%s did not come to its end within %g s", api, timeout_s)
         except FPSKernelsError as exc:
             logger.error("%s", exc.message)
 

@@ -36,6 +36,8 @@ class Personality(LoggingConfigurable):
     parent: KernelGatewayApp
     open_paths: Sequence[str] = ()
     """Paths below the base URL, without a slash before them, that need no token."""
+    drain_timeout_s: float = 20
+    """Seconds that `shutdown` may take; the server answers meanwhile."""
 
     async def init_configurables(self) -> None:
         """Called when kernels can be started, before anything is served. What it raises ends the program."""
@@ -71,6 +73,10 @@ class Plugin:
     @property
     def open_paths(self) -> tuple[str, ...]:
         return tuple(getattr(self._personality, "open_paths", ()))
+
+    @property
+    def drain_timeout_s(self) -> float:
+        return float(getattr(self._personality, "drain_timeout_s", Personality.drain_timeout_s))
 
     async def init_configurables(self) -> None:
         await self._call("init_configurables")

@@ -11,6 +11,7 @@ import logging
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -69,6 +70,14 @@ _STATES = {
 """How nearly all say it: 0.1 µs instead of 7 to parse it."""
 
 BatchCallback = Callable[[str, list[Message]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientStatistics:
+    """A snapshot of a client: its listeners, and the requests that the kernel has not finished."""
+
+    listeners: int
+    pending: int
 
 
 class KernelClient:
@@ -131,6 +140,9 @@ class KernelClient:
     def pending(self) -> int:
         """How many requests the kernel has not finished."""
         return len(self._requests)
+
+    def statistics(self) -> ClientStatistics:
+        return ClientStatistics(len(self._listeners), self.pending)
 
     def add_listener(
         self,

@@ -86,6 +86,9 @@ class Observers(LifecycleObserver):
     def add(self, observer: LifecycleObserver) -> None:
         self._observers = (*self._observers, observer)
 
+    def __len__(self) -> int:
+        return len(self._observers)
+
     def on_requests_failed(self, requests: list[Request], error: FPSKernelsError) -> None:
         for observer in self._observers:
             observer.on_requests_failed(requests, error)

@@ -45,7 +45,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class PathMatch:
     """path: as in the notebook. verbs: those that have cells. parameters: decoded."""
 
     path: str
@@ -88,17 +88,24 @@ class EndpointTable:
         """In order of precedence."""
         return tuple(self._by_path)
 
-    def find(self, raw_path: str) -> Match | None:
+    def verbs(self) -> list[tuple[str, list[str]]]:
+        """Each path and its verbs, in the order of the notebook."""
+        verbs: dict[str, list[str]] = {}
+        for endpoint in self.endpoints:
+            verbs.setdefault(endpoint.path, []).append(endpoint.verb)
+        return list(verbs.items())
+
+    def find(self, raw_path: str) -> PathMatch | None:
         """The first path that this one is of. raw_path: still percent-encoded, without the query."""
         if not raw_path.startswith("/"):
             return None
         raw = raw_path[1:].split("/")
         segments = tuple(map(unquote, raw))
         if path := self._literal.get(segments):
-            return Match(path, tuple(self._by_path[path]), {})
+            return PathMatch(path, tuple(self._by_path[path]), {})
         for path, route in self._routes:
             if (parameters := _match(route, segments)) is not None:
-                return Match(path, tuple(self._by_path[path]), parameters)
+                return PathMatch(path, tuple(self._by_path[path]), parameters)
         return None
 
     def allowed(self, path: str) -> tuple[str, ...]:
@@ -106,7 +113,7 @@ class EndpointTable:
         verbs = self._by_path.get(path, {})
         return (*(verb for verb in VERBS if verb in verbs or (verb == "HEAD" and "GET" in verbs)), "OPTIONS")
 
-    def endpoint(self, match: Match, verb: str) -> Endpoint | None:
+    def endpoint(self, match: PathMatch, verb: str) -> Endpoint | None:
         """None when the path does not answer this verb. HEAD is answered by GET unless it has cells of its own."""
         verbs = self._by_path[match.path]
         return verbs.get(verb) or (verbs.get("GET") if verb == "HEAD" else None)

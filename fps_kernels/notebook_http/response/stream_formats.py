@@ -17,9 +17,6 @@ EVENT_STREAM = "text/event-stream"
 PLAIN = "text/plain"
 """Without a charset, like every response of a cell. The text is UTF-8."""
 
-KEEP_ALIVE = b":\n\n"
-"""A comment of an event stream: for proxies that close a connection on which nothing comes."""
-
 
 class Stream(Protocol):
     """Gives the bytes to send; nothing more after `error` or `end`."""
@@ -28,6 +25,10 @@ class Stream(Protocol):
 
     def text(self, text: str) -> bytes:
         """For what came on stdout; may be empty."""
+        ...
+
+    def keep_alive(self) -> bytes:
+        """For a time in which nothing came on stdout; may be empty."""
         ...
 
     def error(self, ename: str, evalue: str) -> bytes:
@@ -74,6 +75,9 @@ class EventStream:
         self._after_return = text.endswith("\r")
         return _event(text)
 
+    def keep_alive(self) -> bytes:
+        return b":\n\n"  # a comment
+
     def error(self, ename: str, evalue: str) -> bytes:
         return b"event: error\n" + _event(json.dumps({"ename": ename, "evalue": evalue}))
 
@@ -100,6 +104,9 @@ class PlainStream:
         if text:
             self._in_line = not text.endswith("\n")
         return text.encode("utf-8", "replace")
+
+    def keep_alive(self) -> bytes:
+        return b""  # whatever is sent is part of the text
 
     def error(self, ename: str, evalue: str) -> bytes:
         return ("\n" * self._in_line + error_text(ename, evalue)).encode("utf-8", "replace")
