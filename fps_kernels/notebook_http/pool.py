@@ -81,7 +81,7 @@ class KernelPool:
             self._running.add(worker)
             return worker
         if len(self._waiting) >= self._queue_limit:
-            raise QueueFull("Too many requests wait for a kernel")
+            raise QueueFull("Too many requests are waiting for a kernel")
         future: asyncio.Future[Worker] = asyncio.get_running_loop().create_future()
         self._waiting.append(future)
         try:

@@ -306,7 +306,7 @@ async def test_a_stream_that_takes_too_long_is_ended(serve: Serve, tmp_path: Pat
     async with Client(gateway.url) as client:
         before = (await client.http.get("/pid")).text
         response = await client.http.get("/stream/forever", params={"started": str(tmp_path / "s")})
-        assert response.text == "begun\nError Timeout: no end within 1 s \n"
+        assert response.text == "begun\nError Timeout: the cell did not end within 1 s \n"
         await until((tmp_path / "s.interrupted").exists)
         assert (await client.http.get("/pid")).text == before
 

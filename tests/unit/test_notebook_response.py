@@ -112,7 +112,7 @@ def test_outputs_are_bounded() -> None:
     assert not outputs.too_large
     outputs.display_data({"data": {"text/plain": "b"}})
     assert outputs.too_large
-    assert sent(respond(outputs)) == (500, "text/plain", b"The cell put out more than 10 characters\n")
+    assert sent(respond(outputs)) == (500, "text/plain", b"The cell produced more than 10 characters of output\n")
 
 
 def test_what_is_replaced_does_not_count_any_more() -> None:

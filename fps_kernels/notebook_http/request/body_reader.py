@@ -34,7 +34,7 @@ class BodyReader:
         async with asyncio.timeout_at(deadline.at):
             body = await read_body(request, self._max_bytes)
         if self._total_bytes + len(body) > self._max_total_bytes:
-            raise QueueFull("Too much waits for a kernel")
+            raise QueueFull("Too much data is waiting for a kernel")
         self._total_bytes += len(body)
         try:
             yield body

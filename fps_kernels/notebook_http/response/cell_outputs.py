@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 MAX_CHARS = 64 * 1024 * 1024
-"""What a cell may put out, about: as much as a shared document takes of one."""
+"""The bound of a cell's output, in characters, about: as for the cells of shared documents."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _MEDIA_TYPE = re.compile(rf"{_TOKEN.pattern}/{_TOKEN.pattern}")
@@ -21,8 +21,10 @@ Bundle = Mapping[str, Any]
 class CellOutputs:
     """What the execution of a cell has put out so far.
 
-    Feed it the contents of the messages; it takes any JSON, as a kernel may send what it likes.
-    too_large: it has put out more than max_chars; of what came since, nothing is kept.
+    It is fed the contents of messages, and takes any JSON, as a kernel may send anything.
+
+    max_chars: the bound of the output, in characters.
+    too_large: whether the output went beyond that; nothing that came later is kept.
     """
 
     def __init__(self, max_chars: int = MAX_CHARS) -> None:
@@ -37,11 +39,11 @@ class CellOutputs:
 
     @property
     def failure(self) -> str | None:
-        """What the client is told instead of the outputs, if the cell failed."""
+        """The text that is sent instead of the outputs, if the cell failed; else None."""
         if self._error is not None:
             return self._error
         if self.too_large:
-            return f"The cell put out more than {self._max_chars} characters\n"
+            return f"The cell produced more than {self._max_chars} characters of output\n"
         return None
 
     @property
@@ -50,17 +52,17 @@ class CellOutputs:
 
     @property
     def result(self) -> Bundle:
-        """That of the last execute_result."""
+        """The data of the last execute_result."""
         return self._result
 
     @property
     def shown(self) -> dict[str, Any]:
-        """The data of each type: of the result, or else of the last output that was displayed in this type."""
+        """The data of each type: from the result, or else from the last output that was displayed in this type."""
         displayed = {name: data for name, data in self._displayed.items() if name not in self._result}
         return {name: data for name, data in {**self._result, **displayed}.items() if _MEDIA_TYPE.fullmatch(name)}
 
     def add(self, msg_type: str, content: Mapping[str, Any]) -> None:
-        """The content of an iopub message; what is not an output is ignored."""
+        """Take an iopub message; one that is not an output is ignored."""
         if msg_type == "stream":
             self.stream(content)
         elif msg_type == "execute_result":
@@ -73,21 +75,21 @@ class CellOutputs:
             self.clear_output(content)
 
     def stream(self, content: Mapping[str, Any]) -> None:
-        """Only stdout is kept, and what a kernel does not say the stream of."""
-        self._start_anew()
+        """Take a text; only stdout is kept, and text for which the kernel names no stream."""
+        self._clear_if_pending()
         text = content.get("text")
         if content.get("name", "stdout") == "stdout" and isinstance(text, str) and text and self._takes(len(text)):
             self._stdout.write(text)
 
     def execute_result(self, content: Mapping[str, Any]) -> None:
-        self._start_anew()
+        self._clear_if_pending()
         data = content.get("data")
         if isinstance(data, dict) and self._takes(_size(data) - _size(self._result)):
             self._result = data
 
     def display_data(self, content: Mapping[str, Any]) -> None:
-        """Also update_display_data: it is the last that was displayed then."""
-        self._start_anew()
+        """Take a display_data, or an update_display_data, which then is what was displayed last."""
+        self._clear_if_pending()
         data = content.get("data")
         if isinstance(data, dict):
             replaced = {name: self._displayed[name] for name in data if name in self._displayed}
@@ -95,11 +97,11 @@ class CellOutputs:
                 self._displayed.update(data)
 
     def error(self, content: Mapping[str, Any]) -> None:
-        # What clear_output announced is not done: the outputs before an error are not sent anyway.
+        # A pending clear_output does not matter: outputs before an error are not sent.
         self._error = error_text(str(content.get("ename", "")), str(content.get("evalue", "")))
 
     def reply(self, content: Mapping[str, Any]) -> None:
-        """The content of the execute_reply: it tells of errors that iopub did not have, and of an abort."""
+        """Take the execute_reply: it may report an error that was not on iopub, or that the cell was aborted."""
         status = content.get("status")
         if status == "error" and self._error is None:
             self.error(content)
@@ -118,7 +120,7 @@ class CellOutputs:
         self._stdout = io.StringIO()
         self._result, self._displayed = {}, {}
 
-    def _start_anew(self) -> None:
+    def _clear_if_pending(self) -> None:
         if self._clear_next:
             self._clear()
 
@@ -129,10 +131,10 @@ class CellOutputs:
 
 
 def _size(data: Bundle) -> int:
-    """In characters, as JSON, about."""
+    """The size of data as JSON, in characters, about."""
     return sum(len(name) + len(v if isinstance(v, str) else json.dumps(v)) for name, v in data.items())
 
 
 def error_text(ename: str, evalue: str) -> str:
-    """An error as the original words it."""
+    """An error in the words of Kernel Gateway."""
     return f"Error {ename}: {evalue} \n"

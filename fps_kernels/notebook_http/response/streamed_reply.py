@@ -90,13 +90,13 @@ class StreamedReply:
     def _end(self) -> bytes:
         """The last piece, when the cell has ended. The status has been sent long before: an error is told here."""
         if self._too_slow:
-            return self._stream.error("TooSlow", "too much waits for the client")
+            return self._stream.error("TooSlow", "too much output waits for the client")
         try:
             reply = self._cell.result()
         except ClientDisconnected:
             return b""
         except TimeoutError:
-            return self._stream.error("Timeout", f"no end within {self._deadline.timeout_s:g} s")
+            return self._stream.error("Timeout", f"the cell did not end within {self._deadline.timeout_s:g} s")
         except FPSKernelsError as exc:
             return self._stream.error(exc.ename, exc.message)
         if reply.get("status") != "ok":
