@@ -1,4 +1,8 @@
-"""Builds the JupyterLab extension and adds it to the wheel."""
+"""Builds the JupyterLab extension and puts it into the wheel and the sdist.
+
+An sdist carries the built extension, so that installing it needs no npm; the wheel made from it takes
+the extension as it is there, unless its sources were changed since.
+"""
 
 from __future__ import annotations
 
@@ -13,35 +17,44 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 REQUIRED = "FPS_KERNELS_REQUIRE_LABEXTENSION"
+SOURCE = "labextension"
+BUILT = "fps_kernels/labextension"
+STAMP = "labextension/sources.sha256"
+"""The digest of the sources that the built extension was made from."""
 TARGET = "share/jupyter/labextensions/@fps-kernels/stdin"
-TIMEOUT_S = {"ci": 120, "run": 120}  # both take seconds; npm retries for minutes without a network
+"""Where JupyterLab looks for it, below the prefix of an environment."""
+TIMEOUT_S = {"ci": 120, "run": 120}
+"""Seconds that an npm command may take. Both take a few; without a network npm retries for minutes."""
 
 
 class LabextensionHook(BuildHookInterface):  # type: ignore[type-arg]
-    """Adds labextension/, built, as shared data.
+    """Adds the JupyterLab extension in labextension/ to what is built.
 
-    Without npm or a network the wheel is made without it, with a warning: then input() fails at once in code
-    that the server executes, and nothing else is lost. With FPS_KERNELS_REQUIRE_LABEXTENSION=1 that is an error.
+    Where it is not built yet and cannot be, for want of npm or a network, the package is made without it,
+    with a warning: `input()` then fails at once in code that the server executes, and nothing else is lost.
+    With FPS_KERNELS_REQUIRE_LABEXTENSION=1 that is an error.
     """
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        source, built = Path(self.root, "labextension"), Path(self.root, "fps_kernels", "labextension")
-        stamp = source / "lib" / "sources.sha256"
-        digest = _digest(source)
-        fresh = (built / "package.json").is_file() and stamp.is_file() and stamp.read_text() == digest
-        problem = None if fresh else _build(source)
+        root = Path(self.root)
+        source, built, stamp = root / SOURCE, root / BUILT, root / STAMP
+        digest = sources_digest(source)
+        is_built = (built / "package.json").is_file() and stamp.is_file() and stamp.read_text() == digest
+        problem = None if is_built else build(source)
         if problem is None:
             stamp.write_text(digest)
-            build_data["shared_data"][str(built)] = TARGET
+            if self.target_name == "sdist":
+                build_data["force_include"] |= {str(built): BUILT, str(stamp): STAMP}
+            else:
+                build_data["shared_data"][str(built)] = TARGET
         elif os.environ.get(REQUIRED) == "1":
             raise RuntimeError(f"The JupyterLab extension was not built: {problem}")
         else:
-            summary = problem.strip().splitlines()[0]
-            self.app.display_warning(f"fps_kernels: built without its JupyterLab extension: {summary}")
+            self.app.display_warning(f"fps_kernels: built without its JupyterLab extension: {problem}")
 
 
-def _build(source: Path) -> str | None:
-    """Run npm. Returns what went wrong, in one line and then npm's output, or None."""
+def build(source: Path) -> str | None:
+    """Run npm. Returns what went wrong, in one line, or None. What npm printed goes to stderr."""
     npm = shutil.which("npm")
     if npm is None:
         return "npm was not found"
@@ -61,8 +74,8 @@ def _build(source: Path) -> str | None:
     return None
 
 
-def _digest(source: Path) -> str:
-    """A digest of what the build reads."""
+def sources_digest(source: Path) -> str:
+    """The digest of all files that the build reads."""
     digest = hashlib.sha256()
     names = ["build.mjs", "package.json", "package-lock.json", "tsconfig.json"]
     for path in [*(source / name for name in names), *sorted((source / "src").iterdir())]:

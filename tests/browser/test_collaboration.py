@@ -16,8 +16,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import BrowserContext, Locator, expect
 
-from ..conftest import Server, options
 from ..support.lab import PYTHON, Lab, chromium, context, expect_ended, expect_not_run, outputs, print_log
+from ..support.servers import Server, options
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

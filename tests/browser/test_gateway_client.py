@@ -12,9 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ..conftest import free_port
-from ..support.client import Client, of_type, text_of
+from ..support.client import Client
 from ..support.gateways import Gateway, gateways, option
+from ..support.messages import of_type, text_of
+from ..support.ports import free_port
 
 TOKEN = "the-token"
 

@@ -17,8 +17,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import BrowserContext, expect
 
-from ..conftest import Server, add_kernelspec
+from ..support.kernelspecs import add_kernelspec
 from ..support.lab import PYTHON, Lab, chromium, context, expect_ended, expect_not_run, outputs, print_log
+from ..support.servers import Server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

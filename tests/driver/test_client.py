@@ -19,9 +19,10 @@ from fps_kernels.kernel_driver.connection_file import ConnectionInfo
 from fps_kernels.kernel_driver.driver import KernelDriver
 from fps_kernels.kernel_driver.message import Message, peek_msg_id
 
-from ..conftest import KERNEL, free_ports
-from ..server.test_external import CHANNELS
 from ..support.drivers import TIMEOUT_S, Drivers, Inbox, Recorder, execute, message_frames, run
+from ..support.externals import CHANNELS
+from ..support.kernelspecs import KERNEL
+from ..support.ports import free_ports
 
 
 @pytest.fixture

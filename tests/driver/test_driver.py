@@ -23,8 +23,8 @@ from fps_kernels.kernel_driver.driver import KernelDriver
 from fps_kernels.kernel_driver.process import ExitStatus
 from fps_kernels.kernels.launch_environment import server_environment
 
-from ..conftest import KERNEL, add_kernelspec
 from ..support.drivers import TIMEOUT_S, Drivers, Inbox, Recorder, execute, run, until
+from ..support.kernelspecs import KERNEL, add_kernelspec
 
 SLEEP = "stream('asleep')\nimport time\nwhile True: time.sleep(0.05)"
 

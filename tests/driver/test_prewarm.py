@@ -28,10 +28,8 @@ from fps_kernels.kernels.ipython_probe import NoAnswer, parse_answer, parse_repo
 from fps_kernels.kernels.registry import Kernel, KernelRegistry
 from fps_kernels.kernels.start_policy import StartPolicy
 
-from ..conftest import Launch, add_kernelspec, install_kernelspecs, options
-from ..support.client import Client, text_of
 from ..support.drivers import run
-from ..support.gateways import Begin, gateways
+from ..support.kernelspecs import add_kernelspec, install_kernelspecs
 
 NOT_IPYTHON = "tiny_plain"
 SEEN = """
@@ -606,52 +604,3 @@ def test_an_answer_that_is_none_is_no_answer(reply: Any) -> None:
 def test_a_report_of_another_form_is_no_answer() -> None:
     with pytest.raises(NoAnswer):
         parse_report({"user_expressions": {"answer": {"status": "ok", "data": {"text/plain": "'[1]'"}}}})
-
-
-# --- as users have it -----------------------------------------------------------------------------
-
-
-async def test_a_notebook_gets_one_over_http(launch: Launch) -> None:
-    server = launch(*options(prewarm=1))
-    (server.root / "below").mkdir()
-    async with Client(server.url) as client:
-        assert await client.kernels() == []  # those that nobody has are not listed
-        await eventually(lambda: "is ready for whoever wants one" in server.log.read_text())
-        session = await client.start_session("below/a.ipynb", kernel={"name": "python3"})
-        assert f"kernel {session['kernel']['id']} is a prewarmed one" in server.log.read_text()
-        [model] = await client.kernels()
-        assert model["execution_state"] == "idle"
-        folder = server.root / "below"
-        printed = await _printed(client, session["kernel"]["id"], "(os.getcwd(), os.environ['JPY_SESSION_NAME'])")
-        assert printed == f"{(str(folder), str(folder / 'a.ipynb'))}\n"
-
-
-async def _printed(client: Client, kernel_id: str, expression: str) -> str:
-    async with await client.connect(kernel_id) as socket:
-        return text_of(await socket.run(f"import os; print({expression})"))
-
-
-@pytest.fixture
-def begin(tmp_path: Path) -> Any:
-    with gateways(tmp_path) as begin:
-        yield begin
-
-
-async def test_the_gateway_seeds_them_for_the_request(begin: Begin, tmp_path: Path) -> None:
-    seed = tmp_path / "seed.ipynb"
-    code = "import os; seeded = os.environ['KERNEL_USERNAME']"
-    cell = {"cell_type": "code", "source": code, "metadata": {}, "outputs": [], "execution_count": None}
-    seed.write_text(json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
-    gateway = begin("--KernelGatewayApp.prewarm=python3=1", f"--seed_uri={seed}")
-    await asyncio.to_thread(gateway.wait_log, "is ready for whoever wants one")
-    async with Client(gateway.url) as client:
-        kernel_id = await client.start("python3", env={"KERNEL_USERNAME": "alice"})
-        assert f"kernel {kernel_id} is a prewarmed one" in gateway.log
-        assert await _printed(client, kernel_id, "(seeded, os.environ['KERNEL_GATEWAY'])") == "('alice', '1')\n"
-
-
-def test_the_gateways_option_is_checked(begin: Begin) -> None:
-    for variables, text in (({"KG_PREWARM": "python3"}, "KG_PREWARM='python3'"), ({"KG_PREWARM": "a=-1"}, "prewarm")):
-        gateway = begin(env=variables, ready=False)
-        assert gateway.process.wait(timeout=60) == 1
-        assert text in gateway.log

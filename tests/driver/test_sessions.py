@@ -14,8 +14,8 @@ from fps_kernels.kernel_driver.kernelspec import Kernelspecs
 from fps_kernels.kernels.registry import KernelRegistry
 from fps_kernels.kernels.sessions import KernelChoice, SessionStore
 
-from ..conftest import install_kernelspecs
 from ..support.drivers import run
+from ..support.kernelspecs import install_kernelspecs
 
 PLAIN = KernelChoice(None, "tiny_plain", named=True)
 STUBBORN = KernelChoice(None, "tiny_ignores_sigterm", named=True)

@@ -16,14 +16,14 @@ from fps_kernels.execution.execution_request import Batch
 from fps_kernels.execution.notebook import SharedNotebook
 from fps_kernels.execution.ordering import Arrivals, in_document_order
 
-from .test_outputs import code_cell, content
+from ..support.notebooks import code_cell, notebook
 
 CELLS = "abcdef"
 
 
 def open_notebook(name: str) -> SharedNotebook:
     document = YNotebook()
-    document.source = content(*map(code_cell, CELLS))
+    document.source = notebook(*(code_cell(id=cell_id) for cell_id in CELLS))
     return SharedNotebook(name, document)
 
 
@@ -57,7 +57,7 @@ async def test_single_cells_are_in_the_order_of_the_document(one: SharedNotebook
 
 
 async def test_the_order_is_that_of_the_document_now(one: SharedNotebook) -> None:
-    one.document.source = content(*map(code_cell, "fedcba"))
+    one.document.source = notebook(*(code_cell(id=cell_id) for cell_id in "fedcba"))
     assert ids(in_document_order([single(one, cell_id) for cell_id in "dafceb"])) == list("fedcba")
 
 

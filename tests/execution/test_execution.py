@@ -11,9 +11,11 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from ..conftest import NOT_NEEDED_BY_DOCUMENTS, Server, options, tidy_client
-from ..support.client import Client
-from ..support.documents import Desk, code_cell, markdown_cell, stream
+from ..support.client import Client, tidy_client
+from ..support.documents import Desk
+from ..support.notebooks import code_cell, markdown_cell
+from ..support.outputs import stream
+from ..support.servers import NOT_NEEDED_BY_DOCUMENTS, Server, options
 
 SEED = 20_261_120
 
@@ -164,7 +166,7 @@ async def test_cells_without_code_are_skipped_and_do_not_count(desk: Desk) -> No
 @pytest.mark.parametrize("document_id", [{}, {"document_id": None}, {"document_id": "json:notebook:stale"}])
 async def test_a_document_that_is_not_named_is_found_by_the_cell(desk: Desk, document_id: dict[str, str]) -> None:
     cell_id = uuid.uuid4().hex
-    doc = await desk.open(code_cell(cell_id, "stream('found')"))
+    doc = await desk.open(code_cell("stream('found')", id=cell_id))
     response = await desk.client.http.post(
         f"/api/kernels/{doc.kernel_id}/execute", json={"cell_id": cell_id} | document_id
     )
@@ -175,7 +177,7 @@ async def test_a_document_that_is_not_named_is_found_by_the_cell(desk: Desk, doc
 
 async def test_of_two_copies_of_a_notebook_that_of_the_kernel_s_session_is_meant(desk: Desk) -> None:
     cell_id = uuid.uuid4().hex
-    one, other = [await desk.open(code_cell(cell_id, "stream('here')")) for _ in range(2)]
+    one, other = [await desk.open(code_cell("stream('here')", id=cell_id)) for _ in range(2)]
     for doc in (one, other):
         session = await desk.client.start_session(path=doc.path.name)
         doc.kernel_id = session["kernel"]["id"]
@@ -188,7 +190,7 @@ async def test_of_two_copies_of_a_notebook_that_of_the_kernel_s_session_is_meant
 
 async def test_two_copies_of_a_notebook_cannot_be_told_apart_without_a_session(desk: Desk) -> None:
     cell_id = uuid.uuid4().hex
-    one, other = [await desk.open(code_cell(cell_id, "1")) for _ in range(2)]
+    one, other = [await desk.open(code_cell("1", id=cell_id)) for _ in range(2)]
     response = await one.post(cell_id=cell_id, document_id=None)
     assert response.status_code == 404
     for doc in (one, other):
@@ -214,7 +216,7 @@ async def test_an_unknown_cell_is_not_found(desk: Desk, choice: dict[str, object
 
 
 async def test_a_cell_that_is_not_code_is_refused(desk: Desk) -> None:
-    doc = await desk.open(markdown_cell("text", "# Title"), a="stream('fine')")
+    doc = await desk.open(markdown_cell("# Title", id="text"), a="stream('fine')")
     before = doc.cell("text")
     response = await doc.post(cell_id="text")
     assert response.status_code == 400
@@ -265,7 +267,7 @@ async def test_a_wrong_body_is_refused_and_changes_nothing(desk: Desk) -> None:
 
 async def test_a_batch_is_accepted_as_a_whole_or_not_at_all(desk: Desk) -> None:
     doc = await desk.open(
-        code_cell("a", "1", outputs=[stream("old")]), markdown_cell("text", "# Title"), code_cell("b", "2")
+        code_cell("1", id="a", outputs=[stream("old")]), markdown_cell("# Title", id="text"), code_cell("2", id="b")
     )
     before = [doc.cell(cell_id) for cell_id in ("a", "text", "b")]
     good = {"cell_id": "a", "source_hash": "1228156847"}

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from ..conftest import Server
-from ..support.client import Json
-from ..support.documents import Desk, Gate, SharedDocument, code_cell, stream
+from ..support.documents import Desk, Gate, SharedDocument
+from ..support.messages import Json
+from ..support.notebooks import code_cell
+from ..support.outputs import stream
+from ..support.servers import Server
 
 
 def states_of(model: Json) -> list[str]:
@@ -56,7 +58,7 @@ async def test_after_an_error_the_cells_behind_it_are_idle_again(desk: Desk) -> 
 
 
 async def test_a_cell_that_is_meant_to_fail_stops_nothing(desk: Desk) -> None:
-    doc = await desk.open(code_cell("a", "1 / 0", tags=["x", "raises-exception"]), code_cell("b", "stream('b')"))
+    doc = await desk.open(code_cell("1 / 0", id="a", tags=["x", "raises-exception"]), code_cell("stream('b')", id="b"))
     request_id = await batch(doc, "a", "b")
     await doc.ended("a", "b")
     assert doc.outputs("a")[0]["ename"] == "ZeroDivisionError"
@@ -246,7 +248,7 @@ async def test_a_cell_that_is_moved_while_it_runs_gets_the_rest_of_its_outputs(d
 
 async def test_cells_inserted_before_the_one_that_runs_change_nothing(desk: Desk) -> None:
     doc, gate, _ = await start_and_hold(desk, "stream(', still here')")
-    await doc.insert(0, code_cell("new", "1"))
+    await doc.insert(0, code_cell("1", id="new"))
     await doc.heard()
     gate.open()
     await doc.ended("a", "b", "c")
@@ -273,7 +275,7 @@ async def test_a_file_that_is_changed_on_disk_while_a_cell_runs_keeps_its_output
     await doc.saved("a", lambda cell: cell["outputs"])
     notebook = doc.file()
     notebook["cells"][0]["outputs"] = outputs
-    notebook["cells"].append(code_cell("new", "stream('new')"))
+    notebook["cells"].append(code_cell("stream('new')", id="new"))
     doc.path.write_text(json.dumps(notebook))
     await doc.until(lambda: len(doc.cells) == 4)
     gate.open()

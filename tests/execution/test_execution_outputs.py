@@ -11,8 +11,10 @@ from typing import Any
 import nbformat
 import pytest
 
-from ..conftest import NOT_NEEDED_BY_DOCUMENTS, Server, options, tidy_client
-from ..support.documents import Desk, SharedDocument, stream
+from ..support.client import tidy_client
+from ..support.documents import Desk, SharedDocument
+from ..support.outputs import stream
+from ..support.servers import NOT_NEEDED_BY_DOCUMENTS, Server, options
 
 SAVE_INTERVAL_S = 10
 """How often a document is saved while a cell prints without a pause."""

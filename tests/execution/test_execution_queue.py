@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from fps_yjs.ydocs.ynotebook import YNotebook
@@ -15,6 +14,7 @@ from fps_kernels.execution.fps_yjs.documents import Documents
 from fps_kernels.execution.queue import ExecutionQueue
 
 from ..support.drivers import Drivers, until
+from ..support.notebooks import notebook
 
 DISPLAY = """
 publish("display_data", {"data": {"text/plain": "x" * 2000}, "metadata": {}, "transient": {"display_id": "a"}})
@@ -33,29 +33,21 @@ class Yjs:
         return self._document
 
 
-def notebook_of(*sources: str) -> dict[str, Any]:
-    cells = [
-        {"cell_type": "code", "id": str(n), "metadata": {}, "outputs": [], "execution_count": None, "source": source}
-        for n, source in enumerate(sources)
-    ]
-    return {"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
-
-
 async def test_old_outputs_are_let_go_though_their_request_is_remembered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue_module, "LATE_BYTES", 3000)
     document = YNotebook()
-    document.source = notebook_of(DISPLAY, DISPLAY, DISPLAY)
+    document.source = notebook(DISPLAY, DISPLAY, DISPLAY)
     async with Drivers(tmp_path, monkeypatch) as kernels:
         driver = await kernels.start()
         documents = Documents(Yjs(document))
         queue = ExecutionQueue(driver.client, documents, lambda channel, frames: None)
         batches = []
         for cell_id in ("0", "1", "2"):
-            notebook = documents.find("nb", cell_id, None)
-            execution = Execution(notebook, cell_id, notebook.code(cell_id))
-            batches.append(Batch(cell_id, notebook, [execution], single=True))
+            found = documents.find("nb", cell_id, None)
+            execution = Execution(found, cell_id, found.code(cell_id))
+            batches.append(Batch(cell_id, found, [execution], single=True))
             queue.submit(batches[-1])
             await execution.idle.wait()
             await until(lambda: batches[-1].ended)

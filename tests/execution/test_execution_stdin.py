@@ -7,8 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
-from ..support.client import of_type
-from ..support.documents import Desk, SharedDocument, code_cell, stream
+from ..support.documents import Desk, SharedDocument
+from ..support.messages import of_type
+from ..support.notebooks import code_cell
+from ..support.outputs import stream
 
 ASK = "stream('answer: ' + reply_input('name? '))"
 
@@ -141,7 +143,7 @@ async def test_an_answer_that_is_no_text_is_refused_and_the_question_stays(desk:
 async def test_a_question_ends_with_its_execution(desk: Desk, action: str) -> None:
     doc, request_id = await ask(desk)
     gate = desk.gate()
-    await doc.insert(2, code_cell("c", f"stream('on')\n{gate.code}"))
+    await doc.insert(2, code_cell(f"stream('on')\n{gate.code}", id="c"))
     await doc.heard()
     assert (await desk.client.http.post(f"/api/kernels/{doc.kernel_id}/{action}")).is_success
     await doc.ended("a", "b")

@@ -8,13 +8,17 @@ from typing import Any
 
 import nbformat
 import pytest
+from fps_yjs.ydocs.ynotebook import YNotebook
 from pycrdt import Map, TransactionEvent
 
 from fps_kernels.errors import CellNotFound, NotACodeCell
 from fps_kernels.execution.notebook import STATE_KEY, SharedNotebook
 from fps_kernels.execution.outputs import Outputs
 
-from .test_outputs import OTHER, YNotebook, as_dict, code_cell, content, display, stream
+from ..support.documents import as_dict
+from ..support.notebooks import code_cell, markdown_cell
+from ..support.notebooks import notebook as notebook_of
+from ..support.outputs import OTHER, display, stream
 
 TIMING = {"iopub.status.busy": "2025-01-01T00:00:00Z", "shell.execute_reply": "2025-01-01T00:00:01Z"}
 
@@ -22,11 +26,11 @@ TIMING = {"iopub.status.busy": "2025-01-01T00:00:00Z", "shell.execute_reply": "2
 @pytest.fixture
 def notebook() -> SharedNotebook:
     document = YNotebook()
-    first, second = code_cell("first", [OTHER]), code_cell("second", [OTHER])
+    first, second = code_cell(id="first", outputs=[OTHER]), code_cell(id="second", outputs=[OTHER])
     first |= {"source": "1 + 1\n", "execution_count": 3, "metadata": {"tags": ["a", "raises-exception"]}}
     second |= {"metadata": {"execution": {"old": "timing"}, "collapsed": True}}
-    text = {"cell_type": "markdown", "id": "text", "source": "# title", "metadata": {}}
-    document.source = content(first, text, second)
+    text = markdown_cell("# title", id="text")
+    document.source = notebook_of(first, text, second)
     return SharedNotebook("json:notebook:0", document)
 
 
@@ -279,7 +283,7 @@ def test_a_file_has_no_state_though_a_front_end_sets_it_to_idle(notebook: Shared
 
 
 def test_a_file_has_no_state_in_cells_that_a_front_end_made(notebook: SharedNotebook) -> None:
-    new = {**code_cell("new"), STATE_KEY: "idle"}
+    new = {**code_cell(id="new"), STATE_KEY: "idle"}
     notebook.document.append_cell(new)
     check_file(notebook)
     assert isinstance(notebook.find("new"), Map)

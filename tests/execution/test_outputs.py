@@ -18,35 +18,13 @@ from fps_kernels.execution.cell_execution import encodable
 from fps_kernels.execution.notebook import SharedNotebook
 from fps_kernels.execution.outputs import NOTICE, OutputLimits, Outputs
 
-from ..support.documents import merged, stream
-from ..unit.test_terminal import model as shown
+from ..support.documents import as_dict
+from ..support.notebooks import code_cell, notebook
+from ..support.outputs import OTHER, display, merged, stream
+from ..support.terminals import terminal_text
 
 Output = dict[str, Any]
 CELL = "cell"
-OTHER = {"output_type": "stream", "name": "stdout", "text": "of the other cell"}
-
-
-def code_cell(cell_id: str, outputs: list[Output] | None = None) -> dict[str, Any]:
-    return {
-        "cell_type": "code",
-        "id": cell_id,
-        "source": "1",
-        "metadata": {},
-        "outputs": outputs or [],
-        "execution_count": None,
-    }
-
-
-def content(*cells: dict[str, Any]) -> dict[str, Any]:
-    return {"cells": list(cells), "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
-
-
-def as_dict(output: Any) -> Output:
-    """An output in a document, whatever it is made of there."""
-    plain: Output = json.loads(str(output)) if isinstance(output, Map) else dict(output)
-    if isinstance(plain.get("text"), list):
-        plain["text"] = "".join(plain["text"])
-    return plain
 
 
 class Page:
@@ -94,8 +72,10 @@ class Bench:
 
     def __init__(self, limits: OutputLimits | None = None) -> None:
         self.document = YNotebook()
-        self.document.source = content(
-            code_cell("before", [OTHER]), code_cell(CELL, [OTHER]), code_cell("after", [OTHER])
+        self.document.source = notebook(
+            code_cell(id="before", outputs=[OTHER]),
+            code_cell(id=CELL, outputs=[OTHER]),
+            code_cell(id="after", outputs=[OTHER]),
         )
         self.notebook = SharedNotebook("json:notebook:0", self.document)
         self.outputs = Outputs(limits)
@@ -134,10 +114,6 @@ def bench() -> Iterator[Bench]:
     bench.close()
 
 
-def display(text: str) -> Output:
-    return {"output_type": "display_data", "data": {"text/plain": text}, "metadata": {}}
-
-
 def error() -> Output:
     return {"output_type": "error", "ename": "E", "evalue": "é", "traceback": ["one", "two"]}
 
@@ -171,7 +147,7 @@ class Reference:
 
     @property
     def outputs(self) -> list[Output]:
-        return [{**one, "text": shown(one["text"])} if "text" in one else one for _, one in self.raw]
+        return [{**one, "text": terminal_text(one["text"])} if "text" in one else one for _, one in self.raw]
 
 
 texts = st.text(st.sampled_from("ab é█😀\n\r\b"), max_size=8)
@@ -347,7 +323,9 @@ def read_from_disk(bench: Bench) -> None:
 
 def read_an_older_file(bench: Bench) -> None:
     old = [stream("é█😀" * 3), display("of old")]
-    bench.document.source = content(code_cell("before", [OTHER]), code_cell(CELL, old), code_cell("after", [OTHER]))
+    bench.document.source = notebook(
+        code_cell(id="before", outputs=[OTHER]), code_cell(id=CELL, outputs=old), code_cell(id="after", outputs=[OTHER])
+    )
 
 
 def make_markdown(bench: Bench) -> None:

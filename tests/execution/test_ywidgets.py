@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import NOT_NEEDED_BY_DOCUMENTS, Server, options
-from ..support.client import Client, text_of
+from ..support.client import Client
+from ..support.messages import text_of
+from ..support.servers import NOT_NEEDED_BY_DOCUMENTS, Server, options
 
 MODULE = '''
 """The same widget in the kernel and in the server; the server's answers what the kernel's writes."""

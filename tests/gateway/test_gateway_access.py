@@ -21,9 +21,9 @@ from fps_kernels.gateway.app import KernelGatewayApp
 from fps_kernels.gateway.config.settings import read
 from fps_kernels.serving.trusted_proxy import TrustedProxy
 
-from ..conftest import free_port
-from ..support.client import raw_request
 from ..support.gateways import Begin, Gateway, gateways, make_certificate, option
+from ..support.ports import free_port
+from ..support.raw_http import raw_request
 
 UNKNOWN_ID = "12345678-1234-5678-1234-567812345678"
 TOKEN = "a-token"

@@ -20,8 +20,9 @@ from websockets.frames import Frame, Opcode
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
-from ..support.client import V1, Client, header, pack_default, pack_v1, unpack_default, unpack_v1
+from ..support.client import Client
 from ..support.gateways import Begin, Gateway, gateways, make_certificate, option
+from ..support.messages import V1, header, pack_default, pack_v1, unpack_default, unpack_v1
 
 MIB = 1024 * 1024
 

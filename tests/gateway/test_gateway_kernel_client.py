@@ -13,8 +13,8 @@ import pytest
 from jupyter_kernel_client import JupyterKernelClient
 from requests import HTTPError
 
-from ..support.documents import merged
 from ..support.gateways import Gateway, gateways, option
+from ..support.outputs import merged
 
 TOKEN = "the-token"
 

@@ -17,9 +17,12 @@ from typing import Any
 import httpx
 import pytest
 
-from ..conftest import free_port
-from ..support.client import Client, of_type, text_of
+from ..support.client import Client
 from ..support.gateways import Gateway, gateways
+from ..support.messages import Json, of_type, text_of
+from ..support.notebooks import markdown_cell
+from ..support.notebooks import notebook as notebook_of
+from ..support.ports import free_port
 
 LIST = "--JupyterWebsocketPersonality.list_kernels=True"
 Launch = Callable[..., AbstractAsyncContextManager[Client]]
@@ -40,21 +43,9 @@ def launch(tmp_path: Path) -> Launch:
     return start
 
 
-def code_cells(*sources: str | list[str]) -> list[dict[str, Any]]:
-    return [
-        {"cell_type": "code", "source": source, "metadata": {}, "outputs": [], "execution_count": None}
-        for source in sources
-    ]
-
-
-def notebook(*sources: str | list[str], kernel: str = "tiny_plain") -> dict[str, Any]:
-    text = {"cell_type": "markdown", "source": "not to be run", "metadata": {}}
-    return {
-        "nbformat": 4,
-        "nbformat_minor": 5,
-        "metadata": {"kernelspec": {"name": kernel, "display_name": kernel}},
-        "cells": [text, *code_cells(*sources)],
-    }
+def notebook(*sources: str | list[str], kernel: str = "tiny_plain") -> Json:
+    """A notebook of these code cells, after a text."""
+    return notebook_of(markdown_cell("not to be run"), *sources, kernel=kernel)
 
 
 def old_notebook(*sources: str | list[str], kernel: str = "tiny_plain") -> dict[str, Any]:

@@ -14,8 +14,8 @@ import pytest
 from fps_kernels.errors import BadOption
 from fps_kernels.serving.sockets import Listening, bind
 
-from ..conftest import free_port
 from ..support.gateways import Gateway
+from ..support.ports import free_port
 
 ELSEWHERE = "2001:db8::1"
 """An address of nobody's: it is for documentation only."""

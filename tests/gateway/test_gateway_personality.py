@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import httpx
 import pytest
 
 from ..support.gateways import Gateway, gateways
+from ..support.notebooks import write_notebook
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 PLAIN = """
@@ -53,23 +53,11 @@ def get(gateway: Gateway, path: str) -> httpx.Response:
     return httpx.get(gateway.url + path, timeout=30, trust_env=False)
 
 
-def seed(folder: Path, *cells: str) -> str:
-    path = folder / "seed.ipynb"
-    path.write_text(
-        json.dumps(
-            {
-                "cells": [{"cell_type": "code", "source": source, "metadata": {}, "outputs": []} for source in cells],
-                "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3"}},
-                "nbformat": 4,
-                "nbformat_minor": 5,
-            }
-        )
-    )
-    return f"--seed_uri={path}"
-
-
 def test_the_example_of_the_documentation(start: Start, tmp_path: Path) -> None:
-    gateway = start(seed(tmp_path, "answer = 42", "# not for the evaluator\nanswer = 0"), api="evaluator")
+    gateway = start(
+        write_notebook(tmp_path / "seed.ipynb", "answer = 42", "# not for the evaluator\nanswer = 0", kernel="python3"),
+        api="evaluator",
+    )
     assert post(gateway, "/evaluate", expression="answer").json() == {"value": "42"}
     assert post(gateway, "/evaluate", expression="1 / 0").status_code == 400
     assert list(get(gateway, "/openapi.json").json()["paths"]) == ["/evaluate"]

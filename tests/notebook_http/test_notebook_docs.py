@@ -19,8 +19,8 @@ from jupyter_client.manager import start_new_kernel
 from fps_kernels.gateway.config.traits import NotebookHTTPPersonality
 from fps_kernels.notebook_http.parsing.swagger_parser import parse as parse_swagger
 
+from ..support.events import parse_events
 from ..support.gateways import Gateway, gateways
-from ..unit.test_notebook_streaming import parse_events
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "notebook-http.md").read_text()

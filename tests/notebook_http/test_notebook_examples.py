@@ -6,13 +6,13 @@ import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
+from ..support.events import parse_events
 from ..support.gateways import Begin, gateways
-from ..unit.test_notebook_streaming import parse_events
+from ..support.notebooks import code_cell, markdown_cell, write_notebook
 
 # The API's introduction.
 INTRODUCTION = [
@@ -79,38 +79,12 @@ STREAMED = (
 )
 
 
-def code_cell(number: int, source: str, **metadata: Any) -> dict[str, Any]:
-    return {
-        "cell_type": "code",
-        "execution_count": None,
-        "id": f"cell-{number}",
-        "metadata": metadata,
-        "outputs": [],
-        "source": source,
-    }
-
-
 def notebook(folder: Path, *sources: str, streamed: str | None = None) -> str:
     """The option that serves a notebook of a title and these code cells, which have the numbers from 1."""
-    cells = [{"cell_type": "markdown", "id": "title", "metadata": {}, "source": "# GET /title"}]
-    cells += [code_cell(number, source) for number, source in enumerate(sources, 1)]
+    cells = [markdown_cell("# GET /title"), *sources]
     if streamed is not None:
-        cells.append(code_cell(len(cells), streamed, stream=True))
-    path = folder / "examples.ipynb"
-    path.write_text(
-        json.dumps(
-            {
-                "cells": cells,
-                "metadata": {
-                    "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
-                    "language_info": {"name": "python"},
-                },
-                "nbformat": 4,
-                "nbformat_minor": 5,
-            }
-        )
-    )
-    return f"--seed_uri={path}"
+        cells.append(code_cell(streamed, stream=True))
+    return write_notebook(folder / "examples.ipynb", *cells, kernel="python3")
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,13 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from ..support.apis import FOREVER, GATE, IMPORTS, PID, Serve, apis, cell, until
-from ..support.client import Client, raw_request
+from ..support.apis import FOREVER, GATE, IMPORTS, PID, Serve, apis
+from ..support.client import Client
+from ..support.events import parse_events
 from ..support.gateways import Gateway
-from ..unit.test_notebook_streaming import parse_events
+from ..support.notebooks import code_cell, markdown_cell
+from ..support.raw_http import raw_request
+from ..support.waits import until
 
 PRINTS = """
 pathlib.Path(args("started")).touch()
@@ -41,13 +44,13 @@ CELLS = [
     "# PATCH /thing\nstream(json.loads(REQUEST)['body'])",
     "# HEAD /thing\nstream('seen')",
     "# POST /size\nstream(str(len(json.loads(REQUEST)['body'])))",
-    cell(f"# GET /stream{PRINTS}", stream=True),
+    code_cell(f"# GET /stream{PRINTS}", stream=True),
     f"# GET /events{PRINTS}",
-    cell(f"# GET /late{PRINTS}1 / 0", stream=True),
-    cell("# GET /stream/forever\nstream('begun')\nforever()", stream=True),
-    cell(f"# GET /flood{FLOOD}", stream=True),
-    cell("# GET /large\nstream('x' * 20_000_000)\nstream('.')", stream=True),
-    cell("# GET /stream/die\nstream('begun')\nuntil(args('gate'))\nos._exit(7)", stream=True),
+    code_cell(f"# GET /late{PRINTS}1 / 0", stream=True),
+    code_cell("# GET /stream/forever\nstream('begun')\nforever()", stream=True),
+    code_cell(f"# GET /flood{FLOOD}", stream=True),
+    code_cell("# GET /large\nstream('x' * 20_000_000)\nstream('.')", stream=True),
+    code_cell("# GET /stream/die\nstream('begun')\nuntil(args('gate'))\nos._exit(7)", stream=True),
 ]
 
 
@@ -261,6 +264,7 @@ async def test_a_client_that_leaves_its_stream_interrupts_the_cell(client: Clien
     [before] = [(await client.http.get("/pid")).text]
     async with client.http.stream("GET", "/stream/forever", params={"started": str(tmp_path / "s")}) as response:
         assert await anext(response.aiter_text()) == "begun"
+        await until((tmp_path / "s").exists)  # an interrupt before that would leave no trace
     await until((tmp_path / "s.interrupted").exists)
     assert (await client.http.get("/pid")).text == before
 
@@ -301,7 +305,7 @@ async def test_a_kernel_that_dies_ends_its_stream(client: Client, tmp_path: Path
 
 
 async def test_a_stream_that_takes_too_long_is_ended(serve: Serve, tmp_path: Path) -> None:
-    cells = [cell("# GET /stream/forever\nstream('begun')\nforever()", stream=True), PID]
+    cells = [code_cell("# GET /stream/forever\nstream('begun')\nforever()", stream=True), PID]
     gateway = serve(*cells, request_timeout_s=1)
     async with Client(gateway.url) as client:
         before = (await client.http.get("/pid")).text
@@ -315,7 +319,7 @@ async def test_a_stream_that_takes_too_long_is_ended(serve: Serve, tmp_path: Pat
 
 
 async def test_what_is_under_way_is_answered_and_nothing_new_is_taken(serve: Serve, tmp_path: Path) -> None:
-    streamed = cell(f"# GET /stream{PRINTS}", stream=True)
+    streamed = code_cell(f"# GET /stream{PRINTS}", stream=True)
     gateway = serve(GATE, PID, streamed, prespawn_count=2)
     gate, started = tmp_path / "gate", [tmp_path / "1", tmp_path / "2"]
     async with Client(gateway.url) as client:
@@ -368,7 +372,7 @@ async def test_a_cell_that_never_ends_does_not_keep_the_server(serve: Serve, tmp
         ([PID], {"queue_limit": -1}, "queue_limit=-1: "),
         ([PID], {"request_timeout_s": -1}, "request_timeout_s=-1"),
         (
-            [{"cell_type": "markdown", "source": "", "metadata": {}}, "1 / 0", PID],
+            [markdown_cell(""), "1 / 0", PID],
             {"prespawn_count": 2},
             "cell 2 of the seed notebook notebook0.ipynb failed: ZeroDivisionError",
         ),

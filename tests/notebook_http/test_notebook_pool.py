@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from ..support.apis import DIE, FOREVER, GATE, PID, RECORD, Serve, apis, kill, until
+from ..support.apis import DIE, FOREVER, GATE, PID, RECORD, Serve, apis, kill
 from ..support.client import Client
 from ..support.gateways import Gateway
+from ..support.waits import until
 
 DEAF = """# GET /deaf
 before = signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -22,13 +22,13 @@ from fps_kernels.websocket import protocol as batching
 from fps_kernels.websocket.asgi import DELIVER, EXTENSION
 from fps_kernels.websocket.frame_batch import frame_header
 
-from ..support import apis
-from .test_http_server import serving
+from ..support import waits
+from ..support.serving import serving
 
 MIB = 1024 * 1024
 MUCH = 16 * MIB
 """More than the system takes of what nobody reads."""
-until = partial(apis.until, timeout_s=10)
+until = partial(waits.until, timeout_s=10)
 
 
 class Peer:

@@ -13,8 +13,9 @@ import httpx
 import pytest
 import websockets
 
-from ..conftest import Launch, Server, options, tidy_client
-from ..support.client import V1, Client, Json, Socket, header, is_status, of_type, pack_v1, text_of
+from ..support.client import Client, Socket, tidy_client
+from ..support.messages import V1, Json, header, is_status, of_type, pack_v1, text_of
+from ..support.servers import Launch, Server, options
 
 SLEEP = "import time; stream('on')\nwhile True: time.sleep(0.05)"
 LOOP = "stream('on')\nwhile True: pass"

@@ -4,48 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
-import sys
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from ..conftest import KERNEL, Launch, Server, free_ports, options
-from ..support.client import Client, Json, text_of
+from ..support.client import Client
+from ..support.externals import CHANNELS, ExternalKernel
+from ..support.messages import Json, text_of
+from ..support.servers import Launch, Server, options
 
-CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 SLEEP = "import time; stream('on')\nwhile True: time.sleep(0.05)"
-
-
-class ExternalKernel:
-    """A tiny kernel of the test's own; its connection file lies where no server looks, until it is shown."""
-
-    def __init__(self, folder: Path, mode: str = "plain") -> None:
-        self.name = f"external-{uuid.uuid4().hex}.json"
-        self.file = folder / self.name
-        info = {
-            **{f"{channel}_port": port for channel, port in zip(CHANNELS, free_ports(5), strict=True)},
-            "ip": "127.0.0.1",
-            "transport": "tcp",
-            "key": uuid.uuid4().hex,
-            "signature_scheme": "hmac-sha256",
-            "kernel_name": f"external_{mode}",
-        }
-        self.file.write_text(json.dumps(info))
-        self.process = subprocess.Popen([sys.executable, KERNEL, mode, self.file], stdin=subprocess.DEVNULL)
-
-    def show(self, folder: Path) -> Path:
-        """Put the connection file, whole, where a server sees it."""
-        shown = folder / self.name
-        shutil.copy(self.file, shown.with_suffix(".part"))
-        return shown.with_suffix(".part").rename(shown)
-
-    def stop(self) -> None:
-        self.process.kill()
-        self.process.wait()
 
 
 Run = Callable[..., ExternalKernel]

@@ -18,8 +18,9 @@ import websockets
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ..conftest import Launch, Server, options, tidy_client
-from ..support.client import Client, Json, is_status, of_type, pack_default, pack_v1, text_of
+from ..support.client import Client, tidy_client
+from ..support.messages import Json, is_status, of_type, pack_default, pack_v1, text_of
+from ..support.servers import Launch, Server, options
 
 SEED = 20_261_120
 

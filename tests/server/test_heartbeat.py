@@ -10,8 +10,9 @@ from typing import Any
 import psutil
 import pytest
 
-from ..conftest import Launch, Server, options, tidy_client
-from ..support.client import Client, text_of
+from ..support.client import Client, tidy_client
+from ..support.messages import text_of
+from ..support.servers import Launch, Server, options
 
 Stop = Callable[[str], psutil.Process]
 UNRESPONSIVE = "The kernel has not answered its heartbeat for 0.3 s"

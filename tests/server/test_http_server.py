@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -14,7 +11,7 @@ from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
 
-from fps_kernels.serving.http_server import Server, make_server
+from ..support.serving import serving
 
 
 class Echo:
@@ -36,18 +33,6 @@ class Echo:
             assert type(data) is bytes if text is None else type(text) is str
             await send({"type": "websocket.send", "bytes": data, "text": text})
         self.ended.set_result(message)
-
-
-@asynccontextmanager
-async def serving(app: Any, ping_interval_s: float = 20) -> AsyncIterator[tuple[Server, int]]:
-    server = make_server(app, None, ping_interval_s)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        task = asyncio.create_task(server.serve(sockets=[listening]))
-        try:
-            yield server, listening.getsockname()[1]
-        finally:
-            server.should_exit = True
-            await task
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 65_535, 65_536, 300_000, 5_000_000])

@@ -15,9 +15,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ..conftest import NOT_NEEDED, free_port
-from ..support.client import Client, text_of
+from ..support.client import Client
 from ..support.gateways import COMMAND, Gateway, environment, make_certificate
+from ..support.messages import text_of
+from ..support.ports import free_port
+from ..support.servers import NOT_NEEDED
 
 LEAN = [*(word for name in NOT_NEEDED for word in ("--disable", name)), "--set", "kernels.prewarm=0"]
 Start = Callable[..., Gateway]

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import Server
 from ..support.client import Client
+from ..support.servers import Server
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "result_logger.py"
 ENTRY_POINTS = """

@@ -18,10 +18,11 @@ import pytest
 from fps_kernels.kernel_driver import reaper as module
 from fps_kernels.kernel_driver.reaper import Reaper
 
-from ..conftest import KERNEL, Launch, Server, add_kernelspec
 from ..support.client import Client
 from ..support.drivers import TIMEOUT_S
-from .test_external import ExternalKernel
+from ..support.externals import ExternalKernel
+from ..support.kernelspecs import KERNEL, add_kernelspec
+from ..support.servers import Launch, Server
 
 SLEEP = "import time; time.sleep(600)"
 DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); {SLEEP}"

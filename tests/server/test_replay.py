@@ -14,10 +14,11 @@ import psutil
 import pytest
 import websockets
 
-from ..conftest import Launch, Server, options, tidy_client
-from ..support.client import Client, Json, Socket, is_status, of_type, text_of
+from ..support.client import Client, Socket, tidy_client
 from ..support.gateways import Gateway, gateways
+from ..support.messages import Json, is_status, of_type, text_of
 from ..support.processes import ServerProcess
+from ..support.servers import Launch, Server, options
 
 SLEEP = "import time; stream('on')\nwhile True: time.sleep(0.05)"
 MIB = 1024 * 1024

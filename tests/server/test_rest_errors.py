@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from ..conftest import Launch, Server
-from ..support.client import Client, raw_request
+from ..support.client import Client
+from ..support.raw_http import raw_request
+from ..support.servers import Launch, Server
 
 POLICY = "frame-ancestors 'self'; report-uri /api/security/csp-report; default-src 'none'"
 UNKNOWN_ID = "12345678-1234-5678-1234-567812345678"

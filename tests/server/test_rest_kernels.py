@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from ..conftest import KERNEL, Launch, Server, add_kernelspec, options, tidy_client
-from ..support.client import Client
+from ..support.client import Client, tidy_client
+from ..support.kernelspecs import KERNEL, add_kernelspec
+from ..support.servers import Launch, Server, options
 
 DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 

@@ -9,8 +9,10 @@ from email.utils import parsedate_to_datetime
 
 import pytest
 
-from ..conftest import Launch, Server, add_kernelspec, options, tidy_client
-from ..support.client import Client, raw_request
+from ..support.client import Client, tidy_client
+from ..support.kernelspecs import add_kernelspec
+from ..support.raw_http import raw_request
+from ..support.servers import Launch, Server, options
 
 PLAIN = {"argv": ["true"], "display_name": "Plain", "language": "none"}
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ..conftest import Server
 from ..support.client import Client
+from ..support.servers import Server
 
 
 async def patch(client: Client, session_id: str, **body: Any) -> Any:

@@ -6,8 +6,9 @@ import asyncio
 
 import psutil
 
-from ..conftest import Launch, Server
-from ..support.client import Client, text_of
+from ..support.client import Client
+from ..support.messages import text_of
+from ..support.servers import Launch, Server
 
 
 def descriptors(server: Server) -> int:

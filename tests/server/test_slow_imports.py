@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ..conftest import free_port
 from ..support.gateways import Gateway
+from ..support.ports import free_port
 
 pytest.importorskip("rfc3987_syntax", reason="comes with the extra `lab`")
 

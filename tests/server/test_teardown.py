@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from ..conftest import Launch, Server, free_port, jupyverse, options
 from ..support.client import Client
+from ..support.ports import free_port
+from ..support.servers import Launch, Server, jupyverse, options
 
 both = pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 

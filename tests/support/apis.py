@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import json
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .gateways import Gateway, gateways, option
+from .notebooks import write_notebook
 
 OF_THE_PERSONALITY = {
     "allow_notebook_download",
@@ -95,22 +94,6 @@ they must not run into. It tells of its bookkeeping."""
 Serve = Callable[..., Gateway]
 
 
-def cell(source: str, **metadata: Any) -> dict[str, Any]:
-    return {"cell_type": "code", "source": source, "metadata": metadata, "outputs": [], "execution_count": None}
-
-
-def notebook(*cells: str | dict[str, Any], kernel: str = "tiny_plain") -> dict[str, Any]:
-    return {
-        "nbformat": 4,
-        "nbformat_minor": 5,
-        "metadata": {
-            "kernelspec": {"name": kernel, "display_name": kernel},
-            "language_info": {"name": "python"},
-        },
-        "cells": [cell(one) if isinstance(one, str) else one for one in cells],
-    }
-
-
 @contextlib.contextmanager
 def apis(base: Path) -> Iterator[Serve]:
     """serve(*cells, kernel="tiny_plain", hasty=False, ready=True, token="", **options): a gateway of a notebook.
@@ -131,8 +114,8 @@ def apis(base: Path) -> Iterator[Serve]:
             **options: Any,
         ) -> Gateway:
             path = base / f"notebook{len(started)}.ipynb"
-            path.write_text(json.dumps(notebook(IMPORTS, *cells, kernel=kernel)))
-            arguments = [f"--api={'hasty' if hasty else 'notebook-http'}", f"--seed_uri={path}", f"--token={token}"]
+            seed = write_notebook(path, IMPORTS, *cells, kernel=kernel)
+            arguments = [f"--api={'hasty' if hasty else 'notebook-http'}", seed, f"--token={token}"]
             for name, value in options.items():
                 if name in OF_THE_PERSONALITY:
                     arguments.append(f"--NotebookHTTPPersonality.{name}={value}")
@@ -157,14 +140,6 @@ def check_log(gateway: Gateway) -> None:
     """That no task of a gateway that has ended failed unseen."""
     for sign in SIGNS_OF_A_LOST_TASK:
         assert sign not in gateway.log, gateway.log
-
-
-async def until(condition: Callable[[], Any], timeout_s: float = 30) -> Any:
-    """Ask until the condition is true, for what has no events, such as files; returns what it is."""
-    async with asyncio.timeout(timeout_s):
-        while not (value := condition()):  # noqa: ASYNC110 - there is no event
-            await asyncio.sleep(0.01)
-    return value
 
 
 def kill(pid: int) -> None:

@@ -1,74 +1,29 @@
-"""A kernel client for the tests: REST by httpx, channels by websockets, in both protocols.
-
-Its codecs are its own, so that the tests do not check ours with themselves.
-"""
+"""A kernel client for the tests: REST by httpx, channels by websockets, in both protocols."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-import json
-import struct
+import contextlib
 import uuid
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import httpx
 import websockets
 
-V1 = "v1.kernel.websocket.jupyter.org"
-Json = dict[str, Any]
-
-
-def header(msg_type: str, session: str) -> Json:
-    return {
-        "msg_id": uuid.uuid4().hex,
-        "msg_type": msg_type,
-        "username": "test",
-        "session": session,
-        "date": "2026-01-01T00:00:00.000000Z",
-        "version": "5.4",
-    }
-
-
-def pack_v1(message: Json) -> bytes:
-    parts = [message["channel"].encode()]
-    parts += [json.dumps(message[name]).encode() for name in ("header", "parent_header", "metadata", "content")]
-    parts += message["buffers"]
-    offsets = [8 * (len(parts) + 2)]
-    for part in parts:
-        offsets.append(offsets[-1] + len(part))
-    return struct.pack(f"<{len(offsets) + 1}Q", len(offsets), *offsets) + b"".join(parts)
-
-
-def unpack_v1(data: bytes) -> Json:
-    (count,) = struct.unpack("<Q", data[:8])
-    offsets = struct.unpack(f"<{count}Q", data[8 : 8 * (count + 1)])
-    parts = [data[begin:end] for begin, end in itertools.pairwise(offsets)]
-    names = ("header", "parent_header", "metadata", "content")
-    message: Json = dict(zip(names, map(json.loads, parts[1:5]), strict=True))
-    return message | {"channel": parts[0].decode(), "buffers": parts[5:], "msg_type": message["header"]["msg_type"]}
-
-
-def pack_default(message: Json) -> str | bytes:
-    if not message["buffers"]:
-        return json.dumps(message)
-    body = json.dumps({key: value for key, value in message.items() if key != "buffers"}).encode()
-    parts = [body, *message["buffers"]]
-    offsets = [4 * (len(parts) + 1)]
-    for part in parts[:-1]:
-        offsets.append(offsets[-1] + len(part))
-    return struct.pack(f"!{len(parts) + 1}I", len(parts), *offsets) + b"".join(parts)
-
-
-def unpack_default(data: str | bytes) -> Json:
-    if isinstance(data, str):
-        return json.loads(data)
-    (count,) = struct.unpack("!I", data[:4])
-    offsets = [*struct.unpack(f"!{count}I", data[4 : 4 * (count + 1)]), len(data)]
-    parts = [data[begin:end] for begin, end in itertools.pairwise(offsets)]
-    return json.loads(parts[0]) | {"buffers": parts[1:]}
+from .messages import (
+    V1,
+    Json,
+    header,
+    is_answered,
+    is_status,
+    pack_default,
+    pack_v1,
+    text_of,
+    unpack_default,
+    unpack_v1,
+)
+from .processes import ServerProcess
 
 
 class Socket:
@@ -189,62 +144,6 @@ class Socket:
             return (exc.rcvd.code, exc.rcvd.reason) if exc.rcvd else (1006, "")
 
 
-@dataclass(frozen=True)
-class RawResponse:
-    """What came back over a raw socket. The names of headers are in lower case."""
-
-    status_code: int
-    headers: dict[str, str]
-    body: bytes
-
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-async def raw_request(
-    url: str, method: str, target: str, *, headers: dict[str, str] | None = None, body: bytes = b""
-) -> RawResponse:
-    """Ask a server without any client that would tidy up the request.
-
-    target: what stands between the method and HTTP/1.1, as it is.
-    """
-    netloc = urlsplit(url).netloc
-    lines = {"Host": netloc, "Connection": "close", "Content-Length": str(len(body))} | (headers or {})
-    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-    host, port = netloc.split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
-    try:
-        writer.write(f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode() + body)
-        async with asyncio.timeout(30):
-            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
-    finally:
-        writer.close()
-        await writer.wait_closed()
-    status, *fields = head.decode().split("\r\n")
-    pairs = (field.split(": ", 1) for field in fields)
-    return RawResponse(int(status.split()[1]), {name.lower(): value for name, value in pairs}, body)
-
-
-def is_answered(answers: list[Json]) -> bool:
-    """Whether the reply and the idle of a request are there."""
-    return any(m["msg_type"].endswith("_reply") for m in answers) and any(is_status(m, "idle") for m in answers)
-
-
-def is_status(message: Json, state: str) -> bool:
-    return (message["channel"], message["msg_type"]) == ("iopub", "status") and message["content"][
-        "execution_state"
-    ] == state
-
-
-def of_type(messages: list[Json], msg_type: str) -> list[Json]:
-    return [message for message in messages if message["header"]["msg_type"] == msg_type]
-
-
-def text_of(messages: list[Json], name: str = "stdout") -> str:
-    """The joined stream text."""
-    return "".join(m["content"]["text"] for m in of_type(messages, "stream") if m["content"]["name"] == name)
-
-
 class Client:
     """Talks to a server at `url`."""
 
@@ -306,3 +205,17 @@ class Client:
         options.setdefault("max_size", None)
         connection = await websockets.connect(url, subprotocols=[V1] if v1 else None, proxy=None, **options)
         return Socket(connection, session)
+
+
+@contextlib.asynccontextmanager
+async def tidy_client(server: ServerProcess) -> AsyncIterator[Client]:
+    """A client of a server that is shared; all kernels and sessions that it starts are removed at the end."""
+    async with Client(server.url) as client:
+        kept = {model["id"] for model in await client.kernels()}
+        try:
+            yield client
+        finally:
+            for kind in ("sessions", "kernels"):
+                for model in (await client.http.get(f"/api/{kind}")).json():
+                    if model["id"] not in kept:
+                        await client.http.delete(f"/api/{kind}/{model['id']}")

@@ -17,41 +17,11 @@ import httpx
 import websockets
 from pycrdt import Array, Doc, Map, Text, create_sync_message, create_update_message, handle_sync_message
 
-from .client import Client, Json
+from .client import Client
+from .messages import Json
+from .notebooks import code_cell, write_notebook
 
 SYNC, SYNC_STEP2, SYNC_UPDATE = 0, 1, 2
-
-
-def code_cell(cell_id: str, source: str, *, tags: list[str] | None = None, outputs: list[Json] | None = None) -> Json:
-    """A cell as in a file."""
-    return {
-        "cell_type": "code",
-        "id": cell_id,
-        "metadata": {"tags": tags} if tags else {},
-        "source": source,
-        "outputs": outputs or [],
-        "execution_count": None,
-    }
-
-
-def markdown_cell(cell_id: str, source: str) -> Json:
-    return {"cell_type": "markdown", "id": cell_id, "metadata": {}, "source": source}
-
-
-def stream(text: str, name: str = "stdout") -> Json:
-    """A stream output as in a document."""
-    return {"output_type": "stream", "name": name, "text": text}
-
-
-def merged(outputs: list[Json]) -> list[Json]:
-    """With adjacent streams of one name as one, as they are shown: a kernel may cut anywhere, a `print` in two."""
-    done: list[Json] = []
-    for output in outputs:
-        if done and output["output_type"] == "stream" and done[-1].get("name") == output["name"]:
-            done[-1] = {**done[-1], "text": done[-1]["text"] + output["text"]}
-        else:
-            done.append(output)
-    return done
 
 
 class Gate:
@@ -302,19 +272,8 @@ class Desk:
         kernel: the id of a kernel that is there; default: a tiny kernel of the notebook's own.
         """
         path = self.root / f"{uuid.uuid4().hex}.ipynb"
-        path.write_text(
-            json.dumps(
-                {
-                    "cells": [*cells, *(code_cell(cell_id, source) for cell_id, source in sources.items())],
-                    "metadata": {
-                        "kernelspec": {"name": "tiny_plain", "display_name": "Tiny"},
-                        "language_info": {"name": "python"},
-                    },
-                    "nbformat": 4,
-                    "nbformat_minor": 5,
-                }
-            )
-        )
+        coded = (code_cell(source, id=cell_id) for cell_id, source in sources.items())
+        write_notebook(path, *cells, *coded)
         document = await self.reopen(path)
         document.kernel_id = kernel or await self.client.start()
         return document
@@ -332,3 +291,11 @@ class Desk:
         document.kernel_id = kernel
         await document.until(lambda: len(document.cells))
         return document
+
+
+def as_dict(output: Any) -> Json:
+    """An output in a document, whatever it is made of there."""
+    plain: Json = json.loads(str(output)) if isinstance(output, Map) else dict(output)
+    if isinstance(plain.get("text"), list):
+        plain["text"] = "".join(plain["text"])
+    return plain

@@ -22,8 +22,8 @@ from fps_kernels.kernel_driver.process import LaunchOptions
 from fps_kernels.kernel_driver.request_log import Request
 from fps_kernels.kernels.launch_environment import server_environment
 
-from ..conftest import install_kernelspecs
-from .client import header
+from .kernelspecs import install_kernelspecs
+from .messages import header
 
 TIMEOUT_S = 30
 

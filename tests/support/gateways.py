@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ..conftest import free_port, install_kernelspecs
+from .kernelspecs import install_kernelspecs
 from .nursery import nursery
+from .ports import free_port
 from .processes import ServerProcess
 
 COMMAND = str(Path(sys.executable).parent / "fps-kernels")

@@ -23,7 +23,7 @@ from playwright.async_api import (
     expect,
 )
 
-from ..conftest import Server
+from .servers import Server
 
 CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from fps_kernels.errors import BadOption
@@ -11,13 +9,11 @@ from fps_kernels.notebook_http.parsing.annotations import parse
 from fps_kernels.notebook_http.parsing.endpoints import EndpointTable
 from fps_kernels.notebook_http.parsing.notebook_error import NotebookError
 
-
-def code(source: str, **metadata: Any) -> dict[str, Any]:
-    return {"cell_type": "code", "source": source, "metadata": metadata}
+from ..support.notebooks import code_cell
 
 
 def parsed(*sources: str, language: str = "python") -> EndpointTable:
-    return parse([code(source) for source in sources], language)
+    return parse([code_cell(source) for source in sources], language)
 
 
 def annotated(made: EndpointTable) -> list[tuple[str, str]]:
@@ -66,10 +62,10 @@ def test_cells_of_one_annotation_are_joined() -> None:
     made = parse(
         [
             {"cell_type": "markdown", "source": "# GET /not/code", "metadata": {}},
-            code("# GET /multi\nx = 1"),
-            code("import os"),
-            code("# POST /multi\ny"),
-            code("# GET /multi\nprint(x)", tags=["a"]),
+            code_cell("# GET /multi\nx = 1"),
+            code_cell("import os"),
+            code_cell("# POST /multi\ny"),
+            code_cell("# GET /multi\nprint(x)", tags=["a"]),
             {"cell_type": "raw", "source": "# GET /raw", "metadata": {}},
         ],
         "python",
@@ -101,12 +97,19 @@ def test_response_info_that_no_cell_answers_is_warned_of(annotation: str) -> Non
 
 
 def test_one_cell_that_streams_makes_its_endpoint_stream() -> None:
-    made = parse([code("# GET /a"), code("# GET /a", stream=True), code("# GET /b", stream=False), code("# GET /c")])
+    made = parse(
+        [
+            code_cell("# GET /a"),
+            code_cell("# GET /a", stream=True),
+            code_cell("# GET /b", stream=False),
+            code_cell("# GET /c"),
+        ]
+    )
     assert [endpoint.stream for endpoint in made.endpoints] == [True, False, False]
 
 
 def test_a_stream_that_is_neither_true_nor_false_is_warned_of() -> None:
-    made = parse([code("# GET /a", stream="true")])
+    made = parse([code_cell("# GET /a", stream="true")])
     assert not made.endpoints[0].stream
     assert made.warnings == ("cell 0: its metadata has stream='true', which is not a boolean",)
 
@@ -133,7 +136,7 @@ def test_the_comment_prefix_of_a_language(language: str, source: str) -> None:
     ],
 )
 def test_the_comment_prefix_can_be_configured(prefixes: dict[str | None, str], source: str) -> None:
-    assert annotated(parse([code(source)], "lisp", prefixes)) == [("GET", "/a")]
+    assert annotated(parse([code_cell(source)], "lisp", prefixes)) == [("GET", "/a")]
 
 
 def test_a_notebook_without_an_annotation_is_refused() -> None:

@@ -11,13 +11,7 @@ from fps_kernels.notebook_http.parsing.endpoints import EndpointTable
 from fps_kernels.notebook_http.parsing.notebook_error import NotebookError
 from fps_kernels.notebook_http.parsing.swagger_parser import parse
 
-
-def markdown(source: str) -> dict[str, Any]:
-    return {"cell_type": "markdown", "source": source, "metadata": {}}
-
-
-def code(source: str, **metadata: Any) -> dict[str, Any]:
-    return {"cell_type": "code", "source": source, "metadata": metadata}
+from ..support.notebooks import code_cell, markdown_cell
 
 
 def document(paths: Any, **more: Any) -> str:
@@ -25,7 +19,7 @@ def document(paths: Any, **more: Any) -> str:
 
 
 def fenced(text: str) -> dict[str, Any]:
-    return markdown(f"The API:\n\n```json\n{text}\n```\n\nMore.")
+    return markdown_cell(f"The API:\n\n```json\n{text}\n```\n\nMore.")
 
 
 def operation(name: str, *parameters: dict[str, Any]) -> dict[str, Any]:
@@ -37,7 +31,7 @@ def in_path(name: str) -> dict[str, Any]:
 
 
 def parsed(paths: Any, *sources: str, **more: Any) -> EndpointTable:
-    return parse([fenced(document(paths, **more)), *map(code, sources)], "python")
+    return parse([fenced(document(paths, **more)), *map(code_cell, sources)], "python")
 
 
 def one_path(template: str, *parameters: dict[str, Any]) -> str:
@@ -48,12 +42,12 @@ def one_path(template: str, *parameters: dict[str, Any]) -> str:
 def test_cells_of_an_operation_are_joined() -> None:
     made = parse(
         [
-            code("import os"),
+            code_cell("import os"),
             fenced(document({"/a": {"get": {"operationId": "getA"}, "post": {"operationId": "postA"}}})),
-            code("# operationId: getA\nx = 1"),
-            code("# operationId: postA "),
-            code("# operationId: getA\nprint(x)", stream=True),
-            code("# ResponseInfo operationId: getA\ny"),
+            code_cell("# operationId: getA\nx = 1"),
+            code_cell("# operationId: postA "),
+            code_cell("# operationId: getA\nprint(x)", stream=True),
+            code_cell("# ResponseInfo operationId: getA\ny"),
         ]
     )
     get, post = made.endpoints
@@ -178,7 +172,7 @@ def test_what_has_no_effect_is_warned_of(paths: Any, more: dict[str, Any], warni
 )
 def test_forms_of_a_fence(source: str) -> None:
     text = document({"/a": {"get": operation("f")}})
-    made = parse([markdown(source.replace("{}", text)), code("# operationId: f")])
+    made = parse([markdown_cell(source.replace("{}", text)), code_cell("# operationId: f")])
     assert made.paths() == ("/a",)
 
 
@@ -187,7 +181,7 @@ def test_a_later_document_replaces_what_it_has() -> None:
         [
             fenced(document({"/a": {"get": operation("f")}}, info={"title": "A"})),
             fenced(document({"/b": {"get": operation("f")}})),
-            code("# operationId: f"),
+            code_cell("# operationId: f"),
         ]
     )
     assert made.paths() == ("/b",)
@@ -198,7 +192,7 @@ def test_a_later_document_replaces_what_it_has() -> None:
 
 def test_a_broken_document_beside_a_good_one_is_warned_of() -> None:
     made = parse(
-        [fenced('{"swagger": '), fenced(document({"/a": {"get": operation("f")}})), code("# operationId: f")],
+        [fenced('{"swagger": '), fenced(document({"/a": {"get": operation("f")}})), code_cell("# operationId: f")],
     )
     assert made.warnings[0].startswith("cell 0: its Swagger document is not JSON: ")
 
@@ -207,9 +201,9 @@ def test_a_broken_document_beside_a_good_one_is_warned_of() -> None:
     ("cells", "message"),
     [
         ([], "no markdown cell has a fenced JSON block with 'swagger'"),
-        ([markdown("```\n{}\n```"), code("x")], "no markdown cell has a fenced JSON block with 'swagger'"),
-        ([code(document({"/a": {"get": operation("f")}}))], "no markdown cell has"),
-        ([code("x"), fenced('{"swagger": "2.0",}')], "cell 1: its Swagger document is not JSON: "),
+        ([markdown_cell("```\n{}\n```"), code_cell("x")], "no markdown cell has a fenced JSON block with 'swagger'"),
+        ([code_cell(document({"/a": {"get": operation("f")}}))], "no markdown cell has"),
+        ([code_cell("x"), fenced('{"swagger": "2.0",}')], "cell 1: its Swagger document is not JSON: "),
         ([fenced('{"swagger": "2.0"}')], "cell 0: in the Swagger document, paths is not a JSON object"),
         ([fenced(document([]))], "cell 0: in the Swagger document, paths is not a JSON object"),
         ([fenced(document({"/a": []}))], "cell 0: in the Swagger document, path '/a' is not a JSON object"),
@@ -222,7 +216,7 @@ def test_a_broken_document_beside_a_good_one_is_warned_of() -> None:
             "cell 0: ':a.b' in '/:a.b' is not a name: a parameter",
         ),
         (
-            [fenced(document({"/a": {"get": operation("f")}})), code("# operationId: g")],
+            [fenced(document({"/a": {"get": operation("f")}})), code_cell("# operationId: g")],
             "no cell has an annotation such as '# operationId: NAME' with a declared operation; "
             "cell 0: operationId 'f' is declared, but no cell has it; cell 1: operationId 'g' is not declared",
         ),
@@ -236,5 +230,5 @@ def test_a_notebook_that_cannot_be_served(cells: list[dict[str, Any]], message: 
 
 
 def test_the_comment_prefix_of_scala() -> None:
-    made = parse([fenced(document({"/a": {"get": operation("f")}})), code("// operationId: f")], "scala")
+    made = parse([fenced(document({"/a": {"get": operation("f")}})), code_cell("// operationId: f")], "scala")
     assert made.paths() == ("/a",)

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from fps_kernels.execution import terminal
 from fps_kernels.execution.terminal import StreamText
 
+from ..support.terminals import terminal_text
+
 NOTICE = "\n[cut]\n"
 BYTES = {"é": 2, "█": 3, "😀": 4}
 
@@ -18,27 +20,6 @@ def shown(*writes: str) -> str:
     for one in writes:
         text.write(one)
     return str(text)
-
-
-def model(text: str) -> str:
-    """What a terminal with endless lines shows, one character after the other."""
-    lines: list[list[str]] = [[]]
-    column = 0
-    for char in text:
-        line = lines[-1]
-        if char == "\n":
-            lines.append([])
-            column = 0
-        elif char == "\r":
-            column = 0
-        elif char == "\b":
-            if column:
-                column -= 1
-                del line[column]
-        else:
-            line[column : column + 1] = [char]
-            column += 1
-    return "\n".join("".join(line) for line in lines)
 
 
 class Copy:
@@ -102,7 +83,7 @@ def test_what_follows_a_carriage_return_overwrites_in_a_later_write() -> None:
 
 @given(st.lists(pieces, max_size=20))
 def test_text_is_that_of_a_terminal_however_it_is_cut_into_writes(writes: list[str]) -> None:
-    assert shown(*writes) == model("".join(writes))
+    assert shown(*writes) == terminal_text("".join(writes))
 
 
 @given(st.lists(pieces | st.none(), max_size=30))

@@ -1,0 +1,43 @@
+"""Kernels that are started beside a server, by the test itself."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+from .kernelspecs import KERNEL
+from .ports import free_ports
+
+CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
+
+
+class ExternalKernel:
+    """A tiny kernel of the test's own; its connection file lies where no server looks, until it is shown."""
+
+    def __init__(self, folder: Path, mode: str = "plain") -> None:
+        self.name = f"external-{uuid.uuid4().hex}.json"
+        self.file = folder / self.name
+        info = {
+            **{f"{channel}_port": port for channel, port in zip(CHANNELS, free_ports(5), strict=True)},
+            "ip": "127.0.0.1",
+            "transport": "tcp",
+            "key": uuid.uuid4().hex,
+            "signature_scheme": "hmac-sha256",
+            "kernel_name": f"external_{mode}",
+        }
+        self.file.write_text(json.dumps(info))
+        self.process = subprocess.Popen([sys.executable, KERNEL, mode, self.file], stdin=subprocess.DEVNULL)
+
+    def show(self, folder: Path) -> Path:
+        """Put the connection file, whole, where a server sees it."""
+        shown = folder / self.name
+        shutil.copy(self.file, shown.with_suffix(".part"))
+        return shown.with_suffix(".part").rename(shown)
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait()

@@ -1,0 +1,93 @@
+"""`jupyverse` with our component, for the tests: a process, started as its users start it, with tiny kernels."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from .kernelspecs import install_kernelspecs
+from .nursery import nursery
+from .ports import free_port
+from .processes import ServerProcess
+
+# What the tests of the kernels API do not need; without it a server starts in a second.
+NOT_NEEDED = ("contents", "jupyterlab", "lab", "nbconvert", "terminals", "yjs")
+
+
+# What shared documents do not need: "contents" and "yjs" are what they are made of.
+NOT_NEEDED_BY_DOCUMENTS = ("jupyterlab", "lab", "nbconvert", "terminals")
+
+
+def jupyverse(
+    base: Path, port: int, *arguments: str, full: bool = False, disable: Sequence[str] = NOT_NEEDED
+) -> tuple[list[str], dict[str, str]]:
+    """The command and the environment of a server whose files are all below `base`.
+
+    disable: components that it goes without. full: with all of them, as `fps-kernels lab`, whose users have a browser.
+    """
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "KG_"))}
+    environ |= {
+        "HOME": str(base),
+        "IPYTHONDIR": str(base / "ipython"),
+        "JUPYTER_PATH": str(base / "share"),
+        "JUPYTER_RUNTIME_DIR": str(base / "runtime"),
+        "PATH": f"{Path(sys.executable).parent}:{environ['PATH']}",
+    }
+    folder = Path(sys.executable).parent
+    if not full and not any("kernels.prewarm" in argument for argument in arguments):
+        arguments = (*arguments, *options(prewarm=0))  # a kernel that nobody wants costs a second
+    if full:
+        return [str(folder / "fps-kernels"), "lab", "--port", str(port), *arguments], environ
+    disabled = [word for name in disable for word in ("--disable", name)]
+    return [str(folder / "jupyverse"), "--port", str(port), *disabled, *arguments], environ
+
+
+def options(**values: Any) -> list[str]:
+    """Arguments that set options of the component."""
+    return [word for name, value in values.items() for word in ("--set", f"kernels.{name}={json.dumps(value)}")]
+
+
+class Server(ServerProcess):
+    """A `jupyverse` process with our component, in folders of its own."""
+
+    def __init__(
+        self,
+        base: Path,
+        *arguments: str,
+        full: bool = False,
+        disable: Sequence[str] = NOT_NEEDED,
+        env: dict[str, str] | None = None,
+    ) -> None:
+        self.root = base / "root"
+        self.runtime = base / "runtime"
+        self.share = base / "share"
+        self.log = base / "server.log"
+        for folder in (self.root, self.runtime):
+            folder.mkdir(parents=True)
+        install_kernelspecs(self.share)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        command, environ = jupyverse(base, self.port, *arguments, full=full, disable=disable)
+        environ |= env or {}
+        self.process = nursery.start(command, env=environ, cwd=self.root, log=self.log)
+
+    def wait_ready(self, timeout_s: float = 60) -> None:
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, self.log.read_text()
+            with contextlib.suppress(httpx.TransportError):
+                httpx.get(f"{self.url}/api", timeout=5, trust_env=False)
+                return
+            time.sleep(0.02)
+        raise TimeoutError(self.log.read_text())
+
+
+Launch = Callable[..., Server]
