@@ -314,7 +314,7 @@ class KernelRoutes:
         return self._execution_service().queue(kernel)
 
     async def _http_request(self, kernel_id: str, request_id: str) -> Response:
-        return json_response(self._queue(kernel_id).batch(request_id))
+        return json_response(self._queue(kernel_id).request_model(request_id))
 
     async def _http_input(self, request: Request, kernel_id: str, request_id: str) -> Response:
         queue = self._queue(kernel_id)
@@ -324,11 +324,11 @@ class KernelRoutes:
 
     async def _http_answerer(self, kernel_id: str, client_id: str) -> Response:
         queue = self._queue(kernel_id)
-        queue.answerers.register(client_id)
+        queue.stdin_clients.register(client_id)
         return json_response({"expires_in_s": EXPIRY_S, "pending": queue.pending()})
 
     async def _http_no_answerer(self, kernel_id: str, client_id: str) -> Response:
-        self._queue(kernel_id).answerers.remove(client_id)
+        self._queue(kernel_id).stdin_clients.remove(client_id)
         return Response(status_code=204)
 
     # --- sessions --------------------------------------------------------------------------------

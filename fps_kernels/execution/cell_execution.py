@@ -214,7 +214,7 @@ class Execution:
             return
         try:
             self.notebook.finish(self.cell_id, self.outputs, self.count, self._timing)
-            self.outputs.let_go()
+            self.outputs.drop_settled()
         except Exception:  # as above
             logger.exception("finishing cell %s failed", self.cell_id)
 

@@ -17,7 +17,7 @@ class CellModel(TypedDict):
     reason: NotRequired[str]
 
 
-class BatchModel(TypedDict):
+class ExecutionRequestModel(TypedDict):
     """A request, as the REST API shows it. state: queued, running or done."""
 
     request_id: str
@@ -27,7 +27,7 @@ class BatchModel(TypedDict):
     input: PendingModel | None
 
 
-class Batch:
+class ExecutionRequest:
     """The executions of one request, in order.
 
     single: it has one cell, and was not sent as a list: its place among others is by its position.
@@ -53,7 +53,7 @@ class Batch:
     def ended(self) -> bool:
         return all(execution.ended for execution in self.executions)
 
-    def model(self, pending: PendingModel | None) -> BatchModel:
+    def model(self, pending: PendingModel | None) -> ExecutionRequestModel:
         cells: list[CellModel] = []
         for execution in self.executions:
             cell: CellModel = {

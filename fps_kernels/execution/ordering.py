@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 
-from .execution_request import Batch
+from .execution_request import ExecutionRequest
 
 SETTLE_S = 0.02
 SETTLE_MAX_S = 0.5
@@ -23,26 +23,26 @@ PREVIOUS_TIMEOUT_S = 2.0
 MAX_KNOWN = 10_000
 
 
-class Arrivals:
+class RequestOrder:
     """Collects requests, and hands them on in order.
 
-    hand_on(batch): called on the loop.
+    hand_on(request): called on the loop.
     """
 
-    def __init__(self, hand_on: Callable[[Batch], None]) -> None:
+    def __init__(self, hand_on: Callable[[ExecutionRequest], None]) -> None:
         self._hand_on = hand_on
-        self._arrived: list[Batch] = []
+        self._arrived: list[ExecutionRequest] = []
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
-        self._orphans: dict[str, list[Batch]] = {}  # by the id of what they wait for
+        self._orphans: dict[str, list[ExecutionRequest]] = {}  # by the id of what they wait for
         self._patience: dict[str, asyncio.TimerHandle] = {}
         self._known: dict[str, None] = {}  # the ids of what was handed on, oldest first
 
-    def add(self, batch: Batch) -> None:
+    def add(self, request: ExecutionRequest) -> None:
         loop = asyncio.get_running_loop()
         if not self._arrived:
             self._deadline = loop.time() + SETTLE_MAX_S
-        self._arrived.append(batch)
+        self._arrived.append(request)
         if self._timer is not None:
             self._timer.cancel()
         due = min(loop.time() + SETTLE_S, self._deadline)
@@ -58,22 +58,22 @@ class Arrivals:
         arrived, self._arrived = in_document_order(self._arrived), []
         self._place(arrived)
 
-    def _place(self, batches: list[Batch]) -> None:
+    def _place(self, requests: list[ExecutionRequest]) -> None:
         """Hand on each of them, followed at once by what waits for it."""
-        left = deque(batches)  # not by recursion: a chain may be longer than the stack
+        left = deque(requests)  # not by recursion: a chain may be longer than the stack
         while left:
-            batch = left.popleft()
-            if batch.after is not None and batch.after not in self._known:
-                self._wait(batch, batch.after)
+            request = left.popleft()
+            if request.after is not None and request.after not in self._known:
+                self._wait(request, request.after)
                 continue
-            self._hand_on(batch)
-            self._known[batch.id] = None
+            self._hand_on(request)
+            self._known[request.id] = None
             if len(self._known) > MAX_KNOWN:
                 del self._known[next(iter(self._known))]
-            left.extendleft(reversed(self._adopt(batch.id)))
+            left.extendleft(reversed(self._adopt(request.id)))
 
-    def _wait(self, batch: Batch, previous: str) -> None:
-        self._orphans.setdefault(previous, []).append(batch)
+    def _wait(self, request: ExecutionRequest, previous: str) -> None:
+        self._orphans.setdefault(previous, []).append(request)
         if previous not in self._patience:
             loop = asyncio.get_running_loop()
             self._patience[previous] = loop.call_later(PREVIOUS_TIMEOUT_S, self._give_up, previous)
@@ -81,41 +81,41 @@ class Arrivals:
     def _give_up(self, previous: str) -> None:
         self._place(self._adopt(previous))
 
-    def _adopt(self, previous: str) -> list[Batch]:
+    def _adopt(self, previous: str) -> list[ExecutionRequest]:
         """What waits for that request, and waits no longer."""
         timer = self._patience.pop(previous, None)
         if timer is not None:
             timer.cancel()
-        batches = self._orphans.pop(previous, [])
-        for batch in batches:
-            batch.after = None
-        return batches
+        requests = self._orphans.pop(previous, [])
+        for request in requests:
+            request.after = None
+        return requests
 
-    def clear(self) -> list[Batch]:
+    def clear(self) -> list[ExecutionRequest]:
         """Take back what was not handed on."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         for timer in self._patience.values():
             timer.cancel()
-        left = [*self._arrived, *(batch for batches in self._orphans.values() for batch in batches)]
+        left = [*self._arrived, *(request for requests in self._orphans.values() for request in requests)]
         self._arrived.clear()
         self._orphans.clear()
         self._patience.clear()
         return left
 
 
-def in_document_order(batches: list[Batch]) -> list[Batch]:
+def in_document_order(requests: list[ExecutionRequest]) -> list[ExecutionRequest]:
     """Single cells of one document sorted by their positions, in the places that they have among the others."""
-    ordered = list(batches)
-    for name in {batch.notebook.name for batch in batches if batch.single}:
-        slots = [number for number, batch in enumerate(batches) if batch.single and batch.notebook.name == name]
-        ranked = sorted((batches[number] for number in slots), key=_position)  # stable: one that is gone stays
-        for number, batch in zip(slots, ranked, strict=True):
-            ordered[number] = batch
+    ordered = list(requests)
+    for name in {request.notebook.name for request in requests if request.single}:
+        slots = [number for number, request in enumerate(requests) if request.single and request.notebook.name == name]
+        ranked = sorted((requests[number] for number in slots), key=_position)  # stable: one that is gone stays
+        for number, request in zip(slots, ranked, strict=True):
+            ordered[number] = request
     return ordered
 
 
-def _position(batch: Batch) -> int:
-    position = batch.notebook.position(batch.executions[0].cell_id)
+def _position(request: ExecutionRequest) -> int:
+    position = request.notebook.position(request.executions[0].cell_id)
     return -1 if position is None else position

@@ -192,7 +192,7 @@ class Outputs:
                 rest.text.write(text)
                 self._items.insert(0, rest)
 
-    def let_go(self) -> None:
+    def drop_settled(self) -> None:
         """The execution has ended: keep of what was written only what may still change.
 
         That is the text at the end, and from the first display on all, as it would be inserted anew.

@@ -20,16 +20,16 @@ from ..kernel_driver.message import Message, dump_json, make_frames, peek_msg_id
 from ..kernel_driver.request_log import Request
 from ..kernel_driver.state import ExecutionState
 from .cell_execution import CellState, Execution, display_id
-from .execution_request import Batch, BatchModel
+from .execution_request import ExecutionRequest, ExecutionRequestModel
 from .fps_yjs.documents import Documents
-from .ordering import Arrivals
-from .stdin_clients import Answerers, PendingInput, PendingModel
+from .ordering import RequestOrder
+from .stdin_clients import PendingInput, PendingModel, StdinClients
 
 logger = logging.getLogger(__name__)
 
 MAX_WAITING = 10_000
 """Cells that may wait for a kernel."""
-MAX_BATCHES = 1_000
+MAX_REQUESTS = 1_000
 """Requests that can be asked about, the oldest that have ended forgotten first."""
 MAX_LATE = 100
 LATE_BYTES = 64 * 1024 * 1024
@@ -61,17 +61,17 @@ class ExecutionQueue(LifecycleObserver):
     def __init__(
         self, client: KernelClient, documents: Documents, broadcast: Callable[[str, Sequence[bytes]], None]
     ) -> None:
-        self.answerers = Answerers()
+        self.stdin_clients = StdinClients()
         self._client = client
         self._documents = documents
         self._broadcast = broadcast
         self._session = uuid.uuid4().hex
-        self._arrivals = Arrivals(self._enqueue)
+        self._order = RequestOrder(self._enqueue)
         self._waiting: deque[Execution] = deque()
         self._running: Execution | None = None
         self._pending: PendingInput | None = None
-        self._batches: OrderedDict[str, Batch] = OrderedDict()
-        self._batch_of: dict[Execution, Batch] = {}
+        self._requests: OrderedDict[str, ExecutionRequest] = OrderedDict()
+        self._request_of: dict[Execution, ExecutionRequest] = {}
         self._by_msg_id: OrderedDict[str, Execution] = OrderedDict()
         self._wake = asyncio.Event()
         self._listener = client.add_listener(self._on_message, LISTENED_TO)
@@ -79,64 +79,64 @@ class ExecutionQueue(LifecycleObserver):
 
     # --- what is asked for -----------------------------------------------------------------------
 
-    def submit(self, batch: Batch) -> None:
+    def submit(self, request: ExecutionRequest) -> None:
         """Show the cells as running, and execute them when it is their turn.
 
-        Raises Conflict when the kernel is dead or the batch's id is taken, QueueFull.
+        Raises Conflict when the kernel is dead or the request's id is taken, QueueFull.
         """
         if self._client.execution_state in (ExecutionState.DEAD, ExecutionState.TERMINATING):
             raise Conflict(f"The kernel is dead: {self._client.state.reason or 'it is being shut down'}")
-        if batch.id in self._batches:
-            raise Conflict(f"There is a request with this id already: {batch.id}")
-        if len(self._batch_of) + len(batch.executions) > MAX_WAITING:
+        if request.id in self._requests:
+            raise Conflict(f"There is a request with this id already: {request.id}")
+        if len(self._request_of) + len(request.executions) > MAX_WAITING:
             raise QueueFull("Too many cells wait for the kernel")
-        self._remember(batch)
-        self._retire_former(batch)
-        batch.notebook.begin([execution.cell_id for execution in batch.executions])
-        for execution in batch.executions:
+        self._remember(request)
+        self._retire_former(request)
+        request.notebook.begin([execution.cell_id for execution in request.executions])
+        for execution in request.executions:
             self._documents.hold(execution.notebook)
-            self._batch_of[execution] = batch
-        self._arrivals.add(batch)
+            self._request_of[execution] = request
+        self._order.add(request)
 
-    def _remember(self, batch: Batch) -> None:
-        self._batches[batch.id] = batch
-        if len(self._batches) > MAX_BATCHES:
-            for one in self._batches.values():
+    def _remember(self, request: ExecutionRequest) -> None:
+        self._requests[request.id] = request
+        if len(self._requests) > MAX_REQUESTS:
+            for one in self._requests.values():
                 if one.ended:
-                    del self._batches[one.id]
+                    del self._requests[one.id]
                     return
 
-    def _retire_former(self, batch: Batch) -> None:
+    def _retire_former(self, request: ExecutionRequest) -> None:
         """What earlier executions of these cells still say has no place any more."""
-        latest = {execution.place: execution for execution in batch.executions}
-        for execution in (*self._by_msg_id.values(), *self._batch_of, *batch.executions):
+        latest = {execution.place: execution for execution in request.executions}
+        for execution in (*self._by_msg_id.values(), *self._request_of, *request.executions):
             if latest.get(execution.place, execution) is not execution:
                 execution.retire()
 
-    def _enqueue(self, batch: Batch) -> None:
-        self._waiting.extend(one for one in batch.executions if not one.ended)
+    def _enqueue(self, request: ExecutionRequest) -> None:
+        self._waiting.extend(one for one in request.executions if not one.ended)
         self._wake.set()
 
     def has(self, execution: Execution) -> bool:
         """Whether another execution of that cell waits or runs."""
-        return any(one.place == execution.place for one in self._batch_of)
+        return any(one.place == execution.place for one in self._request_of)
 
-    def batch(self, request_id: str) -> BatchModel:
+    def request_model(self, request_id: str) -> ExecutionRequestModel:
         """Raises RequestNotFound."""
-        batch = self._batches.get(request_id)
-        if batch is None:
+        request = self._requests.get(request_id)
+        if request is None:
             raise RequestNotFound(request_id)
         pending = self.pending()
-        return batch.model(next((one for one in pending if one["request_id"] == request_id), None))
+        return request.model(next((one for one in pending if one["request_id"] == request_id), None))
 
     def pending(self) -> list[PendingModel]:
         """The input that the kernel waits for: one at most."""
         if self._pending is None or self._running is None:
             return []
-        batch = self._batch_of[self._running]
+        request = self._request_of[self._running]
         return [
             {
-                "request_id": batch.id,
+                "request_id": request.id,
                 "document_id": self._running.notebook.name,
                 "cell_id": self._running.cell_id,
                 "prompt": self._pending.prompt,
@@ -146,10 +146,10 @@ class ExecutionQueue(LifecycleObserver):
 
     def answer(self, request_id: str, value: str) -> None:
         """Raises RequestNotFound; Conflict when no cell of it waits for input."""
-        if request_id not in self._batches:
+        if request_id not in self._requests:
             raise RequestNotFound(request_id)
         pending = self._pending
-        if pending is None or self._running is None or self._batch_of[self._running].id != request_id:
+        if pending is None or self._running is None or self._request_of[self._running].id != request_id:
             raise Conflict("No cell of this request waits for input")
         self._pending = None
         content = {"value": value, "status": "ok"}
@@ -200,7 +200,7 @@ class ExecutionQueue(LifecycleObserver):
             "silent": False,
             "store_history": True,
             "user_expressions": {},
-            "allow_stdin": len(self.answerers) > 0,
+            "allow_stdin": len(self.stdin_clients) > 0,
             "stop_on_error": stop_on_error,
         }
         frames = make_frames("execute_request", content, self._session)
@@ -220,15 +220,15 @@ class ExecutionQueue(LifecycleObserver):
         if execution is self._running:
             self._pending = None
         execution.end(state)
-        if self._batch_of.pop(execution, None) is not None:
+        if self._request_of.pop(execution, None) is not None:
             self._documents.release(execution.notebook)
 
     def _abort(self, reason: str) -> None:
         """What waits is not executed."""
         waiting = list(self._waiting)
         self._waiting.clear()
-        for batch in self._arrivals.clear():
-            waiting += batch.executions
+        for request in self._order.clear():
+            waiting += request.executions
         for execution in waiting:
             execution.reason = reason
             self._end(execution, CellState.ABORTED)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ClientError, InvalidExecution, SourceChanged
 from .cell_execution import Execution
-from .execution_request import Batch
+from .execution_request import ExecutionRequest
 from .fps_yjs.documents import Documents
 from .hashing import murmur2
 from .notebook import SharedNotebook
@@ -55,13 +55,13 @@ class ExecutionService:
         notebook = self._documents.find(body.document_id, body.cells[0].cell_id, path)
         try:
             executions = [_execution(notebook, choice) for choice in body.cells]
-            batch = _batch(body, notebook, executions)
-            self.queue(kernel).submit(batch)
+            request = _request(body, notebook, executions)
+            self.queue(kernel).submit(request)
         except ClientError as exc:
             if len(body.cells) == 1:
                 _tell(notebook, body.cells[0], exc, self._queues.get(kernel))
             raise
-        return batch.id
+        return request.id
 
     def refuse(self, data: bytes, error: ClientError) -> None:
         """There is no kernel for what a request's body asks for: say why in the cell, if it names one that is known."""
@@ -86,8 +86,8 @@ def _execution(notebook: SharedNotebook, choice: CellChoice) -> Execution:
     return Execution(notebook, cell_id, code)
 
 
-def _batch(body: ExecuteBody, notebook: SharedNotebook, executions: list[Execution]) -> Batch:
-    return Batch(
+def _request(body: ExecuteBody, notebook: SharedNotebook, executions: list[Execution]) -> ExecutionRequest:
+    return ExecutionRequest(
         body.request_id or uuid.uuid4().hex,
         notebook,
         executions,

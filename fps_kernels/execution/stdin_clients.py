@@ -31,7 +31,7 @@ class PendingInput:
     header: bytes
 
 
-class Answerers:
+class StdinClients:
     """The clients that can answer input requests of one kernel, until they leave or are not heard of any more."""
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ...errors import DocumentNotFound
 from ..notebook import SharedNotebook
-from .rooms import Guard, outlive_clients
+from .rooms import RoomLease, outlive_clients
 from .saving import Saver
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class Documents:
             outlive_clients(self._manager)
             self._saver = Saver(self._manager)
         self._notebooks: dict[str, SharedNotebook] = {}
-        self._guards: dict[str, Guard] = {}
+        self._leases: dict[str, RoomLease] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def find(self, name: str | None, cell_id: str | None, path: str | None) -> SharedNotebook:
@@ -76,7 +76,7 @@ class Documents:
         return known
 
     def _forget_closed(self) -> None:
-        for name in [name for name in self._notebooks if self._get(name) is None and name not in self._guards]:
+        for name in [name for name in self._notebooks if self._get(name) is None and name not in self._leases]:
             del self._notebooks[name]
 
     # --- keeping them open -----------------------------------------------------------------------
@@ -85,22 +85,22 @@ class Documents:
         """Keep it open, and save it now and then, until `release` was called as often."""
         if self._saver is None:
             return
-        guard = self._guards.get(notebook.name)
-        if guard is None:
-            guard = self._guards[notebook.name] = Guard(self._manager, notebook)
-            for task in guard.start(self._saver):
+        lease = self._leases.get(notebook.name)
+        if lease is None:
+            lease = self._leases[notebook.name] = RoomLease(self._manager, notebook)
+            for task in lease.start(self._saver):
                 self._tasks.add(task)
                 task.add_done_callback(self._ended)
-        guard.holders += 1
+        lease.holders += 1
 
     def release(self, notebook: SharedNotebook) -> None:
         """It is saved, and closed as usual."""
-        guard = self._guards.get(notebook.name)
-        if guard is not None:
-            guard.holders -= 1
-            if not guard.holders:
-                del self._guards[notebook.name]
-                guard.leave()
+        lease = self._leases.get(notebook.name)
+        if lease is not None:
+            lease.holders -= 1
+            if not lease.holders:
+                del self._leases[notebook.name]
+                lease.leave()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -109,9 +109,9 @@ class Documents:
 
     async def close(self) -> None:
         """Let go of all; returns when they are saved, or after a few seconds."""
-        for guard in self._guards.values():
-            guard.leave()
-        self._guards.clear()
+        for lease in self._leases.values():
+            lease.leave()
+        self._leases.clear()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=CLOSE_TIMEOUT_S)
             for task in late:

@@ -28,10 +28,10 @@ def outlive_clients(manager: Any) -> None:
     """
     serve = getattr(manager, "serve", None)
     if serve is not None:
-        manager.serve = lambda websocket, permissions: serve(_Leaver(websocket), permissions)
+        manager.serve = lambda websocket, permissions: serve(_TolerantWebSocket(websocket), permissions)
 
 
-class _Leaver:
+class _TolerantWebSocket:
     """The WebSocket of a client, to which sending never fails: reading tells that it has left."""
 
     def __init__(self, websocket: Any) -> None:
@@ -56,7 +56,7 @@ class _Leaver:
             logger.debug("a client of %s has left: %r", self.path, exc)
 
 
-class _Peer:
+class _SilentPeer:
     """What a room takes for the WebSocket of a client: it says nothing, and does not listen."""
 
     def __init__(self, path: str) -> None:
@@ -77,14 +77,14 @@ class _Peer:
         pass
 
 
-class Guard:
+class RoomLease:
     """Keeps one document open and saved."""
 
     def __init__(self, manager: Any, notebook: SharedNotebook) -> None:
         self.holders = 0
         self._manager = manager
         self._notebook = notebook
-        self._peer = _Peer(notebook.name)
+        self._peer = _SilentPeer(notebook.name)
 
     def start(self, saver: Saver) -> list[asyncio.Task[None]]:
         """The tasks that end after `leave`."""
