@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from pycrdt import Array, Map, Text
@@ -31,7 +30,6 @@ class SharedNotebook:
         self.name = name
         self.document = document
         self.changed = False  # since somebody set this to False
-        _never_save_states(document)
 
     @property
     def cells(self) -> Any:
@@ -182,20 +180,3 @@ def _shared(output: Output) -> Map:
     if output["output_type"] == "stream":
         return Map({**output, "text": Text(output["text"])})
     return Map(output)
-
-
-def _never_save_states(document: Any) -> None:
-    """Keep `execution_state` out of the file, where it would be invalid, and a lie after the server's end.
-
-    YNotebook takes only the key of an older schema away. Front ends set the key to idle after the end,
-    so that taking it away there is not enough.
-    """
-    if getattr(document.get_cell, "func", None) is _get_cell:
-        return
-    document.get_cell = partial(_get_cell, document.get_cell)
-
-
-def _get_cell(get_cell: Any, number: int) -> dict[str, Any]:
-    cell: dict[str, Any] = get_cell(number)
-    cell.pop(STATE_KEY, None)
-    return cell

@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 from fps_yjs.ydocs.ynotebook import YNotebook
 
-from fps_kernels.execution import queue as queue_module
 from fps_kernels.execution.cell_execution import Execution
 from fps_kernels.execution.execution_request import ExecutionRequest
 from fps_kernels.execution.fps_yjs.documents import Documents
-from fps_kernels.execution.queue import ExecutionQueue
+from fps_kernels.execution.queue import ExecutionQueue, QueueLimits
 
 from ..support.drivers import Drivers, until
 from ..support.notebooks import notebook
@@ -36,13 +35,12 @@ class Yjs:
 async def test_old_outputs_are_let_go_though_their_request_is_remembered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue_module, "LATE_BYTES", 3000)
     document = YNotebook()
     document.source = notebook(DISPLAY, DISPLAY, DISPLAY)
     async with Drivers(tmp_path, monkeypatch) as kernels:
         driver = await kernels.start()
         documents = Documents(Yjs(document))
-        queue = ExecutionQueue(driver.client, documents, lambda channel, frames: None)
+        queue = ExecutionQueue(driver.client, documents, lambda channel, frames: None, QueueLimits(late_bytes=3000))
         requests = []
         for cell_id in ("0", "1", "2"):
             found = documents.find("nb", cell_id, None)

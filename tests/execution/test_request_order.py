@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import asdict, replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from fps_yjs.ydocs.ynotebook import YNotebook
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fps_kernels.execution import ordering as module
 from fps_kernels.execution.cell_execution import Execution
 from fps_kernels.execution.execution_request import ExecutionRequest
 from fps_kernels.execution.notebook import SharedNotebook
-from fps_kernels.execution.ordering import RequestOrder, in_document_order
+from fps_kernels.execution.ordering import OrderLimits, RequestOrder, in_document_order
 
 from ..support.notebooks import code_cell, notebook
 
@@ -149,19 +151,20 @@ async def handed() -> Handed:
 
 
 @pytest.fixture
-async def order(handed: Handed) -> RequestOrder:
-    return RequestOrder(handed)
+def limits() -> OrderLimits:
+    return OrderLimits()
 
 
 @pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waits for a request that never comes as good as for ever."""
-    monkeypatch.setattr(module, "PREVIOUS_TIMEOUT_S", 1000.0)
+async def order(handed: Handed, limits: OrderLimits) -> RequestOrder:
+    return RequestOrder(handed, limits)
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PREVIOUS_TIMEOUT_S", 0.01)
+PATIENT = OrderLimits(previous_timeout_s=1000.0)
+IMPATIENT = OrderLimits(previous_timeout_s=0.01)
+patient = pytest.mark.parametrize("limits", [PATIENT], ids=["patient"])
+"""The order waits practically forever for a request that never comes."""
+impatient = pytest.mark.parametrize("limits", [IMPATIENT], ids=["impatient"])
 
 
 async def timers_due() -> None:
@@ -197,30 +200,26 @@ async def test_what_arrives_later_comes_later(order: RequestOrder, handed: Hande
     assert await handed.until(2) == ["f", "a"]
 
 
-async def test_requests_without_end_do_not_keep_the_first_waiting_for_ever(
-    order: RequestOrder, handed: Handed, one: SharedNotebook, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "SETTLE_S", 1000.0)
-    monkeypatch.setattr(module, "SETTLE_MAX_S", 0.01)
+async def test_requests_without_end_do_not_keep_the_first_waiting_for_ever(handed: Handed, one: SharedNotebook) -> None:
+    order = RequestOrder(handed, OrderLimits(settle_s=1000.0, settle_max_s=0.01))
     order.add(single(one, "a"))
     order.add(single(one, "b"))
     assert await handed.until(2) == ["a", "b"]
 
 
-async def test_each_request_waits_for_one_more(
-    order: RequestOrder, handed: Handed, one: SharedNotebook, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_each_request_waits_for_one_more(handed: Handed, one: SharedNotebook) -> None:
     """The timer of the first was replaced by that of the second, which is long."""
-    monkeypatch.setattr(module, "SETTLE_MAX_S", 1000.0)
+    limits: Any = SimpleNamespace(**asdict(OrderLimits(settle_max_s=1000.0)))
+    order = RequestOrder(handed, limits)
     order.add(single(one, "b"))
-    monkeypatch.setattr(module, "SETTLE_S", 1000.0)
+    limits.settle_s = 1000.0
     order.add(single(one, "a"))
     await timers_due()
     assert handed.requests == []
     assert ids(order.clear()) == ["b", "a"]
 
 
-@pytest.mark.usefixtures("patient")
+@patient
 async def test_a_request_comes_after_the_one_that_it_names_though_it_arrives_earlier(
     order: RequestOrder, handed: Handed, one: SharedNotebook
 ) -> None:
@@ -231,7 +230,7 @@ async def test_a_request_comes_after_the_one_that_it_names_though_it_arrives_ear
     assert await handed.until(3) == ["else", "first", "second"]
 
 
-@pytest.mark.usefixtures("patient")
+@patient
 async def test_a_request_that_arrives_after_the_one_that_it_names_waits_for_nothing(
     order: RequestOrder, handed: Handed, one: SharedNotebook
 ) -> None:
@@ -241,7 +240,7 @@ async def test_a_request_that_arrives_after_the_one_that_it_names_waits_for_noth
     assert await handed.until(2) == ["first", "second"]
 
 
-@pytest.mark.usefixtures("patient")
+@patient
 async def test_requests_that_arrive_together_are_put_after_those_that_they_name(
     order: RequestOrder, handed: Handed, one: SharedNotebook
 ) -> None:
@@ -251,7 +250,7 @@ async def test_requests_that_arrive_together_are_put_after_those_that_they_name(
     assert await handed.until(3) == ["first", "second", "third"]
 
 
-@pytest.mark.usefixtures("impatient")
+@impatient
 async def test_a_request_that_names_one_that_never_comes_is_handed_on_all_the_same(
     order: RequestOrder, handed: Handed, one: SharedNotebook
 ) -> None:
@@ -260,7 +259,7 @@ async def test_a_request_that_names_one_that_never_comes_is_handed_on_all_the_sa
     assert await handed.until(2) == ["second", "third"]
 
 
-@pytest.mark.usefixtures("impatient")
+@impatient
 async def test_requests_that_name_each_other_are_handed_on(
     order: RequestOrder, handed: Handed, one: SharedNotebook
 ) -> None:
@@ -270,7 +269,7 @@ async def test_requests_that_name_each_other_are_handed_on(
     assert sorted(await handed.until(3)) == ["a", "b", "self"]
 
 
-@pytest.mark.usefixtures("patient")
+@patient
 async def test_two_requests_after_the_same_one_come_in_their_order_each_with_what_follows_it(
     order: RequestOrder, handed: Handed, one: SharedNotebook
 ) -> None:
@@ -281,7 +280,7 @@ async def test_two_requests_after_the_same_one_come_in_their_order_each_with_wha
     assert await handed.until(4) == ["first", "b", "b2", "c"]
 
 
-@pytest.mark.usefixtures("patient")
+@patient
 async def test_a_long_chain_may_arrive_from_its_end(order: RequestOrder, handed: Handed, one: SharedNotebook) -> None:
     number = 3000
     for link in reversed(range(1, number)):
@@ -290,11 +289,8 @@ async def test_a_long_chain_may_arrive_from_its_end(order: RequestOrder, handed:
     assert await handed.until(number) == list(map(str, range(number)))
 
 
-@pytest.mark.usefixtures("patient")
-async def test_only_so_many_ids_are_remembered(
-    order: RequestOrder, handed: Handed, one: SharedNotebook, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "MAX_KNOWN", 2)
+async def test_only_so_many_ids_are_remembered(handed: Handed, one: SharedNotebook) -> None:
+    order = RequestOrder(handed, replace(PATIENT, max_known=2))
     for name in ("first", "second", "third"):
         order.add(request(one, name, "a"))
     await handed.until(3)
@@ -307,7 +303,7 @@ async def test_only_so_many_ids_are_remembered(
 # --- taking back ---------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("patient")
+@patient
 async def test_clear_takes_back_what_was_not_handed_on(
     order: RequestOrder, handed: Handed, one: SharedNotebook
 ) -> None:
@@ -320,7 +316,6 @@ async def test_clear_takes_back_what_was_not_handed_on(
     assert order.clear() == []
 
 
-@pytest.mark.usefixtures("impatient")
 async def test_what_was_taken_back_is_not_handed_on_later(handed: Handed, one: SharedNotebook) -> None:
     """Neither what had not settled, nor what waited for another."""
 
@@ -330,7 +325,7 @@ async def test_what_was_taken_back_is_not_handed_on_later(handed: Handed, one: S
         taken.extend(ids(order.clear()))
 
     taken: list[str] = []
-    order = RequestOrder(hand_on)
+    order = RequestOrder(hand_on, IMPATIENT)
     order.add(request(one, "orphan", "a", after="never"))
     order.add(single(one, "b"))
     await handed.until(1)
@@ -339,14 +334,13 @@ async def test_what_was_taken_back_is_not_handed_on_later(handed: Handed, one: S
     assert sorted(taken) == ["orphan", "unsettled"]
 
 
-@pytest.mark.usefixtures("impatient")
 async def test_after_a_clear_a_request_is_not_kept_waiting_for_ever(handed: Handed, one: SharedNotebook) -> None:
     def hand_on(request: ExecutionRequest) -> None:
         handed(request)
         taken.extend(ids(order.clear()))
 
     taken: list[str] = []
-    order = RequestOrder(hand_on)
+    order = RequestOrder(hand_on, IMPATIENT)
     order.add(request(one, "orphan", "a", after="never"))
     order.add(single(one, "b"))
     await handed.until(1)
@@ -355,7 +349,7 @@ async def test_after_a_clear_a_request_is_not_kept_waiting_for_ever(handed: Hand
     assert taken == ["orphan"]
 
 
-@pytest.mark.usefixtures("patient")
+@patient
 async def test_after_a_clear_requests_are_handed_on_as_before(
     order: RequestOrder, handed: Handed, one: SharedNotebook
 ) -> None:

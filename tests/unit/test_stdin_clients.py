@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from fps_kernels.execution import stdin_clients as stdin
 from fps_kernels.execution.stdin_clients import EXPIRY_S, StdinClients
 
 
@@ -77,9 +76,9 @@ def test_a_client_that_was_forgotten_can_register_again(clients: StdinClients, c
 
 
 def test_of_too_many_clients_the_one_heard_of_longest_ago_goes(
-    clients: StdinClients, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    clock: Clock,
 ) -> None:
-    monkeypatch.setattr(stdin, "MAX_CLIENTS", 3)
+    clients = StdinClients(clock, max_clients=3)
     for client in ("a", "b", "c", "a", "d"):
         clock.now += 1
         clients.register(client)
@@ -92,9 +91,9 @@ def test_of_too_many_clients_the_one_heard_of_longest_ago_goes(
 
 
 def test_a_client_that_is_there_does_not_push_another_out(
-    clients: StdinClients, monkeypatch: pytest.MonkeyPatch
+    clock: Clock,
 ) -> None:
-    monkeypatch.setattr(stdin, "MAX_CLIENTS", 2)
+    clients = StdinClients(clock, max_clients=2)
     for client in ("a", "b", "b"):
         clients.register(client)
     assert len(clients) == 2
