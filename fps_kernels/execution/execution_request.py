@@ -1,4 +1,4 @@
-"""What one request asked for: cells of one document, and how far they are."""
+"""A request to execute cells of one document, and how far its cells are."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from .stdin_clients import PendingModel
 
 
 class CellModel(TypedDict):
+    """A cell of a request, as the REST API shows it. reason: why it was not executed, or failed."""
+
     cell_id: str
     state: str
     execution_count: int | None
@@ -18,7 +20,7 @@ class CellModel(TypedDict):
 
 
 class ExecutionRequestModel(TypedDict):
-    """A request, as the REST API shows it. state: queued, running or done."""
+    """A request, as the REST API shows it. state: "queued", "running" or "done"."""
 
     request_id: str
     document_id: str
@@ -30,8 +32,8 @@ class ExecutionRequestModel(TypedDict):
 class ExecutionRequest:
     """The executions of one request, in order.
 
-    single: it has one cell, and was not sent as a list: its place among others is by its position.
-    after: the id of the request that comes before it, if the client said so.
+    single: whether it has one cell that was not sent as a list; such requests are ordered by the cells' positions.
+    after: the id of the request before it, if the client named one.
     """
 
     def __init__(
