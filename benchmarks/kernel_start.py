@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from tests.support.client import Client
 from tests.support.gateways import Gateway, gateways, option
 
-READY = "is ready for whoever wants one"
-TAKEN = "is a prewarmed one"
+READY = "a prewarmed python3 kernel is ready"
+TAKEN = ": using a prewarmed kernel"
 
 
 async def first_reply(client: Client, kernel_id: str) -> None:

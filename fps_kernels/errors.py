@@ -1,9 +1,8 @@
-"""Every error that this package raises on purpose, in one tree.
+"""All errors that this package raises on purpose, in one tree.
 
-Each class knows the HTTP status that a REST client gets for it. The two branches tell whose
-fault it was: `ClientError`, what was asked for cannot be done as asked; `KernelFailure`, the
-kernel or its process failed. Messages are written for the client: they never hold a traceback,
-a path of the server or a key.
+Each class knows the HTTP status that a REST client gets for it. Two branches say whose fault it was: a `ClientError`
+is a request that cannot be fulfilled as it is, a `KernelFailure` a failure of the kernel or its process. Messages are
+written for the client: they never contain a traceback, a path on the server or a key.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import ClassVar
 
 
 class FPSKernelsError(Exception):
-    """The root of the tree. `message` is shown to the client as it is."""
+    """The root of the tree. The client sees `message` as it is."""
 
     status: ClassVar[int] = 500
 
@@ -22,24 +21,24 @@ class FPSKernelsError(Exception):
 
     @property
     def ename(self) -> str:
-        """What a front end shows as the kind of error."""
+        """The kind of error, as front ends show it."""
         return type(self).__name__
 
 
 class ClientError(FPSKernelsError):
-    """The client asked for something that cannot be done as asked."""
+    """A request cannot be fulfilled as it is."""
 
     status = 400
 
 
 class InvalidBody(ClientError):
-    """The body of a request is not JSON, or JSON of the wrong shape."""
+    """The body of a request is not JSON, or not the JSON that is needed."""
 
     status = 400
 
 
 class InvalidField(ClientError):
-    """One field of a JSON body has the wrong type; the message names it."""
+    """A field of a JSON body has the wrong type; the message names the field."""
 
     status = 400
 
@@ -49,7 +48,7 @@ class InvalidField(ClientError):
 
 
 class MissingField(ClientError):
-    """A field that a JSON body must have is not there; the message names it."""
+    """A JSON body lacks a required field; the message names the field."""
 
     status = 400
 
@@ -59,11 +58,11 @@ class MissingField(ClientError):
 
 
 class InvalidKernelId(ClientError):
-    """A kernel id chosen by the client cannot be used as one."""
+    """The client chose a kernel id that is not allowed."""
 
 
 class NoSuchKernel(ClientError):
-    """A session was to be attached to a kernel that does not exist."""
+    """A session cannot be attached to a kernel that does not exist."""
 
     def __init__(self, kernel_id: str) -> None:
         super().__init__(f"No such kernel: {kernel_id}")
@@ -83,7 +82,7 @@ class LimitReached(Forbidden):
 
 
 class ExternalKernel(Forbidden):
-    """The kernel was started by somebody else, so it is not ours to stop or restart."""
+    """The kernel was started elsewhere, so it cannot be stopped or restarted by this server."""
 
     def __init__(self, kernel_id: str, action: str) -> None:
         super().__init__(f"Kernel {kernel_id} is external: it cannot be {action} from here")
@@ -96,27 +95,35 @@ class NotFound(ClientError):
 
 
 class KernelNotFound(NotFound):
+    """There is no kernel with this id."""
+
     def __init__(self, kernel_id: str) -> None:
         super().__init__(f"Kernel does not exist: {kernel_id}")
 
 
 class DocumentNotFound(NotFound):
+    """There is no shared document with this id."""
+
     def __init__(self, document_id: str) -> None:
         super().__init__(f"No such shared document: {document_id}")
 
 
 class CellNotFound(NotFound):
+    """The document has no cell with this id."""
+
     def __init__(self, cell_id: str) -> None:
         super().__init__(f"No such cell: {cell_id}")
 
 
 class RequestNotFound(NotFound):
+    """There is no execution request with this id, or not any more."""
+
     def __init__(self, request_id: str) -> None:
         super().__init__(f"No such execution request: {request_id}")
 
 
 class NotACodeCell(ClientError):
-    """Only code is executed."""
+    """The cell to be executed is not a code cell."""
 
     def __init__(self, cell_id: str) -> None:
         super().__init__(f"Cell {cell_id} is not a code cell")
@@ -129,33 +136,37 @@ class InvalidExecution(ClientError):
 
 
 class SessionNotFound(NotFound):
+    """There is no session with this id."""
+
     def __init__(self, session_id: str) -> None:
         super().__init__(f"Session not found: {session_id}")
 
 
 class KernelspecNotFound(NotFound):
+    """There is no kernelspec with this name, or clients may not use it."""
+
     def __init__(self, name: str) -> None:
         super().__init__(f"No such kernel: {name}")
 
 
 class Conflict(ClientError):
-    """The kernel is in a state in which this cannot be done."""
+    """The request does not fit the state of the kernel or the document."""
 
     status = 409
 
 
 class SourceChanged(Conflict):
-    """A cell is not any more what the client wants to execute."""
+    """A cell no longer has the source that the client wants to execute."""
 
     def __init__(self, cell_id: str) -> None:
         super().__init__(f"The source of cell {cell_id} has changed")
 
 
 class MalformedMessage(ClientError):
-    """A WebSocket frame or a ZMQ message does not have the form that its protocol lays down.
+    """A WebSocket message or a ZMQ message breaks the rules of its protocol.
 
-    close_code: the WebSocket close code for the peer that sent it (RFC 6455, 7.4.1): 1003 for data
-      of the wrong kind, 1007 for data that contradicts its kind.
+    close_code: the WebSocket close code for the peer that sent it (RFC 6455, 7.4.1): 1003 for the wrong kind of data,
+      1007 for data that contradicts its kind.
     """
 
     def __init__(self, message: str, close_code: int = 1007) -> None:
@@ -164,13 +175,13 @@ class MalformedMessage(ClientError):
 
 
 class QueueFull(ClientError):
-    """More messages wait for the kernel than the queue may hold."""
+    """The queue of messages for the kernel is full."""
 
     status = 503
 
 
 class KernelFailure(FPSKernelsError):
-    """The kernel, or the process it runs in, failed."""
+    """The kernel or its process failed."""
 
 
 class BadSignature(KernelFailure):
@@ -186,21 +197,21 @@ class KernelDied(KernelFailure):
 
     @property
     def ename(self) -> str:
-        return "DeadKernelError"  # what ipyparallel and nbclient have called it for years
+        return "DeadKernelError"  # as in ipyparallel and nbclient
 
 
 class KernelRestarted(KernelFailure):
-    """The kernel was restarted while it still owed an answer."""
+    """The kernel was restarted before it replied."""
 
 
 class KernelTimeout(KernelFailure):
-    """The kernel did not answer in time."""
+    """The kernel did not reply in time."""
 
     status = 504
 
 
 class KernelNotConnected(KernelFailure):
-    """There is no connection to the kernel at the moment."""
+    """The kernel is not connected at the moment."""
 
     status = 503
 
@@ -215,14 +226,14 @@ class ServerStopping(FPSKernelsError):
 
 
 class NotAvailable(FPSKernelsError):
-    """This server was set up without what the request needs."""
+    """The request needs something that this server does not have."""
 
     status = 501
 
 
 class InvalidTransition(FPSKernelsError):
-    """A kernel cannot go from one state to another; this is a fault of the server's own."""
+    """A kernel cannot go from one state to another: a bug of the server."""
 
 
 class BadOption(FPSKernelsError):
-    """An option has a value that it cannot have; the message names both, in one line."""
+    """An option has a value that is not allowed; the message names both, in one line."""

@@ -1,19 +1,60 @@
-"""The options of the kernels component as plain values: of what runs kernels, whoever has read them.
+"""The one list of the kernels' options: their names, types, bounds, units, defaults and help.
 
-config.py makes of these the model that Jupyverse wants. It needs pydantic, 0.2 s to import, which the headless
-gateway does without: its options are read and checked by other means.
+Everything else that names them is made from it: the model that Jupyverse wants (which needs pydantic, 0.2 s to
+import, so the headless gateway does without), the gateway's traits, the help of the commands, and the tables in the
+documentation (docs/option_tables.py).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, dataclass, field, fields
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 
-def _option(default: Any, description: str, *, gt: float | None = None, ge: float | None = None) -> Any:
-    """gt, ge: what a number must be greater than, or at least."""
-    metadata = {"description": description, "gt": gt, "ge": ge}
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a number must be greater than, and what it must at least and at most be.
+
+    Part of a type, as in `Annotated[int, Bounds(ge=0)]`. Not annotated_types', which take as long to import as ten
+    modules of ours.
+    """
+
+    gt: float | None = None
+    ge: float | None = None
+    le: float | None = None
+
+    def violation(self, value: float) -> str | None:
+        """What the value should be that it is not, in words."""
+        if self.gt is not None and not value > self.gt:  # also true of NaN
+            return f"should be greater than {self.gt:g}"
+        if self.ge is not None and not value >= self.ge:
+            return f"should be greater than or equal to {self.ge:g}"
+        if self.le is not None and not value <= self.le:
+            return f"should be less than or equal to {self.le:g}"
+        return None
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """The same bounds for pydantic, where an option is a field of a model."""
+        bounds = {"gt": self.gt, "ge": self.ge, "le": self.le}
+        return handler(source) | {name: bound for name, bound in bounds.items() if bound is not None}
+
+
+Positive = Annotated[float, Bounds(gt=0)]
+NotNegative = Annotated[float, Bounds(ge=0)]
+Count = Annotated[int, Bounds(ge=0)]
+AtLeastOne = Annotated[int, Bounds(ge=1)]
+
+
+def _option(default: Any, help: str, *, unit: str = "", default_text: str = "") -> Any:
+    """An option.
+
+    help: sentences for users; names and values in backticks.
+    unit: the unit of a number, in the plural.
+    default_text: what a default means that says nothing by itself, such as None.
+    """
+    metadata = {"help": help, "unit": unit, "default_text": default_text}
     if isinstance(default, list):
         return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
@@ -21,108 +62,154 @@ def _option(default: Any, description: str, *, gt: float | None = None, ge: floa
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelsOptions:
-    """All options, with their units in their names; see README.md for the same table."""
+    """The values of all options."""
 
     default_kernel: str = _option(
         "python3",
-        "The kernelspec used when a client names none; if it is missing, the native Python one, else the first.",
+        "Kernelspec to start when a client does not name one. If it is not installed, the native Python kernelspec is "
+        "used, or else the first one.",
     )
-    prewarm: int | dict[str, int] = _option(
+    prewarm: Count | dict[str, Count] = _option(
         1,
-        "Kernels that are kept ready for whoever starts one: how many of the default kernelspec, or of "
-        "each by its name, {python3: 2}. IPython's on this machine only.",
+        "Kernels to keep ready for clients that start one: a number for the default kernelspec, or a number for each "
+        "name, as in `{python3: 2}`. Only IPython kernels on this machine can be kept ready. They count towards "
+        "`max_kernels`, and make room for kernels that are asked for.",
+        unit="kernels",
     )
     root_dir: str = _option(
         "",
-        "The folder that paths of notebooks are relative to; kernels start in or below it. "
-        "Default: where the server was started.",
+        "Folder that the paths of notebooks are relative to. Kernels start in it or below it.",
+        default_text="the folder in which the server was started",
     )
-    max_kernels: int | None = _option(None, "How many kernels there may be at once, external ones not counted.", ge=0)
-    startup_timeout_s: float = _option(60.0, "Seconds from the launch of a kernel to its first answer.", gt=0)
-    start_answer_s: float = _option(
+    max_kernels: Count | None = _option(
+        None,
+        "How many kernels may exist at the same time, not counting external ones.",
+        unit="kernels",
+        default_text="no limit",
+    )
+    startup_timeout_s: Positive = _option(
+        60.0, "Seconds that a kernel may take from its launch to its first reply.", unit="seconds"
+    )
+    start_answer_s: Positive = _option(
         10.0,
-        "Seconds after which a request that starts a kernel is answered, ready or not.",
-        gt=0,
+        "Seconds after which a request that starts a kernel is answered, even if the kernel is not ready yet.",
+        unit="seconds",
     )
-    shutdown_wait_time_s: float = _option(5.0, "Seconds that a kernel has to end politely before it is killed.", ge=0)
-    restart_limit: int = _option(
+    shutdown_wait_time_s: NotNegative = _option(
+        5.0, "Seconds that a kernel has to shut down by itself before it is killed.", unit="seconds"
+    )
+    restart_limit: Count = _option(
         5,
-        "Deaths within restart_window_s after which a kernel stays dead; 0: never restarted by itself.",
-        ge=0,
+        "How many deaths of a kernel within `restart_window_s` are followed by a restart. After the next death it "
+        "stays dead. 0 disables automatic restarts.",
+        unit="deaths",
     )
-    restart_window_s: float = _option(60.0, "Seconds over which deaths are counted.", gt=0)
+    restart_window_s: Positive = _option(
+        60.0, "Seconds over which deaths are counted for `restart_limit`.", unit="seconds"
+    )
+    heartbeat_interval_s: NotNegative = _option(
+        15.0, "Seconds between heartbeat checks. 0 disables them.", unit="seconds"
+    )
+    heartbeat_timeout_s: Positive = _option(
+        30.0, "Seconds without a heartbeat after which a kernel is shown as unresponsive.", unit="seconds"
+    )
+    cull_idle_timeout_s: NotNegative = _option(
+        0.0,
+        "Seconds without activity after which a kernel is culled, that is, shut down. 0 disables culling. The metadata "
+        "of a kernelspec can override this option and the next ones, as `cull_idle_timeout`, `cull_connected` and "
+        "`cull_busy`.",
+        unit="seconds",
+    )
+    cull_interval_s: Positive = _option(300.0, "Seconds between checks for idle kernels.", unit="seconds")
+    cull_connected: bool = _option(False, "Whether to cull kernels with connected clients, too.")
+    cull_busy: bool = _option(False, "Whether to cull busy kernels, too.")
+    buffer_max_messages: AtLeastOne = _option(
+        10_000, "iopub messages of each kernel to keep for clients that are disconnected.", unit="messages"
+    )
+    buffer_max_bytes: AtLeastOne = _option(
+        64 * 1024 * 1024,
+        "Bytes of iopub messages of each kernel to keep for clients that are disconnected.",
+        unit="bytes",
+    )
+    buffer_max_age_s: Positive = _option(
+        600.0, "Seconds for which iopub messages are kept for clients that are disconnected.", unit="seconds"
+    )
+    client_max_bytes: AtLeastOne = _option(
+        256 * 1024 * 1024,
+        "Bytes that may wait for a connected client that reads slowly. If there are more, it is disconnected; it can "
+        "reconnect and get what is kept.",
+        unit="bytes",
+    )
+    iopub_msg_rate_limit: NotNegative = _option(
+        0.0,
+        "iopub messages per second and client above which stream messages are merged. 0 means no limit.",
+        unit="messages per second",
+    )
+    iopub_data_rate_limit: NotNegative = _option(
+        0.0,
+        "Bytes of stream text per second and client above which the middle of the text is replaced by a notice. 0 "
+        "means no limit.",
+        unit="bytes per second",
+    )
+    rate_limit_window_s: Positive = _option(3.0, "Seconds over which both rates are measured.", unit="seconds")
     transport_encryption: Literal["auto", "required", "disabled"] = _option(
         "auto",
-        "CurveZMQ between server and kernels: with those that can, with all or not at all, or never.",
+        "CurveZMQ encryption between server and kernels: `auto` encrypts for kernels that support it, `required` "
+        "refuses all others, `disabled` never encrypts.",
     )
-    verify_signatures: bool = _option(True, "Whether messages from kernels with a wrong signature are dropped.")
-    connection_dir: str | None = _option(None, "The folder for connection files. Default: Jupyter's runtime folder.")
+    verify_signatures: bool = _option(True, "Whether to drop messages from kernels with a wrong signature.")
+    connection_dir: str | None = _option(None, "Folder for connection files.", default_text="Jupyter's runtime folder")
     allow_origin: list[str] = _option(
         [],
-        "Origins, as http://host:port, whose pages may open WebSockets; the server's own always may. ['*']: all.",
+        "Origins, such as `http://host:port`, whose pages may open WebSockets; the server's own always may. `['*']` "
+        "allows all.",
     )
     allowed_message_types: list[str] | None = _option(
-        None,
-        "Message types that clients may send to kernels. Default: all.",
+        None, "Message types that clients may send to kernels.", default_text="all"
     )
     allowed_kernelspecs: list[str] = _option(
-        [],
-        "Names of the kernelspecs that clients may see and start. Default: all.",
+        [], "Names of the kernelspecs that clients may see and start. Case does not matter.", default_text="all"
     )
     client_env: list[str] = _option(
-        [],
-        "Names of environment variables that a request may set for its kernel, besides KERNEL_*.",
+        [], "Names of environment variables that a request may set for its kernel, besides `KERNEL_*`."
     )
-    buffer_max_messages: int = _option(10_000, "iopub messages of a kernel kept for clients that are away.", ge=1)
-    buffer_max_bytes: int = _option(64 * 1024 * 1024, "Bytes kept of each kernel for clients that are away.", ge=1)
-    buffer_max_age_s: float = _option(600.0, "Seconds that messages are kept for clients that are away.", gt=0)
-    client_max_bytes: int = _option(
-        256 * 1024 * 1024,
-        "Bytes that may wait for a connected client that reads slowly; beyond, it is disconnected.",
-        ge=1,
-    )
-    iopub_msg_rate_limit: float = _option(
-        0.0,
-        "iopub messages per second and client above which stream messages are merged; 0: no limit.",
-        ge=0,
-    )
-    iopub_data_rate_limit: float = _option(
-        0.0,
-        "Bytes of stream text per second and client above which its middle is cut out; 0: no limit.",
-        ge=0,
-    )
-    rate_limit_window_s: float = _option(3.0, "Seconds over which the rates are taken.", gt=0)
-    heartbeat_interval_s: float = _option(
-        15.0,
-        "Seconds between two looks whether a kernel's process still turns; 0: none.",
-        ge=0,
-    )
-    heartbeat_timeout_s: float = _option(
-        30.0,
-        "Seconds of silence after which a kernel is shown as unresponsive.",
-        gt=0,
-    )
-    cull_idle_timeout_s: float = _option(
-        0.0,
-        "Seconds without activity after which a kernel is culled; 0: never.",
-        ge=0,
-    )
-    cull_interval_s: float = _option(300.0, "Seconds between two looks for idle kernels.", gt=0)
-    cull_connected: bool = _option(False, "Whether kernels with connected clients are culled, too.")
-    cull_busy: bool = _option(False, "Whether busy kernels are culled, too.")
 
 
-OPTIONS = MappingProxyType({one.name: one for one in fields(KernelsOptions)})
-"""Each option's default and description."""
+@dataclass(frozen=True, slots=True)
+class Option:
+    """What is known about an option; see `_option`."""
 
+    name: str
+    type: Any
+    default: Any
+    help: str
+    unit: str = ""
+    default_text: str = ""
 
-def out_of_bounds(name: str, value: Any) -> str | None:
-    """What a number should be that it is not, in words; None when it may be the option's value."""
-    metadata = OPTIONS[name].metadata
-    if value is None:
+    @property
+    def shown_default(self) -> str:
+        """The default, in words or as it would stand in YAML."""
+        if self.default_text:
+            return self.default_text
+        if isinstance(self.default, bool):
+            return str(self.default).lower()
+        return f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
+
+    def violation(self, value: Any) -> str | None:
+        """What a number should be that it is not, in words; None when it may be the option's value."""
+        if isinstance(value, (int, float)):
+            for one in (self.type, *get_args(self.type)):
+                for bounds in getattr(one, "__metadata__", ()):
+                    return bounds.violation(value)  # type: ignore[no-any-return]  # all metadata are Bounds
         return None
-    if metadata["gt"] is not None and not value > metadata["gt"]:  # also what is no number
-        return f"should be greater than {metadata['gt']:g}"
-    if metadata["ge"] is not None and not value >= metadata["ge"]:
-        return f"should be greater than or equal to {metadata['ge']:g}"
-    return None
+
+
+def _options() -> Iterator[Option]:
+    types = get_type_hints(KernelsOptions, include_extras=True)
+    for one in fields(KernelsOptions):
+        default = one.default if one.default_factory is MISSING else one.default_factory()
+        yield Option(one.name, types[one.name], default, **one.metadata)
+
+
+OPTIONS = MappingProxyType({option.name: option for option in _options()})
+"""All options, in the order of the documentation."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fps_kernels.kernel_driver.message import DELIMITER, Message, Signer, dump_json, make_frames, make_header
+from fps_kernels.kernel_driver.message import DELIMITER, Message, dump_json, make_frames, make_header
+from fps_kernels.kernel_driver.signer import Signer
 
 KEY = b"0123456789abcdef0123456789abcdef"
 SIGNER = Signer(KEY)

@@ -42,12 +42,16 @@ def test_default_encode(benchmark: BenchmarkFixture, frames: Sequence[bytes]) ->
 
 @messages
 def test_default_decode(benchmark: BenchmarkFixture, frames: Sequence[bytes]) -> None:
-    channel, _ = benchmark(wire.decode_default, wire.encode_default("shell", frames))
+    channel, *_ = benchmark(wire.decode_default, wire.encode_default("shell", frames))
     assert channel == "shell"
 
 
-def test_check_request(benchmark: BenchmarkFixture) -> None:
-    benchmark(wire.check_request, "shell", stream())
+@pytest.mark.parametrize("v1", [True, False], ids=["v1", "default"])
+def test_decode_request(benchmark: BenchmarkFixture, v1: bool) -> None:
+    """All that is read of a message of a client on its way in."""
+    data = wire.encode_v1(b"shell", stream()) if v1 else wire.encode_default("shell", stream())
+    channel, _, header = benchmark(wire.decode_request, data, v1=v1)
+    assert (channel, header.msg_type) == ("shell", "stream")
 
 
 def test_header_peek(benchmark: BenchmarkFixture) -> None:

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 from ..errors import Conflict, FPSKernelsError, KernelRestarted, MalformedMessage, QueueFull, RequestNotFound
 from ..kernel_driver.client import KernelClient
-from ..kernel_driver.driver import LifecycleObserver
 from ..kernel_driver.message import Message, dump_json, make_frames, peek_msg_id
+from ..kernel_driver.observer import LifecycleObserver
 from ..kernel_driver.request_log import Request
 from ..kernel_driver.state import ExecutionState
 from ..tasks import cancel_and_wait

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import json
+import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Self
 
-from ..errors import InvalidExecution
+import msgspec
+
+from ..errors import InvalidBody, InvalidExecution, InvalidField, MissingField
+from ..json_model import EXPECTED, Unfit, convert, decode
 
 MAX_CELLS = 10_000
 MAX_ID_CHARS = 256
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+CELLS_EXPECTED = EXPECTED | {"array": f"a list of 1 to {MAX_CELLS} cells"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,73 +43,102 @@ class ExecuteBody:
     previous_request_id: str | None = None
 
 
+class Id(str):
+    """An id. JSON can hold halves of surrogate pairs, but what is answered in UTF-8 could not name them."""
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        if not isinstance(value, str) or not 0 < len(value) <= MAX_ID_CHARS or _SURROGATE.search(value):
+            raise Unfit(f"a string of 1 to {MAX_ID_CHARS} characters")
+        return cls(value)
+
+
+class Index(int):
+    """The number of a cell, from 0."""
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            raise Unfit("a number from 0 on")
+        return cls(value)
+
+
+class Hash(str):
+    """A hash of a source, in decimal; in JSON it may be a number, too."""
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return cls(value)
+        if not isinstance(value, str) or not value.isdecimal() or len(value) > 10:
+            raise Unfit("a decimal number")
+        return cls(value)
+
+
+class Shape(msgspec.Struct, frozen=True):
+    """What tells the shapes of a body apart: `cells` counts more than `cell_id`, and that more than `cell_idx`."""
+
+    cells: Any = None
+    cell_id: Any = None
+    cell_idx: Any = None
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """A cell in a list."""
+
+    cell_id: Id
+    source_hash: Hash | None = None
+
+
+class ByList(msgspec.Struct, frozen=True):
+    """Cells whose order holds."""
+
+    cells: Annotated[list[Cell], msgspec.Meta(min_length=1, max_length=MAX_CELLS)]
+    document_id: Id | None = None
+    request_id: Id | None = None
+    previous_request_id: Id | None = None
+
+
+class ById(msgspec.Struct, frozen=True):
+    """One cell, by its id."""
+
+    cell_id: Id
+    source_hash: Hash | None = None
+    document_id: Id | None = None
+    request_id: Id | None = None
+
+
+class ByNumber(msgspec.Struct, frozen=True):
+    """One cell, by its place among the cells of the document."""
+
+    cell_idx: Index
+    document_id: Id | None = None
+    request_id: Id | None = None
+
+
 def parse_body(data: bytes) -> ExecuteBody:
     """Raises InvalidExecution, which names what is wrong."""
     try:
-        body = json.loads(data)
-    except (ValueError, RecursionError) as exc:
-        raise InvalidExecution("The body is not valid JSON") from exc
-    if not isinstance(body, dict):
-        raise InvalidExecution("The body is not a JSON object")
-    document_id = _text(body, "document_id")
-    if body.get("cells") is not None:
-        return ExecuteBody(
-            document_id,
-            tuple(_parse_cells(body["cells"])),
-            batch=True,
-            request_id=_text(body, "request_id"),
-            previous_request_id=_text(body, "previous_request_id"),
-        )
-    if body.get("cell_id") is not None:
-        choice = CellChoice(cell_id=_text(body, "cell_id"), source_hash=_hash(body))
-    elif body.get("cell_idx") is not None:
-        choice = CellChoice(number=_number(body, "cell_idx"))
-    else:
-        raise InvalidExecution("Missing field in JSON data: cell_id, cells or cell_idx")
-    return ExecuteBody(document_id, (choice,), request_id=_text(body, "request_id"))
-
-
-def _parse_cells(cells: Any) -> list[CellChoice]:
-    if not isinstance(cells, list) or not cells or len(cells) > MAX_CELLS:
-        raise InvalidExecution(f"Invalid field in JSON data: cells must be a list of 1 to {MAX_CELLS} cells")
-    choices = []
-    for number, cell in enumerate(cells):
-        prefix = f"cells[{number}]"
-        if not isinstance(cell, dict):
-            raise InvalidExecution(f"Invalid field in JSON data: {prefix} must be an object")
-        cell_id = _text(cell, "cell_id", prefix + ".")
-        if cell_id is None:
-            raise InvalidExecution(f"Missing field in JSON data: {prefix}.cell_id")
-        choices.append(CellChoice(cell_id=cell_id, source_hash=_hash(cell, prefix + ".")))
-    return choices
-
-
-def _text(body: dict[str, Any], name: str, prefix: str = "") -> str | None:
-    value = body.get(name)
-    if value is None or (isinstance(value, str) and 0 < len(value) <= MAX_ID_CHARS and _is_encodable(value)):
-        return value
-    raise InvalidExecution(
-        f"Invalid field in JSON data: {prefix}{name} must be a string of 1 to {MAX_ID_CHARS} characters"
-    )
-
-
-def _is_encodable(text: str) -> bool:
-    """JSON can hold lone surrogates, but what is answered in UTF-8 could not name them."""
-    return not any("\ud800" <= char <= "\udfff" for char in text)
-
-
-def _number(body: dict[str, Any], name: str) -> int:
-    value = body.get(name)
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return value
-    raise InvalidExecution(f"Invalid field in JSON data: {name} must be a number from 0 on")
-
-
-def _hash(body: dict[str, Any], prefix: str = "") -> str | None:
-    """In decimal; as a number, too."""
-    value = body.get("source_hash")
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if value is None or (isinstance(value, str) and value.isdecimal() and len(value) <= 10):
-        return value
-    raise InvalidExecution(f"Invalid field in JSON data: {prefix}source_hash must be a decimal number")
+        value = decode(data)
+        body = convert(value, Shape)
+        if body.cells is not None:
+            cells = convert(value, ByList, CELLS_EXPECTED)
+            return ExecuteBody(
+                cells.document_id,
+                tuple(CellChoice(cell_id=cell.cell_id, source_hash=cell.source_hash) for cell in cells.cells),
+                batch=True,
+                request_id=cells.request_id,
+                previous_request_id=cells.previous_request_id,
+            )
+        if body.cell_id is not None:
+            cell = convert(value, ById)
+            choice = CellChoice(cell_id=cell.cell_id, source_hash=cell.source_hash)
+            return ExecuteBody(cell.document_id, (choice,), request_id=cell.request_id)
+        if body.cell_idx is not None:
+            numbered = convert(value, ByNumber)
+            return ExecuteBody(
+                numbered.document_id, (CellChoice(number=numbered.cell_idx),), request_id=numbered.request_id
+            )
+    except (InvalidBody, InvalidField, MissingField) as exc:
+        raise InvalidExecution(exc.message) from exc
+    raise InvalidExecution("Missing field in JSON data: cell_id, cells or cell_idx")

@@ -16,7 +16,7 @@ from .queue import ExecutionQueue
 from .request_body import CellChoice, parse_body
 
 if TYPE_CHECKING:
-    from ..kernels.registry import Kernel
+    from ..kernels.kernel import Kernel
 
 
 class ExecutionService:
@@ -33,9 +33,7 @@ class ExecutionService:
         """The queue of a kernel; it ends with the kernel."""
         queue = self._queues.get(kernel)
         if queue is None:
-            queue = self._queues[kernel] = ExecutionQueue(
-                kernel.driver.client, self._documents, kernel.server.broadcast
-            )
+            queue = self._queues[kernel] = ExecutionQueue(kernel.client, self._documents, kernel.server.broadcast)
             kernel.observers.add(queue)
             kernel.on_stop(lambda: self._close_queue(kernel))
         return queue

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from typing import TypedDict
 
 from ..kernel_driver.state import ExecutionState
-from ..kernels.registry import Kernel, KernelRegistry, format_date
+from ..kernels.kernel import Kernel, format_date
+from ..kernels.registry import KernelRegistry
 
 
 class ActivityModel(TypedDict):
@@ -31,7 +32,7 @@ def _model(kernel: Kernel) -> ActivityModel:
     return {
         "last_message_to_client": _date(times.to_client),
         "last_message_to_kernel": _date(times.to_kernel),
-        "last_time_state_changed": format_date(kernel.driver.client.state.last_change),
+        "last_time_state_changed": format_date(kernel.client.state.last_change),
         "busy": kernel.execution_state is ExecutionState.BUSY,
         "connections": kernel.server.connections,
         "last_client_connect": _date(times.connected),

@@ -19,7 +19,7 @@ WORKING_DIRECTORY = "KERNEL_WORKING_DIR"
 class GatewayPolicy(StartPolicy):
     """wanted(code): whether a cell of the seed is to be run."""
 
-    greet_as_asked = True
+    status_has_parent = True
 
     def __init__(self, settings: Settings, seed: Seed | None, wanted: Callable[[str], Awaitable[bool]]) -> None:
         self.may_list = settings.list_kernels

@@ -21,7 +21,8 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..api.responses import error_response
-from ..api.routes import FALLBACK, KernelRoutes
+from ..api.routes import KernelRoutes
+from ..api.table import FALLBACK
 from ..errors import FPSKernelsError, ServerStopping
 from ..kernel_driver.kernelspec import Kernelspecs
 from ..kernels.registry import KernelRegistry
@@ -31,6 +32,7 @@ from ..serving.logs import boot
 from ..serving.trusted_proxy import TrustedProxy
 from .access import AccessControl
 from .config.settings import Settings
+from .gateway_host import GatewayHost
 from .health import health_routes
 from .personality_loader import Plugin
 
@@ -120,7 +122,7 @@ class Gateway:
     async def serve(self, stop: asyncio.Event) -> None:
         """Until `stop`; returns when all kernels have ended."""
         kernels = self._make_kernels()
-        kernels.registry.prewarm()
+        kernels.registry.prewarmed.start()
         try:
             await self._serve(kernels.registry, stop)
         finally:
@@ -155,7 +157,7 @@ class Gateway:
     def _make_kernels(self) -> KernelRoutes:
         options, base_url = self.settings.kernels, self.settings.base_url
         specs = Kernelspecs(options.default_kernel, base_url, options.allowed_kernelspecs)
-        kernels = KernelRoutes(KernelRegistry(options, specs, self._policy), base_url, options.allow_origin)
+        kernels = KernelRoutes(KernelRegistry(options, specs, self._policy), GatewayHost(base_url))
         self._publish(kernels)
         return kernels
 

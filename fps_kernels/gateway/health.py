@@ -8,7 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from ..api.responses import ExactRoute, error_response, json_response
+from ..api.responses import error_response, json_response
+from ..api.starlette_router import ExactRoute
 
 
 def health_routes(ready: Callable[[], bool]) -> list[BaseRoute]:

@@ -10,7 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
-from ..api.responses import ExactRoute, Handler, json_response
+from ..api.responses import Handler, json_response
+from ..api.starlette_router import ExactRoute
 from .activity import activity
 from .config import traits
 from .personality_loader import Personality
@@ -20,7 +21,7 @@ from .swagger import swagger
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
-    from .app import KernelGatewayApp
+    from .config.gateway_options import KernelGatewayApp
 
 
 class JupyterWebsocketPersonality(Personality, traits.JupyterWebsocketPersonality):

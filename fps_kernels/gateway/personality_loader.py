@@ -16,7 +16,7 @@ from ..errors import BadOption, FPSKernelsError
 if TYPE_CHECKING:
     from fastapi import APIRouter
 
-    from .app import KernelGatewayApp
+    from .config.gateway_options import KernelGatewayApp
 
 OURS = {
     "jupyter-websocket": "fps_kernels.gateway.jupyter_websocket",

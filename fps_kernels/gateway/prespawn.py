@@ -6,10 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from ..errors import BadOption, FPSKernelsError, ServerStopping
-from ..kernels.registry import Kernel
+from ..kernels.kernel import Kernel
 
 if TYPE_CHECKING:
-    from .app import KernelGatewayApp
+    from .config.gateway_options import KernelGatewayApp
 
 
 async def start_pool(app: KernelGatewayApp, count: int | None = None) -> list[Kernel]:

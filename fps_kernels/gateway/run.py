@@ -16,14 +16,15 @@ from ..serving.gc_tuning import collect_from_now
 from ..serving.logs import configure
 from ..serving.rlimits import raise_limit
 from ..serving.sockets import bind
-from .config.settings import Settings, read
+from .config.read_settings import read
+from .config.settings import Settings
 from .gateway_policy import GatewayPolicy
 from .gateway_server import Gateway
 from .personality_loader import load_personality
 from .seed import Seed, read_seed
 
 if TYPE_CHECKING:
-    from .app import KernelGatewayApp
+    from .config.gateway_options import KernelGatewayApp
 
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
-"""The ZMQ sockets to one kernel, drained when they become readable.
+"""The channels to one kernel: ZMQ sockets that are drained when they become readable.
 
-No zmq.asyncio and no task per message: the file descriptor of each socket is watched by the event
-loop, and what waits is taken with NOBLOCK in one go. Measured: 9.6 µs a message against 16.6 µs.
+No zmq.asyncio and no task per message: the event loop watches the file descriptor of each socket, and all waiting
+messages are taken with NOBLOCK in one go. Measured: 9.6 µs a message against 16.6 µs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import cast
+from typing import Protocol, cast
 
 import zmq
 
@@ -22,34 +22,65 @@ from .message import DELIMITER, Buffer
 logger = logging.getLogger(__name__)
 
 TALKING = ("shell", "control", "stdin")
-
+"""The channels on which something can be sent."""
 DRAIN_BUDGET_S = 0.0005
+"""How long one drain may read before other sockets, and other kernels, get their turn; listeners are not included."""
 DRAIN_MESSAGES = 16
-"""How long one socket may hold the loop before the others, and other kernels, get their turn: for so much
-time, of which what listeners do with the messages is not part, or so many messages."""
+"""How many messages one drain may read."""
 DRAIN_CHECK_EVERY = 8
-"""Looking at the clock costs as much as a tenth of a message."""
-
+"""Messages between two looks at the clock: a look costs as much as a tenth of a message."""
 IOPUB_RCVHWM = 1_000_000
-"""Messages that libzmq may hold for us. The default of 1,000 would make the kernel's PUB socket drop
-whatever comes while the loop is busy; what the loop has not yet read is better kept here."""
+"""Messages that libzmq may hold for us. Its default of 1,000 would make the kernel's PUB socket drop what comes while
+the loop is busy; what the loop has not read yet is better kept here."""
 SEND_QUEUE_MESSAGES = 10_000
 """Messages that may wait, per channel, for a kernel that reads too slowly (beyond libzmq's own queue)."""
 LARGE_FRAME_BYTES = 65_536
-"""From here on a frame is handed to libzmq, and a buffer taken from it, without copying it."""
+"""From this size on, a frame is handed to libzmq, and a buffer taken from it, without being copied."""
 
+# Plain numbers, because combining enumerations took a third of the time of a send.
 _NOBLOCK = int(zmq.NOBLOCK)
 _SEND_MORE = int(zmq.NOBLOCK | zmq.SNDMORE)
 _EVENTS, _POLLIN, _POLLOUT = int(zmq.EVENTS), int(zmq.POLLIN), int(zmq.POLLOUT)
-"""Numbers, because combining enumerations took a third of the time of a send."""
+
+OnBatch = Callable[[str, list[list[bytes]]], None]
+"""on_batch(channel, messages): called on the loop with what one drain of a channel brought, each message as the frames
+that came from ZMQ. Never with an empty list. No order is promised across channels."""
 
 
-class Channels:
-    """The sockets of one generation of a kernel: shell, control, stdin (DEALER) and iopub (SUB).
+class Channels(Protocol):
+    """The channels to one process of a kernel: shell, control, stdin and iopub."""
 
-    on_batch(channel, messages): called on the loop with what one drain brought, each message as the
-      frames that came from ZMQ; never with an empty list. No order is promised across channels.
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+
+    def send(self, channel: str, frames: Sequence[Buffer]) -> None:
+        """Send a message, or queue it while the kernel reads too slowly; never block.
+
+        Raises QueueFull when too many messages wait, KernelNotConnected after `close`.
+        """
+
+    def reopen_lost(self) -> None:
+        """Reconnect the channels, other than iopub, whose connection has failed for good. Raises KernelNotConnected."""
+
+    def reopen(self, channel: str) -> None:
+        """Reconnect one channel. Raises KernelNotConnected."""
+
+    def close(self) -> None:
+        """Close all channels; what was not sent is dropped, so that it does not reach the next process."""
+
+
+OpenChannels = Callable[[zmq.Context[zmq.Socket[bytes]], ConnectionInfo, bytes, OnBatch], Channels]
+"""open_channels(context, info, identity, on_batch): connects to a process, as ZMQChannels does."""
+
+
+class ZMQChannels:
+    """The sockets to one process of a kernel: shell, control, stdin (DEALER) and iopub (SUB).
+
+    context: the context that the sockets belong to.
+    info: where the kernel listens.
     identity: the routing id of the DEALER sockets; input requests come back to it.
+    on_batch: called with what arrives.
     """
 
     def __init__(
@@ -57,7 +88,7 @@ class Channels:
         context: zmq.Context[zmq.Socket[bytes]],
         info: ConnectionInfo,
         identity: bytes,
-        on_batch: Callable[[str, list[list[bytes]]], None],
+        on_batch: OnBatch,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._context = context
@@ -76,26 +107,23 @@ class Channels:
 
     def _open(self, channel: str) -> None:
         try:
-            socket = self._connect(channel)
+            if channel == "iopub":
+                socket = open_socket(self._context, self._info, channel, zmq.SUB, rcvhwm=IOPUB_RCVHWM)
+                socket.subscribe(b"")
+            else:
+                socket = open_socket(self._context, self._info, channel, zmq.DEALER, identity=self._identity, rcvhwm=0)
         except zmq.ZMQError as exc:
             raise KernelNotConnected(f"cannot connect to the kernel: {exc.strerror}") from exc
         self._sockets[channel] = socket
         self._loop.add_reader(socket.FD, self._drain, channel)
         self._schedule(channel)  # edge-triggered: what came before we looked is not announced
 
-    def _connect(self, channel: str) -> zmq.Socket[bytes]:
-        if channel != "iopub":
-            return open_socket(self._context, self._info, channel, zmq.DEALER, identity=self._identity, rcvhwm=0)
-        socket = open_socket(self._context, self._info, channel, zmq.SUB, rcvhwm=IOPUB_RCVHWM)
-        socket.subscribe(b"")
-        return socket
-
     def reopen_lost(self) -> None:
-        """Connect anew, but for iopub, where libzmq has given up: it never tries again after a failed handshake.
+        """Reopen the sockets, other than iopub, on which libzmq has given up.
 
-        That happens when another process, which chose the same free port, listens there for a moment before the
-        kernel does. Only before much was sent: a socket whose queue is full looks the same.
-        Raises KernelNotConnected.
+        It never tries again after a failed ZMTP handshake. That happens when another process, which chose the same
+        free port, listens there for a moment before the kernel does. Only to be called before much was sent: a socket
+        whose queue is full looks the same. Raises KernelNotConnected.
         """
         for channel in TALKING:
             socket = self._sockets.get(channel)
@@ -106,7 +134,7 @@ class Channels:
                 self.reopen(channel)
 
     def reopen(self, channel: str) -> None:
-        """Connect anew. What waits to be sent is sent then. Raises KernelNotConnected."""
+        """Close one socket and connect again. What waits to be sent is sent then. Raises KernelNotConnected."""
         socket = self._sockets.pop(channel, None)
         if socket is not None:
             self._loop.remove_reader(socket.FD)
@@ -115,10 +143,11 @@ class Channels:
 
     @property
     def closed(self) -> bool:
+        """Whether `close` was called."""
         return not self._sockets
 
     def send(self, channel: str, frames: Sequence[Buffer]) -> None:
-        """Send, or queue while the kernel reads too slowly; never blocks.
+        """Send a message, or queue it while the kernel reads too slowly; never block.
 
         Raises QueueFull beyond SEND_QUEUE_MESSAGES, KernelNotConnected after `close`.
         """
@@ -126,35 +155,30 @@ class Channels:
         if socket is None:
             raise KernelNotConnected("the connection to the kernel is closed")
         waiting = self._waiting[channel]
-        if waiting or not self._send_now(socket, frames):
+        if waiting or not self._try_to_send(socket, frames):
             if len(waiting) >= SEND_QUEUE_MESSAGES:
                 raise QueueFull("the kernel does not read its messages, and the queue for it is full")
             waiting.append(frames)
         self._look(channel, socket)
 
     @staticmethod
-    def _send_now(socket: zmq.Socket[bytes], frames: Sequence[Buffer]) -> bool:
+    def _try_to_send(socket: zmq.Socket[bytes], frames: Sequence[Buffer]) -> bool:
         try:
             for frame in frames[:-1]:
                 socket.send(frame, _SEND_MORE, copy=len(frame) < LARGE_FRAME_BYTES)
             socket.send(frames[-1], _NOBLOCK, copy=len(frames[-1]) < LARGE_FRAME_BYTES)
-        except zmq.Again:  # of the first frame: libzmq takes a message as a whole
+        except zmq.Again:  # raised for the first frame only: libzmq takes a message as a whole
             return False
         return True
 
-    def _flush(self, channel: str, socket: zmq.Socket[bytes]) -> None:
-        waiting = self._waiting[channel]
-        while waiting and self._send_now(socket, waiting[0]):
-            waiting.popleft()
-
     def _look(self, channel: str, socket: zmq.Socket[bytes]) -> None:
-        """After sending: ZMQ's file descriptor is edge-triggered, and sending may eat the edge."""
+        """Look at the socket after sending: ZMQ's file descriptor is edge-triggered, and sending may eat the edge."""
         events = _events(socket)
         if events & _POLLIN or (self._waiting[channel] and events & _POLLOUT):
             self._schedule(channel)
 
     def _schedule(self, channel: str) -> None:
-        """Read the socket soon."""
+        """Drain the socket in the next turn of the loop."""
         if channel not in self._scheduled:
             self._scheduled.add(channel)
             self._loop.call_soon(self._drain, channel)
@@ -167,25 +191,24 @@ class Channels:
         batch: list[list[bytes]] = []
         deadline = perf_counter() + DRAIN_BUDGET_S
         try:
-            while True:
-                batch.append(_receive(socket))
+            while (frames := _receive(socket)) is not None:
+                batch.append(frames)
                 if len(batch) == 1 and not _events(socket) & _POLLIN:
-                    break  # the usual end: to ask once costs 1.0 µs, zmq.Again 2.8
+                    break  # the usual end: asking once costs 1.0 µs, zmq.Again 2.8
                 if not len(batch) % DRAIN_CHECK_EVERY and (len(batch) >= DRAIN_MESSAGES or perf_counter() > deadline):
                     self._schedule(channel)
                     break
-        except zmq.Again:
-            pass  # drained: the loop tells when there is more
         except zmq.ZMQError as exc:
             logger.warning("reading %s failed: %s", channel, exc)
-        if channel != "iopub" and self._waiting[channel]:
-            self._flush(channel, socket)
+        if channel != "iopub" and (waiting := self._waiting[channel]):
+            while waiting and self._try_to_send(socket, waiting[0]):
+                waiting.popleft()
             self._look(channel, socket)
         if batch:
             self._on_batch(channel, batch)
 
     def close(self) -> None:
-        """Close all sockets; what was not sent is dropped, lest it reach the next process."""
+        """Close all sockets; what was not sent is dropped, so that it does not reach the next process."""
         sockets, self._sockets = self._sockets, {}
         for socket in sockets.values():
             self._loop.remove_reader(socket.FD)
@@ -193,30 +216,29 @@ class Channels:
 
 
 def _events(socket: zmq.Socket[bytes]) -> int:
-    """What can be done at once."""
+    """What can be done without waiting: _POLLIN, _POLLOUT or both."""
     return cast(int, socket.getsockopt(_EVENTS))
 
 
-def _receive(socket: zmq.Socket[bytes]) -> list[bytes]:
-    """The frames of a message; of large buffers, views. Raises zmq.Again when there is none.
+def _receive(socket: zmq.Socket[bytes]) -> list[bytes] | None:
+    """The frames of the next message, large buffers as views; None when no message waits.
 
     recv_multipart asks the socket after each frame whether there are more: 6.9 µs a message, not 4.0.
     """
     frames: list[bytes] = []
     more = True
     while more:
-        frame = socket.recv(_NOBLOCK, False)
+        try:
+            frame = socket.recv(_NOBLOCK, False)
+        except zmq.Again:  # raised for the first frame only: libzmq delivers a message as a whole
+            return None
         more = frame.more
-        if len(frame) >= LARGE_FRAME_BYTES and _is_buffer(frames):
-            frames.append(cast(bytes, frame.buffer))  # it is only sent on, or made bytes by who wants them
+        # What comes after the signature and four frames is a buffer: only sent on, or copied by those who need bytes.
+        if len(frame) >= LARGE_FRAME_BYTES and DELIMITER in frames[:-5]:
+            frames.append(cast(bytes, frame.buffer))
         else:
             frames.append(frame.bytes)
     return frames
-
-
-def _is_buffer(before: list[bytes]) -> bool:
-    """Whether what comes after these frames is a buffer: signature and four frames come first."""
-    return DELIMITER in before[:-5]
 
 
 def open_socket(
@@ -228,7 +250,9 @@ def open_socket(
 ) -> zmq.Socket[bytes]:
     """A socket that connects to one channel of a kernel, encrypted if the connection info has keys.
 
-    options: socket options that must be set before it connects. Raises zmq.ZMQError.
+    kind: the socket type, such as zmq.DEALER.
+    options: socket options that must be set before the socket connects.
+    Raises zmq.ZMQError.
     """
     socket = context.socket(kind)
     try:
@@ -238,7 +262,7 @@ def open_socket(
             socket.curve_serverkey = info.curve_publickey
             socket.curve_publickey = info.curve_publickey
             socket.curve_secretkey = info.curve_secretkey
-        # A kernel that is not there (yet) is tried again at once, then ever more slowly.
+        # A kernel that does not listen yet is tried again soon, then more and more slowly.
         socket.reconnect_ivl = 20
         socket.reconnect_ivl_max = 2_000
         for name, value in options.items():

@@ -11,24 +11,29 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import KernelFailure
-from .message import Signer
+from .signer import Signer
 
 CHANNEL_NAMES = ("shell", "iopub", "stdin", "control", "hb")
+"""The channels of a kernel."""
 MAX_FILE_BYTES = 65_536
-"""A connection file has some hundred bytes; anything of this size is not one."""
+"""The largest connection file that is read; they have some hundred bytes."""
 _CURVE_KEY = re.compile(rb"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")  # 32 bytes in Z85, ZeroMQ RFC 32
 
 
 class InvalidConnection(KernelFailure):
-    """What should be connection info is not; the message names what is wrong."""
+    """A file or a dict that should be connection info is not valid; the message says what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionInfo:
-    """Where a kernel listens and how its messages are signed and encrypted.
+    """Where a kernel listens, and how its messages are signed and encrypted.
 
-    ports: by channel name, all five of them.
-    curve_publickey, curve_secretkey: Z85, or None when the connection is not encrypted.
+    transport: `tcp` or `ipc`.
+    ip: the address, or the prefix of the paths of ipc sockets.
+    ports: the ports of all five channels, by name.
+    key: the key of the signatures; empty for none.
+    signature_scheme: the hash of the signatures, see Signer.
+    curve_publickey, curve_secretkey: the CurveZMQ keys as Z85; None when the connection is not encrypted.
     """
 
     transport: str
@@ -41,15 +46,17 @@ class ConnectionInfo:
     curve_secretkey: bytes | None = field(default=None, repr=False)
 
     def url(self, channel: str) -> str:
+        """The ZMQ endpoint of a channel."""
         separator = ":" if self.transport == "tcp" else "-"
         return f"{self.transport}://{self.ip}{separator}{self.ports[channel]}"
 
     def signer(self) -> Signer:
+        """A signer with the connection's key and scheme."""
         return Signer(self.key, self.signature_scheme)
 
     @classmethod
     def from_dict(cls, info: Mapping[str, Any]) -> ConnectionInfo:
-        """Check and take over connection info, from a file or from a provisioner.
+        """Check connection info from a file or from a provisioner.
 
         Raises InvalidConnection, naming the field that is missing or wrong.
         """

@@ -1,35 +1,32 @@
-"""One kernel's life: start, ready, interrupt, restart, shutdown, and what to do when it dies."""
+"""One kernel's life: start, ready, interrupt, restart, shutdown, and what happens when its process dies."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import signal
-from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-
-import zmq
+from typing import Any
 
 from ..errors import (
     Conflict,
+    ExternalKernel,
     FPSKernelsError,
     KernelDied,
-    KernelFailure,
     KernelNotConnected,
     KernelRestarted,
     KernelStartFailed,
     KernelTimeout,
-    QueueFull,
 )
+from ..tasks import TaskSet, cancel_and_wait
 from .client import KernelClient
-from .heartbeat import HeartbeatOptions
-from .kernelspec import Kernelspecs
-from .process import ExitStatus, KernelProcess, LaunchOptions
-from .reaper import Reaper
-from .request_log import Request
+from .launcher import Launcher
+from .observer import LifecycleObserver
+from .process import LaunchedProcess, Process
+from .restart_budget import RestartBudget
+from .shutdown import end_process
 from .state import ExecutionState
 
 logger = logging.getLogger(__name__)
@@ -39,15 +36,19 @@ Prepare = Callable[[str, KernelClient], Awaitable[None]]
 PORT_RETRIES = 3
 """Launches, when another process took a port between its choice and its use."""
 PORT_TAKEN = ("Address already in use", "EADDRINUSE", "address in use")
+"""What a kernel writes to stderr when it cannot have a port."""
 
 
 @dataclass(frozen=True, slots=True)
 class LifecycleOptions:
-    """Bounds on the waits of a kernel's life, and how often it is restarted by itself.
+    """Bounds on the waits of a kernel's life, and how often it is restarted when it dies.
 
-    startup_timeout_s: from the launch to the first answer.
-    shutdown_wait_time_s: for the polite ways to end, before SIGKILL.
-    restart_limit: deaths within restart_window_s after which the kernel stays dead; 0: at the first.
+    startup_timeout_s: seconds from the launch to the first answer.
+    shutdown_wait_time_s: seconds for the polite ways to end a process, before SIGKILL.
+    restart_limit: deaths within the window that are followed by a restart; 0 for none.
+    restart_window_s: seconds after which a death no longer counts.
+    restart_backoff_s: seconds before the second restart in a row; doubled for each one after that.
+    kill_timeout_s: seconds to wait for the end after SIGKILL.
     """
 
     startup_timeout_s: float = 60.0
@@ -58,259 +59,184 @@ class LifecycleOptions:
     kill_timeout_s: float = 5.0
 
 
-class LifecycleObserver:
-    """What the web side hears of a kernel's life. The methods are called on the loop, in order."""
-
-    def on_requests_failed(self, requests: list[Request], error: FPSKernelsError) -> None:
-        """These will not be answered by the kernel."""
-
-    def on_interrupt(self) -> None:
-        """A user wants the kernel to stop what it is doing."""
-
-    def on_user_restart(self) -> None:
-        """A user wants a new process; what the old one said is of no interest any more."""
-
-    def on_restarting(self, reason: str) -> None:
-        """The kernel died, and is being restarted without anybody asking."""
-
-    def on_dead(self, reason: str) -> None:
-        """The kernel is dead, and stays so until somebody restarts it."""
-
-
-class Observers(LifecycleObserver):
-    """Several observers as one; told in the order in which they were added."""
-
-    def __init__(self, *observers: LifecycleObserver) -> None:
-        self._observers = observers
-
-    def add(self, observer: LifecycleObserver) -> None:
-        self._observers = (*self._observers, observer)
-
-    def __len__(self) -> int:
-        return len(self._observers)
-
-    def on_requests_failed(self, requests: list[Request], error: FPSKernelsError) -> None:
-        for observer in self._observers:
-            observer.on_requests_failed(requests, error)
-
-    def on_interrupt(self) -> None:
-        for observer in self._observers:
-            observer.on_interrupt()
-
-    def on_user_restart(self) -> None:
-        for observer in self._observers:
-            observer.on_user_restart()
-
-    def on_restarting(self, reason: str) -> None:
-        for observer in self._observers:
-            observer.on_restarting(reason)
-
-    def on_dead(self, reason: str) -> None:
-        for observer in self._observers:
-            observer.on_dead(reason)
-
-
-class _DiedAtStart(KernelStartFailed):
-    """The process ended by itself before it answered."""
-
-    @property
-    def ename(self) -> str:
-        return KernelStartFailed.__name__  # the difference is nobody else's business
-
-
-class ProcessSource(Protocol):
-    """Where a driver gets a process from that need not be launched, such as WarmKernels."""
-
-    async def take(self, kernel_id: str, options: LaunchOptions) -> KernelProcess | None: ...
-    def started(self, kernel_name: str) -> None: ...
-
-
 class KernelDriver:
-    """A kernel whose process is ours.
+    """The life of one kernel: gets its processes, and keeps its client connected to the one that runs.
 
-    client: the shared connection; stays the same over restarts. `client.state` has the state.
-    source: asked for a process before one is launched.
+    client: the shared connection. It stays the same over restarts; `client.state` has the kernel's state.
+    launcher: where the processes come from, and whether they are ours to stop and to restart.
+    lifecycle: bounds on waits and restarts.
+    prepare: awaited for each process that answers, before others can ask it anything.
+
+    name: the name of the kernelspec.
+    observer: told of what happens to the kernel; set by the owner.
     """
 
     def __init__(
         self,
-        kernel_id: str,
-        options: LaunchOptions,
-        lifecycle: LifecycleOptions,
-        specs: Kernelspecs,
-        context: zmq.Context[zmq.Socket[bytes]],
+        client: KernelClient,
+        launcher: Launcher,
+        lifecycle: LifecycleOptions | None = None,
         *,
-        verify: bool = True,
-        heartbeat: HeartbeatOptions | None = None,
-        reaper: Reaper | None = None,
         prepare: Prepare | None = None,
-        source: ProcessSource | None = None,
     ) -> None:
-        self.kernel_id = kernel_id
-        self.client = KernelClient(kernel_id, context, verify=verify, heartbeat=heartbeat)
+        self.kernel_id = client.kernel_id
+        self.client = client
+        self.name = launcher.kernel_name
         self.observer = LifecycleObserver()
-        self._reaper = reaper
+        self._launcher = launcher
+        self._lifecycle = lifecycle = lifecycle or LifecycleOptions()
         self._prepare = prepare
-        self._source = source
-        self._options = options
-        self._lifecycle = lifecycle
-        self._specs = specs
-        self._process: KernelProcess | None = None
-        self._busy_with = asyncio.Lock()  # start, restart, shutdown: one at a time
-        self._operation: asyncio.Task[None] | None = None
-        self._watchdog: asyncio.Task[None] | None = None
-        self._deaths: deque[float] = deque(maxlen=100)
+        self._restarts = RestartBudget(lifecycle.restart_limit, lifecycle.restart_window_s, lifecycle.restart_backoff_s)
+        self._process: Process | None = None
+        self._lock = asyncio.Lock()  # start, restart, shutdown: one at a time
+        self._tasks = TaskSet()  # the start or restart, and the watchdog
         self._closing = self._closed = False
-        self._preparing = False
-
-    @property
-    def name(self) -> str:
-        """The name of the kernelspec."""
-        return self._options.kernel_name
 
     @property
     def pid(self) -> int | None:
+        """The id of the process; None while there is none on this machine."""
         return self._process.pid if self._process else None
 
     @property
     def reason(self) -> str | None:
+        """Why the kernel is dead, or is being restarted; None otherwise."""
         return self.client.state.reason
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """The kernelspec's metadata."""
+        """The kernelspec's metadata; empty while there is no process."""
         return self._process.metadata if self._process else {}
 
     @property
     def kernelspec(self) -> Mapping[str, Any]:
-        """What its process was launched by, see kernelspec.spec_dict; empty while there is none."""
+        """The kernelspec that the process was launched by, see kernelspec.spec_dict; empty while there is none."""
         return self._process.kernelspec if self._process else {}
 
     @property
     def command(self) -> Sequence[str]:
-        """Of its process; empty while there is none."""
+        """The command of the process; empty while there is none."""
         return self._process.command if self._process else ()
 
     def resolve_path(self, path: str) -> str | None:
+        """`path` as the kernel would find it from its working directory, if that exists. May block."""
         return self._process.resolve_path(path) if self._process else None
 
     def set_environment(self, **names: str) -> None:
-        """Environment variables for the next process, as after a rename of the notebook."""
-        self._options = replace(self._options, extra_env={**self._options.extra_env, **names})
-
-    # --- start -----------------------------------------------------------------------------------
+        """Set environment variables of the next process, as after a rename of the notebook."""
+        self._launcher.set_environment(names)
 
     async def start(self) -> None:
-        """Launch the process and return when it answers.
+        """Get a process and return when it answers.
 
-        Raises KernelStartFailed when it does not; nothing is left behind then. Raises Conflict when
-        the kernel is shut down meanwhile.
+        Raises KernelStartFailed when it does not; nothing is left behind then. Raises Conflict when the kernel is
+        shut down meanwhile. With a kernel that others started, raises KernelTimeout or KernelNotConnected.
         """
-        await self._run(self._first_start(), f"start {self.kernel_id}")
+        await self._run(self._launch, "start")
 
-    async def _first_start(self) -> None:
-        try:
-            await self._start()
-        except FPSKernelsError as exc:
-            self._become_dead(exc.message)
-            raise
-        except asyncio.CancelledError:
-            self._give_up("The start of the kernel was cancelled")
-            raise
+    async def restart(self) -> None:
+        """Replace the process under the same id, and return when the new one answers.
 
-    async def _run(self, operation: Coroutine[Any, Any, None], name: str) -> None:
-        """Start and restart exclude each other; a shutdown does not wait for them, it ends them."""
-        async with self._busy_with:
+        The old process is shut down first. Listeners stay; requests in flight fail with KernelRestarted.
+        Raises KernelStartFailed; the kernel is dead then, and can be restarted again. Raises Conflict when the kernel
+        is shut down meanwhile, ExternalKernel when the process is not ours.
+        """
+        if not self._launcher.owned:
+            raise ExternalKernel(self.kernel_id, "restarted")
+
+        async def replace_process() -> None:
+            process, self._process = self._process, None  # its end is no surprise to the watchdog now
+            self.client.set_state(ExecutionState.RESTARTING)
+            self.client.mute()
+            self.observer.on_user_restart()
+            self._fail_requests(KernelRestarted("The kernel was restarted"))
+            self._restarts.reset()
+            if process is not None:
+                await self._end(process, now=False)
+            await self._launch()
+
+        await self._run(replace_process, "restart")
+
+    async def _run(self, operation: Callable[[], Awaitable[None]], name: str) -> None:
+        """Start or restart, one at a time; the kernel is dead if that fails. A shutdown cancels it."""
+
+        async def run() -> None:
+            try:
+                await operation()
+            except FPSKernelsError as exc:
+                self._become_dead(exc.message)
+                raise
+            except asyncio.CancelledError:
+                if not self._closing:  # a shutdown says itself what happened
+                    self._become_dead(f"The {name} of the kernel was cancelled")
+                raise
+
+        async with self._lock:
             if self._closing:
-                operation.close()
                 raise Conflict("The kernel is being shut down")
-            task = self._operation = asyncio.create_task(operation, name=name)
+            task = self._tasks.start(run(), name=f"{name} {self.kernel_id}", log_failure=False)
             try:
                 await task
             except asyncio.CancelledError:
                 if self._closing and task.cancelled():
                     raise Conflict("The kernel was shut down before it was ready") from None
                 raise
-            finally:
-                self._operation = None
 
-    async def _start(self) -> None:
-        if self._source is not None:
-            process = await self._source.take(self.kernel_id, self._options)
-            if process is not None and await self._run_taken(process):
-                return
-        for attempt in range(1, PORT_RETRIES + 1):
-            process = await KernelProcess.launch(self.kernel_id, self._options, self._specs)
-            self._have_reaped(process)
-            logger.info("kernel %s (%s) launched, pid %s", self.kernel_id, self.name, process.pid)
+    async def _launch(self) -> None:
+        """Get a process, and watch over it once it answers; it is ended when it does not.
+
+        Another process is launched instead of one that was running already and dies as it is taken, and of one that
+        cannot have a port. Raises KernelStartFailed.
+        """
+        process = await self._launcher.take(self.kernel_id)
+        taken = process is not None
+        launches = 0
+        while True:
+            if process is None:
+                process = await self._launcher.launch(self.kernel_id)
+                launches += 1
+            self._process = process
+            preparing = asyncio.Event()
             try:
-                await self._become_ready(process)
-            except KernelStartFailed:
-                status = process.exited.result() if process.exited.done() else None
-                if _port_taken(status) and attempt < PORT_RETRIES:
-                    logger.warning("kernel %s: a port was taken, trying others", self.kernel_id)
-                    continue
-                raise
-            if self._source is not None:
-                self._source.started(self.name)
+                await self._shake_hands(process, preparing)
+            except BaseException as exc:
+                died = process.exited.done()
+                self._process = None
+                await self._end(process, now=True)
+                if not isinstance(exc, KernelStartFailed):
+                    raise
+                if taken and not launches:  # what prepares a kernel may have ended it, and is done only once
+                    retry = died and not preparing.is_set()
+                else:
+                    retry = launches < PORT_RETRIES and _port_taken(process)
+                if not retry:
+                    raise
+                logger.warning("kernel %s: %s; launching another process", self.kernel_id, exc.message)
+                process = None
+                continue
+            self._tasks.start(self._watch(process), name=f"watchdog {self.kernel_id}")
+            logger.info("kernel %s is ready", self.kernel_id)
+            if launches:
+                self._launcher.on_ready()
             return
 
-    async def _run_taken(self, process: KernelProcess) -> bool:
-        """False when it died just now, as it was handed over: no reason not to launch another."""
-        self._preparing = False
-        try:
-            await self._become_ready(process)
-        except _DiedAtStart:
-            if self._preparing:  # what is done to prepare a kernel may have ended it, and is done once
-                raise
-            return False
-        return True
+    async def _shake_hands(self, process: Process, preparing: asyncio.Event) -> None:
+        """Connect, and return when the process answers and is prepared. Raises KernelStartFailed.
 
-    async def _become_ready(self, process: KernelProcess) -> None:
-        """Have the process for ours once it answers; it is ended when it does not."""
-        self._process = process
-        try:
-            await self._handshake(process)
-        except BaseException:
-            self._process = None
-            await self._stop_process(process, now=True)
-            raise
-        self._watchdog = asyncio.create_task(self._watch(process), name=f"watchdog {self.kernel_id}")
-        logger.info("kernel %s is ready", self.kernel_id)
-
-    async def release(self, kernel_id: str, connection_file: Path, cwd: str) -> KernelProcess:
-        """Give the process away as it runs, to another kernel; there is nothing to shut down here then.
-
-        See KernelProcess.become. Raises KernelDied when there is none, OSError when its connection file cannot be
-        moved; it is this driver's as before then, and can only be shut down.
+        preparing: set when the preparation begins.
         """
-        async with self._busy_with:
-            process = self._process
-            if process is None or process.exited.done():
-                raise KernelDied("The kernel is dead")
-            watchdog, self._watchdog = self._watchdog, None
-            if watchdog is not None:
-                watchdog.cancel()
-                await asyncio.gather(watchdog, return_exceptions=True)
-            await self.client.close()
-            process.become(kernel_id, connection_file, cwd)
-            self._process = None  # nothing is awaited from here on: it is always somebody's
-            self._closing = self._closed = True
-            return process
 
-    def _have_reaped(self, process: KernelProcess) -> None:
-        reaper, pid = self._reaper, process.pid
-        if reaper is not None and pid is not None:
-            reaper.watch(pid)
-            process.exited.add_done_callback(lambda _: reaper.forget(pid))
+        async def prepare() -> None:
+            if self._prepare is not None:
+                preparing.set()
+                await self._prepare(self.name, self.client)
 
-    async def _handshake(self, process: KernelProcess) -> None:
         try:
             self.client.connect(process.connection)
         except KernelNotConnected as exc:
             raise KernelStartFailed(exc.message) from exc
+        timeout_s = self._lifecycle.startup_timeout_s
         answer = asyncio.create_task(
-            self.client.handshake(self._lifecycle.startup_timeout_s, prepare=self._prepared),
+            self.client.handshake(timeout_s, ask_control=process.may_be_busy, prepare=prepare),
             name=f"handshake {self.kernel_id}",
         )
         try:
@@ -320,78 +246,58 @@ class KernelDriver:
                 answer.result()
                 return
         except KernelTimeout as exc:
+            if not self._launcher.owned:
+                raise
             raise KernelStartFailed(f"Kernel {self.name} did not start: {exc.message}") from exc
         finally:
-            answer.cancel()
-            await asyncio.gather(answer, return_exceptions=True)
-        raise _DiedAtStart(f"Kernel {self.name} died at start: {process.exited.result().reason}")
+            await cancel_and_wait(answer)
+        raise KernelStartFailed(f"Kernel {self.name} died at start: {process.exited.result().reason}")
 
-    async def _prepared(self) -> None:
-        if self._prepare is not None:
-            self._preparing = True
-            await self._prepare(self.name, self.client)
-
-    # --- watchdog --------------------------------------------------------------------------------
-
-    async def _watch(self, process: KernelProcess) -> None:
+    async def _watch(self, process: Process) -> None:
+        """Wait for the end of the process. If that comes unasked, restart the kernel or leave it dead."""
         status = await asyncio.shield(process.exited)
-        async with self._busy_with:
+        async with self._lock:
             if process is not self._process or self._closing:
                 return
-            await self._revive(process, status)
-
-    async def _revive(self, process: KernelProcess, status: ExitStatus) -> None:
-        """The process is gone though nobody asked for it: restart it, or give up."""
-        reason = f"The kernel died: {status.reason}"
-        while True:
-            logger.warning("kernel %s: %s", self.kernel_id, reason)
             self._process = None
-            if not self._may_restart():
-                await self._let_go(process)
-                self._become_dead(reason)
-                return
-            self._fail_requests(KernelDied(reason))
-            self.client.change_state(ExecutionState.RESTARTING, reason)
-            self.observer.on_restarting(reason)
-            await self._let_go(process)
-            await asyncio.sleep(self._backoff())
-            if self._closing:
-                return
-            try:
-                await self._start()
-                return
-            except FPSKernelsError as exc:
-                reason = exc.message
+            reason = f"The kernel died: {status.reason}"
+            while True:
+                logger.warning("kernel %s: %s", self.kernel_id, reason)
+                backoff_s = self._restarts.on_death(asyncio.get_running_loop().time())
+                if backoff_s is not None:
+                    self._fail_requests(KernelDied(reason))
+                    self.client.set_state(ExecutionState.RESTARTING, reason)
+                    self.observer.on_restarting(reason)
+                self.client.disconnect()
+                await process.clean_up()
+                if backoff_s is None:
+                    self._become_dead(reason)
+                    return
+                await asyncio.sleep(backoff_s)
+                if self._closing:
+                    return
+                try:
+                    await self._launch()
+                    return
+                except FPSKernelsError as exc:
+                    reason = exc.message
 
-    def _may_restart(self) -> bool:
-        now = asyncio.get_running_loop().time()
-        self._deaths.append(now)
-        while now - self._deaths[0] > self._lifecycle.restart_window_s:
-            self._deaths.popleft()
-        return len(self._deaths) <= self._lifecycle.restart_limit
+    async def release(self, kernel_id: str, connection_file: Path, cwd: str) -> LaunchedProcess:
+        """Give the running process away, to another kernel; there is nothing to shut down here then.
 
-    def _backoff(self) -> float:
-        """Nothing at the first death, then ever longer."""
-        recent = len(self._deaths) - 1
-        return 0.0 if recent <= 0 else min(self._lifecycle.restart_backoff_s * 2 ** (recent - 1), 10.0)
-
-    def _become_dead(self, reason: str) -> None:
-        self._fail_requests(KernelDied(reason))
-        self.client.disconnect()
-        self.client.change_state(ExecutionState.DEAD, reason)
-        self.observer.on_dead(reason)
-
-    def _give_up(self, reason: str) -> None:
-        """Whoever waited for a start has gone. After a shutdown, that says itself what happened."""
-        if not self._closing:
-            self._become_dead(reason)
-
-    def _fail_requests(self, error: FPSKernelsError) -> None:
-        requests = self.client.fail_requests(error)
-        if requests:
-            self.observer.on_requests_failed(requests, error)
-
-    # --- what users ask for ----------------------------------------------------------------------
+        See LaunchedProcess.become. Raises KernelDied when there is no process, or not one of ours; OSError when its
+        connection file cannot be moved. This driver keeps the process then, and can only be shut down.
+        """
+        async with self._lock:
+            process = self._process
+            if not isinstance(process, LaunchedProcess) or process.exited.done():
+                raise KernelDied("The kernel is dead")
+            await self._tasks.close()
+            await self.client.close()
+            process.become(kernel_id, connection_file, cwd)
+            self._process = None  # nothing is awaited from here on: the process always has an owner
+            self._closing = self._closed = True
+            return process
 
     async def interrupt(self) -> None:
         """Interrupt what the kernel is doing, by signal or by message as its kernelspec says.
@@ -410,95 +316,50 @@ class KernelDriver:
         else:
             await process.signal(signal.SIGINT)
 
-    async def restart(self) -> None:
-        """A new process under the same id; returns when it answers.
-
-        The old one is shut down first. Listeners stay; requests in flight fail with
-        KernelRestarted. Raises KernelStartFailed; the kernel is dead then, and can be restarted again.
-        """
-        await self._run(self._restart(), f"restart {self.kernel_id}")
-
-    async def _restart(self) -> None:
-        process = self._process
-        self._process = None  # from here on its end is no surprise to the watchdog
-        self.client.change_state(ExecutionState.RESTARTING)
-        self.client.mute()
-        self.observer.on_user_restart()
-        self._fail_requests(KernelRestarted("The kernel was restarted"))
-        self._deaths.clear()
-        try:
-            if process is not None:
-                await self._stop_process(process, now=False)
-            await self._start()
-        except FPSKernelsError as exc:
-            self._become_dead(exc.message)
-            raise
-        except asyncio.CancelledError:
-            self._give_up("The restart of the kernel was cancelled")
-            raise
-
     async def shutdown(self, *, now: bool = False) -> None:
         """End the process, in steps and in bounded time, and close everything. May be called twice.
 
-        now: without asking it first.
+        now: whether to end the process without asking it first.
+        A process that is not ours goes on.
         """
         self._closing = True
-        for task in (self._operation, self._watchdog):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
-        async with self._busy_with:
+        await self._tasks.close()
+        async with self._lock:
             if self._closed:
                 return
             self._closed = True
             process, self._process = self._process, None
-            self.client.change_state(ExecutionState.TERMINATING)
+            self.client.set_state(ExecutionState.TERMINATING)
             if process is not None:
-                await self._stop_process(process, now=now)
-            self._become_dead("The kernel was shut down")
+                await self._end(process, now=now)
+            self._become_dead("The kernel was shut down" if self._launcher.owned else "The external kernel is gone")
             await self.client.close()
 
-    # --- the end of a process --------------------------------------------------------------------
-
-    async def _stop_process(self, process: KernelProcess, *, now: bool) -> None:
-        """Ask, SIGTERM, SIGKILL, each with its share of the time; then clean up."""
-        wait_s = self._lifecycle.shutdown_wait_time_s / 2
+    async def _end(self, process: Process, *, now: bool) -> None:
+        """End the process if it is ours, disconnect, and clean up."""
         try:
-            if now or process.exited.done() or not await self._ask_to_stop(process, wait_s):
-                if not now:
-                    await process.terminate()
-                    await process.wait(wait_s)
-                await self._kill(process)
-        except asyncio.CancelledError:  # nobody else knows the process any more
-            await self._kill(process)
-            raise
+            if self._launcher.owned:
+                wait_s, kill_timeout_s = self._lifecycle.shutdown_wait_time_s / 2, self._lifecycle.kill_timeout_s
+                await end_process(process, self.client, now=now, wait_s=wait_s, kill_timeout_s=kill_timeout_s)
         finally:
             try:
                 self.client.disconnect()
             finally:
                 await process.clean_up()
 
-    async def _kill(self, process: KernelProcess) -> None:
-        await process.kill()
-        if not await process.wait(self._lifecycle.kill_timeout_s):
-            logger.error("kernel %s: process %s does not end", self.kernel_id, process.pid)
-
-    async def _ask_to_stop(self, process: KernelProcess, wait_s: float) -> bool:
-        try:
-            if self.client.execution_state is not ExecutionState.STARTING and process.interrupt_mode == "signal":
-                # A cell that runs keeps many kernels from shutting down.
-                await process.signal(signal.SIGINT)
-            self.client.ask_now("control", "shutdown_request", {"restart": False})
-            await process.shutdown_requested()
-        except (KernelFailure, QueueFull, OSError) as exc:
-            logger.debug("kernel %s cannot be asked to stop: %s", self.kernel_id, exc)
-            return False
-        return await process.wait(wait_s)
-
-    async def _let_go(self, process: KernelProcess) -> None:
+    def _become_dead(self, reason: str) -> None:
+        self._fail_requests(KernelDied(reason))
         self.client.disconnect()
-        await process.clean_up()
+        self.client.set_state(ExecutionState.DEAD, reason)
+        self.observer.on_dead(reason)
+
+    def _fail_requests(self, error: FPSKernelsError) -> None:
+        requests = self.client.fail_requests(error)
+        if requests:
+            self.observer.on_requests_failed(requests, error)
 
 
-def _port_taken(status: ExitStatus | None) -> bool:
-    return status is not None and any(sign in line for line in status.stderr for sign in PORT_TAKEN)
+def _port_taken(process: Process) -> bool:
+    """Whether the process ended because another one had one of its ports."""
+    lines = process.exited.result().stderr if process.exited.done() else ()
+    return any(sign in line for line in lines for sign in PORT_TAKEN)

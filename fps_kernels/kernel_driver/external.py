@@ -1,92 +1,81 @@
-"""A kernel that somebody else started: connected to, never stopped or restarted."""
+"""Kernels that others started: they are connected to, and never stopped or restarted."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import zmq
-
-from ..errors import Conflict, ExternalKernel, FPSKernelsError, KernelDied
-from .client import KernelClient
 from .connection_file import ConnectionInfo
-from .driver import LifecycleObserver
-from .heartbeat import HeartbeatOptions
-from .state import ExecutionState
+from .exit_status import ExitStatus
 
 
-class ExternalDriver:
-    """The part of KernelDriver that is left when the process is not ours."""
+class ExternalProcess:
+    """The process of a kernel that others started. Nothing is known of it but where it listens.
+
+    info: the content of the kernel's connection file.
+    """
 
     pid = None
+    may_be_busy = True
+    interrupt_mode = "message"
+    metadata: Mapping[str, Any] = {}
+    kernelspec: Mapping[str, Any] = {}
+    command: Sequence[str] = ()
 
-    def __init__(
-        self,
-        kernel_id: str,
-        name: str,
-        info: ConnectionInfo,
-        startup_timeout_s: float,
-        context: zmq.Context[zmq.Socket[bytes]],
-        *,
-        verify: bool = True,
-        heartbeat: HeartbeatOptions | None = None,
-    ) -> None:
-        self.kernel_id = kernel_id
-        self.name = name
-        self.client = KernelClient(kernel_id, context, verify=verify, heartbeat=heartbeat)
-        self.observer = LifecycleObserver()
-        self._info = info
-        self._startup_timeout_s = startup_timeout_s
-        self._closed = False
-
-    @property
-    def reason(self) -> str | None:
-        return self.client.state.reason
-
-    @property
-    def metadata(self) -> Mapping[str, Any]:
-        """There is no kernelspec."""
-        return {}
+    def __init__(self, info: ConnectionInfo) -> None:
+        self.connection = info
+        self.exited: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()  # that is not seen
 
     def resolve_path(self, path: str) -> str | None:
-        """Nothing is known of the kernel's working directory."""
+        """None: the kernel's working directory is not known."""
         return None
 
-    def set_environment(self, **names: str) -> None:
-        """There will be no next process of ours."""
+    async def signal(self, signum: int) -> None:
+        """Nothing: there is no process to send a signal to."""
 
-    async def start(self) -> None:
-        """Connect; returns when the kernel answers, also while it is busy. Raises KernelTimeout."""
-        try:
-            self.client.connect(self._info)
-            await self.client.handshake(self._startup_timeout_s, ask_control=True)
-        except FPSKernelsError as exc:
-            self._end(exc.message)
-            raise
+    async def shutdown_requested(self) -> None:
+        """Nothing: an external kernel is not asked to shut down."""
 
-    async def interrupt(self) -> None:
-        """Ask the kernel to interrupt itself; there is no process to send a signal to."""
-        if not self.client.state.ready:
-            raise Conflict(f"The kernel is {self.client.execution_state.value}: it cannot be interrupted now")
-        self.observer.on_interrupt()
-        self.client.ask_now("control", "interrupt_request")
+    async def terminate(self) -> None:
+        """Nothing: the process is not ours."""
 
-    async def restart(self) -> None:
-        raise ExternalKernel(self.kernel_id, "restarted")
+    async def kill(self) -> None:
+        """Nothing: the process is not ours."""
 
-    async def shutdown(self, *, now: bool = False) -> None:
-        """Disconnect; the kernel goes on. May be called twice."""
-        if not self._closed:
-            self._closed = True
-            self._end("The external kernel is gone")
-            await self.client.close()
+    async def wait(self, timeout_s: float) -> bool:
+        """False: the process goes on."""
+        return False
 
-    def _end(self, reason: str) -> None:
-        self.client.disconnect()
-        error = KernelDied(reason)
-        requests = self.client.fail_requests(error)
-        if requests:
-            self.observer.on_requests_failed(requests, error)
-        if self.client.execution_state is not ExecutionState.DEAD:
-            self.client.change_state(ExecutionState.DEAD, reason)
-            self.observer.on_dead(reason)
+    async def clean_up(self) -> None:
+        """Nothing: the connection file is not ours."""
+
+
+class ExternalLauncher:
+    """Connects to one kernel that others started.
+
+    kernel_name: the name by which the kernel is shown.
+    info: the content of the kernel's connection file.
+    """
+
+    owned = False
+
+    def __init__(self, kernel_name: str, info: ConnectionInfo) -> None:
+        self._kernel_name = kernel_name
+        self._info = info
+
+    @property
+    def kernel_name(self) -> str:
+        return self._kernel_name
+
+    async def take(self, kernel_id: str) -> ExternalProcess:
+        return ExternalProcess(self._info)
+
+    async def launch(self, kernel_id: str) -> ExternalProcess:
+        return ExternalProcess(self._info)
+
+    def on_ready(self) -> None:
+        """Nothing: the kernel was ready long ago."""
+
+    def set_environment(self, names: Mapping[str, str]) -> None:
+        """Nothing: there will be no other process."""

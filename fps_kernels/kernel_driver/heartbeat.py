@@ -1,7 +1,7 @@
-"""Whether a kernel's process still turns, asked on its heartbeat channel.
+"""Whether a kernel's process still responds, asked on its heartbeat channel.
 
-A thread of the kernel answers there, also while a cell runs. A kernel that does not is marked as
-unresponsive until it answers again; it is never killed for that.
+A thread of the kernel answers there, also while a cell runs. A kernel that does not answer is marked as unresponsive
+until it does; it is never killed for that.
 """
 
 from __future__ import annotations
@@ -21,14 +21,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class HeartbeatOptions:
-    """interval_s: between two beats; 0: none at all. timeout_s: silence that makes a kernel unresponsive."""
+    """How often a kernel is asked for a heartbeat.
+
+    interval_s: seconds between two beats; 0 for no heartbeat.
+    timeout_s: seconds of silence after which a kernel is unresponsive.
+    """
 
     interval_s: float = 15.0
     timeout_s: float = 30.0
 
 
 class Heartbeat:
-    """Asks the kernel now and then, over a socket that lives for one beat: idle kernels cost no descriptor."""
+    """A check of one kernel at intervals, over a socket that lives for one beat: idle kernels cost no descriptor."""
 
     def __init__(
         self,
@@ -45,7 +49,7 @@ class Heartbeat:
         self._options = options
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Check until cancelled."""
         while True:
             await asyncio.sleep(self._options.interval_s)
             if not self._state.ready:
@@ -69,20 +73,16 @@ class Heartbeat:
         try:
             socket.send_multipart([b"", b"ping"], zmq.NOBLOCK)  # the empty frame is what REQ would send
             look()
-            if not await self._within(answered):
-                self._state.unwell = f"The kernel has not answered its heartbeat for {self._options.timeout_s:g} s"
-                logger.warning("kernel %s: %s", self._kernel_id, self._state.unwell)
+            try:
+                async with asyncio.timeout(self._options.timeout_s):
+                    await answered.wait()
+            except TimeoutError:
+                reason = f"The kernel has not answered its heartbeat for {self._options.timeout_s:g} s"
+                self._state.unresponsive = reason
+                logger.warning("kernel %s: %s", self._kernel_id, reason)
                 await answered.wait()
                 logger.info("kernel %s answers its heartbeat again", self._kernel_id)
-            self._state.unwell = None
+            self._state.unresponsive = None
         finally:
             loop.remove_reader(socket.FD)
             socket.close(0)
-
-    async def _within(self, answered: asyncio.Event) -> bool:
-        try:
-            async with asyncio.timeout(self._options.timeout_s):
-                await answered.wait()
-        except TimeoutError:
-            return False
-        return True

@@ -1,7 +1,7 @@
 """Find kernelspecs and describe them to clients.
 
-jupyter_client does the finding; here its answers become the models of the REST API. Everything
-blocks on the disk: call it in a thread.
+jupyter_client finds them; here its answers become the models of the REST API. All of this reads the disk: call it in a
+thread.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 NATIVE_NAME = "python3"
+"""The kernelspec of the Python that jupyter_client itself runs in."""
 ALIASES = {"python": NATIVE_NAME}
 """Names that clients use for the native Python kernelspec, as jupyter_client reads them."""
 
@@ -29,12 +30,16 @@ _VALID_NAME = re.compile(r"[a-z0-9._-]{1,255}", re.IGNORECASE | re.ASCII)
 
 
 class KernelspecModel(TypedDict):
+    """A kernelspec as the REST API shows it. resources: the URLs of its logos and scripts."""
+
     name: str
     spec: dict[str, Any]
     resources: dict[str, str]
 
 
 class KernelspecsModel(TypedDict):
+    """All kernelspecs as the REST API shows them."""
+
     default: str
     kernelspecs: dict[str, KernelspecModel]
 
@@ -42,9 +47,9 @@ class KernelspecsModel(TypedDict):
 class Kernelspecs:
     """The kernelspecs of this machine.
 
-    default_name: the configured default kernel, used when it exists.
-    base_url: begins and ends with a slash; prefix of the resources' URLs.
-    allowed: names, in any case, of those that there are; empty: all.
+    default_name: the name of the configured default kernel, used if it exists.
+    base_url: the prefix of the resources' URLs; begins and ends with a slash.
+    allowed: the names, in any case, of the kernelspecs that may be used; empty for all.
     """
 
     def __init__(self, default_name: str = "", base_url: str = "/", allowed: Collection[str] = ()) -> None:
@@ -55,8 +60,9 @@ class Kernelspecs:
 
     @property
     def manager(self) -> KernelSpecManager:
+        """jupyter_client's manager of kernelspecs."""
         if self._manager is None:
-            # Importing jupyter_client takes 0.15 s: not before somebody asks.
+            # Importing jupyter_client takes 0.15 s: only when it is needed.
             from jupyter_client.kernelspec import KernelSpecManager
             from jupyter_core.paths import jupyter_path
 
@@ -68,9 +74,9 @@ class Kernelspecs:
         return self._manager
 
     def get(self, name: str | None) -> KernelSpec:
-        """The kernelspec of a name in any case; None or "" is the default one.
+        """The kernelspec with this name, in any case; the default one for None or "".
 
-        Raises KernelspecNotFound, also for one that cannot be read.
+        Raises KernelspecNotFound, also when the kernelspec cannot be read.
         """
         from jupyter_client.kernelspec import NoSuchKernel
 
@@ -118,7 +124,7 @@ class Kernelspecs:
     def resource(self, name: str, file: str) -> Path:
         """The path of a file in a kernelspec's folder or below it.
 
-        Raises NotFound when it is not there, not a regular file, or would lie outside.
+        Raises NotFound when it does not exist, is not a regular file, or lies outside of the folder.
         """
         folder = Path(self.get(name).resource_dir)
         missing = NotFound(f"Kernelspec resource not found: {name}/{file}")
@@ -151,5 +157,5 @@ class Kernelspecs:
 
 
 def spec_dict(spec: KernelSpec) -> dict[str, Any]:
-    """As in kernel.json, and resource_dir: all that a launch is made of."""
+    """The content of kernel.json and `resource_dir`: everything in a kernelspec that a launch depends on."""
     return {**spec.to_dict(), "resource_dir": spec.resource_dir}

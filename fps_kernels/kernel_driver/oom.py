@@ -1,12 +1,13 @@
-"""Whether Linux killed a process for want of memory. Asked only about one that ended by SIGKILL.
+"""Whether Linux killed a process because memory ran out. Asked only about processes that ended by SIGKILL.
 
-Three witnesses, and none is always there: the kernel's log (/dev/kmsg) names the process, but is for
-root; the counter of the memory cgroup tells that some process in it was killed; that of /proc/vmstat
-tells that none was, anywhere. In a container the log has other process ids.
+There are three sources, none of which is always available. The kernel's log (/dev/kmsg) names the process, but can be
+read by root only, and has other process ids than a container. The counter of the memory cgroup shows that some process
+in the group was killed. The counter in /proc/vmstat shows that no process was killed anywhere.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -16,19 +17,20 @@ from pathlib import Path
 VMSTAT = Path("/proc/vmstat")
 KMSG = Path("/dev/kmsg")
 KMSG_RECORD_BYTES = 8192
-"""The kernel refuses to give a record to a smaller buffer."""
+"""The buffer for one record. Linux does not write a record to a smaller one."""
 KMSG_MAX_RECORDS = 20_000
+"""The most records that are read: a busy log must not be followed without end."""
 CLOCK_TOLERANCE_S = 1.0
-"""The log's clock and that of time.monotonic drift apart a little."""
+"""How far the log's clock and that of time.monotonic may drift apart."""
 
 _CGROUP_FILES = ((Path("/sys/fs/cgroup"), "memory.events"), (Path("/sys/fs/cgroup/memory"), "memory.oom_control"))
-"""Of version 2 and version 1."""
+"""The root folder and the file with the counter, for cgroups of version 2 and version 1."""
 _COUNTER = re.compile(r"^oom_kill (\d+)$", re.MULTILINE)
 _KILLED = re.compile(r"[Kk]illed process (\d+)\b")
 
 
 class OomWatch:
-    """Made before a process is launched; asked when it was killed."""
+    """A note of the counters before a process is launched, to be compared when it was killed."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
@@ -37,7 +39,10 @@ class OomWatch:
         self._all_kills = _read_counter(VMSTAT)
 
     def killed(self, pid: int) -> bool | None:
-        """True: for want of memory. False: not. None: nobody can tell. Reads files: may take milliseconds."""
+        """Whether the process was killed because memory ran out; None if that cannot be told.
+
+        Reads files, which may take milliseconds.
+        """
         all_kills = _read_counter(VMSTAT)
         if all_kills is not None and all_kills == self._all_kills:
             return False
@@ -56,7 +61,7 @@ def _read_counter(path: Path | None) -> int | None:
 
 
 def _find_cgroup_file() -> Path | None:
-    """The file with the counter of the memory cgroup that this process and its children are in."""
+    """The file with the counter of the memory cgroup of this process and its children, if there is one."""
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
     except (OSError, UnicodeDecodeError):
@@ -72,29 +77,28 @@ def _find_cgroup_file() -> Path | None:
 
 
 def _killed_since(began: float) -> set[int]:
-    """The process ids that the kernel's log names, since a moment on the clock of time.monotonic."""
+    """The processes that were killed since `began` (time.monotonic), as far as the kernel's log may be read."""
     pids: set[int] = set()
     try:
         fd = os.open(KMSG, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:
         return pids
     try:
-        for _ in range(KMSG_MAX_RECORDS):
-            try:
-                record = os.read(fd, KMSG_RECORD_BYTES).decode("utf-8", "replace")
-            except BrokenPipeError:
-                continue  # records were overwritten while we read: it goes on with the oldest
-            if (killed := _parse_record(record)) is not None and killed[0] >= began:
-                pids.add(killed[1])
-    except OSError:
-        pass  # the end, or not permitted
+        with contextlib.suppress(OSError):  # the end of the log, or it may not be read
+            for _ in range(KMSG_MAX_RECORDS):
+                try:
+                    record = os.read(fd, KMSG_RECORD_BYTES).decode("utf-8", "replace")
+                except BrokenPipeError:
+                    continue  # records were overwritten while we read: the oldest that is left comes next
+                if (killed := _parse_record(record)) is not None and killed[0] >= began:
+                    pids.add(killed[1])
     finally:
         os.close(fd)
     return pids
 
 
 def _parse_record(record: str) -> tuple[float, int] | None:
-    """When (s on the monotonic clock) the record says that which process was killed."""
+    """The time (s on the monotonic clock) and the id of the process that the record says was killed."""
     prefix, _, text = record.partition(";")
     fields = prefix.split(",")
     found = _KILLED.search(text)

@@ -1,8 +1,7 @@
-"""Launch a kernel's process and know at once when it exits.
+"""Kernel processes: how they are launched, signalled and cleaned up, and how their end is noticed.
 
-jupyter_client's manager and provisioners do the launching, so that every provisioner on PyPI works
-from a kernelspec's metadata; one manager per process, never reused. Talking to the kernel is the
-client's business.
+jupyter_client's manager and provisioners do the launching, so that every provisioner on PyPI works from a kernelspec's
+metadata. Each process has a manager of its own, which is never reused. Talking to the kernel is up to KernelClient.
 """
 
 from __future__ import annotations
@@ -11,19 +10,22 @@ import asyncio
 import contextlib
 import logging
 import os
-import re
 import signal
 import sys
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+import zmq
 
 from ..errors import KernelStartFailed
+from ..tasks import TaskSet
 from .connection_file import ConnectionInfo
+from .exit_status import ExitStatus, without_paths
 from .kernelspec import spec_dict
 from .oom import OomWatch
+from .stderr import StderrReader
 
 if TYPE_CHECKING:
     from jupyter_client.manager import AsyncKernelManager
@@ -34,23 +36,23 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 POLL_INTERVAL_S = 1.0
-"""How often a process is looked at that has no pidfd: a remote one, or not on Linux."""
+"""Interval between two polls of a process that has no pidfd: a remote one, or not on Linux."""
 POLL_TIMEOUT_S = 30.0
+"""The longest wait for a provisioner's answer to one poll."""
 STDERR_GRACE_S = 0.05
-"""After the exit, how long to wait for the rest of stderr; a grandchild may hold the pipe for ever."""
-STDERR_LINES = 20
-STDERR_READ_BYTES = 65_536
-"""What a pipe of Linux holds."""
-STDERR_LINE_CHARS = 500
-REASON_LINES = 3
+"""How long to wait for the rest of stderr after the exit: a grandchild may keep the pipe open."""
 
 
 @dataclass(frozen=True, slots=True)
 class LaunchOptions:
-    """What a kernel is launched with.
+    """The options of a launch.
 
-    env: the environment before the kernelspec's own; extra_env wins over that as well.
-    encryption: auto, required or disabled (CurveZMQ).
+    kernel_name: the name of the kernelspec.
+    cwd: the working directory.
+    env: the environment, over which the kernelspec's own takes precedence.
+    extra_env: environment variables that take precedence over both.
+    connection_dir: the folder for the connection file.
+    encryption: whether connections are encrypted by CurveZMQ: `auto`, `required` or `disabled`.
     """
 
     kernel_name: str
@@ -61,106 +63,70 @@ class LaunchOptions:
     encryption: str = "auto"
 
 
-@dataclass(frozen=True, slots=True)
-class ExitStatus:
-    """How a kernel's process ended.
+class Process(Protocol):
+    """A kernel's process: launched by us, or running already.
 
-    code: the exit status, negative for a signal (as subprocess has it); None when unknown.
-    stderr: its last lines, oldest first. out_of_memory: whether Linux killed it for that; None when
-    nobody can tell.
+    Where and how it listens is known from the beginning; whether it answers is the client's business.
     """
-
-    code: int | None
-    stderr: tuple[str, ...] = ()
-    out_of_memory: bool | None = None
 
     @property
-    def reason(self) -> str:
-        """One line for people, without paths of the server."""
-        text = self._how()
-        lines = [line for line in self.stderr if line.strip() and not line[0].isspace()]
-        lines = [line for line in lines if not line.startswith("Traceback ")]
-        if lines and self.code is not None and self.code >= 0:
-            text += ": " + " | ".join(_without_paths(line) for line in lines[-REASON_LINES:])
-        return text
+    def connection(self) -> ConnectionInfo:
+        """Where the kernel listens."""
 
-    def _how(self) -> str:
-        if self.code is None:
-            return "exited"
-        if self.code >= 0:
-            return f"exited with code {self.code}"
-        try:
-            name = signal.Signals(-self.code).name
-        except ValueError:
-            name = f"signal {-self.code}"
-        if name != "SIGKILL" or self.out_of_memory is False:
-            return f"killed ({name})"
-        return "killed (SIGKILL), " + ("out of memory" if self.out_of_memory else "possibly out of memory")
+    @property
+    def exited(self) -> asyncio.Future[ExitStatus]:
+        """Done as soon as the process is gone, if its end can be seen."""
 
+    @property
+    def pid(self) -> int | None:
+        """The process id; None if the process is not on this machine, or not known."""
 
-_PATH = re.compile(r"(?<![\w/])(?:/[\w.@+~-]+){2,}/?")
+    @property
+    def may_be_busy(self) -> bool:
+        """Whether the kernel may be running a cell when it is connected to."""
 
+    @property
+    def interrupt_mode(self) -> str:
+        """How the kernel is interrupted: by `signal` or by `message`."""
 
-def _without_paths(line: str) -> str:
-    """The line with every absolute path cut to its last component."""
-    return _PATH.sub(lambda match: match[0].rstrip("/").rsplit("/", 1)[1], line)
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """The kernelspec's metadata."""
 
+    @property
+    def kernelspec(self) -> Mapping[str, Any]:
+        """The kernelspec that the process was launched by, see kernelspec.spec_dict; empty if there is none."""
 
-class _Stderr:
-    """Reads a kernel's stderr as long as it lives: a full pipe would block it. Keeps the last lines.
+    @property
+    def command(self) -> Sequence[str]:
+        """The command that was launched; empty if it is not known."""
 
-    Not a transport of the loop: uvloop closes the descriptor of a pipe twice, and when another thread
-    has been given its number in between, as those of ZMQ are, theirs is closed, and libzmq aborts.
-    """
+    def resolve_path(self, path: str) -> str | None:
+        """`path` as the kernel would find it from its working directory, if that exists. May block."""
 
-    def __init__(self, kernel_id: str, fd: int) -> None:
-        self.lines: deque[str] = deque(maxlen=STDERR_LINES)
-        self._loop = asyncio.get_running_loop()
-        self.closed = self._loop.create_future()
-        self.kernel_id = kernel_id
-        self._fd = fd
-        self._partial = b""
-        os.set_blocking(fd, False)
-        self._loop.add_reader(fd, self._read)
+    async def signal(self, signum: int) -> None:
+        """Send a signal to the kernel's process group, or do what comes closest to it."""
 
-    def _read(self) -> None:
-        try:
-            data = os.read(self._fd, STDERR_READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError as exc:
-            logger.warning("reading stderr of kernel %s failed: %s", self.kernel_id, exc.strerror)
-            data = b""
-        if not data:
-            self.close()
-            return
-        *lines, partial = (self._partial + data).split(b"\n")
-        self._partial = partial[:65_536]
-        for line in lines:
-            self._keep(line)
+    async def shutdown_requested(self) -> None:
+        """The kernel was asked to shut down."""
 
-    def close(self) -> None:
-        """Stop reading. May be called twice."""
-        if self.closed.done():
-            return
-        self._loop.remove_reader(self._fd)
-        os.close(self._fd)
-        if self._partial:
-            self._keep(self._partial)
-        self.closed.set_result(None)
+    async def terminate(self) -> None:
+        """Send SIGTERM, or do what comes closest to it."""
 
-    def _keep(self, line: bytes) -> None:
-        text = line.decode("utf-8", "replace").rstrip("\r")
-        self.lines.append(text[:STDERR_LINE_CHARS])
-        logger.info("kernel %s: %s", self.kernel_id, text)
+    async def kill(self) -> None:
+        """Send SIGKILL, or do what comes closest to it."""
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Return True when the process is gone, False if it is not within `timeout_s` seconds."""
+
+    async def clean_up(self) -> None:
+        """Give back what the process used: connection file, ports, pipes. May be called twice."""
 
 
-class KernelProcess:
-    """One launched process of a kernel, from its launch to its exit.
+class LaunchedProcess:
+    """A process that was launched from a kernelspec, by way of a provisioner."""
 
-    exited: a future with the ExitStatus; it is done as soon as the process is gone.
-    connection: where the provisioner says that it listens. command: what was launched.
-    """
+    may_be_busy = False
 
     def __init__(
         self,
@@ -177,33 +143,38 @@ class KernelProcess:
         self._manager = manager
         self._provisioner = provisioner
         self._oom = oom
-        self._stderr: _Stderr | None = None
-        self._watcher: asyncio.Task[None] | None = None
+        self._stderr: StderrReader | None = None
+        self._tasks = TaskSet()  # the watch for its exit
 
     @property
     def pid(self) -> int | None:
-        """The local process id; None for a kernel elsewhere."""
+        """The process id; None for a kernel on another machine."""
         pid = getattr(self._provisioner, "pid", None) if _is_local(self._provisioner) else None
         return pid if isinstance(pid, int) and pid > 0 else None
 
     @property
     def interrupt_mode(self) -> str:
+        """How the kernel is interrupted: by `signal` or by `message`."""
         spec = self._manager.kernel_spec
         return str(spec.interrupt_mode) if spec is not None else "signal"
 
     @property
     def metadata(self) -> Mapping[str, Any]:
+        """The kernelspec's metadata."""
         spec = self._manager.kernel_spec
         return spec.metadata if spec is not None else {}
 
     @property
     def kernelspec(self) -> Mapping[str, Any]:
-        """What it was launched by, see kernelspec.spec_dict."""
+        """The kernelspec that the process was launched by, see kernelspec.spec_dict."""
         spec = self._manager.kernel_spec
         return spec_dict(spec) if spec is not None else {}
 
     def become(self, kernel_id: str, connection_file: Path, cwd: str) -> None:
-        """It is that kernel's from now on, and has gone to `cwd`. Raises OSError, and has changed nothing then."""
+        """Make this the process of another kernel, which has moved to the folder `cwd`.
+
+        Raises OSError when the connection file cannot be moved; nothing is changed then.
+        """
         os.replace(self._manager.connection_file, connection_file)
         self._manager.connection_file = str(connection_file)
         self._manager.kernel_id = self.kernel_id = kernel_id
@@ -218,8 +189,8 @@ class KernelProcess:
         return resolve(path) if resolve is not None else None
 
     @classmethod
-    async def launch(cls, kernel_id: str, options: LaunchOptions, specs: Kernelspecs) -> KernelProcess:
-        """Start the process. It runs when this returns, which does not mean that it answers.
+    async def launch(cls, kernel_id: str, options: LaunchOptions, specs: Kernelspecs) -> LaunchedProcess:
+        """Start a process. It is running when this returns, but need not answer yet.
 
         Raises KernelStartFailed when it cannot be started at all.
         """
@@ -230,6 +201,9 @@ class KernelProcess:
             connection_file=str(options.connection_dir / f"kernel-{kernel_id}.json"),
         )
         manager.kernel_id = kernel_id
+        encryption = options.encryption
+        if encryption == "auto" and not zmq.has("curve"):
+            encryption = "disabled"
         stderr_read = stderr_write = -1
         try:
             options.connection_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -237,9 +211,9 @@ class KernelProcess:
             command, kwargs = await manager.pre_start_kernel(
                 cwd=options.cwd,
                 env=dict(options.env),
-                transport_encryption=_encryption(options.encryption),
+                transport_encryption=encryption,
             )
-            # The provisioner has put the kernelspec's env over ours; what was asked for wins over both.
+            # The provisioner has put the kernelspec's env over ours; extra_env takes precedence over both.
             kwargs["env"].update(options.extra_env)
             provisioner = manager.provisioner
             assert provisioner is not None
@@ -252,7 +226,7 @@ class KernelProcess:
             process.command = tuple(command)
             await provisioner.post_launch(**kwargs)
             if local:
-                process._stderr = _Stderr(kernel_id, stderr_read)
+                process._stderr = StderrReader(kernel_id, stderr_read)
                 stderr_read = -1  # it closes that
         except BaseException as exc:
             if stderr_read >= 0:
@@ -279,13 +253,13 @@ class KernelProcess:
         loop = asyncio.get_running_loop()
         name = f"exit of {self.kernel_id}"
         if fd < 0:
-            self._watcher = loop.create_task(self._poll(), name=name)
+            self._tasks.start(self._poll(), name=name)
             return
 
         def on_exit() -> None:
             loop.remove_reader(fd)
             os.close(fd)
-            self._watcher = loop.create_task(self._on_exit(), name=name)
+            self._tasks.start(self._on_exit(), name=name)
 
         loop.add_reader(fd, on_exit)
 
@@ -317,7 +291,7 @@ class KernelProcess:
             self.exited.set_result(ExitStatus(code, lines, out_of_memory))
 
     async def signal(self, signum: int) -> None:
-        """Send a signal to the kernel's process group, or what the provisioner makes of it."""
+        """Send a signal to the kernel's process group, in whatever way the provisioner does that."""
         if not self.exited.done():
             await self._provisioner.send_signal(signum)
 
@@ -326,22 +300,24 @@ class KernelProcess:
         await self._provisioner.shutdown_requested(restart=False)
 
     async def terminate(self) -> None:
+        """Send SIGTERM, in whatever way the provisioner does that."""
         if not self.exited.done():
             await self._provisioner.terminate()
 
     async def kill(self) -> None:
+        """Send SIGKILL, in whatever way the provisioner does that."""
         if not self.exited.done():
             await self._provisioner.kill()
 
     async def wait(self, timeout_s: float) -> bool:
-        """True when the process is gone within `timeout_s` seconds."""
+        """Return True when the process is gone, False if it is not within `timeout_s` seconds."""
         await asyncio.wait([self.exited], timeout=max(0.0, timeout_s))
         return self.exited.done()
 
     async def clean_up(self) -> None:
         """Give back what the process used: connection file, ports, pipes. May be called twice."""
-        if self._watcher is not None and not self.exited.done():
-            self._watcher.cancel()
+        if not self.exited.done():
+            await self._tasks.close()
         if self._stderr is not None:
             self._stderr.close()
         if self.exited.done() and _is_local(self._provisioner) and self._provisioner.has_process:
@@ -359,12 +335,6 @@ def _is_local(provisioner: KernelProvisionerBase) -> bool:
     from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
     return isinstance(provisioner, LocalProvisioner)
-
-
-def _encryption(policy: str) -> str:
-    import zmq
-
-    return "disabled" if policy == "auto" and not zmq.has("curve") else policy
 
 
 async def _abandon(manager: AsyncKernelManager) -> None:
@@ -394,4 +364,4 @@ def _why(options: LaunchOptions, exc: Exception) -> str:
     if isinstance(exc, OSError):
         program = f": {Path(str(exc.filename)).name}" if exc.filename and exc.filename != options.cwd else ""
         return f"{what}: {exc.strerror}{program}"
-    return f"{what}: {_without_paths(str(exc))}"
+    return f"{what}: {without_paths(str(exc))}"

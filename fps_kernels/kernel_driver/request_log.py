@@ -1,9 +1,9 @@
-"""The requests that were sent to a kernel, so that its answers find back. Pure bookkeeping."""
+"""The requests that were sent to a kernel, so that its answers find their way back. Pure bookkeeping."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import QueueFull
@@ -11,21 +11,34 @@ from ..errors import QueueFull
 if TYPE_CHECKING:
     import asyncio
 
-
 MAX_RUNNING = 20_000
-"""Requests that may be under way; beyond, new ones are refused (those that owe no reply are forgotten first)."""
+"""Requests that may be running. Beyond that, those that owe no reply are forgotten, then new ones are refused."""
 MAX_FINISHED = 100
-"""Requests remembered after their end: threads of a cell go on printing with its header as parent."""
+"""Requests that are remembered after their end: threads of a cell go on printing with its header as parent."""
 
 
 class Request:
-    """A message that somebody sent to the kernel and that the kernel has not finished yet.
+    """A message that was sent to the kernel and that the kernel has not finished yet.
 
-    header: as it was sent. origin: who sent it, whatever that is to the caller; None for a request
-    of the server's own. future: set for a request that is awaited here.
+    header: the header as it was sent.
+    origin: the sender, in whatever form the caller chose; None for a request of the server's own.
+    reply_future: done with the reply, or with the error that takes its place; None unless the reply is awaited.
+    idle_future: done when the kernel is idle again, or will never be; None unless that is awaited.
+    on_message: called with each message on iopub, and each input request, that belongs to this request.
     """
 
-    __slots__ = ("channel", "future", "header", "idle", "msg_id", "msg_type", "origin", "replied")
+    __slots__ = (
+        "channel",
+        "header",
+        "idle",
+        "idle_future",
+        "msg_id",
+        "msg_type",
+        "on_message",
+        "origin",
+        "replied",
+        "reply_future",
+    )
 
     def __init__(
         self,
@@ -34,67 +47,81 @@ class Request:
         msg_type: str,
         header: bytes,
         origin: Any = None,
-        future: asyncio.Future[Any] | None = None,
+        reply_future: asyncio.Future[Any] | None = None,
     ) -> None:
         self.msg_id = msg_id
         self.channel = channel
         self.msg_type = msg_type
         self.header = header
         self.origin = origin
-        self.future = future
+        self.reply_future = reply_future
+        self.idle_future: asyncio.Future[None] | None = None
+        self.on_message: Callable[[Any], None] | None = None
         self.replied = not self.owes_reply
         self.idle = False
 
     @property
     def owes_reply(self) -> bool:
-        """Comm messages are followed by busy and idle, but not by a reply."""
+        """Whether a reply is due: comm messages are followed by busy and idle, but not by a reply."""
         return self.msg_type.endswith("_request")
 
     @property
     def finished(self) -> bool:
+        """Whether the kernel owes nothing more for this request."""
         return self.replied and self.idle
+
+    def fail(self, error: Exception) -> None:
+        """The kernel will not answer: awaiting the reply raises `error`."""
+        if self.reply_future is not None and not self.reply_future.done():
+            self.reply_future.set_exception(error)
+        if self.idle_future is not None and not self.idle_future.done():
+            self.idle_future.set_result(None)
 
 
 class RequestLog:
-    """Requests by msg_id: all that run, and the last ones that ended."""
+    """The requests of one kernel by msg_id: all that are running, and the last ones that have finished."""
 
     def __init__(self) -> None:
         self._running: OrderedDict[str, Request] = OrderedDict()
         self._finished: OrderedDict[str, Request] = OrderedDict()
 
     def __len__(self) -> int:
-        """How many are running."""
+        """The number of requests that are running."""
         return len(self._running)
 
     def __iter__(self) -> Iterator[Request]:
         return iter(self._running.values())
 
     def add(self, request: Request) -> None:
-        """Raises QueueFull when too many are running."""
+        """Remember a request as running. Raises QueueFull when too many are."""
         if len(self._running) >= MAX_RUNNING:
-            self._forget_one()
+            oldest = next((one for one in self._running.values() if not one.owes_reply), None)
+            if oldest is None:
+                raise QueueFull("too many requests wait for the kernel")
+            del self._running[oldest.msg_id]
         self._running[request.msg_id] = request
 
-    def _forget_one(self) -> None:
-        for request in self._running.values():
-            if not request.owes_reply:
-                del self._running[request.msg_id]
-                return
-        raise QueueFull("too many requests wait for the kernel")
-
     def get(self, msg_id: str) -> Request | None:
+        """The request with this id, if it is remembered."""
         return self._running.get(msg_id) or self._finished.get(msg_id)
 
     def discard(self, request: Request) -> None:
+        """Forget a request, if it is running."""
         if self._running.get(request.msg_id) is request:  # another client may have chosen the same id
             del self._running[request.msg_id]
 
-    def on_reply(self, request: Request) -> None:
+    def on_reply(self, request: Request, reply: Any) -> None:
+        """The kernel has replied to a request."""
         request.replied = True
+        if request.reply_future is not None and not request.reply_future.done():
+            request.reply_future.set_result(reply)
         self._end_if_finished(request)
 
     def on_idle(self, request: Request) -> None:
+        """The kernel is idle again after a request."""
         request.idle = True
+        if request.idle_future is not None and not request.idle_future.done():
+            request.idle_future.set_result(None)
         self._end_if_finished(request)
 
     def _end_if_finished(self, request: Request) -> None:
@@ -104,7 +131,7 @@ class RequestLog:
                 self._finished.popitem(last=False)
 
     def clear(self) -> list[Request]:
-        """Forget everything; returns what was running, oldest first."""
+        """Forget all requests; returns those that were running, oldest first."""
         running = list(self._running.values())
         self._running.clear()
         self._finished.clear()

@@ -1,17 +1,18 @@
-"""The states of a kernel and every way from one to another. Pure.
+"""The states of a kernel, and every transition between them. Pure.
 
     starting ──► idle ◄──► busy          the kernel says so (iopub status)
         │          │        │
-        └──────────┴────────┴──► restarting ──► idle, busy   a restart: the user's or the watchdog's
+        └──────────┴────────┴──► restarting ──► idle, busy   a restart, by the user or after a death
         any of these ──► terminating ──► dead
-        any of these ──► dead            the process is gone and will not come back
-        dead ──► restarting              the user wants it back
+        any of these ──► dead            the process is gone and will not be restarted
+        dead ──► restarting              the user restarts the kernel
 
 A transition that is not drawn here raises InvalidTransition and changes nothing.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -19,6 +20,8 @@ from ..errors import InvalidTransition
 
 
 class ExecutionState(StrEnum):
+    """What a kernel is doing, as the REST API shows it."""
+
     STARTING = "starting"
     IDLE = "idle"
     BUSY = "busy"
@@ -38,36 +41,37 @@ _NEXT: dict[ExecutionState, frozenset[ExecutionState]] = {
 }
 
 _ON_THE_WIRE = {"terminating": "dead", "restarting": "starting"}
-"""States that are not sent, and what is sent instead: clients do not know `terminating`; and JupyterLab
-opens a new socket when it hears `restarting`, which would hear it again: only the watchdog says it, once."""
+"""States that are not sent, and what is sent instead. Clients do not know `terminating`. JupyterLab opens a new
+WebSocket when it hears `restarting`, and would hear it there again: it is sent only once, when the kernel has died."""
 
 READY = frozenset({_S.IDLE, _S.BUSY})
 """The kernel has answered and can be asked."""
 
 
 class KernelState:
-    """A kernel's execution state, why it is so, and when it last did something.
+    """A kernel's execution state, the reason for it, and when the kernel was last active.
 
-    last_activity: moves with the kernel's work (busy, and busy → idle), not with our asking.
-    last_change: when it came to this state.
+    last_activity: when the kernel last worked (became busy, or idle again); our own requests do not count.
+    last_change: when the kernel came to this state.
     reason: why the kernel is dead, or is being restarted; None otherwise.
-    unwell: what is wrong with a kernel that lives, such as no heartbeat; None otherwise.
+    unresponsive: how a process that is alive fails to respond, such as no heartbeat; None if it responds.
     """
 
-    __slots__ = ("execution_state", "last_activity", "last_change", "reason", "unwell")
+    __slots__ = ("execution_state", "last_activity", "last_change", "reason", "unresponsive")
 
     def __init__(self) -> None:
         self.execution_state = ExecutionState.STARTING
         self.last_activity = self.last_change = datetime.now(UTC)
         self.reason: str | None = None
-        self.unwell: str | None = None
+        self.unresponsive: str | None = None
 
     @property
     def ready(self) -> bool:
+        """Whether the kernel has answered and can be asked."""
         return self.execution_state in READY
 
     def change(self, new: ExecutionState, reason: str | None = None) -> bool:
-        """Go to `new`; True when that was a change. Raises InvalidTransition."""
+        """Change to `new`; returns whether that is another state. Raises InvalidTransition."""
         if new is self.execution_state:
             self.reason = reason or self.reason
             return False
@@ -78,11 +82,11 @@ class KernelState:
         self.last_change = datetime.now(UTC)
         return True
 
-    def kernel_says(self, new: ExecutionState) -> bool:
-        """The kernel published its status; True when that was a change.
+    def on_kernel_status(self, new: ExecutionState) -> bool:
+        """The kernel published its status; returns whether that changes the state.
 
-        What a kernel says while it is being stopped, or after it was found dead, is not news.
-        While it is starting or restarting, only we decide when it is ready.
+        A kernel that is being stopped, or was found dead, changes nothing by it. While it is starting or restarting,
+        only the handshake decides when it is ready.
         """
         if not self.ready or new not in READY:
             return False
@@ -90,9 +94,24 @@ class KernelState:
         return self.change(new)
 
     def touch(self) -> None:
+        """The kernel is active now."""
         self.last_activity = datetime.now(UTC)
 
 
 def wire_state(execution_state: str) -> str:
-    """An execution state as a client is told it: starting, idle, busy or dead."""
+    """An execution state as it is sent to clients: starting, idle, busy or dead."""
     return _ON_THE_WIRE.get(execution_state, execution_state)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientStatistics:
+    """A snapshot of a client's counters.
+
+    listeners: the number of its listeners.
+    pending: the number of requests that the kernel has not finished.
+    rejected: the number of messages that were dropped because they were malformed or wrongly signed.
+    """
+
+    listeners: int
+    pending: int
+    rejected: int

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from time import monotonic
 from typing import Protocol
 
+from ..tasks import TaskSet
 from ..websocket.frame_batch import Frame, Received, Run
 
 logger = logging.getLogger(__name__)
 
 FLUSH_TIMEOUT_S = 5.0
-"""How long what is due may take before a socket is closed all the same."""
+"""How long sending what is due may take before the socket is closed all the same."""
+
 CLOSE_TIMEOUT_S = 5.0
-"""How long closing may take; a client that does not read cannot even be told."""
+"""How long the closing handshake may take. A client that does not read cannot be told to close."""
 
 CLOSE_NORMAL = 1000
 CLOSE_RESTART = 1012
@@ -22,9 +26,9 @@ CLOSE_TRY_AGAIN = 1013
 
 
 class WebSocket(Protocol):
-    """What we need of a WebSocket that was accepted.
+    """An accepted WebSocket.
 
-    closed_cleanly: after `receive` returned None, whether the peer sent a close frame.
+    closed_cleanly: after `receive` has returned None, whether the client sent a close frame.
     """
 
     @property
@@ -32,52 +36,53 @@ class WebSocket(Protocol):
 
     @property
     def write(self) -> Callable[[Sequence[bytes]], Awaitable[None]] | None:
-        """Writes many frames at once, as `send` does one; None where the server cannot do that."""
+        """Writes many frames in one call, otherwise as `send`; None where the server cannot do that."""
 
     @property
     def deliver(self) -> Callable[[Callable[[Received], None]], None] | None:
-        """Has each message given to a callback, as it comes, and none to `receive`; None where the server cannot."""
+        """Passes each message to a callback as it comes, and none to `receive`; None where the server cannot."""
 
     async def receive(self) -> Received | None:
-        """The next message; None once the peer is gone."""
+        """The next message; None when the client is gone."""
 
     async def send(self, frame: Frame) -> None:
-        """Returns when the frame is handed to the transport.
+        """Returns when the message is handed to the transport.
 
-        Raises ConnectionResetError, having handed over nothing, when the peer is gone.
+        Raises ConnectionResetError, having handed over nothing, when the client is gone.
         """
 
     async def close(self, code: int, reason: str) -> None:
-        """Raises ConnectionResetError when the peer is gone."""
+        """Raises ConnectionResetError when the client is gone."""
 
 
 class Outbox(Protocol):
-    """Where a connection's writer gets what it sends."""
+    """The source of what a connection sends. Times are of time.monotonic."""
 
     @property
     def pause_s(self) -> float:
-        """When `take` gave nothing: after how many seconds to ask again though nobody called `wake`; 0: never."""
+        """Seconds until `take` should be tried again even without `wake`; 0 means wait for `wake`."""
 
-    def take(self) -> Run | None:
-        """The next messages to send, None when there is nothing to send now."""
+    def take(self, now: float) -> Run | None:
+        """The next messages to send; None when there is nothing to send now."""
 
-    def sent(self, number: int) -> None:
-        """So many of the messages of the last `take` are handed over; the others are not."""
+    def sent(self, number: int, now: float, *, waited: bool) -> None:
+        """So many messages of the last `take` were handed over, the others were not.
+
+        waited: whether the transport did not take them immediately.
+        """
 
 
 class Connection:
-    """A client's WebSocket.
+    """The WebSocket of one client.
 
     v1: whether it speaks v1.kernel.websocket.jupyter.org rather than the default protocol.
-    may_execute: whether what it sends goes to the kernel. blocked: whether the client did not take at
-    once what it was sent last.
+    may_execute: whether its messages may go to the kernel.
     """
 
     def __init__(self, socket: WebSocket, session_id: str, *, v1: bool, may_execute: bool = True) -> None:
         self.session_id = session_id
         self.v1 = v1
         self.may_execute = may_execute
-        self.blocked = False
         self._turn = 0
         self._socket = socket
         self._wake = asyncio.Event()
@@ -88,20 +93,16 @@ class Connection:
         self._unread_close = False
 
     @property
-    def closing(self) -> bool:
-        return self._closing is not None
-
-    @property
     def lost(self) -> bool:
-        """After `run`: whether it broke off, so that nobody knows what the client has read."""
+        """After `run`: whether the connection was lost, so that nothing tells what the client has read."""
         return self._unread_close or (self._closing is None and not self._socket.closed_cleanly)
 
     def wake(self) -> None:
-        """There may be something to send."""
+        """Tell the writer that there may be something to send."""
         self._wake.set()
 
     def close(self, code: int, reason: str, *, flush: bool = True) -> None:
-        """Close the socket once what is due is sent, or (not flush) at once. The first call counts."""
+        """Close the socket once what is due has been sent or, without `flush`, now. The first code and reason count."""
         if self._closing is None:
             # A close frame holds 125 bytes, two of them for the code (RFC 6455, 5.5).
             self._closing = code, reason.encode()[:123].decode("utf-8", "ignore")
@@ -115,59 +116,65 @@ class Connection:
         if self._writer is not None:
             self._writer.cancel()
 
-    async def run(self, outbox: Outbox, on_frame: Callable[[Received], None]) -> None:
+    async def run(self, outbox: Outbox, on_message: Callable[[Received], None]) -> None:
         """Serve the socket until it is closed, by either side.
 
-        on_frame: called with each message of the client.
+        on_message: called with each message of the client.
         """
-        writer = self._writer = asyncio.create_task(self._write(outbox), name=f"writer {self.session_id}")
-        reader = self._reader = asyncio.create_task(self._read(on_frame), name=f"reader {self.session_id}")
+        tasks = TaskSet()
+        writer = tasks.start(self._write(outbox), name=f"WebSocket writer of session {self.session_id}")
+        reader = tasks.start(self._read(on_message), name=f"WebSocket reader of session {self.session_id}")
+        self._writer, self._reader = writer, reader
         try:
             await asyncio.wait([writer, reader], return_when=asyncio.FIRST_COMPLETED)
-            self._log_failures(writer, reader)
             if self._closing is not None and not reader.done():
-                await self._close_socket(*self._closing)
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await self._socket.close(*self._closing)
+        except ConnectionResetError:
+            return  # the client closed it first
+        except TimeoutError:
+            self._unread_close = True
+            logger.info("session %s: its client reads nothing; closed without a closing handshake", self.session_id)
         finally:
             if self._flush_limit is not None:
                 self._flush_limit.cancel()
-            writer.cancel()
-            reader.cancel()
-            await asyncio.gather(writer, reader, return_exceptions=True)
-            # The task keeps the exception that ended it, and that the frame with us: a circle, which would
+            await tasks.close()
+            # A task keeps the exception that it ended with, and that the frame with us: a circle, which would
             # keep the buffers of each WebSocket until the collector passes, minutes later.
             self._writer = self._reader = None
 
-    def _log_failures(self, *tasks: asyncio.Task[None]) -> None:
-        for task in tasks:
-            exc = task.exception() if task.done() and not task.cancelled() else None
-            if exc is not None and not isinstance(exc, ConnectionResetError):
-                logger.error("WebSocket of session %s failed", self.session_id, exc_info=exc)
-
-    async def _read(self, on_frame: Callable[[Received], None]) -> None:
+    async def _read(self, on_message: Callable[[Received], None]) -> None:
         if self._socket.deliver is not None:
-            self._socket.deliver(lambda frame: self._take(on_frame, frame))
-        while (frame := await self._socket.receive()) is not None:
-            self._take(on_frame, frame)
+            self._socket.deliver(lambda message: self._take(on_message, message))
+        with contextlib.suppress(ConnectionResetError):  # the client is gone
+            while (message := await self._socket.receive()) is not None:
+                self._take(on_message, message)
 
-    def _take(self, on_frame: Callable[[Received], None], frame: Received) -> None:
-        """Perhaps in the middle of the transport's reading, which must not fail because of us."""
+    def _take(self, on_message: Callable[[Received], None], message: Received) -> None:
+        """Handle one message, perhaps in the middle of the transport's reading, which must not fail because of us."""
         if self._closing is not None or self._reader is None:
             return
         try:
-            on_frame(frame)
+            on_message(message)
         except Exception:
-            logger.exception("WebSocket of session %s failed", self.session_id)
+            logger.exception("a message of session %s could not be handled", self.session_id)
             self._reader.cancel()
 
     async def _write(self, outbox: Outbox) -> None:
-        """Returns when nothing is left to send and the socket is to be closed."""
-        while True:
-            while (run := outbox.take()) is not None:
-                await self._send(outbox, run)
-            if self._closing is not None and not outbox.pause_s:
-                return
-            self._wake.clear()
-            await self._wait(outbox.pause_s)
+        """Send what is due, as it comes, until the client is gone, or all is sent and the socket is to be closed."""
+        with contextlib.suppress(ConnectionResetError):  # the client is gone
+            while True:
+                while (run := outbox.take(monotonic())) is not None:
+                    await self._send(outbox, run)
+                if self._closing is not None and not outbox.pause_s:
+                    return
+                self._wake.clear()
+                if not outbox.pause_s:
+                    await self._wake.wait()
+                    continue
+                with contextlib.suppress(TimeoutError):  # the pause is over
+                    async with asyncio.timeout(outbox.pause_s):
+                        await self._wake.wait()
 
     async def _send(self, outbox: Outbox, run: Run) -> None:
         number = 0
@@ -182,30 +189,10 @@ class Connection:
                     await self._socket.send(frame)
                     number += 1
         finally:
-            # Before the loop had its turn: the transport took all at once. After: it made us wait.
-            self.blocked = self._turn != began
-            outbox.sent(number)  # exact, also when the peer went away in the middle
-        await asyncio.sleep(0)  # sends that did not have to wait did not yield, either
+            # The number is exact, also when the client went away in the middle. If the loop has had its turn
+            # meanwhile, the transport made us wait.
+            outbox.sent(number, monotonic(), waited=self._turn != began)
+        await asyncio.sleep(0)  # a send that did not have to wait has not yielded either
 
     def _next_turn(self) -> None:
         self._turn += 1
-
-    async def _wait(self, pause_s: float) -> None:
-        if not pause_s:
-            await self._wake.wait()
-            return
-        try:
-            async with asyncio.timeout(pause_s):
-                await self._wake.wait()
-        except TimeoutError:
-            return
-
-    async def _close_socket(self, code: int, reason: str) -> None:
-        try:
-            async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                await self._socket.close(code, reason)
-        except ConnectionResetError:
-            return  # it was faster
-        except TimeoutError:
-            self._unread_close = True
-            logger.info("session %s does not even read the closing of its WebSocket", self.session_id)

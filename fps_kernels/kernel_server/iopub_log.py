@@ -1,19 +1,13 @@
-"""What a kernel said, kept for those who have not heard it yet. Pure: time is passed in.
+"""The iopub messages of a kernel that some session has yet to hear. Pure: time is passed in.
 
-One log of iopub messages per kernel, and a cursor for each session: for an open WebSocket its writer
-reads at the client's pace, for a session that is away it waits. What all have read is forgotten at
-once. Replies and input requests are a session's own, in its inbox, with their place among the iopub
-messages.
-
-Sequence numbers count messages. Merging adjacent stream messages makes one entry of several, which
-covers the numbers of all of them; a cursor never points into the middle of one.
+Sequence numbers count messages. Merging adjacent stream messages makes one entry of several, which covers the numbers
+of all of them; a cursor never points into the middle of an entry. See journal.py for what cursors are.
 """
 
 from __future__ import annotations
 
 import json
 from bisect import bisect_left
-from collections import deque
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -21,23 +15,28 @@ from ..errors import MalformedMessage
 from ..kernel_driver.message import Message, dump_json, load_object, peek_msg_type
 
 MERGED_MAX_BYTES = 1024 * 1024
-"""A merged stream message is not made larger than this."""
+"""The largest size of a merged stream message."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayLimits:
-    """How much is kept for sessions that are away or slow."""
+    """How much is kept for sessions that are away.
+
+    max_messages, max_bytes: in the log, and in each inbox. max_age_s: in the log, in seconds.
+    max_sessions: how many sessions that are away are remembered.
+    """
 
     max_messages: int = 10_000
     max_bytes: int = 64 * 1024 * 1024
     max_age_s: float = 600.0
+    max_sessions: int = 100
 
 
 class Entry:
     """One message of the log, or several stream messages merged into one.
 
-    seq: the number of its (first) message. count: how many messages it stands for. offset: the bytes
-    of all messages of the log that came before it.
+    seq: the number of its first message. count: how many messages it stands for.
+    offset: the size of all messages that came before it, in bytes.
     """
 
     __slots__ = ("count", "frames", "is_status", "offset", "seq", "size", "time")
@@ -54,20 +53,20 @@ class Entry:
         self.size = sum(map(len, frames))
 
     def replaced(self, frames: Sequence[bytes]) -> Entry:
-        """The same place in the log with other frames."""
+        """An entry at the same place in the log with other frames."""
         return Entry(self.seq, self.time, frames, self.is_status, self.count, self.offset)
 
     @property
     def end(self) -> int:
-        """The number after its last message."""
+        """The number that follows that of its last message."""
         return self.seq + self.count
 
 
 class IopubLog:
-    """The iopub messages that somebody still has to hear, oldest first.
+    """A log of iopub messages, oldest first.
 
-    next_seq: the number of the next message. first_seq: below it, nothing is kept. bytes: of what is
-    kept; total_bytes: of all that ever came.
+    next_seq: the number that the next message will have. first_seq: the number below which nothing is kept.
+    bytes: the size of what is kept. total_bytes: the size of all that ever came.
     """
 
     def __init__(self, limits: ReplayLimits) -> None:
@@ -77,12 +76,13 @@ class IopubLog:
         self.bytes = 0
         self.total_bytes = 0
         self._entries: list[Entry] = []
-        self._merged_at = 0  # entries there were after the last merging
+        self._merged_at = 0  # number of entries after the last merging
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def append(self, batch: Sequence[Message], now: float) -> None:
+        """Add messages that came at the time `now`, in seconds."""
         seq = self.next_seq
         for message in batch:
             entry = Entry(seq, now, message.frames, message.msg_type == "status", 1, self.total_bytes)
@@ -93,7 +93,7 @@ class IopubLog:
         self.next_seq = seq
 
     def read(self, cursor: int, max_messages: int, max_bytes: int) -> list[Entry]:
-        """What comes from `cursor` on: at least one entry if there is any, then up to the bounds."""
+        """The entries from `cursor` on, up to the bounds, but at least one if there is any."""
         entries = self._entries
         start = self._index(cursor)
         stop = min(len(entries), start + max_messages)
@@ -119,26 +119,29 @@ class IopubLog:
         )
 
     def forget_before(self, cursor: int) -> None:
-        """Everybody has heard what is before `cursor`."""
+        """Forget what comes before `cursor`: all sessions have heard it."""
         self._drop(self._index(cursor))
         self.first_seq = max(self.first_seq, min(cursor, self.next_seq))
 
     def clear(self) -> None:
-        """Nobody is to hear what is kept."""
+        """Forget everything that is kept. Numbers go on."""
         self.forget_before(self.next_seq)
 
     def keep_bounds(self, cursors: Collection[int], now: float, keep_from: int) -> None:
-        """Merge, then drop the oldest, until the limits hold for what only absent sessions have to hear.
+        """Merge, then drop the oldest, until the limits hold for what only sessions that are away have to hear.
 
-        cursors: where all sessions are or, with what is being sent, may be next; entries on the two
-        sides of one are not merged. keep_from: what open WebSockets still have to send is neither
-        merged nor dropped; their bound is another one.
+        cursors: where sessions are or, once what is in flight has been sent, may be next. Entries on the two sides of
+          one are not merged.
+        keep_from: the first message that an attached session has to hear. From there on nothing is merged or dropped.
         """
         limits = self.limits
         too_many = len(self._entries) > limits.max_messages or self.bytes > limits.max_bytes
         grown = len(self._entries) > self._merged_at + limits.max_messages // 10
         if too_many and grown and keep_from > self._entries[0].seq:
-            self._merge(frozenset(cursors), self._index(keep_from))
+            stop = self._index(keep_from)
+            runs = _runs(self._entries[:stop], frozenset(cursors))
+            self._entries[:stop] = [run[0] if len(run) == 1 else _merge_run(run) for run in runs]
+            self.bytes = sum(entry.size for entry in self._entries)
             self._merged_at = len(self._entries)
         number = 0
         count, size = len(self._entries), self.bytes
@@ -154,7 +157,7 @@ class IopubLog:
             self._drop(number)
 
     def waiting(self, cursor: int) -> tuple[int, int]:
-        """How many entries come from `cursor` on, and how many bytes they had before any merging."""
+        """How many entries come from `cursor` on, and their size in bytes before any merging."""
         index = self._index(cursor)
         count = len(self._entries) - index
         return count, self.total_bytes - self._entries[index].offset if count else 0
@@ -176,19 +179,14 @@ class IopubLog:
             del self._entries[:number]
             self._merged_at = max(0, self._merged_at - number)
 
-    def _merge(self, cursors: frozenset[int], stop: int) -> None:
-        merged = [run[0] if len(run) == 1 else _merge_run(run) for run in _runs(self._entries[:stop], cursors)]
-        self._entries[:stop] = merged
-        self.bytes = sum(entry.size for entry in self._entries)
-
 
 def merge_entries(entries: Sequence[Entry]) -> list[Entry]:
-    """Directly adjacent stream messages of one parent and name as one, for a reader that lags."""
+    """Merge stream messages that are adjacent and have the same parent and name, for a reader that lags."""
     return [run[0] if len(run) == 1 else _merge_run(run) for run in _runs(entries, frozenset())]
 
 
 def _runs(entries: Sequence[Entry], cursors: frozenset[int]) -> Iterator[list[Entry]]:
-    """Split into runs that may become one message each."""
+    """Split entries into runs that may become one message each."""
     run: list[Entry] = []
     key: tuple[bytes, str] | None = None
     size = 0
@@ -212,7 +210,7 @@ def _runs(entries: Sequence[Entry], cursors: frozenset[int]) -> Iterator[list[En
 
 
 def stream_key(entry: Entry) -> tuple[bytes, str] | None:
-    """What two stream messages must share to become one; None for what is not to be merged."""
+    """What two stream messages must have in common to be merged; None for a message that is not merged."""
     frames = entry.frames
     if len(frames) != 4 or b'"stream"' not in frames[0]:
         return None
@@ -229,76 +227,9 @@ def stream_key(entry: Entry) -> tuple[bytes, str] | None:
 
 
 def _merge_run(run: Sequence[Entry]) -> Entry:
-    """One entry with the text of all; header, parent and metadata of the first."""
+    """Merge entries into one: the text of all; header, parent and metadata of the first."""
     first = run[0]
     contents = [json.loads(entry.frames[3]) for entry in run]
     text = "".join(content["text"] for content in contents)
     content = dump_json({"name": contents[0]["name"], "text": text})
     return Entry(first.seq, first.time, [*first.frames[:3], content], False, run[-1].end - first.seq, first.offset)
-
-
-class Inbox:
-    """What only one session is to hear, with its place among the iopub messages. Bounded.
-
-    dropped: how many messages were dropped because of a bound; whoever tells the client takes that off.
-    """
-
-    def __init__(self, limits: ReplayLimits) -> None:
-        self._limits = limits
-        self._items: deque[tuple[int, str, Sequence[bytes]]] = deque()
-        self._bytes = 0
-        self.dropped = 0
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def put(self, after: int, channel: str, frames: Sequence[bytes]) -> None:
-        """after: the iopub message that comes next, when this comes."""
-        self._items.append((after, channel, frames))
-        self._bytes += sum(map(len, frames))
-        while len(self._items) > 1 and (
-            len(self._items) > self._limits.max_messages or self._bytes > self._limits.max_bytes
-        ):
-            self.pop()
-            self.dropped += 1
-
-    def due(self, cursor: int) -> tuple[str, Sequence[bytes]] | None:
-        """The channel and frames of the next message, if all iopub messages before it were heard."""
-        if self._items and self._items[0][0] <= cursor:
-            _, channel, frames = self._items[0]
-            return channel, frames
-        return None
-
-    def places(self) -> set[int]:
-        """The iopub messages before which something waits; those around them must not be merged."""
-        return {after for after, _, _ in self._items}
-
-    def next_place(self) -> int | None:
-        """Up to where iopub may be read before the next message is due."""
-        return self._items[0][0] if self._items else None
-
-    def put_first(self, after: int, messages: Sequence[tuple[str, Sequence[bytes]]]) -> None:
-        """Before all that waits."""
-        for channel, frames in reversed(messages):
-            self._items.appendleft((after, channel, frames))
-            self._bytes += sum(map(len, frames))
-
-    def pop(self) -> tuple[str, Sequence[bytes]]:
-        """Take the next message."""
-        _, channel, frames = self._items.popleft()
-        self._bytes -= sum(map(len, frames))
-        return channel, frames
-
-    def remove_first(self, frames: Sequence[bytes]) -> None:
-        """What `due` gave was sent. Nothing happens when it was dropped or discarded meanwhile."""
-        if self._items and self._items[0][2] is frames:
-            self.pop()
-
-    def move_up(self, after: int) -> None:
-        """The iopub messages before `after` will not come: what waits for them waits no more."""
-        self._items = deque((after, channel, frames) for _, channel, frames in self._items)
-
-    def discard(self, channel: str) -> None:
-        """Forget what waits on one channel."""
-        self._items = deque(item for item in self._items if item[1] != channel)
-        self._bytes = sum(sum(map(len, frames)) for _, _, frames in self._items)

@@ -1,8 +1,8 @@
 """Rate limits for iopub, per WebSocket. Pure: time is passed in.
 
-The classic server drops whatever comes above its limits, results and errors included. Here a
-message rate makes stream messages wait a little, so that they are merged; a data rate cuts the
-middle out of stream text, with a notice. Everything else always passes.
+The classic server drops everything above its limits, results and errors included. Here a message rate makes stream
+messages wait a little, so that they are merged, and a data rate cuts the middle out of stream text, with a notice.
+Everything else always passes.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 MERGE_INTERVAL_S = 0.05
-"""How long stream messages are collected once there are too many."""
+"""How long stream messages are collected once there are too many of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:
-    """msg_rate: iopub messages per second; data_rate: bytes of stream text per second; 0: no limit.
+    """Limits on what one WebSocket is sent. 0 means no limit.
 
-    window_s: over which both are counted.
+    msg_rate: iopub messages per second. data_rate: bytes of stream text per second.
+    window_s: the period over which both are counted, in seconds.
     """
 
     msg_rate: float = 0.0
@@ -26,11 +27,12 @@ class RateLimits:
 
     @property
     def on(self) -> bool:
+        """Whether there is any limit."""
         return bool(self.msg_rate or self.data_rate)
 
 
 class RateLimiter:
-    """What one WebSocket may still be sent in the current window."""
+    """A counter of what one WebSocket was sent in the current window."""
 
     def __init__(self, limits: RateLimits) -> None:
         self._limits = limits
@@ -51,7 +53,7 @@ class RateLimiter:
     def too_many(self, now: float) -> bool:
         """Whether stream messages should be collected and merged before they are sent.
 
-        Also when no more text may be sent: one notice for many of them is enough.
+        True also when no more text may be sent: one notice is enough for many messages.
         """
         self._roll(now)
         limits = self._limits
@@ -61,11 +63,12 @@ class RateLimiter:
         )
 
     def count(self, now: float, messages: int) -> None:
+        """Count messages that are sent."""
         self._roll(now)
         self._messages += messages
 
     def allow_text(self, now: float, size: int) -> int:
-        """How many of `size` bytes of stream text may be sent; those are counted."""
+        """How many of `size` bytes of stream text may be sent. Those are counted."""
         self._roll(now)
         if not self._limits.data_rate:
             return size
@@ -76,7 +79,7 @@ class RateLimiter:
 
 
 def cut_middle(text: str, keep: int) -> str:
-    """At most about `keep` characters of a text, from both its ends, and a notice of what is missing."""
+    """Keep about `keep` characters of a text, from both ends, and put a notice of what is missing between them."""
     if len(text) <= keep:
         return text
     head = keep // 2

@@ -21,7 +21,7 @@ def status(
 
 
 def tells_of_restart(frames: Sequence[bytes]) -> bool:
-    """Whether it is the watchdog's word that a kernel died and is being restarted."""
+    """Whether the message is the server's notice that the kernel died and is being restarted."""
     return b'"restarting"' in frames[3] and peek_msg_type(frames[0]) == "status"
 
 
@@ -31,16 +31,16 @@ def stream(name: str, text: str, session: str, parent_header: bytes = EMPTY_DICT
 
 
 def error(error: FPSKernelsError, session: str, parent_header: bytes) -> list[bytes]:
-    """The frames of an iopub error message: what a front end shows below a cell."""
+    """The frames of an iopub error message, which a front end shows below a cell."""
     content = {"ename": error.ename, "evalue": error.message, "traceback": [f"{error.ename}: {error.message}"]}
     return make_frames("error", content, session, parent_header)
 
 
 def error_reply(msg_type: str, parent_header: bytes, session: str, error: FPSKernelsError) -> list[bytes]:
-    """The frames of the reply to a request that nobody else will answer.
+    """The frames of the reply to a request that the kernel will not answer.
 
-    After a restart the status is "aborted", which front ends show as a cell that did not run; else
-    it is "error", with what happened as ename and evalue.
+    After a restart the status is "aborted", which front ends show as a cell that did not run. Otherwise it is
+    "error", with what happened as ename and evalue.
     """
     content: dict[str, Any]
     if isinstance(error, KernelRestarted):

@@ -1,1 +1,1 @@
-"""All kernels of a process: how they are made, found, kept ready, culled and stopped."""
+"""All kernels of a process: how they are made, found, prewarmed, culled and stopped."""

@@ -1,54 +1,60 @@
-"""Which kernels are culled because nobody uses them. Pure: time is passed in."""
+"""Shuts down kernels that have been idle for too long."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import UTC, datetime
 
-from ..kernel_driver.state import ExecutionState
+from .cull_policy import CullPolicy
+from .kernel import Kernel
+
+logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class CullPolicy:
-    """idle_timeout_s: without activity for so long, a kernel is culled; 0: never.
+class Culler:
+    """A loop that checks all kernels from time to time, and removes those that have been idle for too long.
 
-    connected, busy: whether that is also for kernels that have clients, or that work.
+    policy: the server's policy; a kernelspec's metadata can change it for its own kernels.
+    interval_s: seconds between two checks.
+    kernels: returns all kernels.
+    remove: shuts down and forgets a kernel; its failures are logged where it fails.
     """
 
-    idle_timeout_s: float = 0.0
-    connected: bool = False
-    busy: bool = False
+    def __init__(
+        self,
+        policy: CullPolicy,
+        interval_s: float,
+        kernels: Callable[[], Iterable[Kernel]],
+        remove: Callable[[Kernel], Awaitable[None]],
+    ) -> None:
+        self._policy = policy
+        self._interval_s = interval_s
+        self._kernels = kernels
+        self._remove = remove
 
-    def for_kernelspec(self, metadata: Mapping[str, Any]) -> CullPolicy:
-        """What a kernelspec's metadata says goes before the server's configuration.
+    async def run(self) -> None:
+        """Cull kernels until cancelled."""
+        while True:
+            await asyncio.sleep(self._interval_s)
+            expired = [kernel for kernel in self._kernels() if self._is_expired(kernel)]
+            await asyncio.gather(*map(self._remove, expired), return_exceptions=True)
 
-        cull_idle_timeout (seconds), cull_connected, cull_busy; values of another type are ignored.
-        """
-        policy = self
-        timeout = metadata.get("cull_idle_timeout")
-        if isinstance(timeout, int | float) and not isinstance(timeout, bool) and timeout >= 0:
-            policy = replace(policy, idle_timeout_s=float(timeout))
-        for name in ("connected", "busy"):
-            value = metadata.get(f"cull_{name}")
-            if isinstance(value, bool):
-                policy = replace(policy, **{name: value})
-        return policy
-
-    def verdict(
-        self, now: datetime, last_activity: datetime, state: ExecutionState, connections: int
-    ) -> tuple[bool, str]:
-        """Whether to cull, and why or why not."""
-        idle_s = (now - last_activity).total_seconds()
-        if not self.idle_timeout_s:
-            return False, "it has no cull_idle_timeout"
-        if idle_s <= self.idle_timeout_s:
-            return False, f"inactive for {idle_s:.0f} s only"
-        if state in (ExecutionState.STARTING, ExecutionState.RESTARTING, ExecutionState.TERMINATING):
-            return False, f"it is {state.value}"
-        if state is ExecutionState.BUSY and not self.busy:
-            return False, "it is busy"
-        if connections and not self.connected:
-            return False, f"it has {connections} connections"
-        return True, f"inactive for {idle_s:.0f} s, more than {self.idle_timeout_s:g}"
+    def _is_expired(self, kernel: Kernel) -> bool:
+        """Ask the policy about a kernel, and log its answer."""
+        if kernel.external or kernel.stopping is not None:
+            return False
+        state = kernel.client.state
+        cull, why = self._policy.for_kernelspec(kernel.driver.metadata).verdict(
+            datetime.now(UTC), state.last_activity, state.execution_state, kernel.server.connections
+        )
+        logger.log(
+            logging.INFO if cull else logging.DEBUG,
+            "kernel %s (%s) is %s: %s",
+            kernel.id,
+            kernel.driver.name,
+            "culled" if cull else "not culled",
+            why,
+        )
+        return cull

@@ -1,4 +1,4 @@
-"""Kernels that others start: their connection files appear in a folder, and go."""
+"""Kernels that are started elsewhere: they come and go with their connection files in a folder."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from .registry import KernelRegistry
 logger = logging.getLogger(__name__)
 
 NAMESPACE = uuid.UUID("6c1b5d0e-6a0f-5d7a-9d3e-0b5f1d2c7a41")
-"""Of the ids of external kernels: the same file has the same id in each run of the server."""
+"""The namespace of external kernels' ids: the same file has the same id in every run of the server."""
+
 DEBOUNCE_MS = 100
+"""How long changes are collected before the folder is scanned."""
+
 RESCAN_MS = 2_000
-"""A file may come between the first look and the beginning of the watch: look again now and then."""
+"""The longest time between two scans: a file may appear after the first scan and before watching has begun."""
 
 
 class ExternalKernels:
-    """Keeps the registry's external kernels in step with a folder of connection files.
+    """A watcher that keeps the registry's external kernels in step with a folder of connection files.
 
-    A file that is not (yet) a whole connection file is ignored until it changes; one that changes is
-    another kernel under the same id.
+    A file that is not, or not yet, a complete connection file is ignored until it changes. When a file changes, it
+    describes another kernel under the same id.
     """
 
     def __init__(self, registry: KernelRegistry, folder: Path) -> None:
@@ -34,16 +37,17 @@ class ExternalKernels:
 
     @staticmethod
     def default_folder() -> Path:
+        """Return the folder that is watched unless the configuration names another."""
         from jupyter_core.paths import jupyter_runtime_dir
 
         return Path(jupyter_runtime_dir()) / "external_kernels"
 
     def stop(self) -> None:
-        """Have `watch` return."""
+        """Make `watch` return."""
         self._stop.set()
 
     async def watch(self) -> None:
-        """Until `stop`: take in what is there, and then what changes."""
+        """Take in the files that exist, then all changes, until `stop` is called."""
         from watchfiles import awatch
 
         await asyncio.to_thread(self._folder.mkdir, mode=0o700, parents=True, exist_ok=True)
@@ -61,7 +65,7 @@ class ExternalKernels:
             await self._scan()
 
     async def _scan(self) -> None:
-        """Compare the folder with what is known: simpler than to trust the order of events."""
+        """Compare the folder with the known files, which is simpler than relying on the order of events."""
         found = await asyncio.to_thread(self._read_all)
         for path in self._known.keys() - found.keys():
             await self._forget(path)
@@ -70,6 +74,8 @@ class ExternalKernels:
                 continue
             if path in self._known:
                 await self._forget(path)
+            if self._registry.stopping:  # nothing would disconnect from it any more
+                return
             self._known[path] = info
             kernel_id = self._kernel_id(path)
             logger.info("external kernel %s: %s", kernel_id, path.name)
@@ -89,5 +95,5 @@ class ExternalKernels:
             try:
                 found[path] = ConnectionInfo.from_file(path)
             except InvalidConnection as exc:
-                logger.info("%s is not a connection file (yet): it %s", path.name, exc.message)
+                logger.info("ignoring %s, which is not a complete connection file: it %s", path.name, exc.message)
         return found

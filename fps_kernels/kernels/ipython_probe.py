@@ -1,6 +1,7 @@
-"""What the server asks IPython kernels in silence: of what they are made, and to move to another folder. Pure.
+"""Silent requests to IPython kernels: what they are made of, and to move to another folder.
 
-The code leaves no name, no history and no count behind in the kernel.
+Pure, except that the code to run in the kernel is read from a file of this package, in_kernel/probe.py. The
+code leaves nothing behind in the kernel: no name, no history, and no execution count.
 """
 
 from __future__ import annotations
@@ -9,84 +10,24 @@ import ast
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
-_CODE = '''
-import json, os, sys
-from IPython import get_ipython
 
-shell = get_ipython()
-app = shell.kernel.parent
-
-
-def names_in(folder):
-    try:
-        return os.listdir(folder)
-    except OSError:  # Python finds nothing there, either
-        return []
-
-
-def report():
-    """What runs code of the user's at the start, and the files that the kernel is made of.
-
-    Not the folders of the configuration: IPython's history is written there.
-    """
-    startup = [name for name in ("exec_lines", "exec_files", "extensions", "extra_extensions", "code_to_run",
-                                 "file_to_run", "module_to_run", "pylab") if getattr(app, name, None)]
-    folder = shell.profile_dir.startup_dir
-    startup += [name for name in names_in(folder) if name.endswith((".py", ".ipy"))]
-    if app.exec_PYTHONSTARTUP and os.environ.get("PYTHONSTARTUP"):
-        startup.append("PYTHONSTARTUP")
-    if getattr(shell.magics_manager.registry.get("StoreMagics"), "autorestore", False):
-        startup.append("StoreMagics.autorestore")  # sets what other kernels have stored until then
-    paths = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-    for entry in sys.path:
-        if os.path.isdir(entry):
-            paths.add(entry)
-            paths.update(os.path.join(entry, name) for name in names_in(entry) if name.endswith(".pth"))
-    configured = [os.path.join(folder, name + end) for folder in app.config_file_paths
-                  for name in ("ipython_config", "ipython_kernel_config") for end in (".py", ".json")]
-    paths.update([*configured, folder])
-    entries = (os.environ.get("PYTHONPATH") or os.sep).split(os.pathsep)
-    bound = not all(map(os.path.isabs, entries)) or os.getcwd() in set(sys.path) - set(entries)
-    paths = sorted(path for path in paths if isinstance(path, str) and path)
-    return {"startup": startup, "paths": paths, "bound": bound}
-
-
-def move(folder, environment, connection_file):
-    if shell.execution_count != 1:
-        raise RuntimeError("somebody has used the kernel")
-    os.chdir(folder)
-    os.environ.update(environment)
-    shell.starting_dir = os.getcwd()
-    if shell.history_manager is not None:
-        visited = shell.history_manager.dir_hist  # of str or Path, by the version
-        visited[:] = [type(one)(shell.starting_dir) for one in visited[:1]]
-    if environment.get("JPY_SESSION_NAME"):
-        shell.user_ns["__session__"] = environment["JPY_SESSION_NAME"]
-        if app.hide_initial_ns:
-            shell.user_ns_hidden["__session__"] = environment["JPY_SESSION_NAME"]
-    old = app.connection_file
-    for arguments in (sys.argv, getattr(sys, "orig_argv", []), app.argv):
-        arguments[:] = [argument.replace(old, connection_file) for argument in arguments]
-    for config in (app.config, app.cli_config, shell.config):
-        for section in config.values():
-            if isinstance(section, dict) and section.get("connection_file") == old:
-                section["connection_file"] = type(section["connection_file"])(connection_file)
-    app.connection_file = connection_file
-    return True
-'''
-
-
-class NoAnswer(Exception):
+class ProbeFailed(Exception):
     """The kernel could not do what it was asked; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """startup: names of what runs code of the user's when a kernel starts. paths: of files and folders, which may
-    be missing, that another kernel would be made of. bound: whether it imports from the folder it was launched in,
-    wherever it goes; Python makes relative entries of PYTHONPATH absolute."""
+    """What an IPython kernel says it is made of.
+
+    startup: the names of everything that makes the kernel run user code when it starts.
+    paths: files and folders, possibly missing, that another kernel would be made of.
+    bound: whether the kernel imports from the folder it was launched in even after it has moved, because
+      Python makes relative entries of PYTHONPATH absolute.
+    """
 
     startup: Sequence[str]
     paths: Sequence[str]
@@ -94,38 +35,49 @@ class Report:
 
 
 def report_request() -> dict[str, Any]:
-    """The content of an execute_request for a Report."""
+    """Return the content of an execute_request for a Report."""
     return _request("report()")
 
 
 def move_request(folder: str, environment: Mapping[str, str], connection_file: str) -> dict[str, Any]:
-    """That of one to go to a folder, set environment variables, and know its connection file by its new name."""
+    """Return the content of an execute_request that moves the kernel.
+
+    folder: the new working directory.
+    environment: the environment variables to set.
+    connection_file: the new path of the kernel's connection file.
+    """
     arguments = json.dumps([folder, dict(environment), connection_file])
     return _request(f"move(*json.loads({arguments!r}))")
 
 
 def parse_report(reply: Mapping[str, Any]) -> Report:
-    """From the content of the execute_reply. Raises NoAnswer."""
+    """Read a Report from the content of an execute_reply. Raises ProbeFailed."""
     answer = parse_answer(reply)
     try:
         return Report(tuple(map(str, answer["startup"])), tuple(map(str, answer["paths"])), bool(answer["bound"]))
     except (TypeError, LookupError) as exc:
-        raise NoAnswer(f"an answer of another form: {exc!r}") from exc
+        raise ProbeFailed(f"unexpected answer: {exc!r}") from exc
 
 
 def parse_answer(reply: Mapping[str, Any]) -> Any:
-    """From the content of the execute_reply. Raises NoAnswer."""
+    """Read what a request returned from the content of its execute_reply. Raises ProbeFailed."""
     try:
         answer = reply["user_expressions"]["answer"]
         if answer["status"] != "ok":
-            raise NoAnswer(f"{answer.get('ename')}: {answer.get('evalue')}")
+            raise ProbeFailed(f"{answer.get('ename')}: {answer.get('evalue')}")
         return json.loads(ast.literal_eval(answer["data"]["text/plain"]))
     except (TypeError, LookupError, ValueError, SyntaxError, AttributeError) as exc:
-        raise NoAnswer(f"not an IPython kernel: {exc!r}") from exc
+        raise ProbeFailed(f"not an IPython kernel: {exc!r}") from exc
+
+
+@cache
+def probe_code() -> str:
+    """Return the text of in_kernel/probe.py."""
+    return files(__package__).joinpath("in_kernel", "probe.py").read_text("utf-8")
 
 
 def _request(call: str) -> dict[str, Any]:
-    code = f"{_CODE}\nanswer = json.dumps({call})"
+    code = f"{probe_code()}\nimport json\nanswer = json.dumps({call})"
     expression = f"(lambda names: (exec({code!r}, names), names['answer'])[1])({{}})"
     return {
         "code": "",

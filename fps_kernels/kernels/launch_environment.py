@@ -1,4 +1,4 @@
-"""Where a kernel runs and with which environment variables. Pure but for looking at folders."""
+"""The working directory and the environment variables of a kernel. Pure, except that it looks at folders."""
 
 from __future__ import annotations
 
@@ -15,30 +15,32 @@ SECRETS = frozenset(
         "KG_AUTH_TOKEN",
     }
 )
-"""What would let a kernel's code act as the server. JupyterHub's JUPYTERHUB_API_TOKEN is the user's
-own, and notebooks rely on it."""
+"""Variables that would let a kernel's code act as the server. JupyterHub's JUPYTERHUB_API_TOKEN is not one of them: it
+is the user's own, and notebooks rely on it."""
 
 
 def server_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The server's environment without the server's secrets."""
+    """Return the server's environment without the server's secrets."""
     return {name: value for name, value in environ.items() if name not in SECRETS}
 
 
 def request_environment(requested: Mapping[str, str], allowed: Collection[str]) -> dict[str, str]:
-    """Of what a request wants to set: KERNEL_* and the allowed names."""
+    """Return the variables that a request may set: KERNEL_* and the allowed names."""
     return {name: value for name, value in requested.items() if name.startswith("KERNEL_") or name in allowed}
 
 
 def session_environment(root: Path, session_path: str) -> dict[str, str]:
-    """JPY_SESSION_NAME: the full path of the notebook, as jupyter_server sets it."""
+    """Return JPY_SESSION_NAME, the full path of the notebook, as jupyter_server sets it."""
     return {"JPY_SESSION_NAME": str(root / session_path.strip("/"))}
 
 
 def working_directory(root: Path, path: str) -> Path:
-    """Where the kernel of a notebook, or of a folder, runs: its folder, or the nearest one that exists.
+    """Return the working directory of a kernel: the notebook's folder, or its nearest parent that exists.
 
-    root: the contents root. path: relative to it, as clients write it, with or without a leading
-      slash. Never outside the root, whatever the path says and wherever its links point.
+    It is never outside the root, whatever the path says and wherever its links point.
+
+    root: the contents root.
+    path: the notebook or folder, relative to the root, as clients write it: with or without a leading slash.
     """
     root = root.resolve()
     relative = path.strip("/")
@@ -56,9 +58,10 @@ def working_directory(root: Path, path: str) -> Path:
 
 
 def existing_folder(path: str, root: Path | None) -> Path | None:
-    """A folder by its absolute path, when a process of ours can start in it; else None.
+    """Return the folder at a path if it is absolute and a kernel can start there, else None.
 
-    root: the folder that it must be in or be, wherever links point; None: anywhere.
+    path: the path, as a client or an operator wrote it.
+    root: the folder that it must be or be in, wherever links point; None means anywhere.
     """
     if not os.path.isabs(path) or "\0" in path:
         return None

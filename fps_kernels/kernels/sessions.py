@@ -1,4 +1,4 @@
-"""Sessions of the REST API: which notebook, console or file has which kernel."""
+"""Sessions of the REST API: which notebook, console or file uses which kernel."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import NotRequired, TypedDict
 
 from ..errors import KernelNotFound, NoSuchKernel, SessionNotFound
-from .registry import Kernel, KernelModel, KernelRegistry
+from .kernel import Kernel, KernelModel
+from .launch_environment import session_environment
+from .registry import KernelRegistry
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +32,7 @@ class SessionModel(TypedDict):
 
 @dataclass(slots=True)
 class Session:
-    """A path that has a kernel. Several sessions may have the same one."""
+    """A path that has a kernel. Several sessions may share one kernel."""
 
     id: str
     path: str
@@ -43,8 +45,9 @@ class Session:
 class KernelChoice:
     """The kernel that a client wants for a session.
 
-    id: of a kernel, None for a new one. name: of a kernelspec, None for the default one.
-    named: whether the client spoke of a name at all, be it null.
+    id: the id of an existing kernel; None for a new one.
+    name: the name of a kernelspec; None for the default one.
+    named: whether the client's request has a name, even if it is null.
     """
 
     id: str | None = None
@@ -53,13 +56,13 @@ class KernelChoice:
 
 
 class SessionStore:
-    """All sessions, by id. A path has at most one."""
+    """All sessions of a server, by id. A path has at most one."""
 
     def __init__(self, registry: KernelRegistry) -> None:
         self._registry = registry
         self._sessions: dict[str, Session] = {}
         self._creating: dict[str, asyncio.Task[Session]] = {}
-        registry.on_removed = self._on_kernel_removed
+        registry.watch(on_removed=self._forget_kernel)
 
     def get(self, session_id: str) -> Session:
         """Raises SessionNotFound."""
@@ -69,14 +72,15 @@ class SessionStore:
             raise SessionNotFound(session_id) from None
 
     def list(self) -> list[Session]:
+        """Return all sessions, oldest first."""
         return list(self._sessions.values())
 
     def path_of(self, kernel_id: str) -> str | None:
-        """Of the notebook, console or file that has this kernel: the first of them."""
+        """Return the path of the first session that has this kernel."""
         return next((one.path for one in self._sessions.values() if one.kernel_id == kernel_id), None)
 
     def model(self, session: Session) -> SessionModel:
-        """What the REST API shows. Raises KernelNotFound."""
+        """Return what the REST API shows. Raises KernelNotFound."""
         model: SessionModel = {
             "id": session.id,
             "path": session.path,
@@ -89,18 +93,18 @@ class SessionStore:
         return model
 
     async def create(self, path: str, name: str, kind: str, choice: KernelChoice) -> Session:
-        """A session for a path, with a kernel; the one that is there if the path has one.
+        """Create a session with a kernel, or return the one that the path already has.
 
-        Raises KernelNotFound for the id of no kernel without a name, and whatever starting a kernel
-        raises.
+        kind: notebook, console or file, as clients name it.
+        Raises KernelNotFound for an unknown id without a name, and whatever starting a kernel raises.
         """
         session = self._of_path(path)
         if session is not None:
-            await self._registry.wait_stopped(session.kernel_id)  # it goes with its kernel
+            await self._registry.wait_stopped(session.kernel_id)  # the session ends with its kernel
             session = self._of_path(path)
         if session is not None:
             return session
-        # Two requests for one path at once get the same session, and one kernel.
+        # Concurrent requests for one path get the same session, and one kernel.
         task = self._creating.get(path)
         if task is None:
             task = asyncio.create_task(self._create(path, name, kind, choice), name=f"session for {path}")
@@ -135,13 +139,13 @@ class SessionStore:
         kind: str | None = None,
         choice: KernelChoice | None = None,
     ) -> Session:
-        """Change what is given; all or nothing. The replaced kernel goes unless another session has it.
+        """Change what is given, all of it or nothing. A kernel that no session has any more is shut down.
 
-        choice: by id, attach to that kernel; else start a new one.
+        choice: with an id, that kernel is attached; otherwise, a new one is started.
         Raises SessionNotFound; NoSuchKernel for an unknown id; whatever starting a kernel raises.
         """
         session = self.get(session_id)
-        known_path = session.path  # to the kernel
+        known_path = session.path  # as the kernel knows it
         kernel_id = None
         if choice is not None and choice.id is not None:
             await self._registry.wait_stopped(choice.id)
@@ -154,12 +158,14 @@ class SessionStore:
         if session.id not in self._sessions:  # deleted while its new kernel was starting
             await self._release(kernel_id or session.kernel_id)
             raise SessionNotFound(session_id)
-        # Only now: another request may have replaced the kernel meanwhile.
+        # This is read only now because another request may have replaced the kernel meanwhile.
         old_kernel_id = session.kernel_id
         kernel_id = kernel_id or old_kernel_id
         session.path = session.path if path is None else path
         if session.path != known_path:
-            self._registry.rename_session(self._registry.get(kernel_id), session.path)
+            # The kernel's next process is told the new name.
+            driver = self._registry.get(kernel_id).driver
+            driver.set_environment(**session_environment(self._registry.root, session.path))
         session.name = session.name if name is None else name
         session.type = kind or session.type
         session.kernel_id = kernel_id
@@ -168,7 +174,7 @@ class SessionStore:
         return session
 
     async def delete(self, session_id: str) -> None:
-        """Forget a session; its kernel goes too, unless another session has it. Raises SessionNotFound."""
+        """Forget a session. Its kernel is shut down unless another session has it. Raises SessionNotFound."""
         session = self.get(session_id)
         del self._sessions[session_id]
         await self._release(session.kernel_id)
@@ -182,5 +188,5 @@ class SessionStore:
         except KernelNotFound:
             logger.debug("kernel %s was gone before its session", kernel_id)
 
-    def _on_kernel_removed(self, kernel_id: str) -> None:
+    def _forget_kernel(self, kernel_id: str) -> None:
         self._sessions = {key: one for key, one in self._sessions.items() if one.kernel_id != kernel_id}

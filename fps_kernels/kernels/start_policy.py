@@ -1,4 +1,4 @@
-"""What a server decides about the kernels that are started on it, beyond its configuration."""
+"""Decisions of a host about the kernels that are started on it, beyond its configuration."""
 
 from __future__ import annotations
 
@@ -14,36 +14,41 @@ if TYPE_CHECKING:
 
 
 class StartPolicy:
-    """Leaves everything as it is asked for.
+    """The default policy: kernels are started as requested.
 
-    may_list: whether the running kernels and sessions may be listed. greet_as_asked: see KernelServer.
+    may_list: whether the running kernels and sessions may be listed.
+    status_has_parent: see KernelServer.
     """
 
     may_list = True
-    greet_as_asked = False
+    status_has_parent = False
 
     def kernel_name(self, requested: str | None) -> str | None:
-        """The name of the kernelspec to start; None: the default one."""
+        """Return the name of the kernelspec to start; None for the default one."""
         return requested
 
     def environment(self) -> dict[str, str]:
-        """What of the server's environment its kernels get."""
+        """Return the part of the server's environment that kernels get."""
         return server_environment(os.environ)
 
     def request_environment(self, environ: dict[str, str]) -> dict[str, str]:
-        """What of a request's variables, of those that are allowed, its kernel gets over all else."""
+        """Return the variables that override all others in a kernel.
+
+        environ: the variables that its request wants to set and may set.
+        """
         return environ
 
     def working_directory(self, root: Path, path: str, environ: Mapping[str, str]) -> Path:
-        """Where a kernel starts. May look at folders: it is called in a thread.
+        """Return the folder that a kernel starts in. It is called in a thread, as it may look at folders.
 
-        root: the contents root. path: of the notebook or folder it is for, "" when the request has none.
-        environ: what the request wants to set, as it came.
+        root: the contents root.
+        path: the notebook or folder that the kernel is for; "" when the request names none.
+        environ: all variables that the request wants to set, whether it may or not.
         """
         return working_directory(root, path)
 
     async def prepare(self, kernel_name: str, client: KernelClient) -> None:
-        """Called for each new process that answers, also after a restart, before anybody else can talk to it.
+        """Prepare a new process, also after a restart, when it answers and before anything else can talk to it.
 
-        May ask it things with `client.request(..., at_once=True)`. What it raises makes the start fail.
+        It can be asked with `client.request(..., at_once=True)`. An exception makes the start fail.
         """

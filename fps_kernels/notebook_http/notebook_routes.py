@@ -10,7 +10,8 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute
 from starlette.staticfiles import StaticFiles
 
-from ..api.responses import ExactRoute, error_response, json_response
+from ..api.responses import error_response, json_response
+from ..api.starlette_router import ExactRoute
 from .endpoint_route import Answer, EndpointRoute
 from .parsing.endpoints import EndpointTable
 

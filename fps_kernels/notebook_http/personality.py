@@ -28,7 +28,7 @@ from .pipeline import Pipeline
 from .pool import KernelPool, PoolStatistics
 
 if TYPE_CHECKING:
-    from ..gateway.app import KernelGatewayApp
+    from ..gateway.config.gateway_options import KernelGatewayApp
     from ..gateway.seed import Seed
 
 logger = logging.getLogger(__name__)

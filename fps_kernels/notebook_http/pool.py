@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 from ..errors import FPSKernelsError, QueueFull, ServerStopping
-from ..kernels.registry import Kernel
+from ..kernels.kernel import Kernel
 from ..tasks import TaskSet
 from .bounds import Bounds
 from .worker import Worker

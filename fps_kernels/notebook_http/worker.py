@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import FPSKernelsError
-from ..kernel_driver.driver import LifecycleObserver
 from ..kernel_driver.message import Message, make_frames, peek_msg_id
+from ..kernel_driver.observer import LifecycleObserver
 from ..kernel_driver.request_log import Request
 from ..kernel_driver.state import ExecutionState
-from ..kernels.registry import Kernel
+from ..kernels.kernel import Kernel
 from ..tasks import cancel_and_wait
 from .bounds import Bounds
 
@@ -47,7 +47,7 @@ class Worker(LifecycleObserver):
         self.kernel = kernel
         self._on_lost = on_lost
         self._bounds = bounds
-        self._client = kernel.driver.client
+        self._client = kernel.client
         self._session = uuid.uuid4().hex
         self._cell: _RunningCell | None = None
         self._dead = asyncio.Event()

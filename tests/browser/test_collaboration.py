@@ -5,7 +5,6 @@ Needs Debian's chromium and the extra `collaboration`.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -16,12 +15,11 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import BrowserContext, Locator, expect
 
-from ..support.lab import PYTHON, Lab, chromium, context, expect_ended, expect_not_run, outputs, print_log
+from ..support.lab import PYTHON, Lab, expect_ended, expect_not_run, outputs, print_log
 from ..support.servers import Server, options
+from ..support.waits import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-__all__ = ["chromium", "context"]  # fixtures
 
 ARGUMENTS = [
     *options(require_yjs=True),
@@ -73,12 +71,12 @@ class Notebook:
 
     async def until_saved(self, good: Callable[[list[Any]], bool]) -> list[Any]:
         """The cells of the file, once they are as they should be."""
-        async with asyncio.timeout(SAVED_TIMEOUT_S):
-            while True:
-                notebook = self._read()
-                if notebook is not None and good(notebook["cells"]):
-                    break
-                await asyncio.sleep(0.1)  # the file system tells nobody
+
+        def saved() -> Any | None:
+            notebook = self._read()
+            return notebook if notebook is not None and good(notebook["cells"]) else None
+
+        notebook = await until(saved, SAVED_TIMEOUT_S, every_s=0.1)
         nbformat.validate(nbformat.from_dict(notebook))
         return list(notebook["cells"])
 
@@ -225,7 +223,7 @@ async def test_an_error_frees_the_cells_that_wait_behind_it(notebook: Notebook) 
     await expect_ended(await press(lab, 2))
 
 
-async def test_input_is_answered_in_its_box(notebook: Notebook) -> None:
+async def test_input_is_answered_in_its_box(extension: None, notebook: Notebook) -> None:
     notebook.write("name = input('Who? ')\nprint('hello ' + name)")
     lab = await notebook.open()
     cell = await press(lab, 0)
@@ -238,7 +236,7 @@ async def test_input_is_answered_in_its_box(notebook: Notebook) -> None:
     await expect(box).to_have_count(0)
 
 
-async def test_a_reloaded_page_can_still_answer(notebook: Notebook) -> None:
+async def test_a_reloaded_page_can_still_answer(extension: None, notebook: Notebook) -> None:
     notebook.write("import getpass\nword = getpass.getpass('Secret? ')\nprint(len(word))")
     lab = await notebook.open()
     await expect(await press(lab, 0)).to_be_visible()

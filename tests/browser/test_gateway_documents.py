@@ -11,7 +11,7 @@ from playwright.async_api import async_playwright, expect
 
 from ..support.client import Client
 from ..support.gateways import Gateway, gateways, option
-from ..support.lab import ARGUMENTS, CHROMIUM
+from ..support.lab import ARGUMENTS
 
 TOKEN = "secret"
 ROUTES = {"/api/kernels", "/api/kernels/{kernel_id}", "/api/sessions", "/api/kernelspecs", "/kernelspecs/{name}/{file}"}
@@ -73,9 +73,9 @@ async def test_activity_tells_when_a_kernel_was_used(gateway: Gateway) -> None:
         assert kernel_id not in (await client.http.get("/_api/activity")).json()
 
 
-async def test_swagger_ui_shows_the_api_from_this_server_alone(gateway: Gateway) -> None:
+async def test_swagger_ui_shows_the_api_from_this_server_alone(chromium: str, gateway: Gateway) -> None:
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         page = await browser.new_page()
         elsewhere: list[str] = []
         page.on("request", lambda request: elsewhere.append(request.url) if gateway.url not in request.url else None)

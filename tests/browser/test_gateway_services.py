@@ -1,13 +1,12 @@
 """The kernels of the gateway as `@jupyterlab/services` uses them: JupyterLab's own client, in node.
 
-tests/node is its script. Its lock file is made by `npm install --omit-lockfile-registry-resolved`: each
+tests/browser/node is its script. Its lock file is made by `npm install --omit-lockfile-registry-resolved`: each
 installation asks the registry that it is configured for.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 
 from ..support.gateways import gateways, option
+from ..support.programs import need
 
 SOURCE = Path(__file__).parent / "node"
 TOKEN = "the-token"
@@ -24,10 +24,7 @@ TOKEN = "the-token"
 @pytest.fixture(scope="session")
 def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The script, where the packages that it needs are installed."""
-    npm = shutil.which("npm")
-    if npm is None:
-        required = os.environ.get("FPS_KERNELS_REQUIRE_LABEXTENSION") == "1"
-        (pytest.fail if required else pytest.skip)("npm was not found")
+    npm = need("npm")
     folder = tmp_path_factory.mktemp("node")
     for name in ("package.json", "package-lock.json", "services.mjs"):
         shutil.copy(SOURCE / name, folder)

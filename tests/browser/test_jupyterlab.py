@@ -18,12 +18,10 @@ import pytest_asyncio
 from playwright.async_api import BrowserContext, expect
 
 from ..support.kernelspecs import add_kernelspec
-from ..support.lab import PYTHON, Lab, chromium, context, expect_ended, expect_not_run, outputs, print_log
+from ..support.lab import PYTHON, Lab, expect_ended, expect_not_run, outputs, print_log
 from ..support.servers import Server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-__all__ = ["chromium", "context"]  # fixtures
 
 PICTURE_MAX_BYTES = 200 * 1024
 

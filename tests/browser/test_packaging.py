@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,8 @@ def test_an_installation_without_npm_has_the_extension(packages: dict[str, Path]
     entry = extension / package["jupyterlab"]["_build"]["load"]
     assert entry.is_file(), sorted(str(path) for path in extension.rglob("*"))
     assert b"input_request" in entry.read_bytes() or b"stdin" in entry.read_bytes()
+
+
+def test_the_code_for_kernels_is_in_the_wheel(packages: dict[str, Path]) -> None:
+    """It is read as a file, not imported."""
+    assert "fps_kernels/kernels/in_kernel/probe.py" in zipfile.ZipFile(packages["wheel"]).namelist()

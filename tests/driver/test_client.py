@@ -7,8 +7,9 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zmq
@@ -17,42 +18,20 @@ from fps_kernels.errors import KernelDied, KernelNotConnected, KernelTimeout, Ma
 from fps_kernels.kernel_driver.client import QUEUE_BYTES, QUEUE_MESSAGES, KernelClient
 from fps_kernels.kernel_driver.connection_file import ConnectionInfo
 from fps_kernels.kernel_driver.driver import KernelDriver
-from fps_kernels.kernel_driver.message import Message, peek_msg_id
+from fps_kernels.kernel_driver.message import Message, RequestHeader, peek_msg_id
 
 from ..support.drivers import TIMEOUT_S, Drivers, Inbox, Recorder, execute, message_frames, run
 from ..support.externals import CHANNELS
 from ..support.kernelspecs import KERNEL
 from ..support.ports import free_ports
 
-
-@pytest.fixture
-async def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Drivers]:
-    async with Drivers(tmp_path, monkeypatch) as drivers:
-        yield drivers
-
-
-@pytest.fixture(autouse=True)
-async def bounded() -> AsyncIterator[None]:
-    """Everything here must end by itself, long before this."""
-    async with asyncio.timeout(60):
-        yield
+pytestmark = pytest.mark.usefixtures("bounded")
 
 
 @pytest.fixture
 def context() -> Iterator[zmq.Context]:
     with zmq.Context() as context:
         yield context
-
-
-@pytest.fixture
-async def driver(kernels: Drivers) -> KernelDriver:
-    return await kernels.start()
-
-
-@pytest.fixture
-async def client(driver: KernelDriver) -> KernelClient:
-    """The client of a kernel that is ready."""
-    return driver.client
 
 
 # --- before the kernel is ready -----------------------------------------------------------------
@@ -73,7 +52,12 @@ async def test_what_is_sent_at_readiness_does_not_overtake_what_waits(kernels: D
     driver = kernels.make()
     inbox = Inbox(driver.client)
     execute(driver.client, "stream('first')")
-    driver.client.add_state_listener(lambda: driver.client.state.ready and execute(driver.client, "stream('second')"))
+
+    def when_ready() -> None:
+        if driver.client.state.ready:
+            execute(driver.client, "stream('second')")
+
+    driver.client.add_state_listener(when_ready)
     await driver.start()
     await inbox.until_text("second")
     assert inbox.texts() == ["first", "second"]
@@ -151,7 +135,7 @@ async def test_a_port_at_which_a_stranger_listened_before_the_kernel_is_connecte
     tmp_path: Path, context: zmq.Context, channel: str
 ) -> None:
     """Two servers may choose the same free port; libzmq does not try again where the handshake has failed."""
-    info = {f"{name}_port": port for name, port in zip(CHANNELS, free_ports(5), strict=True)}
+    info: dict[str, Any] = {f"{name}_port": port for name, port in zip(CHANNELS, free_ports(5), strict=True)}
     info |= {"transport": "tcp", "ip": "127.0.0.1", "key": "k", "signature_scheme": "hmac-sha256"}
     file = tmp_path / "kernel.json"
     file.write_text(json.dumps(info))
@@ -265,6 +249,15 @@ async def test_nothing_can_be_sent_at_once_without_a_connection(kernels: Drivers
         client.send_now("shell", message_frames("complete_request", {}))
     with pytest.raises(KernelNotConnected):
         await client.handshake(1)
+
+
+async def test_a_header_that_was_read_before_is_not_read_again(client: KernelClient) -> None:
+    inbox = Inbox(client)
+    header = RequestHeader("another id", "execute_request", b"{}")
+    client.send("shell", message_frames("execute_request", {"code": "stream('x')"}), header=header)
+    assert client.pending == 1
+    await inbox.until_type("execute_reply")
+    assert client.pending == 1  # the answers have the id of the frame
 
 
 @pytest.mark.parametrize("header", [b"{}", b'{"msg_id":""}', b"nonsense", b"", b'{"msg_id":5}'])
@@ -422,6 +415,19 @@ async def test_pending_counts_what_the_kernel_has_not_finished(client: KernelCli
     await inbox.until_idle(msg_ids[-1])
     await inbox.until_reply(msg_ids[-1])
     assert client.pending == 0
+
+
+async def test_statistics_are_a_snapshot(client: KernelClient) -> None:
+    inbox = Inbox(client)
+    before = client.statistics()
+    msg_id = execute(client, "raw('iopub', [b'garbage'])")
+    running = client.statistics()
+    await inbox.until_idle(msg_id)
+    await inbox.until_reply(msg_id)
+    after = client.statistics()
+    assert [(one.listeners, one.pending, one.rejected) for one in (before, running, after)] == [
+        (1, 0, 0), (1, 1, 0), (1, 0, 1),
+    ]  # fmt: skip
 
 
 async def test_a_flood_arrives_whole_and_in_order(client: KernelClient) -> None:

@@ -9,7 +9,6 @@ import shutil
 import signal
 import stat
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +19,15 @@ from zmq.utils.monitor import recv_monitor_message
 
 from fps_kernels.errors import Conflict, KernelDied, KernelRestarted, KernelStartFailed
 from fps_kernels.kernel_driver.driver import KernelDriver
-from fps_kernels.kernel_driver.process import ExitStatus
 from fps_kernels.kernels.launch_environment import server_environment
 
-from ..support.drivers import TIMEOUT_S, Drivers, Inbox, Recorder, execute, run, until
+from ..support.drivers import TIMEOUT_S, Drivers, Inbox, Recorder, execute, run
 from ..support.kernelspecs import KERNEL, add_kernelspec
+from ..support.waits import until
+
+pytestmark = pytest.mark.usefixtures("bounded")
 
 SLEEP = "stream('asleep')\nimport time\nwhile True: time.sleep(0.05)"
-
-
-@pytest.fixture
-async def kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Drivers]:
-    async with Drivers(tmp_path, monkeypatch) as drivers:
-        yield drivers
-
-
-@pytest.fixture(autouse=True)
-async def bounded() -> AsyncIterator[None]:
-    """Everything here must end by itself, long before this."""
-    async with asyncio.timeout(60):
-        yield
 
 
 def add_tiny(kernels: Drivers, name: str, mode: str = "plain", **fields: Any) -> Path:
@@ -74,7 +62,7 @@ def kill(driver: KernelDriver) -> None:
 
 async def until_pid(driver: KernelDriver) -> int:
     """The process is launched before anything is told of it: ask until it is there."""
-    await until(lambda: driver.pid is not None)
+    await until(lambda: driver.pid is not None, every_s=0)
     assert driver.pid is not None
     return driver.pid
 
@@ -387,31 +375,6 @@ async def test_a_restart_by_the_user_forgets_earlier_deaths(kernels: Drivers) ->
     await driver.client.wait_ready()
 
 
-@pytest.mark.parametrize(
-    ("status", "reason"),
-    [
-        (ExitStatus(None), "exited"),
-        (ExitStatus(0), "exited with code 0"),
-        (ExitStatus(1, ("one", "two", "three", "four")), "exited with code 1: two | three | four"),
-        (
-            ExitStatus(1, ("Traceback (most recent call last):", "  File x", "", "OSError: why")),
-            "exited with code 1: OSError: why",
-        ),
-        (
-            ExitStatus(1, ("cannot open /home/me/.local/secret.json: no",)),
-            "exited with code 1: cannot open secret.json: no",
-        ),
-        (ExitStatus(-signal.SIGKILL, ("noise",)), "killed (SIGKILL), possibly out of memory"),
-        (ExitStatus(-signal.SIGKILL, out_of_memory=True), "killed (SIGKILL), out of memory"),
-        (ExitStatus(-signal.SIGKILL, out_of_memory=False), "killed (SIGKILL)"),
-        (ExitStatus(-signal.SIGSEGV), "killed (SIGSEGV)"),
-        (ExitStatus(-200), "killed (signal 200)"),
-    ],
-)
-def test_the_reason_of_an_exit_is_one_line_without_paths(status: ExitStatus, reason: str) -> None:
-    assert status.reason == reason
-
-
 # --- restart ------------------------------------------------------------------------------------
 
 
@@ -463,7 +426,7 @@ async def test_what_is_sent_during_a_restart_reaches_the_new_process(kernels: Dr
     inbox = Inbox(driver.client)
     restart = asyncio.create_task(driver.restart())
     await asyncio.sleep(0)
-    await until(lambda: driver.client.execution_state == "restarting")
+    await until(lambda: driver.client.execution_state == "restarting", every_s=0)
     execute(driver.client, "stream('sent meanwhile')")
     await restart
     await inbox.until_text("sent meanwhile")
@@ -503,7 +466,7 @@ async def test_a_restart_that_fails_leaves_a_dead_kernel_that_can_be_restarted(k
 async def test_a_restart_that_nobody_waits_for_any_more_does_not_leave_the_kernel_hanging(kernels: Drivers) -> None:
     driver = await kernels.start("tiny_slow")
     restart = asyncio.create_task(driver.restart())
-    await until(lambda: driver.client.generation == 2)
+    await until(lambda: driver.client.generation == 2, every_s=0)
     restart.cancel()
     await asyncio.gather(restart, return_exceptions=True)
     assert driver.client.execution_state == "dead"
@@ -653,7 +616,7 @@ async def test_two_shutdowns_at_once_both_wait_for_the_end(kernels: Drivers) -> 
         await driver.shutdown()
         return psutil.pid_exists(pid or 0)
 
-    assert await asyncio.gather(shut_down(), shut_down()) == [False, False]
+    assert [*await asyncio.gather(shut_down(), shut_down())] == [False, False]
 
 
 async def test_a_shutdown_ends_a_start_that_waits_for_the_kernel(kernels: Drivers) -> None:
@@ -671,7 +634,7 @@ async def test_a_shutdown_ends_a_start_that_waits_for_the_kernel(kernels: Driver
 async def test_a_shutdown_at_any_moment_of_the_start_leaves_nothing(kernels: Drivers, turns: int) -> None:
     driver = kernels.make()
     start = asyncio.create_task(driver.start())
-    await until(kernels.connection_file(driver).exists)
+    await until(kernels.connection_file(driver).exists, every_s=0)
     for _ in range(turns):
         await asyncio.sleep(0)
     await driver.shutdown()
@@ -682,7 +645,7 @@ async def test_a_shutdown_at_any_moment_of_the_start_leaves_nothing(kernels: Dri
 async def test_a_shutdown_ends_a_restart(kernels: Drivers) -> None:
     driver = await kernels.start("tiny_slow")
     restart = asyncio.create_task(driver.restart())
-    await until(lambda: driver.client.generation == 2)
+    await until(lambda: driver.client.generation == 2, every_s=0)
     await driver.shutdown()
     with pytest.raises(Conflict):
         await restart
@@ -692,7 +655,7 @@ async def test_a_shutdown_ends_a_restart(kernels: Drivers) -> None:
 async def test_a_shutdown_ends_a_restart_that_waits_for_the_end_of_the_old_process(kernels: Drivers) -> None:
     driver = await kernels.start("tiny_ignores_sigterm", shutdown_wait_time_s=3_600)
     restart = asyncio.create_task(driver.restart())
-    await until(lambda: driver.client.execution_state == "restarting")
+    await until(lambda: driver.client.execution_state == "restarting", every_s=0)
     await driver.shutdown(now=True)
     with pytest.raises(Conflict):
         await restart

@@ -14,6 +14,8 @@ from fps_kernels.kernel_driver import oom
 
 from ..support.drivers import Drivers, Recorder, execute
 
+pytestmark = pytest.mark.usefixtures("bounded")
+
 LIMIT_BYTES = 100 * 1024 * 1024
 V1, V2 = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
 

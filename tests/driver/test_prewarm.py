@@ -13,6 +13,7 @@ import stat
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,16 @@ from fps_kernels.gateway.seed import Seed
 from fps_kernels.hosts.asphalt.config import InvalidConfiguration, KernelsConfig
 from fps_kernels.kernel_driver.client import KernelClient
 from fps_kernels.kernel_driver.kernelspec import Kernelspecs
-from fps_kernels.kernels.ipython_probe import NoAnswer, parse_answer, parse_report
-from fps_kernels.kernels.registry import Kernel, KernelRegistry
+from fps_kernels.kernels.kernel import Kernel
+from fps_kernels.kernels.prewarm import Pacing
+from fps_kernels.kernels.registry import KernelRegistry
 from fps_kernels.kernels.start_policy import StartPolicy
 
+from ..support import waits
 from ..support.drivers import run
 from ..support.kernelspecs import add_kernelspec, install_kernelspecs
 
+until = partial(waits.until, timeout_s=100)  # kernels of IPython, one after the other
 NOT_IPYTHON = "tiny_plain"
 SEEN = """
 import json, os, sys
@@ -72,12 +76,11 @@ async def registries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
 
     def make(policy: StartPolicy | None = None, **values: Any) -> KernelRegistry:
         values = {"root_dir": str(tmp_path / "root"), "connection_dir": str(tmp_path / "runtime")} | values
-        config = KernelsConfig(**values)
-        registry = KernelRegistry(config, Kernelspecs(config.default_kernel), policy)
-        registry.prewarmed.quiet_s = 0.1
-        registry.prewarmed.patience_s = 0.5  # however busy the machine is
+        config = KernelsConfig(**values).options()
+        pacing = Pacing(quiet_s=0.1, patience_s=0.5)  # however busy the machine is
+        registry = KernelRegistry(config, Kernelspecs(config.default_kernel), policy, pacing=pacing)
         made.append(registry)
-        registry.prewarm()
+        registry.prewarmed.start()
         return registry
 
     before = {process.pid for process in psutil.Process().children()}
@@ -88,25 +91,18 @@ async def registries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
     assert not [task.get_name() for task in asyncio.all_tasks() if "warm" in task.get_name()]
 
 
-async def eventually(condition: Callable[[], object]) -> None:
-    """Wait until this holds: nobody tells."""
-    while not condition():  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
-
-
 async def full(registry: KernelRegistry, count: int = 1) -> None:
     """Wait until so many kernels could be taken."""
-    await eventually(lambda: registry.prewarmed.ready == count)
+    await until(lambda: registry.prewarmed.ready == count)
 
 
 async def gone(number: int) -> None:
-    await eventually(lambda: not psutil.pid_exists(number))
+    await until(lambda: not psutil.pid_exists(number))
 
 
 def pid(kernel: Kernel) -> int:
-    number: int | None = kernel.driver.pid  # type: ignore[attr-defined]  # of those that are not external
-    assert number is not None
-    return number
+    assert kernel.driver.pid is not None
+    return kernel.driver.pid
 
 
 def children() -> set[int]:
@@ -121,13 +117,13 @@ def children() -> set[int]:
 
 async def evaluate(kernel: Kernel, expression: str) -> Any:
     content = {"code": "", "silent": True, "user_expressions": {"answer": expression}}
-    reply = await kernel.driver.client.request("shell", "execute_request", content, timeout_s=30)
+    reply = await kernel.client.request("shell", "execute_request", content, timeout_s=30)
     return ast.literal_eval(reply.content["user_expressions"]["answer"]["data"]["text/plain"])
 
 
 async def look(kernel: Kernel) -> Any:
     """What code in the kernel can see of it."""
-    return json.loads(await run(kernel.driver.client, SEEN))
+    return json.loads(await run(kernel.client, SEEN))
 
 
 # --- what is handed over --------------------------------------------------------------------------
@@ -192,14 +188,14 @@ async def test_a_death_takes_one(registries: Registries) -> None:
     await full(registry)
     [ready] = children() - {first}
     os.kill(first, signal.SIGKILL)
-    await eventually(lambda: kernel.driver.pid == ready)  # type: ignore[attr-defined]
-    await kernel.driver.client.wait_ready()
+    await until(lambda: kernel.driver.pid == ready)
+    await kernel.client.wait_ready()
     assert await evaluate(kernel, "6 * 7") == 42
 
 
 async def test_a_start_waits_for_one_that_is_on_its_way(registries: Registries) -> None:
     registry = registries()
-    await eventually(children)
+    await until(children)
     [starting] = children()
     assert registry.prewarmed.ready == 0
     kernel = await registry.start()
@@ -341,7 +337,7 @@ async def test_kernels_with_startup_files_are_not_kept(
     startup.mkdir(parents=True)
     (startup / "where.py").write_text("import os; where = os.getcwd()")
     registry = registries()
-    await _logged(caplog, "code of the user's runs at their start: where.py")
+    await _logged(caplog, "user code runs when they start: where.py")
     kernel = await registry.start(path="below")
     assert (await evaluate(kernel, "where")).endswith("/below")
 
@@ -354,7 +350,7 @@ async def test_kernels_that_restore_variables_are_not_kept(
     profile.mkdir(parents=True)
     (profile / "ipython_config.py").write_text("c.StoreMagics.autorestore = True\n")
     registries()
-    await _logged(caplog, "code of the user's runs at their start: StoreMagics.autorestore")
+    await _logged(caplog, "user code runs when they start: StoreMagics.autorestore")
 
 
 async def test_kernels_with_an_extension_in_their_command_are_not_kept(
@@ -364,7 +360,7 @@ async def test_kernels_with_an_extension_in_their_command_are_not_kept(
     argv = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}", "--ext", "autoreload"]
     add_kernelspec(tmp_path / "share", "mine", {"argv": argv, "display_name": "Mine", "language": "python"})
     registries(prewarm={"mine": 1})
-    await _logged(caplog, "code of the user's runs at their start: extra_extensions")
+    await _logged(caplog, "user code runs when they start: extra_extensions")
 
 
 @pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root reads all")
@@ -383,13 +379,15 @@ async def test_a_folder_of_the_path_that_cannot_be_read_is_no_obstacle(
 async def test_only_kernels_of_ipython_are_kept(registries: Registries, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     registry = registries(prewarm={NOT_IPYTHON: 1, "no_such_kernelspec": 1})
-    await _logged(caplog, f"kernels of {NOT_IPYTHON} are not kept ready: they are not IPython's")
+    await _logged(
+        caplog, f"{NOT_IPYTHON} kernels cannot be prewarmed: only IPython kernels on this machine can be moved"
+    )
     await _logged(caplog, "prewarm: No such kernel: no_such_kernelspec")
     await registry.start(NOT_IPYTHON)
 
 
 async def _logged(caplog: pytest.LogCaptureFixture, text: str) -> None:
-    await eventually(lambda: text in caplog.text)
+    await until(lambda: text in caplog.text)
 
 
 # --- what goes wrong ------------------------------------------------------------------------------
@@ -457,7 +455,7 @@ async def test_a_kernelspec_that_fails_is_tried_again_once_one_has_started(
         },
     )
     registry = registries(prewarm={"licensed": 1})
-    await _logged(caplog, "kernels of licensed are not kept ready, until one has started")
+    await _logged(caplog, "licensed kernels are not prewarmed until one has been started: ")
     assert "no licence" in caplog.text
     works.touch()
     await registry.start("licensed")
@@ -482,7 +480,7 @@ async def test_who_hangs_up_while_one_is_handed_over_leaves_nothing(registries: 
     [ready] = children()
     os.kill(ready, signal.SIGSTOP)
     starting = asyncio.create_task(registry.start())
-    await eventually(lambda: not registry.prewarmed.ready)
+    await until(lambda: not registry.prewarmed.ready)
     [kernel] = registry.list()
     await registry.shutdown(kernel.id)
     with pytest.raises(Exception, match="shut down"):
@@ -492,14 +490,14 @@ async def test_who_hangs_up_while_one_is_handed_over_leaves_nothing(registries: 
 
 async def test_a_stop_ends_one_that_is_on_its_way(registries: Registries) -> None:
     registry = registries()
-    await eventually(children)
+    await until(children)
     await registry.stop()
     assert not children()
 
 
 async def test_nobody_else_may_read_the_connection_files(registries: Registries, tmp_path: Path) -> None:
     registries(connection_dir=str(tmp_path / "runtime" / "new"))
-    await eventually(children)
+    await until(children)
     assert stat.S_IMODE((tmp_path / "runtime" / "new").stat().st_mode) == 0o700
 
 
@@ -532,14 +530,14 @@ async def test_they_make_room_when_no_more_kernels_may_be(registries: Registries
     assert pid(second) in (kept, ended)
     with pytest.raises(LimitReached):
         await registry.start()
-    await eventually(lambda: children() == {pid(second)})
+    await until(lambda: children() == {pid(second)})
     await registry.shutdown(first.id)
     await full(registry, 1)
 
 
 async def test_one_that_made_room_at_its_launch_is_launched_again(registries: Registries) -> None:
     registry = registries(max_kernels=1)
-    await eventually(children)
+    await until(children)
     await registry.shutdown((await registry.start(NOT_IPYTHON)).id)
     await full(registry)
 
@@ -569,7 +567,7 @@ async def test_none_is_launched_for_which_there_is_no_room_any_more(registries: 
     await registry.start(NOT_IPYTHON, path="below")
     asked = policy.asked
     policy.may_go_on.set()
-    await eventually(lambda: policy.asked > asked)
+    await until(lambda: policy.asked > asked)
     assert not children()
 
 
@@ -583,24 +581,3 @@ async def test_as_many_as_wanted_of_each_kernelspec(registries: Registries) -> N
 def test_a_wrong_number_is_named(value: Any) -> None:
     with pytest.raises(InvalidConfiguration, match=r"kernels\.prewarm"):
         KernelsConfig.parse({"prewarm": value})
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        {},
-        {"user_expressions": {}},
-        {"user_expressions": {"answer": {"status": "ok", "data": {"text/plain": "nonsense"}}}},
-        {"user_expressions": {"answer": {"status": "ok", "data": {"text/plain": "'[1'"}}}},
-        {"user_expressions": {"answer": {"status": "error", "ename": "OSError", "evalue": "no"}}},
-        {"status": "aborted", "user_expressions": None},
-    ],
-)
-def test_an_answer_that_is_none_is_no_answer(reply: Any) -> None:
-    with pytest.raises(NoAnswer):
-        parse_answer(reply)
-
-
-def test_a_report_of_another_form_is_no_answer() -> None:
-    with pytest.raises(NoAnswer):
-        parse_report({"user_expressions": {"answer": {"status": "ok", "data": {"text/plain": "'[1]'"}}}})

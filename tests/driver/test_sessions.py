@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from fps_kernels.errors import NoSuchKernel
-from fps_kernels.hosts.asphalt.config import KernelsConfig
-from fps_kernels.kernel_driver.kernelspec import Kernelspecs
 from fps_kernels.kernels.registry import KernelRegistry
 from fps_kernels.kernels.sessions import KernelChoice, SessionStore
 
 from ..support.drivers import run
-from ..support.kernelspecs import install_kernelspecs
+from ..support.waits import until
 
 PLAIN = KernelChoice(None, "tiny_plain", named=True)
 STUBBORN = KernelChoice(None, "tiny_ignores_sigterm", named=True)
-
-
-@pytest.fixture
-async def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[KernelRegistry]:
-    install_kernelspecs(tmp_path / "share")
-    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "share"))
-    folders = {"root_dir": str(tmp_path), "connection_dir": str(tmp_path / "runtime")}
-    registry = KernelRegistry(KernelsConfig(**folders, prewarm=0, shutdown_wait_time_s=0.5), Kernelspecs())
-    yield registry
-    await registry.stop()
 
 
 async def test_a_path_whose_kernel_is_ending_gets_another(registry: KernelRegistry) -> None:
@@ -64,10 +51,9 @@ async def test_a_kernel_is_told_the_name_that_its_notebook_got_while_it_started(
     session = await sessions.create("a.ipynb", "", "notebook", PLAIN)
     slow = KernelChoice(None, "tiny_slow", named=True)
     changing = asyncio.create_task(sessions.change(session.id, choice=slow))
-    while len(registry.list()) < 2:  # noqa: ASYNC110  # nobody tells
-        await asyncio.sleep(0.01)
+    await until(lambda: len(registry.list()) >= 2)
     await sessions.change(session.id, path="b.ipynb")
     await changing
     kernel = await registry.restart(session.kernel_id)
-    printed = await run(kernel.driver.client, "import os; stream(os.environ['JPY_SESSION_NAME'])")
+    printed = await run(kernel.client, "import os; stream(os.environ['JPY_SESSION_NAME'])")
     assert printed == str(tmp_path / "b.ipynb")

@@ -15,6 +15,7 @@ from ..support.client import tidy_client
 from ..support.documents import Desk, SharedDocument
 from ..support.outputs import stream
 from ..support.servers import NOT_NEEDED_BY_DOCUMENTS, Server, options
+from ..support.waits import until
 
 SAVE_INTERVAL_S = 10
 """How often a document is saved while a cell prints without a pause."""
@@ -428,11 +429,7 @@ async def test_a_client_that_comes_back_sees_what_happened_and_what_still_does(h
 
 async def until_closed(server: Server, doc: SharedDocument) -> None:
     """Look until the log says that the document was closed."""
-    async with asyncio.timeout(10):
-        while True:
-            if f"Closing collaboration room: {doc.room} " in server.log.read_text():
-                return
-            await asyncio.sleep(0.05)
+    await until(lambda: f"Closing collaboration room: {doc.room} " in server.log.read_text(), 10)
 
 
 async def test_documents_are_closed_once_nobody_needs_them(hasty: Server, hasty_desk: Desk) -> None:

@@ -12,8 +12,9 @@ from fps_kernels.execution.execution_request import ExecutionRequest
 from fps_kernels.execution.fps_yjs.documents import Documents
 from fps_kernels.execution.queue import ExecutionQueue, QueueLimits
 
-from ..support.drivers import Drivers, until
+from ..support.drivers import Drivers
 from ..support.notebooks import notebook
+from ..support.waits import until
 
 DISPLAY = """
 publish("display_data", {"data": {"text/plain": "x" * 2000}, "metadata": {}, "transient": {"display_id": "a"}})

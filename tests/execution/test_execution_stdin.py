@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from ..support.documents import Desk, SharedDocument
-from ..support.messages import of_type
+from ..support.messages import Json, of_type
 from ..support.notebooks import code_cell
 from ..support.outputs import stream
 
@@ -98,7 +98,11 @@ async def test_what_the_kernel_asks_can_be_seen_and_answered_once(desk: Desk, pa
 async def test_each_of_several_questions_is_answered(desk: Desk) -> None:
     doc, request_id = await ask(desk, "stream(reply_input('1?') + reply_input('2?'))")
     for prompt, value in [("1?", "one"), ("2?", "")]:
-        await doc.request_until(request_id, lambda model, prompt=prompt: (model["input"] or {}).get("prompt") == prompt)
+
+        def asks(model: Json, prompt: str = prompt) -> bool:
+            return (model["input"] or {}).get("prompt") == prompt
+
+        await doc.request_until(request_id, asks)
         assert (await answer(desk, doc, request_id, value)).status_code == 204
     await doc.ended("a", "b")
     assert doc.text("a") == "one"

@@ -36,6 +36,13 @@ def notebook() -> SharedNotebook:
     return SharedNotebook("json:notebook:0", document)
 
 
+def found(notebook: SharedNotebook, cell_id: str) -> Map:
+    """A cell that is there."""
+    cell = notebook.find(cell_id)
+    assert isinstance(cell, Map)
+    return cell
+
+
 def said(*texts: str) -> Outputs:
     outputs = Outputs()
     for text in texts:
@@ -53,7 +60,7 @@ def updates(notebook: SharedNotebook, do: Callable[[], object]) -> int:
 
 
 def written(notebook: SharedNotebook, cell_id: str) -> list[dict[str, Any]]:
-    return [as_dict(output) for output in notebook.find(cell_id)["outputs"]]
+    return [as_dict(output) for output in found(notebook, cell_id)["outputs"]]
 
 
 def as_json(notebook: SharedNotebook) -> list[dict[str, Any]]:
@@ -65,14 +72,14 @@ def as_json(notebook: SharedNotebook) -> list[dict[str, Any]]:
 
 def test_cells_are_found_where_they_are(notebook: SharedNotebook) -> None:
     assert [notebook.position(cell_id) for cell_id in ("first", "text", "second", "none")] == [0, 1, 2, None]
-    assert notebook.find("second")["id"] == "second"
+    assert found(notebook, "second")["id"] == "second"
     assert notebook.find("none") is None
 
 
 def test_cells_are_found_again_after_one_before_them_went(notebook: SharedNotebook) -> None:
     del notebook.document.ycells[0]
     assert notebook.position("second") == 1
-    assert notebook.find("second")["id"] == "second"
+    assert found(notebook, "second")["id"] == "second"
     assert notebook.find("first") is None
 
 
@@ -108,7 +115,7 @@ def test_tags_are_those_of_the_metadata(notebook: SharedNotebook) -> None:
 
 @pytest.mark.parametrize("tags", [None, "raises-exception", {"raises-exception": True}, 1])
 def test_tags_that_are_no_list_are_none(notebook: SharedNotebook, tags: Any) -> None:
-    notebook.find("second")["metadata"]["tags"] = tags
+    found(notebook, "second")["metadata"]["tags"] = tags
     assert notebook.tags("second") == []
 
 
@@ -118,7 +125,7 @@ def test_tags_that_are_no_list_are_none(notebook: SharedNotebook, tags: Any) -> 
 def test_a_cell_that_begins_has_no_outputs_and_no_count_and_is_running(notebook: SharedNotebook) -> None:
     notebook.begin(["first", "second"])
     for cell_id in ("first", "second"):
-        cell = notebook.find(cell_id)
+        cell = found(notebook, cell_id)
         assert len(cell["outputs"]) == 0
         assert cell["execution_count"] is None
         assert cell[STATE_KEY] == "running"
@@ -129,7 +136,7 @@ def test_a_cell_that_begins_has_no_outputs_and_no_count_and_is_running(notebook:
 def test_a_cell_that_begins_keeps_the_rest_of_its_metadata(notebook: SharedNotebook) -> None:
     notebook.begin(["first", "second"])
     assert notebook.tags("first") == ["a", "raises-exception"]
-    assert notebook.find("second")["metadata"]["collapsed"] is True
+    assert found(notebook, "second")["metadata"]["collapsed"] is True
     assert notebook.code("first") == "1 + 1\n"
 
 
@@ -142,7 +149,7 @@ def test_only_what_was_named_begins(notebook: SharedNotebook) -> None:
 def test_a_cell_that_ended_has_its_count_and_no_state(notebook: SharedNotebook) -> None:
     notebook.begin(["first"])
     notebook.finish("first", said("2\n"), 7, TIMING)
-    cell = notebook.find("first")
+    cell = found(notebook, "first")
     assert written(notebook, "first") == [stream("2\n")]
     assert cell["execution_count"] == 7
     assert STATE_KEY not in cell
@@ -153,7 +160,7 @@ def test_a_cell_that_ended_has_its_count_and_no_state(notebook: SharedNotebook) 
 def test_a_cell_that_ended_without_count_or_timing_has_neither(notebook: SharedNotebook) -> None:
     notebook.begin(["second"])
     notebook.finish("second", Outputs(), None, {})
-    cell = notebook.find("second")
+    cell = found(notebook, "second")
     assert cell["execution_count"] is None
     assert "execution" not in cell["metadata"]
     assert STATE_KEY not in cell
@@ -162,7 +169,7 @@ def test_a_cell_that_ended_without_count_or_timing_has_neither(notebook: SharedN
 def test_a_cell_shows_its_timing_while_it_runs(notebook: SharedNotebook) -> None:
     notebook.begin(["first"])
     notebook.write("first", said("one"), TIMING)
-    cell = notebook.find("first")
+    cell = found(notebook, "first")
     assert cell["metadata"]["execution"] == TIMING
     assert cell[STATE_KEY] == "running"
     assert written(notebook, "first") == [stream("one")]
@@ -172,8 +179,8 @@ def test_cells_that_are_released_are_idle_and_keep_what_they_have(notebook: Shar
     notebook.begin(["first", "second"])
     notebook.write("first", said("one"))
     notebook.release(["first", "text", "none"])
-    assert STATE_KEY not in notebook.find("first")
-    assert notebook.find("second")[STATE_KEY] == "running"
+    assert STATE_KEY not in found(notebook, "first")
+    assert found(notebook, "second")[STATE_KEY] == "running"
     assert written(notebook, "first") == [stream("one")]
 
 
@@ -189,7 +196,7 @@ def test_cells_that_are_gone_or_no_code_are_left_alone(notebook: SharedNotebook)
 
 def test_a_cell_that_is_gone_does_not_keep_others_from_beginning(notebook: SharedNotebook) -> None:
     notebook.begin(["none", "text", "second"])
-    assert notebook.find("second")[STATE_KEY] == "running"
+    assert found(notebook, "second")[STATE_KEY] == "running"
 
 
 def test_every_step_is_one_update(notebook: SharedNotebook) -> None:
@@ -279,9 +286,9 @@ def test_a_file_is_valid_at_every_moment(notebook: SharedNotebook) -> None:
 def test_a_file_has_no_state_though_a_front_end_sets_it_to_idle(notebook: SharedNotebook) -> None:
     notebook.begin(["first"])
     notebook.finish("first", said("one\n"), 1, TIMING)
-    notebook.find("first")[STATE_KEY] = "idle"
+    found(notebook, "first")[STATE_KEY] = "idle"
     check_file(notebook)
-    assert notebook.find("first")[STATE_KEY] == "idle", "it is the front end's"
+    assert found(notebook, "first")[STATE_KEY] == "idle", "it is the front end's"
 
 
 def test_a_file_has_no_state_in_cells_that_a_front_end_made(notebook: SharedNotebook) -> None:

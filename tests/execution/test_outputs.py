@@ -20,6 +20,7 @@ from fps_kernels.execution.notebook import SharedNotebook
 from fps_kernels.execution.outputs import NOTICE, OutputLimits, Outputs
 
 from ..support.documents import as_dict
+from ..support.examples import examples
 from ..support.notebooks import code_cell, notebook
 from ..support.outputs import OTHER, display, merged, stream
 from ..support.terminals import terminal_text
@@ -35,7 +36,7 @@ class Page:
     change of the list: what is inserted, wherever that is, is put at the end.
     """
 
-    def __init__(self, cells: Array, number: int) -> None:
+    def __init__(self, cells: Any, number: int) -> None:
         self.outputs = merged([as_dict(output) for output in cells[number]["outputs"]])
         self.number = number
         self._subscription = cells.observe_deep(self._on_events)
@@ -43,8 +44,9 @@ class Page:
 
     def _on_events(self, events: list[Any]) -> None:
         ours = [event for event in events if event.path[:2] == [self.number, "outputs"]]
-        texts = [event for event in ours if isinstance(event, TextEvent) and event.path[3:] == ["text"]]
-        lists = [event for event in ours if isinstance(event, ArrayEvent) and len(event.path) == 2]
+        paths = [(event, event.path) for event in ours]
+        texts: list[Any] = [event for event, path in paths if isinstance(event, TextEvent) and path[3:] == ["text"]]
+        lists: list[Any] = [event for event, path in paths if isinstance(event, ArrayEvent) and len(path) == 2]
         for event in texts[:1]:
             self._change_text(event.delta)
         for event in lists[:1]:
@@ -89,7 +91,11 @@ class Bench:
 
     @property
     def cell(self) -> Map:
-        found: Map = self.notebook.find(CELL)
+        return self.find(CELL)
+
+    def find(self, cell_id: str) -> Map:
+        found = self.notebook.find(cell_id)
+        assert isinstance(found, Map)
         return found
 
     @property
@@ -103,7 +109,7 @@ class Bench:
 
     def check_others(self) -> None:
         for cell_id in ("before", "after"):
-            assert [as_dict(output) for output in self.notebook.find(cell_id)["outputs"]] == [OTHER]
+            assert [as_dict(output) for output in self.find(cell_id)["outputs"]] == [OTHER]
 
     def close(self) -> None:
         self.page.close()
@@ -192,7 +198,7 @@ def say(outputs: Outputs, step: tuple[Any, ...], reference: Reference | None = N
             reference.clear()
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(steps, max_size=40))
 def test_document_and_page_show_what_was_said_whenever_it_is_written(steps: list[tuple[Any, ...]]) -> None:
     bench, reference = Bench(), Reference()
@@ -477,7 +483,7 @@ def test_a_clear_after_somebody_cleared_does_no_harm(bench: Bench) -> None:
     bench.check()
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(steps | st.sampled_from(CHANGES), max_size=40))
 def test_nothing_raises_whatever_somebody_else_does(steps: list[Any]) -> None:
     bench = Bench()
@@ -552,7 +558,7 @@ def test_the_text_of_many_streams_is_bounded() -> None:
     bench.close()
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.lists(steps, max_size=80))
 def test_document_and_page_agree_when_outputs_are_cut_all_the_time(steps: list[tuple[Any, ...]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -570,7 +576,7 @@ def test_document_and_page_agree_when_outputs_are_cut_all_the_time(steps: list[t
         bench.close()
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(st.lists(steps | st.sampled_from(CHANGES), max_size=60))
 def test_nothing_raises_when_outputs_are_cut_and_changed_by_somebody_else(steps: list[Any]) -> None:
     with pytest.MonkeyPatch.context() as patch:

@@ -18,18 +18,12 @@ from traitlets.config import Configurable
 
 from fps_kernels.errors import BadOption
 from fps_kernels.gateway.app import KernelGatewayApp
-from fps_kernels.gateway.config.settings import Settings, read
+from fps_kernels.gateway.config.read_settings import read
+from fps_kernels.gateway.config.settings import Settings
 from fps_kernels.gateway.config.traits import CLASSES, NotebookHTTPPersonality
 
 from ..support.client import Client
-from ..support.gateways import COMMAND, Begin, Gateway, environment, gateways
-
-
-@pytest.fixture
-def begin(tmp_path: Path) -> Iterator[Begin]:
-    """Gateways of the test's own."""
-    with gateways(tmp_path) as begin:
-        yield begin
+from ..support.gateways import COMMAND, Begin, Gateway, environment
 
 
 def run(base: Path, *options: str, **env: str) -> subprocess.CompletedProcess[str]:

@@ -7,7 +7,7 @@ import os
 import signal
 import ssl
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -21,21 +21,10 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from ..support.client import Client
-from ..support.gateways import Begin, Gateway, gateways, make_certificate, option
-from ..support.messages import V1, header, pack_default, pack_v1, unpack_default, unpack_v1
+from ..support.gateways import Begin, Gateway, gateways, option
+from ..support.messages import V1, Json, header, pack_default, pack_v1, unpack_default, unpack_v1
 
 MIB = 1024 * 1024
-
-
-@pytest.fixture(scope="module")
-def begin_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Begin]:
-    with gateways(tmp_path_factory.mktemp("frames")) as begin:
-        yield begin
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    return make_certificate(tmp_path_factory.mktemp("tls"), "server")
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +78,8 @@ class Raw:
                 if event.opcode in (Opcode.TEXT, Opcode.BINARY):
                     whole = bytes(event.data)
                     text = event.opcode is Opcode.TEXT
-                    unpack = unpack_v1 if self.v1 else unpack_default
-                    self.messages.append(unpack(whole.decode() if text else whole))  # type: ignore[operator]
+                    unpack: Callable[[Any], Json] = unpack_v1 if self.v1 else unpack_default
+                    self.messages.append(unpack(whole.decode() if text else whole))
         return True
 
     async def until(self, wanted: Any, count: int = 1) -> list[dict[str, Any]]:
@@ -103,7 +92,8 @@ class Raw:
         """With which code the server closes."""
         while self.protocol.close_rcvd is None and await self._receive():
             pass
-        return self.protocol.close_rcvd and self.protocol.close_rcvd.code
+        close = self.protocol.close_rcvd
+        return None if close is None else close.code
 
     async def close(self) -> None:
         """To the end: TLS says goodbye, and waits for the answer, after the writer's close()."""

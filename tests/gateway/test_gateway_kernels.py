@@ -25,7 +25,17 @@ from ..support.notebooks import notebook as notebook_of
 from ..support.ports import free_port
 
 LIST = "--JupyterWebsocketPersonality.list_kernels=True"
-Launch = Callable[..., AbstractAsyncContextManager[Client]]
+
+
+class GatewayClient(Client):
+    """A client that knows the command which it talks to."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        super().__init__(gateway.url)
+        self.gateway = gateway
+
+
+Launch = Callable[..., AbstractAsyncContextManager[GatewayClient]]
 
 
 @pytest.fixture
@@ -33,11 +43,9 @@ def launch(tmp_path: Path) -> Launch:
     """launch(*options, env=None): a gateway's client, whose `gateway` is the command; ended with the test."""
 
     @asynccontextmanager
-    async def start(*options: str, env: dict[str, str] | None = None) -> AsyncIterator[Client]:
+    async def start(*options: str, env: dict[str, str] | None = None) -> AsyncIterator[GatewayClient]:
         with gateways(tmp_path) as begin:
-            gateway = begin(*options, env=env)
-            async with Client(gateway.url) as client:
-                client.gateway = gateway
+            async with GatewayClient(begin(*options, env=env)) as client:
                 yield client
 
     return start
@@ -395,7 +403,7 @@ async def test_a_cell_of_the_seed_that_does_not_end_is_told(
 ) -> None:
     stuck = seed(notebook("while True: pass"))
     async with launch(LIST, stuck, env={"KG_SEED_CELL_TIMEOUT": "0.5"}) as client:
-        body = {"name": "tiny_plain"}
+        body: Json = {"name": "tiny_plain"}
         if kind == "sessions":
             body = {"path": "a.ipynb", "type": "notebook", "kernel": body}
         response = await client.http.post(f"/api/{kind}", json=body)

@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -81,7 +82,7 @@ STREAMED = (
 
 def notebook(folder: Path, *sources: str, streamed: str | None = None) -> str:
     """The option that serves a notebook of a title and these code cells, which have the numbers from 1."""
-    cells = [markdown_cell("# GET /title"), *sources]
+    cells: list[Any] = [markdown_cell("# GET /title"), *sources]
     if streamed is not None:
         cells.append(code_cell(streamed, stream=True))
     return write_notebook(folder / "examples.ipynb", *cells, kernel="python3")

@@ -54,12 +54,6 @@ CELLS = [
 ]
 
 
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Serve]:
-    with apis(tmp_path) as serve:
-        yield serve
-
-
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     with apis(tmp_path_factory.mktemp("shared")) as serve:

@@ -20,7 +20,7 @@ def body_of(sent: httpx.Request) -> Any:
 
 
 def test_multipart_fields_and_files() -> None:
-    files = [
+    files: list[tuple[str, Any]] = [
         ("a", (None, b"1")),
         ("a", (None, "é".encode())),
         ("e", (None, b"")),

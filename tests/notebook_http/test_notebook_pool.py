@@ -29,12 +29,6 @@ signal.signal(signal.SIGINT, before)
 PRINT_X = "# GET /x\nstream(str(x))"
 
 
-@pytest.fixture
-def serve(tmp_path: Path) -> Iterator[Serve]:
-    with apis(tmp_path) as serve:
-        yield serve
-
-
 @pytest.fixture(scope="module")
 def four(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     """A gateway with four kernels, for tests that lose none."""
@@ -161,9 +155,9 @@ async def test_what_waits_is_answered_in_its_order_and_no_more_than_the_limit_wa
         assert refused.json()["reason"] == "Service Unavailable"
         gate.touch()
         assert (await first).status_code == 200
-        for one in waiting:
-            assert b"written" in await one.reader.readuntil(b"written")
-            await one.hang_up()
+        for record in waiting:
+            assert b"written" in await record.reader.readuntil(b"written")
+            await record.hang_up()
         assert file.read_text() == "abc"
 
 

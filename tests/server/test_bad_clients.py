@@ -156,7 +156,7 @@ async def test_the_server_stops_although_a_client_that_closed_reads_nothing(monk
         await app.wrote.wait()
         [connection] = server.server_state.connections
         await peer.write(frame(b"\x03\xe8", Opcode.CLOSE))
-        await until(connection.transport.is_closing)  # type: ignore[union-attr]
+        await until(connection.transport.is_closing)
         server.should_exit = True
         await until(lambda: app.ended.is_set() and not server.server_state.connections)
 
@@ -246,7 +246,7 @@ async def test_a_client_lives_while_it_uploads_and_cannot_answer_pings() -> None
             await peer.write(data[sent : sent + 1000])
             sent += 1000
             await asyncio.sleep(0.01)
-            assert not connection.transport.is_closing()  # type: ignore[union-attr]
+            assert not connection.transport.is_closing()
             pings |= {connection.ping_sent_at} - {0}  # type: ignore[union-attr]
         await peer.write(data[sent:])
         await until(lambda: app.got)
@@ -345,11 +345,11 @@ async def test_nothing_is_written_to_a_connection_that_is_closing() -> None:
     async with serving(app) as (server, port), connected(port) as peer:
         write = await opened
         [connection] = server.server_state.connections
-        connection.transport.set_write_buffer_limits(2 * MUCH)  # type: ignore[union-attr]  # write() must not wait
+        connection.transport.set_write_buffer_limits(2 * MUCH)  # write() must not wait
         message = frame_header(False, MUCH) + bytes(MUCH)
         await write([message])
         await half_close(peer)
-        await until(connection.transport.is_closing)  # type: ignore[union-attr]
+        await until(connection.transport.is_closing)
         with pytest.raises(ConnectionResetError):
             await write([message])
         got = bytearray()

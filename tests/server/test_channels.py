@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 import websockets
+from websockets.typing import Subprotocol
 
 from ..support.client import Client, Socket, tidy_client
 from ..support.messages import V1, Json, header, is_status, of_type, pack_v1, text_of
@@ -379,7 +380,7 @@ async def test_sockets_without_a_session_id_do_not_replace_each_other(client: Cl
 async def test_v1_is_chosen_among_offers(client: Client) -> None:
     kernel_id = await client.start()
     url = f"ws{client.url[4:]}/api/kernels/{kernel_id}/channels"
-    async with websockets.connect(url, subprotocols=["other", V1], proxy=None) as connection:
+    async with websockets.connect(url, subprotocols=[Subprotocol("other"), Subprotocol(V1)], proxy=None) as connection:
         assert connection.subprotocol == V1
         assert text_of(await Socket(connection, "any").run("stream('alive')")) == "alive"
 
@@ -387,7 +388,7 @@ async def test_v1_is_chosen_among_offers(client: Client) -> None:
 async def test_unknown_offers_get_the_default_protocol(client: Client) -> None:
     kernel_id = await client.start()
     url = f"ws{client.url[4:]}/api/kernels/{kernel_id}/channels"
-    async with websockets.connect(url, subprotocols=["other"], proxy=None) as connection:
+    async with websockets.connect(url, subprotocols=[Subprotocol("other")], proxy=None) as connection:
         assert connection.subprotocol is None
         assert text_of(await Socket(connection, "any").run("stream('alive')")) == "alive"
 
@@ -922,6 +923,6 @@ def test_the_frames_of_the_tests_are_whole() -> None:
     """The malformed frames differ from this one, which the client's own codec makes as well."""
     head = header("execute_request", "s")
     content = {"code": "stream('seen')", "silent": False}
-    empty = {"parent_header": {}, "metadata": {}, "buffers": []}
+    empty: Json = {"parent_header": {}, "metadata": {}, "buffers": []}
     message = {"channel": "shell", "header": head, "content": content, **empty}
     assert v1_frame(head=json.dumps(head).encode()) == pack_v1(message)

@@ -12,6 +12,7 @@ from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
 
 from ..support.serving import serving
+from ..support.waits import until
 
 
 class Echo:
@@ -74,8 +75,7 @@ async def test_frames_that_come_before_the_answer_are_not_lost() -> None:
         [connection] = server.server_state.connections
         frames = b"".join(Frame(Opcode.BINARY, data).serialize(mask=True) for data in (b"early", b"late"))
         writer.write(frames[:2])  # the state machine is in the middle of a frame now
-        while not connection._premature:  # type: ignore[attr-defined]  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.01)
+        await until(lambda: connection._premature)  # type: ignore[union-attr]  # nothing else shows it
         app.may_accept.set()
         got: list[bytes] = []
         while len(got) < 2:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import ssl
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+
+from fps_kernels.hosts.asphalt.config import KernelsConfig
 
 from ..support.client import Client
 from ..support.gateways import COMMAND, Gateway, environment, make_certificate
@@ -107,6 +110,21 @@ def test_options_reach_the_plugins(start: Start) -> None:
 )
 def test_what_keeps_it_from_starting_is_one_line(tmp_path: Path, options: list[str], said: str) -> None:
     assert said in refused(tmp_path, *options)
+
+
+def test_the_options_of_the_kernels_have_help(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [COMMAND, "lab", "--help-options"],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    for name, field in KernelsConfig.model_fields.items():
+        [said] = re.findall(rf"^kernels\.{name} \(default: .+\)\n((?:    .+\n)+)", done.stdout, re.MULTILINE)
+        assert " ".join(said.split()) == field.description
 
 
 def test_without_jupyterlab_it_says_what_to_install(tmp_path: Path) -> None:

@@ -21,9 +21,9 @@ async def test_a_notebook_gets_one_over_http(launch: Launch) -> None:
     (server.root / "below").mkdir()
     async with Client(server.url) as client:
         assert await client.kernels() == []  # those that nobody has are not listed
-        await until(lambda: "is ready for whoever wants one" in server.log.read_text())
+        await until(lambda: "a prewarmed python3 kernel is ready" in server.log.read_text(), 60)
         session = await client.start_session("below/a.ipynb", kernel={"name": "python3"})
-        assert f"kernel {session['kernel']['id']} is a prewarmed one" in server.log.read_text()
+        assert f"kernel {session['kernel']['id']}: using a prewarmed kernel" in server.log.read_text()
         [model] = await client.kernels()
         assert model["execution_state"] == "idle"
         folder = server.root / "below"
@@ -46,10 +46,10 @@ async def test_the_gateway_seeds_them_for_the_request(begin: Begin, tmp_path: Pa
     code = "import os; seeded = os.environ['KERNEL_USERNAME']"
     seed = write_notebook(tmp_path / "seed.ipynb", code, kernel="python3")
     gateway = begin("--KernelGatewayApp.prewarm=python3=1", seed)
-    await asyncio.to_thread(gateway.wait_log, "is ready for whoever wants one")
+    await asyncio.to_thread(gateway.wait_log, "a prewarmed python3 kernel is ready")
     async with Client(gateway.url) as client:
         kernel_id = await client.start("python3", env={"KERNEL_USERNAME": "alice"})
-        assert f"kernel {kernel_id} is a prewarmed one" in gateway.log
+        assert f"kernel {kernel_id}: using a prewarmed kernel" in gateway.log
         assert await _printed(client, kernel_id, "(seeded, os.environ['KERNEL_GATEWAY'])") == "('alice', '1')\n"
 
 

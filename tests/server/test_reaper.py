@@ -15,7 +15,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fps_kernels.kernel_driver import reaper as module
 from fps_kernels.kernel_driver.reaper import Reaper
 
 from ..support.client import Client
@@ -55,15 +54,14 @@ def group() -> Iterator[Group]:
 
 
 @pytest.fixture
-async def reaper(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Reaper]:
-    monkeypatch.setattr(module, "GRACE_S", 1)
-    reaper = Reaper()
+async def reaper() -> AsyncIterator[Reaper]:
+    reaper = Reaper(grace_s=1)
     yield reaper
     await reaper.close()
 
 
-def watchman(parent: psutil.Process | None = None) -> list[psutil.Process]:
-    """The watchmen of a process, by default this one."""
+def reapers(parent: psutil.Process | None = None) -> list[psutil.Process]:
+    """The reapers of a process, by default this one."""
     children = (parent or psutil.Process()).children()
     return [child for child in children if "kernel-reaper" in command_of(child)]
 
@@ -119,38 +117,37 @@ async def test_a_forgotten_group_is_left_alone(reaper: Reaper, group: Group, ind
     assert forgotten.poll() is None
 
 
-async def test_when_all_are_forgotten_the_watchman_goes_at_once(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "GRACE_S", 600)
-    reaper = Reaper()
+async def test_when_all_are_forgotten_the_reaper_goes_at_once(group: Group) -> None:
+    reaper = Reaper(grace_s=600)
     kernel = group(SLEEP)
     reaper.watch(kernel.pid)
-    [process] = watchman()
+    [process] = reapers()
     reaper.forget(kernel.pid)
     await asyncio.wait_for(reaper.close(), TIMEOUT_S)
     assert not process.is_running()
 
 
-async def test_there_is_no_watchman_before_the_first_kernel(reaper: Reaper) -> None:
-    assert watchman() == []
+async def test_there_is_no_reaper_before_the_first_kernel(reaper: Reaper) -> None:
+    assert reapers() == []
     reaper.forget(1)
     await reaper.close()
     await reaper.close()
 
 
-async def test_signals_that_end_the_server_do_not_end_the_watchman(reaper: Reaper, group: Group) -> None:
+async def test_signals_that_end_the_server_do_not_end_the_reaper(reaper: Reaper, group: Group) -> None:
     process = group(SLEEP)
     reaper.watch(process.pid)
-    [shell] = watchman()
+    [shell] = reapers()
     for signum in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         shell.send_signal(signum)
     await reaper.close()
     assert await ended(process) == -signal.SIGTERM
 
 
-async def test_a_new_watchman_knows_the_kernels_of_one_that_was_killed(reaper: Reaper, group: Group) -> None:
+async def test_a_new_reaper_knows_the_kernels_of_one_that_was_killed(reaper: Reaper, group: Group) -> None:
     first, second = group(SLEEP), group(SLEEP)
     reaper.watch(first.pid)
-    [shell] = watchman()
+    [shell] = reapers()
     shell.kill()
     await asyncio.to_thread(shell.wait, TIMEOUT_S)
     reaper.watch(second.pid)
@@ -162,8 +159,8 @@ async def test_a_new_watchman_knows_the_kernels_of_one_that_was_killed(reaper: R
 
 
 async def kill(server: Server) -> None:
-    """kill -9, and wait until nothing of its kernels and their watchman is left."""
-    [shell] = watchman(psutil.Process(server.process.pid))
+    """kill -9, and wait until nothing of its kernels and their reaper is left."""
+    [shell] = reapers(psutil.Process(server.process.pid))
     server.process.kill()
     await asyncio.to_thread(server.process.wait, TIMEOUT_S)
     await asyncio.to_thread(psutil.wait_procs, [shell], TIMEOUT_S)
@@ -222,19 +219,19 @@ async def test_kill_9_leaves_an_external_kernel_alone(launch: Launch, tmp_path: 
         external.stop()
 
 
-async def test_a_normal_stop_leaves_no_watchman(launch: Launch) -> None:
+async def test_a_normal_stop_leaves_no_reaper(launch: Launch) -> None:
     server = launch()
     async with Client(server.url) as client:
         await client.start()
-    [shell] = watchman(psutil.Process(server.process.pid))
+    [shell] = reapers(psutil.Process(server.process.pid))
     assert server.stop() == 0
     assert not shell.is_running()
 
 
-async def test_a_watchman_ends_no_kernel_while_the_server_lives(launch: Launch) -> None:
+async def test_a_reaper_ends_no_kernel_while_the_server_lives(launch: Launch) -> None:
     server = launch()
     async with Client(server.url) as client:
         kept = await client.start()
         await client.http.delete(f"/api/kernels/{await client.start()}")
         assert await client.evaluate(kept, "6 * 7") == "42"
-        assert len(watchman(psutil.Process(server.process.pid))) == 1
+        assert len(reapers(psutil.Process(server.process.pid))) == 1

@@ -9,6 +9,7 @@ import psutil
 from ..support.client import Client
 from ..support.messages import text_of
 from ..support.servers import Launch, Server
+from ..support.waits import until
 
 
 def descriptors(server: Server) -> int:
@@ -23,11 +24,7 @@ def children(server: Server) -> list[psutil.Process]:
 
 async def until_descriptors(server: Server, number: int) -> None:
     """Closing connections takes the server a moment. Fails when it does not come down to `number`."""
-    async with asyncio.timeout(10):
-        while True:
-            if descriptors(server) <= number:
-                return
-            await asyncio.sleep(0.02)
+    await until(lambda: descriptors(server) <= number, 10)
 
 
 async def start_and_stop(server: Server, number: int) -> None:

@@ -16,6 +16,7 @@ import pytest
 from ..support.client import Client
 from ..support.ports import free_port
 from ..support.servers import Launch, Server, jupyverse, options
+from ..support.waits import until
 
 both = pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 
@@ -54,11 +55,7 @@ async def start_unready(client: Client, name: str) -> tuple[str, asyncio.Task]:
 
 
 async def until_processes(server: Server, number: int) -> None:
-    async with asyncio.timeout(30):
-        while True:
-            if len(server.kernel_processes()) == number:
-                return
-            await asyncio.sleep(0.01)
+    await until(lambda: len(server.kernel_processes()) == number)
 
 
 @both

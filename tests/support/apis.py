@@ -55,7 +55,8 @@ RECORD = '# GET /record\nopen(args("file"), "a").write(args("text"))\nstream("wr
 HASTY = """
 import asyncio, dataclasses
 
-from fps_kernels.api.responses import ExactRoute, json_response
+from fps_kernels.api.responses import json_response
+from fps_kernels.api.starlette_router import ExactRoute
 from fps_kernels.notebook_http.bounds import Bounds
 from fps_kernels.notebook_http.personality import NotebookHttp
 
@@ -75,7 +76,7 @@ class Watched(NotebookHttp):
     async def books(self, request):
         pool = dataclasses.asdict(self.statistics())
         kernels = self.parent.kernels.registry.list()
-        clients = [kernel.driver.client.statistics() for kernel in kernels]
+        clients = [kernel.client.statistics() for kernel in kernels]
         return json_response({
             "runs": pool.pop("unfinished"),
             "pool": pool,

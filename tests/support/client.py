@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import httpx
 import websockets
+from websockets.typing import Subprotocol
 
 from .messages import (
     V1,
@@ -24,6 +25,7 @@ from .messages import (
     unpack_v1,
 )
 from .processes import ServerProcess
+from .waits import until
 
 
 class Socket:
@@ -178,21 +180,22 @@ class Client:
 
     async def until(self, condition: Any, timeout_s: float = 30) -> list[Json]:
         """Ask until the list of kernels fulfils the condition: there is no event for REST."""
-        async with asyncio.timeout(timeout_s):
-            while True:
-                kernels = await self.kernels()
-                if condition(kernels):
-                    return kernels
-                await asyncio.sleep(0.02)
+
+        async def fulfilling() -> list[list[Json]]:
+            kernels = await self.kernels()
+            return [kernels] if condition(kernels) else []
+
+        [kernels] = await until(fulfilling, timeout_s, every_s=0.02)
+        return kernels
 
     async def until_kernel(self, kernel_id: str, condition: Any, timeout_s: float = 30) -> Json:
         """Ask until the kernel's model fulfils the condition."""
-        async with asyncio.timeout(timeout_s):
-            while True:
-                model = await self.kernel(kernel_id)
-                if condition(model):
-                    return model
-                await asyncio.sleep(0.02)
+
+        async def fulfilling() -> Json | None:
+            model = await self.kernel(kernel_id)
+            return model if condition(model) else None
+
+        return await until(fulfilling, timeout_s, every_s=0.02)
 
     async def evaluate(self, kernel_id: str, expression: str) -> str:
         """The value of a Python expression in a tiny kernel, as a string; `os` is imported."""
@@ -203,7 +206,9 @@ class Client:
         session = session or uuid.uuid4().hex
         url = f"ws{self.url[4:]}/api/kernels/{kernel_id}/channels?session_id={session}"
         options.setdefault("max_size", None)
-        connection = await websockets.connect(url, subprotocols=[V1] if v1 else None, proxy=None, **options)
+        connection = await websockets.connect(
+            url, subprotocols=[Subprotocol(V1)] if v1 else None, proxy=None, **options
+        )
         return Socket(connection, session)
 
 

@@ -20,6 +20,7 @@ from pycrdt import Array, Doc, Map, Text, create_sync_message, create_update_mes
 from .client import Client
 from .messages import Json
 from .notebooks import code_cell, write_notebook
+from .waits import until
 
 SYNC, SYNC_STEP2, SYNC_UPDATE = 0, 1, 2
 
@@ -51,7 +52,8 @@ class SharedDocument:
         self._client = client
         self._connection = connection
         self._doc: Doc = Doc()
-        self._doc["cells"] = self.cells = Array()
+        self.cells: Any = Array()
+        self._doc["cells"] = self.cells
         self._doc["meta"] = Map()
         self._doc["state"] = Map()
         self._changed = asyncio.Event()
@@ -107,6 +109,11 @@ class SharedDocument:
         """Where the cell is. Raises ValueError."""
         return [cell["id"] for cell in self.cells].index(cell_id)
 
+    def shared(self, cell_id: str) -> Map:
+        """The cell as it is shared."""
+        cell: Map = self.cells[self.number(cell_id)]
+        return cell
+
     def cell(self, cell_id: str) -> Json:
         return self.cells[self.number(cell_id)].to_py()
 
@@ -156,12 +163,12 @@ class SharedDocument:
 
     async def request_until(self, request_id: str, condition: Callable[[Json], Any], timeout_s: float = 10) -> Json:
         """Ask until the request fulfils the condition: there is no event for REST."""
-        async with asyncio.timeout(timeout_s):
-            while True:
-                model = await self.request(request_id)
-                if condition(model):
-                    return model
-                await asyncio.sleep(0.02)
+
+        async def fulfilling() -> Json | None:
+            model = await self.request(request_id)
+            return model if condition(model) else None
+
+        return await until(fulfilling, timeout_s, every_s=0.02)
 
     # --- editing ---------------------------------------------------------------------------------
 
@@ -181,11 +188,11 @@ class SharedDocument:
             await self._synced.wait()
 
     async def clear_outputs(self, cell_id: str) -> None:
-        await self.edit(self.cells[self.number(cell_id)]["outputs"].clear)
+        await self.edit(self.shared(cell_id)["outputs"].clear)
 
     async def set_source(self, cell_id: str, source: str) -> None:
         def change() -> None:
-            text = self.cells[self.number(cell_id)]["source"]
+            text = self.shared(cell_id)["source"]
             text.clear()
             text += source
 
@@ -222,12 +229,8 @@ class SharedDocument:
 
     async def saved(self, cell_id: str, condition: Callable[[Json], Any], timeout_s: float = 10) -> Json:
         """Look until a cell in the file fulfils the condition; returns the notebook."""
-        async with asyncio.timeout(timeout_s):
-            while True:
-                cell = self.saved_cell(cell_id)
-                if cell and condition(cell):
-                    return self.file()
-                await asyncio.sleep(0.05)
+        await until(lambda: (cell := self.saved_cell(cell_id)) and condition(cell), timeout_s, every_s=0.05)
+        return self.file()
 
 
 def shared_cell(cell: Json) -> Map:

@@ -15,9 +15,11 @@ import zmq
 
 from fps_kernels.errors import FPSKernelsError
 from fps_kernels.kernel_driver.client import KernelClient
-from fps_kernels.kernel_driver.driver import KernelDriver, LifecycleObserver, LifecycleOptions
+from fps_kernels.kernel_driver.driver import KernelDriver, LifecycleOptions
 from fps_kernels.kernel_driver.kernelspec import Kernelspecs
+from fps_kernels.kernel_driver.launcher import KernelspecLauncher
 from fps_kernels.kernel_driver.message import Message, dump_json, peek_msg_id
+from fps_kernels.kernel_driver.observer import LifecycleObserver
 from fps_kernels.kernel_driver.process import LaunchOptions
 from fps_kernels.kernel_driver.request_log import Request
 from fps_kernels.kernels.launch_environment import server_environment
@@ -85,9 +87,8 @@ class Drivers:
             connection_dir=self.connection_dir,
             encryption=encryption,
         )
-        driver = KernelDriver(
-            uuid.uuid4().hex, options, LifecycleOptions(**lifecycle), self.specs, self.context, verify=verify
-        )
+        client = KernelClient(uuid.uuid4().hex, self.context, verify=verify)
+        driver = KernelDriver(client, KernelspecLauncher(options, self.specs), LifecycleOptions(**lifecycle))
         self._drivers.append(driver)
         return driver
 
@@ -128,12 +129,6 @@ def _target(fd: str) -> str:
         return os.readlink(f"/proc/self/fd/{fd}")
     except FileNotFoundError:
         return ""
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Let the loop turn until this holds: for what nobody tells, and every turn counts."""
-    while not condition():  # noqa: ASYNC110 - there is no event for it
-        await asyncio.sleep(0)
 
 
 class Recorder(LifecycleObserver):

@@ -6,7 +6,8 @@ from __future__ import annotations
 def parse_events(data: bytes) -> list[tuple[str, str]]:
     """(type, data) of each event, by the algorithm of the HTML standard."""
     text = data.decode().replace("\r\n", "\n").replace("\r", "\n")
-    events, kind, lines = [], "", []
+    events: list[tuple[str, str]] = []
+    kind, lines = "", list[str]()
     for line in text.split("\n"):
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")

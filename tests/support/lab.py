@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
-import pytest_asyncio
 from playwright.async_api import (
-    BrowserContext,
     ConsoleMessage,
     Error,
     Locator,
@@ -19,13 +14,11 @@ from playwright.async_api import (
     Request,
     Response,
     WebSocket,
-    async_playwright,
     expect,
 )
 
 from .servers import Server
 
-CHROMIUM = Path("/usr/bin/chromium")
 ARGUMENTS = [
     "--headless",
     "--no-sandbox",
@@ -220,25 +213,6 @@ async def expect_ended(cell: Locator) -> None:
 
 async def expect_not_run(cell: Locator) -> None:
     await expect(cell.locator(".jp-InputPrompt")).to_have_text("[ ]:")
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Path:
-    if not CHROMIUM.exists():
-        pytest.fail(f"{CHROMIUM} is missing. Install Debian's chromium: apt-get install chromium")
-    return CHROMIUM
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def context(chromium: Path) -> AsyncIterator[BrowserContext]:
-    """A browser's window."""
-    expect.set_options(timeout=TIMEOUT_MS)
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        context = await browser.new_context(viewport={"width": 1200, "height": 800})
-        await context.add_init_script(CHANGE_CONFIG)
-        yield context
-        await browser.close()
 
 
 def print_log(server: Server) -> None:

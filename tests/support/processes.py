@@ -12,10 +12,14 @@ from .nursery import Process
 
 
 class ServerProcess:
-    """process: of the server. runtime: the folder of its kernels' connection files."""
+    """A process that has kernels.
+
+    runtime: the folder of its kernels' connection files. url: where it serves, without a slash at its end.
+    """
 
     process: Process
     runtime: Path
+    url: str
 
     def kernel_processes(self) -> list[psutil.Process]:
         """The processes of this server's kernels, told by their connection files; also after its end."""

@@ -36,10 +36,10 @@ async def raw_request(
     try:
         writer.write(f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode() + body)
         async with asyncio.timeout(30):
-            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+            answer, _, body = (await reader.read()).partition(b"\r\n\r\n")
     finally:
         writer.close()
         await writer.wait_closed()
-    status, *fields = head.decode().split("\r\n")
+    status, *fields = answer.decode().split("\r\n")
     pairs = (field.split(": ", 1) for field in fields)
     return RawResponse(int(status.split()[1]), {name.lower(): value for name, value in pairs}, body)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fps_kernels.kernel_driver.state import ExecutionState
-from fps_kernels.kernels.culler import CullPolicy
+from fps_kernels.kernels.cull_policy import CullPolicy
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -28,7 +28,7 @@ def test_a_kernel_is_culled_after_the_timeout(idle_s: float, cull: bool) -> None
 
 def test_the_reason_says_for_how_long_the_kernel_was_inactive() -> None:
     assert verdict(CullPolicy(10), 42)[1] == "inactive for 42 s, more than 10"
-    assert verdict(CullPolicy(50), 42)[1] == "inactive for 42 s only"
+    assert verdict(CullPolicy(50), 42)[1] == "inactive for only 42 s"
 
 
 @pytest.mark.parametrize("connected", [False, True])

@@ -29,7 +29,7 @@ def table(*annotations: str) -> EndpointTable:
 
 def found(raw_path: str, *paths: str) -> tuple[str, dict[str, str]] | None:
     match = table(*(f"GET {path}" for path in paths)).find(raw_path)
-    return match and (match.path, match.parameters)
+    return None if match is None else (match.path, match.parameters)
 
 
 def test_the_order_of_precedence() -> None:
@@ -157,7 +157,7 @@ def test_head_is_answered_by_get_unless_it_has_cells() -> None:
         match = made.find(raw_path)
         assert match is not None
         endpoint = made.endpoint(match, verb)
-        return endpoint and endpoint.verb
+        return None if endpoint is None else endpoint.verb
 
     assert answer("/a", "HEAD") == "GET"
     assert answer("/b", "HEAD") == "HEAD"

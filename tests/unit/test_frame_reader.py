@@ -10,6 +10,8 @@ from websockets.server import ServerProtocol
 
 from fps_kernels.websocket.frames import FrameReader, Payload, Whole
 
+from ..support.examples import examples
+
 MAX_BYTES = 1000
 
 small = st.binary(max_size=20)
@@ -65,7 +67,7 @@ def events(protocol: ServerProtocol) -> list[tuple[Opcode, bytes, bool]]:
 def read(data: list[bytes]) -> tuple[list[tuple[Opcode, bytes, bool]], ServerProtocol]:
     """As BatchingProtocol does it: what is no whole message goes to the state machine."""
     reader, protocol = FrameReader(MAX_BYTES), machine()
-    got = []
+    got: list[tuple[Opcode, bytes, bool]] = []
     for chunk in data:
         reader.feed(chunk)
         while (event := reader.read()) is not None:
@@ -79,7 +81,7 @@ def read(data: list[bytes]) -> tuple[list[tuple[Opcode, bytes, bool]], ServerPro
     return got, protocol
 
 
-@settings(max_examples=1000)
+@settings(max_examples=examples(1000))
 @given(streams, st.lists(st.integers(min_value=0), max_size=6))
 def test_it_reads_what_the_state_machine_reads(data: bytes, cuts: list[int]) -> None:
     expected = machine()

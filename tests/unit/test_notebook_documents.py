@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -89,16 +86,3 @@ def test_every_parameter_of_a_template_is_declared_once(paths: list[tuple[str, l
                 assert len(set(names)) == len(names)
                 assert [f"{{{name}}}" for name in names] == [s for s in template.split("/") if s.startswith("{")]
                 assert template.count("{") == template.count("}") == len(names)
-
-
-EVERYTHING = [*PATHS, ("/:é/a b/{c}/:é", ["PUT"])]
-
-
-@pytest.mark.parametrize(
-    "document",
-    [swagger("n.ipynb", EVERYTHING, "/base/"), openapi("n.ipynb", EVERYTHING, "/base/", {("/name", "GET")})],
-    ids=["swagger", "openapi"],
-)
-def test_a_validator_takes_the_documents(document: dict[str, Any]) -> None:
-    validator = pytest.importorskip("openapi_spec_validator")
-    validator.validate(json.loads(json.dumps(document)))

@@ -17,19 +17,19 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from fps_kernels.kernel_driver.client import KernelClient
 from fps_kernels.kernel_driver.message import Message, dump_json, make_frames, make_header
-from fps_kernels.kernel_server.client_session import ClientSession, SessionOutbox
-from fps_kernels.kernel_server.connection import Connection
+from fps_kernels.kernel_server.inbox import Inbox
 from fps_kernels.kernel_server.iopub_log import (
     MERGED_MAX_BYTES,
     Entry,
-    Inbox,
     IopubLog,
     ReplayLimits,
     merge_entries,
 )
-from fps_kernels.kernel_server.rate_limit import RateLimits
+from fps_kernels.kernel_server.journal import Journal
 from fps_kernels.kernel_server.server import KernelServer, ServerLimits
-from fps_kernels.websocket.frame_batch import Run
+
+from ..support.examples import examples
+from ..support.readers import Reader, Sent
 
 EVERYTHING = 1 << 40
 WIDE = ReplayLimits(max_messages=EVERYTHING, max_bytes=EVERYTHING, max_age_s=EVERYTHING)
@@ -190,10 +190,10 @@ class LogMachine(RuleBasedStateMachine):
             assert log.waiting(cursor) == (len(rest), sum(map(size_of, said)))
 
 
-LogMachine.TestCase.settings = settings(stateful_step_count=30, max_examples=250)
+LogMachine.TestCase.settings = settings(stateful_step_count=30, max_examples=examples(250))
 
 
-class TestLog(LogMachine.TestCase):  # type: ignore[misc, name-defined]
+class TestLog(LogMachine.TestCase):  # type: ignore[misc, valid-type]  # hypothesis makes the class
     """Runs the machine."""
 
 
@@ -387,29 +387,11 @@ def test_removing_what_was_discarded_meanwhile_takes_nothing_else() -> None:
 
 # --- what a WebSocket is sent --------------------------------------------------------------------
 
-Sent = tuple[str, Sequence[bytes]]
 
-
-class Reader:
-    """A session with its outbox, whose frames are channels and frames as they are."""
-
-    def __init__(self, log: IopubLog, rates: RateLimits | None = None, inbox_limits: ReplayLimits = WIDE) -> None:
-        self.session = ClientSession("me", Inbox(inbox_limits), log.next_seq)
-        encode: Any = lambda channel, frames: (channel, frames)  # noqa: E731
-        encode_run: Any = lambda entries: Run([("iopub", entry.frames) for entry in entries])  # noqa: E731
-        self.outbox = SessionOutbox(self.session, log, rates or RateLimits(), encode, encode_run, lambda: "kernel")
-
-    def take(self) -> list[Sent]:
-        run = self.outbox.take()
-        return [] if run is None else list(run.messages)  # type: ignore[arg-type]
-
-    def read(self) -> list[Sent]:
-        """All that is due."""
-        got: list[Sent] = []
-        while frames := self.take():
-            self.outbox.sent(len(frames))
-            got += frames
-        return got
+def leave(journal: Journal, reader: Reader, *, lost: bool = False) -> None:
+    """The client goes away, and the bounds hold for it."""
+    journal.detach(reader.session, 0.0, lost=lost)
+    assert journal.trim(0.0) == []
 
 
 def names_of(sent: Sequence[Sent]) -> list[str]:
@@ -421,61 +403,62 @@ def names_of(sent: Sequence[Sent]) -> list[str]:
 
 
 def test_replies_keep_their_place_among_iopub_messages() -> None:
-    log = IopubLog(WIDE)
-    reader = Reader(log)
+    journal = Journal(WIDE)
+    reader = Reader(journal)
     for number in range(3):
-        log.append([stream(f"iopub {number}")], 0.0)
-        reader.session.put(log.next_seq, "shell", private(f"reply {number}"))
+        journal.append([stream(f"iopub {number}")], 0.0)
+        journal.put(reader.session, "shell", private(f"reply {number}"))
     assert names_of(reader.read()) == ["iopub 0", "reply 0", "iopub 1", "reply 1", "iopub 2", "reply 2"]
 
 
 def test_what_was_not_sent_is_taken_again() -> None:
-    log = IopubLog(WIDE)
-    reader = Reader(log)
-    log.append([stream(str(number)) for number in range(5)], 0.0)
+    journal = Journal(WIDE)
+    reader = Reader(journal)
+    journal.append([stream(str(number)) for number in range(5)], 0.0)
     assert names_of(reader.take()) == ["0", "1", "2", "3", "4"]
-    reader.outbox.sent(2)
+    reader.sent(2)
     assert names_of(reader.take()) == ["2", "3", "4"]
-    reader.outbox.sent(0)
+    reader.sent(0)
     assert names_of(reader.read()) == ["2", "3", "4"]
 
 
 def test_a_reply_that_was_not_sent_is_taken_again() -> None:
-    reader = Reader(IopubLog(WIDE))
-    reader.session.put(0, "shell", private("reply"))
+    journal = Journal(WIDE)
+    reader = Reader(journal)
+    journal.put(reader.session, "shell", private("reply"))
     assert names_of(reader.take()) == ["reply"]
-    reader.outbox.sent(0)
+    reader.sent(0)
     assert names_of(reader.read()) == ["reply"]
     assert reader.read() == []
 
 
 def test_a_reply_that_comes_while_an_input_request_is_withdrawn_is_sent() -> None:
-    reader = Reader(IopubLog(WIDE))
-    reader.session.put(0, "stdin", private("input"))
+    journal = Journal(WIDE)
+    reader = Reader(journal)
+    journal.put(reader.session, "stdin", private("input"))
     assert names_of(reader.take()) == ["input"]
-    reader.session.inbox.discard("stdin")
-    reader.session.put(0, "shell", private("reply"))
-    reader.outbox.sent(1)
+    journal.discard_input_requests()
+    journal.put(reader.session, "shell", private("reply"))
+    reader.sent(1)
     assert names_of(reader.read()) == ["reply"]
 
 
 def test_a_restart_in_the_middle_of_sending_makes_no_message_missing() -> None:
-    log = IopubLog(WIDE)
-    reader = Reader(log)
-    log.append([stream(str(number)) for number in range(5)], 0.0)
+    journal = Journal(WIDE)
+    reader = Reader(journal)
+    journal.append([stream(str(number)) for number in range(5)], 0.0)
     reader.take()
-    log.clear()
-    reader.session.cursor = log.next_seq
-    reader.outbox.sent(2)
-    log.append([stream("new")], 0.0)
+    journal.restart()
+    reader.sent(2)
+    journal.append([stream("new")], 0.0)
     assert names_of(reader.read()) == ["new"]
 
 
 def test_a_notice_says_how_many_iopub_messages_are_missing() -> None:
-    log = IopubLog(ReplayLimits(max_messages=3))
-    reader = Reader(log)
-    log.append([make("display_data", {"text": str(number)}, "cell") for number in range(10)], 0.0)
-    log.keep_bounds([0], 0.0, 10)
+    journal = Journal(ReplayLimits(max_messages=3))
+    reader = Reader(journal)
+    journal.append([make("display_data", {"text": str(number)}, "cell") for number in range(10)], 0.0)
+    leave(journal, reader)
     notice, *rest = reader.read()
     assert content_of(notice[1])["name"] == "stderr"
     assert "[7 messages are missing" in content_of(notice[1])["text"]
@@ -485,65 +468,68 @@ def test_a_notice_says_how_many_iopub_messages_are_missing() -> None:
 
 
 def test_a_notice_counts_replies_that_were_dropped() -> None:
-    reader = Reader(IopubLog(WIDE), inbox_limits=ReplayLimits(max_messages=2))
+    journal = Journal(ReplayLimits(max_messages=2))
+    reader = Reader(journal)
     for number in range(5):
-        reader.session.put(0, "shell", private(str(number)))
+        journal.put(reader.session, "shell", private(str(number)))
     notice, *rest = names_of(reader.read())
     assert notice.startswith("[3 messages")
     assert rest == ["3", "4"]
 
 
 def test_a_notice_that_was_not_sent_is_taken_again() -> None:
-    log = IopubLog(ReplayLimits(max_messages=1))
-    reader = Reader(log)
-    log.append([status(), status()], 0.0)
-    log.keep_bounds([0], 0.0, 2)
+    journal = Journal(ReplayLimits(max_messages=1))
+    reader = Reader(journal)
+    journal.append([status(), status()], 0.0)
+    leave(journal, reader)
     [notice] = names_of(reader.take())
-    reader.outbox.sent(0)
+    reader.sent(0)
     assert names_of(reader.read()) == [notice, "status"]
 
 
 def test_messages_dropped_while_a_notice_is_sent_are_told_of_later() -> None:
-    reader = Reader(IopubLog(WIDE), inbox_limits=ReplayLimits(max_messages=1))
+    journal = Journal(ReplayLimits(max_messages=1))
+    reader = Reader(journal)
     for number in range(2):
-        reader.session.put(0, "shell", private(str(number)))
+        journal.put(reader.session, "shell", private(str(number)))
     [first] = names_of(reader.take())
-    reader.session.put(0, "shell", private("2"))
-    reader.outbox.sent(1)
+    journal.put(reader.session, "shell", private("2"))
+    reader.sent(1)
     second, reply = names_of(reader.read())
     assert (first[:2], second[:2], reply) == ("[1", "[1", "2")
 
 
 @pytest.mark.parametrize(("blocked", "fewer"), [(True, True), (False, False)], ids=["slow", "not slow"])
 def test_a_client_gets_fewer_messages_when_it_is_far_behind_and_slow(blocked: bool, fewer: bool) -> None:
-    log = IopubLog(WIDE)
-    reader = Reader(log)
-    connection = reader.session.connection = Connection(StallingSocket(), "me", v1=True)
-    connection.blocked = blocked
-    log.append([stream(f"{number},") for number in range(10_000)], 0.0)
-    frames = reader.read()
+    journal = Journal(WIDE)
+    reader = Reader(journal)
+    journal.append([stream(f"{number},") for number in range(10_000)], 0.0)
+    frames = reader.read(waited=blocked)
     assert (len(frames) < 2_200) is fewer
     assert "".join(names_of(frames)) == "".join(f"{number}," for number in range(10_000))
 
 
 def test_status_and_replies_that_nobody_confirmed_are_sent_again() -> None:
-    log = IopubLog(WIDE)
-    reader = Reader(log)
-    log.append([status(), stream("x")], 0.0)
-    reader.session.put(log.next_seq, "shell", private("reply"))
-    reader.session.put(log.next_seq, "stdin", private("input"))
+    journal = Journal(WIDE)
+    reader = Reader(journal)
+    journal.append([status(), stream("x")], 0.0)
+    journal.put(reader.session, "shell", private("reply"))
+    journal.put(reader.session, "stdin", private("input"))
     reader.read()
-    reader.session.repeat_recent()
+    leave(journal, reader, lost=True)
     assert names_of(reader.read()) == ["status", "reply"]
 
 
 def test_a_restart_is_told_once_though_the_connection_broke_off() -> None:
     """JupyterLab connects anew when it hears of it, and would hear it again for ever."""
-    reader = Reader(IopubLog(WIDE))
-    reader.session.put(0, "iopub", make_frames("status", {"execution_state": "restarting", "reason": "x"}, "server"))
-    reader.session.put(0, "iopub", make_frames("status", {"execution_state": "idle"}, "kernel"))
+    journal = Journal(WIDE)
+    reader = Reader(journal)
+    journal.put(
+        reader.session, "iopub", make_frames("status", {"execution_state": "restarting", "reason": "x"}, "server")
+    )
+    journal.put(reader.session, "iopub", make_frames("status", {"execution_state": "idle"}, "kernel"))
     assert names_of(reader.read()) == ["status", "status"]
-    reader.session.repeat_recent()
+    leave(journal, reader, lost=True)
     [(_, frames)] = reader.read()
     assert content_of(frames) == {"execution_state": "idle"}
 

@@ -15,7 +15,7 @@ def request(msg_id: str = "1", msg_type: str = "execute_request") -> Request:
 def finished(log: RequestLog, msg_id: str) -> Request:
     one = request(msg_id)
     log.add(one)
-    log.on_reply(one)
+    log.on_reply(one, "reply")
     log.on_idle(one)
     return one
 
@@ -37,7 +37,7 @@ def test_a_request_that_only_got_its_reply_still_runs() -> None:
     log = RequestLog()
     one = request()
     log.add(one)
-    log.on_reply(one)
+    log.on_reply(one, "reply")
     assert len(log) == 1
     assert not one.finished
 
@@ -73,7 +73,7 @@ def test_a_second_idle_of_an_ended_request_changes_nothing() -> None:
     log = RequestLog()
     one = finished(log, "1")
     log.on_idle(one)
-    log.on_reply(one)
+    log.on_reply(one, "reply")
     assert log.get("1") is one
     assert len(log) == 0
 

@@ -103,9 +103,9 @@ def test_ready_is_idle_or_busy(name: str) -> None:
 
 
 @pytest.mark.parametrize(("old", "new"), [("idle", "busy"), ("busy", "idle")])
-def test_what_a_ready_kernel_says_is_a_change_and_work(old: str, new: str) -> None:
+def test_what_a_ready_on_kernel_status_is_a_change_and_work(old: str, new: str) -> None:
     state = in_state(old)
-    assert state.kernel_says(ExecutionState(new)) is True
+    assert state.on_kernel_status(ExecutionState(new)) is True
     assert state.execution_state == new
     assert state.last_activity > LONG_AGO
 
@@ -113,14 +113,14 @@ def test_what_a_ready_kernel_says_is_a_change_and_work(old: str, new: str) -> No
 @pytest.mark.parametrize("name", ["idle", "busy"])
 def test_a_kernel_that_repeats_itself_is_active_but_unchanged(name: str) -> None:
     state = in_state(name)
-    assert state.kernel_says(ExecutionState(name)) is False
+    assert state.on_kernel_status(ExecutionState(name)) is False
     assert state.last_activity > LONG_AGO
 
 
 @pytest.mark.parametrize(("old", "said"), list(product(["starting", "restarting", "terminating", "dead"], STATES)))
-def test_what_a_kernel_says_that_is_not_ready_is_no_news(old: str, said: str) -> None:
+def test_what_a_on_kernel_status_that_is_not_ready_is_no_news(old: str, said: str) -> None:
     state = in_state(old)
-    assert state.kernel_says(ExecutionState(said)) is False
+    assert state.on_kernel_status(ExecutionState(said)) is False
     assert state.execution_state == old
     assert state.last_activity == LONG_AGO
 
@@ -130,6 +130,6 @@ def test_what_a_kernel_says_that_is_not_ready_is_no_news(old: str, said: str) ->
 )
 def test_a_kernel_does_not_decide_about_its_life(old: str, said: str) -> None:
     state = in_state(old)
-    assert state.kernel_says(ExecutionState(said)) is False
+    assert state.on_kernel_status(ExecutionState(said)) is False
     assert state.execution_state == old
     assert state.last_activity == LONG_AGO

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,17 +12,18 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fps_kernels.errors import MalformedMessage
+from fps_kernels.kernel_driver.message import RequestHeader, peek_msg_id, peek_msg_type
 from fps_kernels.kernel_server.wire import (
     CHANNELS,
-    check_request,
     decode_default,
+    decode_request,
     decode_v1,
     encode_default,
     encode_v1,
 )
 from fps_kernels.websocket.frame_batch import LARGE_BYTES
 
-from ..support import client
+from ..support.messages import pack_default, pack_v1, unpack_default, unpack_v1
 
 Json = dict[str, Any]
 NAMES = ("header", "parent_header", "metadata", "content")
@@ -61,8 +63,13 @@ def parts_of(message: Json) -> list[bytes]:
     return [*(json.dumps(message[name], ensure_ascii=False).encode() for name in NAMES), *message["buffers"]]
 
 
-def loaded(channel: str, frames: list[bytes]) -> Json:
-    return dict(zip(NAMES, map(json.loads, frames[:4]), strict=True)) | {"channel": channel, "buffers": frames[4:]}
+def loaded(channel: str, frames: Sequence[bytes | memoryview], header: Json | None = None) -> Json:
+    """The message, as a client's own decoder gives it; `header` must be what its frame says."""
+    assert header is None or header == json.loads(bytes(frames[0]))
+    return dict(zip(NAMES, map(json.loads, map(bytes, frames[:4])), strict=True)) | {
+        "channel": channel,
+        "buffers": list(frames[4:]),
+    }
 
 
 def only(message: Json) -> Json:
@@ -77,12 +84,11 @@ def malformed(decode: Any, data: Any) -> MalformedMessage:
 
 def decodes_or_refuses(decode: Any, data: str | bytes) -> None:
     """Whatever comes is either a message in its right form or a MalformedMessage with a close code."""
+    refusal: MalformedMessage | None = None
     try:
-        channel, frames = decode(data)
+        channel, frames, *_ = decode(data)
     except MalformedMessage as exc:
         refusal = exc
-    else:
-        refusal = None
     if refusal is not None:
         assert refusal.close_code in (1003, 1007)
         assert len(refusal.message.encode()) <= 123, "does not fit into a close frame"
@@ -108,7 +114,7 @@ def test_v1_round_trip_keeps_every_byte(channel: str, frames: list[bytes]) -> No
 @relaxed
 def test_v1_frames_are_read_by_another_decoder(message: Json) -> None:
     frame = encode_v1(message["channel"].encode(), parts_of(message))
-    assert only(client.unpack_v1(frame)) == message
+    assert only(unpack_v1(frame)) == message
 
 
 @given(messages)
@@ -116,7 +122,7 @@ def test_v1_frames_are_read_by_another_decoder(message: Json) -> None:
 @example(WITHOUT_BUFFERS)
 @relaxed
 def test_v1_frames_of_another_encoder_are_read(message: Json) -> None:
-    assert loaded(*decode_v1(client.pack_v1(message))) == message
+    assert loaded(*decode_v1(pack_v1(message))) == message
 
 
 @given(st.lists(st.binary(max_size=20), min_size=4, max_size=7))
@@ -145,13 +151,13 @@ def test_v1_any_offsets(numbers: list[int], rest: bytes) -> None:
 @given(messages, st.data())
 @relaxed
 def test_v1_mutated_frame(message: Json, data: st.DataObject) -> None:
-    decodes_or_refuses(decode_v1, mutated(client.pack_v1(message), data))
+    decodes_or_refuses(decode_v1, mutated(pack_v1(message), data))
 
 
 @given(messages, st.data())
 @relaxed
 def test_v1_truncated_frame_is_refused(message: Json, data: st.DataObject) -> None:
-    frame = client.pack_v1(message)
+    frame = pack_v1(message)
     malformed(decode_v1, frame[: data.draw(st.integers(0, len(frame) - 1))])
 
 
@@ -243,7 +249,7 @@ def test_default_round_trip(message: Json) -> None:
 def test_default_frames_are_read_by_another_decoder(message: Json) -> None:
     frame = encode_default(message["channel"], parts_of(message))
     assert isinstance(frame, bytes if message["buffers"] else str)
-    unpacked = client.unpack_default(frame)
+    unpacked = unpack_default(frame)
     assert only(unpacked) == message
     assert unpacked["msg_id"] == message["header"]["msg_id"]
     assert unpacked["msg_type"] == message["header"]["msg_type"]
@@ -254,7 +260,7 @@ def test_default_frames_are_read_by_another_decoder(message: Json) -> None:
 @example(WITHOUT_BUFFERS)
 @relaxed
 def test_default_frames_of_another_encoder_are_read(message: Json) -> None:
-    assert loaded(*decode_default(client.pack_default(message))) == message
+    assert loaded(*decode_default(pack_default(message))) == message
 
 
 def test_default_offsets_have_four_bytes_and_point_to_each_piece() -> None:
@@ -297,7 +303,7 @@ def test_default_any_offsets(numbers: list[int], rest: bytes) -> None:
 @given(messages, st.data())
 @relaxed
 def test_default_mutated_frame(message: Json, data: st.DataObject) -> None:
-    frame = client.pack_default(message)
+    frame = pack_default(message)
     if isinstance(frame, str):
         decodes_or_refuses(decode_default, mutated(frame.encode(), data).decode("utf-8", "surrogateescape"))
     else:
@@ -312,8 +318,7 @@ def default_frame(count: int, offsets: list[int], rest: bytes = BODY) -> bytes:
 
 
 def test_default_binary_frame_without_buffers() -> None:
-    channel, frames = decode_default(default_frame(1, [8]))
-    assert loaded(channel, frames) == WITHOUT_BUFFERS
+    assert loaded(*decode_default(default_frame(1, [8]))) == WITHOUT_BUFFERS
 
 
 @pytest.mark.parametrize(
@@ -394,21 +399,26 @@ def test_default_deep_nesting_is_read_or_refused(depth: int) -> None:
 
 
 def test_default_parts_that_are_missing_are_empty() -> None:
-    assert decode_default('{"header": {"msg_id": "1"}}') == ("shell", [b'{"msg_id":"1"}', b"{}", b"{}", b"{}"])
+    assert decode_default('{"header": {"msg_id": "1"}}') == (
+        "shell",
+        [b'{"msg_id":"1"}', b"{}", b"{}", b"{}"],
+        {"msg_id": "1"},
+    )
 
 
 @pytest.mark.parametrize("escaped", [True, False])
 def test_default_lone_surrogates_survive(escaped: bool) -> None:
     text = json.dumps({"header": {"msg_id": "1"}, "content": {"code": "\ud83d"}}, ensure_ascii=escaped)
-    _, frames = decode_default(text)
-    assert frames[3].isascii()
-    assert json.loads(frames[3]) == {"code": "\ud83d"}
+    _, frames, _ = decode_default(text)
+    content = bytes(frames[3])
+    assert content.isascii()
+    assert json.loads(content) == {"code": "\ud83d"}
 
 
 def test_default_invalid_utf8_from_the_kernel_makes_still_a_text_frame() -> None:
     frame = encode_default("iopub", [b'{"msg_id":"1","msg_type":"stream"}', b"{}", b"{}", b'{"text":"\xff"}'])
     assert isinstance(frame, str)
-    assert client.unpack_default(frame)["content"] == {"text": "\ufffd"}
+    assert unpack_default(frame)["content"] == {"text": "\ufffd"}
 
 
 @given(channels, st.lists(st.binary(max_size=30), min_size=4, max_size=6))
@@ -424,22 +434,55 @@ def test_default_whatever_a_kernel_sends_can_be_encoded(channel: str, frames: li
 
 def test_default_escaped_ids_of_the_header_are_shown_as_they_are() -> None:
     frame = encode_default("shell", [rb'{"msg_id":"a\"b","msg_type":"x\u00e9"}', b"{}", b"{}", b"{}"])
-    message = client.unpack_default(frame)
+    message = unpack_default(frame)
     assert (message["msg_id"], message["msg_type"]) == ('a"b', "xé")
 
 
 # --- what clients may send ----------------------------------------------------------------------
 
 
-def test_a_request_may_be_sent() -> None:
-    check_request("shell", parts_of(MESSAGE))
-    check_request("control", parts_of(MESSAGE))
-    check_request("stdin", parts_of(MESSAGE))
+def request_of(channel: str, header: bytes) -> tuple[str, list[Any], RequestHeader]:
+    """What the server reads of a v1 message with this header."""
+    return decode_request(encode_v1(channel.encode(), [header, b"{}", b"{}", b"{}"]), v1=True)
 
 
-def test_iopub_goes_only_the_other_way() -> None:
+@pytest.mark.parametrize("channel", ["shell", "control", "stdin"])
+@pytest.mark.parametrize("message", [MESSAGE, WITHOUT_BUFFERS], ids=["buffers", "no buffers"])
+@pytest.mark.parametrize("v1", [True, False], ids=["v1", "default"])
+def test_a_request_may_be_sent(channel: str, message: Json, v1: bool) -> None:
+    message = message | {"channel": channel}
+    got, frames, header = decode_request(pack_v1(message) if v1 else pack_default(message), v1=v1)
+    assert loaded(got, frames) == message
+    assert header == RequestHeader("1", "execute_request", bytes(frames[0]))
+
+
+@given(messages.filter(lambda message: message["channel"] != "iopub"))
+@relaxed
+def test_a_request_is_read_alike_in_both_protocols(message: Json) -> None:
+    read: list[tuple[Any, ...]] = []
+    for data, v1 in ((pack_v1(message), True), (pack_default(message), False)):
+        try:
+            channel, frames, header = decode_request(data, v1=v1)
+        except MalformedMessage as exc:
+            read.append((exc.close_code, exc.message))
+            continue
+        assert header.data == frames[0]
+        assert (header.msg_id, header.msg_type) == (peek_msg_id(header.data), peek_msg_type(header.data))
+        read.append((loaded(channel, frames), header.msg_id, header.msg_type))
+    assert read[0] == read[1]
+
+
+@pytest.mark.parametrize("v1", [True, False], ids=["v1", "default"])
+def test_iopub_goes_only_the_other_way(v1: bool) -> None:
+    message = MESSAGE | {"channel": "iopub", "header": {}}
     with pytest.raises(MalformedMessage, match="iopub") as caught:
-        check_request("iopub", parts_of(MESSAGE))
+        decode_request(pack_v1(message) if v1 else pack_default(message), v1=v1)
+    assert caught.value.close_code == 1003
+
+
+def test_v1_has_no_text() -> None:
+    with pytest.raises(MalformedMessage) as caught:
+        decode_request(str(pack_default(WITHOUT_BUFFERS)), v1=True)
     assert caught.value.close_code == 1003
 
 
@@ -465,7 +508,25 @@ def test_iopub_goes_only_the_other_way() -> None:
 )
 def test_a_request_without_a_proper_header_is_refused(header: bytes) -> None:
     with pytest.raises(MalformedMessage) as caught:
-        check_request("shell", [header, b"{}", b"{}", b"{}"])
+        request_of("shell", header)
+    assert caught.value.close_code == 1007
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {},
+        {"msg_id": "1"},
+        {"msg_type": "x"},
+        {"msg_id": "", "msg_type": "x"},
+        {"msg_id": "1", "msg_type": ""},
+        {"msg_id": 1, "msg_type": "x"},
+        {"msg_id": "1", "msg_type": ["x"]},
+    ],
+)
+def test_default_request_without_a_proper_header_is_refused(header: Json) -> None:
+    with pytest.raises(MalformedMessage, match="header has no msg_") as caught:
+        decode_request(json.dumps({"channel": "shell", "header": header}), v1=False)
     assert caught.value.close_code == 1007
 
 
@@ -479,17 +540,32 @@ def test_a_request_without_a_proper_header_is_refused(header: bytes) -> None:
 )
 def test_a_header_that_kernel_and_server_could_read_differently_is_refused(header: bytes) -> None:
     with pytest.raises(MalformedMessage):
-        check_request("shell", [header, b"{}", b"{}", b"{}"])
+        request_of("shell", header)
+
+
+def test_default_of_two_equal_keys_the_kernel_gets_the_one_that_was_read() -> None:
+    text = '{"header":{"msg_id":"1","msg_type":"complete_request","msg_type":"execute_request"}}'
+    _, frames, header = decode_request(text, v1=False)
+    assert header == RequestHeader("1", "execute_request", b'{"msg_id":"1","msg_type":"execute_request"}')
+    assert header.data == frames[0]
 
 
 @given(st.binary(max_size=60) | st.binary(max_size=30).map(lambda end: b'{"msg_id":"1","msg_type":"x' + end))
 @relaxed
 def test_a_request_with_any_header(header: bytes) -> None:
     try:
-        check_request("shell", [header, b"{}", b"{}", b"{}"])
+        _, _, read = request_of("shell", header)
     except MalformedMessage:
         return
-    assert json.loads(header)["msg_id"]
+    assert read.data == header
+    assert (read.msg_id, read.msg_type) == (json.loads(header)["msg_id"], json.loads(header)["msg_type"])
+    assert read.msg_id
+
+
+@given(st.binary(max_size=200), st.booleans())
+@relaxed
+def test_a_request_of_any_bytes(data: bytes, v1: bool) -> None:
+    decodes_or_refuses(lambda data: decode_request(data, v1=v1), data)
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray])

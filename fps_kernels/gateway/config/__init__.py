@@ -1,1 +1,1 @@
-"""What the gateway is told, and by whom: command line, files, environment; checked and made values."""
+"""The gateway's options: read from the command line, files and the environment, checked, and made values."""

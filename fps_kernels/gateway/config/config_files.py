@@ -1,6 +1,6 @@
-"""Config files that cannot be loaded keep the command from starting.
+"""Loaders of config files that end the command when a file cannot be loaded.
 
-Jupyter's own applications log an error and go on; a server would go on without the token that the file has.
+Jupyter's own applications log an error and go on: a server would go on without the token that is set in the file.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ EXTENSIONS = (".py", ".json")
 
 class StrictPyFileConfigLoader(PyFileConfigLoader):
     def load_config(self) -> Config:
-        """Raises ConfigFileNotFound; BadOption for whatever the file's code raises."""
+        """Raises ConfigFileNotFound; BadOption for anything that the file's code raises."""
         try:
             return super().load_config()
-        except (ConfigFileNotFound, BadOption):  # BadOption: of a file that this one loads
+        except (ConfigFileNotFound, BadOption):  # BadOption: from a file that this one loads
             raise
         except Exception as exc:
             raise BadOption(f"{self.full_filename}{_line(exc, self.full_filename)}: {_described(exc)}") from exc
@@ -40,18 +40,18 @@ class StrictJSONFileConfigLoader(JSONFileConfigLoader):
 
 
 def check_named(config_file: str) -> None:
-    """Raise BadOption when there is nothing to load under the name of `--config`.
+    """Raise BadOption when `--config` names no file.
 
-    Its extension does not count: Jupyter looks for a file of each kind.
+    The extension does not count: Jupyter looks for a file of each kind.
     """
     if config_file:
         stem = os.path.splitext(config_file)[0]
         if not any(Path(stem + extension).is_file() for extension in EXTENSIONS):
-            raise BadOption(f"config={config_file}: no such file, with {' or '.join(EXTENSIONS)} at its end")
+            raise BadOption(f"config={config_file}: no such file with the extension {' or '.join(EXTENSIONS)}")
 
 
 def _line(exc: Exception, filename: str) -> str:
-    """Where in the file; a SyntaxError says so itself."""
+    """Where in the file the error is; a SyntaxError says so itself."""
     lines = [frame.lineno for frame in traceback.extract_tb(exc.__traceback__) if frame.filename == filename]
     return f", line {lines[-1]}" if lines else ""
 

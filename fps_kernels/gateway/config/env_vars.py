@@ -1,4 +1,4 @@
-"""Options from environment variables: KG_NAME, as the original gateway reads them."""
+"""Environment variables as defaults of options: KG_NAME, read as the original gateway reads them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,38 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from traitlets import BaseDescriptor, Bool, Dict, Float, HasTraits, Integer, List, TraitType, Unicode
+
 from ...errors import BadOption
+
+
+class EnvironmentDefaults(BaseDescriptor):
+    """Lets environment variables be the defaults of a class's options, as an attribute of the class.
+
+    The variable of an option is its tag `env`. The help names it, next to the default that holds without it.
+    """
+
+    def class_init(self, cls: type[HasTraits], name: str | None) -> None:
+        super().class_init(cls, name)
+        for option, trait in list(vars(cls).items()):
+            variable = trait.metadata.get("env") if isinstance(trait, TraitType) else None
+            if variable is not None:
+                trait.help += env_note(variable)
+                setattr(cls, f"_{option}_default", _default(trait, variable))  # where traitlets looks for it
+
+
+def env_note(variable: str) -> str:
+    """What the help of an option says about its variable."""
+    return f" ({variable} env var)"
+
+
+def _default(trait: TraitType[Any, Any], variable: str) -> Callable[[HasTraits], Any]:
+    parse = next(parse for kind, parse in PARSERS if isinstance(trait, kind))
+
+    def default(owner: HasTraits) -> Any:
+        return from_environment(variable, parse, trait.default(owner))
+
+    return default
 
 
 def from_environment(
@@ -37,16 +68,27 @@ def number(text: str) -> float:
 
 
 def boolean(text: str) -> bool:
-    """True for "true" only, in any case, as the original."""
+    """True for "true" only, in any case, as in the original."""
     return text.lower() == "true"
 
 
 def names(text: str) -> list[str]:
-    """Separated by commas."""
+    """Names, separated by commas."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def counts(text: str) -> dict[str, int]:
-    """name=number, separated by commas."""
+    """Pairs `name=number`, separated by commas."""
     pairs = [name.partition("=") for name in names(text)]
     return {name: integer(number) for name, _, number in pairs}
+
+
+PARSERS: tuple[tuple[type[Any], Callable[[str], Any]], ...] = (
+    (Integer, integer),
+    (Float, number),
+    (Bool, boolean),
+    (List, names),
+    (Dict, counts),
+    (Unicode, str),
+)
+"""How the text of a variable is read, by the type of the option."""

@@ -1,8 +1,9 @@
-"""The Asphalt component: configuration in, `Kernels` out."""
+"""The Asphalt component: it takes the configuration and publishes `Kernels`."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -19,17 +20,22 @@ from jupyverse_api.yjs import Yjs
 from ...kernel_driver.kernelspec import Kernelspecs
 from ...kernels.external_folder import ExternalKernels
 from ...kernels.registry import KernelRegistry
+from ...tasks import TaskSet
+from .asphalt_host import AsphaltHost
 from .config import InvalidConfiguration, KernelsConfig
 from .interrupt import InterruptChain
 from .plugin import _Kernels
 
 logger = logging.getLogger(__name__)
 
+STOP_WATCHING_S = 2
+"""How long the watch for external kernels may take to end."""
+
 
 class KernelsComponent(Component):
-    """Serves kernels under the application of the host.
+    """The kernels component of a Jupyverse.
 
-    Keyword arguments: the options of KernelsConfig.
+    options: the options of KernelsConfig.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -48,15 +54,9 @@ class KernelsComponent(Component):
         yjs = await ctx.request_resource(Yjs) if config.require_yjs else None  # type: ignore[type-abstract]  # same
 
         base_url = f"/{frontend.base_url.strip('/')}/".replace("//", "/")
-        specs = Kernelspecs(config.default_kernel, base_url, config.allowed_kernelspecs)
-        registry = KernelRegistry(config.options(), specs)
-
-        def stop_before_server() -> None:
-            # Teardown runs backwards, and the host's HTTP server, started last, waits without end for
-            # requests in flight: those that wait for a kernel must be ended before it. When the first
-            # request comes the server is up, so what is added then is torn down before it.
-            ctx.add_teardown_callback(registry.stop)
-            interrupt.chain()
+        options = config.options()
+        specs = Kernelspecs(options.default_kernel, base_url, options.allowed_kernelspecs)
+        registry = KernelRegistry(options, specs)
 
         interrupt = InterruptChain(registry.stop)
         executions = None
@@ -65,24 +65,33 @@ class KernelsComponent(Component):
 
             executions = ExecutionService(yjs)
             _follow_widgets(registry, yjs)
-        kernels = _Kernels(app, config, auth, base_url, registry, executions, on_first_use=stop_before_server)
-        ctx.add_resource(kernels, types=Kernels)
 
-        registry.prewarm()
-        external = watcher = None
+        def on_first_request() -> None:
+            # Teardown runs backwards, and the host's HTTP server, started last, waits without end for
+            # requests in flight: those that wait for a kernel must be ended before it. When the first
+            # request comes the server is up, so what is added now is torn down before it.
+            ctx.add_teardown_callback(registry.stop)
+            interrupt.chain()
+
+        host = AsphaltHost(base_url, options.allow_origin, on_first_request)
+        ctx.add_resource(_Kernels(app, auth, registry, host, executions), types=Kernels)
+
+        registry.prewarmed.start()
+        external = None
+        watchers = TaskSet()
         if config.allow_external_kernels:
             folder = config.external_connection_dir
             external = ExternalKernels(registry, Path(folder) if folder else ExternalKernels.default_folder())
-            watcher = asyncio.create_task(external.watch(), name="external kernels")
-            watcher.add_done_callback(_log_failure)
+            watchers.start(external.watch(), name="external kernels")
 
         yield
 
-        if external is not None and watcher is not None:
+        if external is not None:
             external.stop()
-            await asyncio.wait([watcher], timeout=2)
-            watcher.cancel()
-            await asyncio.gather(watcher, return_exceptions=True)
+            with contextlib.suppress(TimeoutError):  # it is cancelled then
+                async with asyncio.timeout(STOP_WATCHING_S):
+                    await watchers.join()
+            await watchers.close()
         await interrupt.close()
         await registry.stop()
         if executions is not None:
@@ -96,7 +105,7 @@ def _follow_widgets(registry: KernelRegistry, yjs: Any) -> None:
         from ...execution.ywidgets import YWidgets
 
         def follow(kernel_id: str) -> None:
-            YWidgets(registry.get(kernel_id).driver.client, widgets)
+            YWidgets(registry.get(kernel_id).client, widgets)
 
         registry.watch(follow)
 
@@ -104,8 +113,8 @@ def _follow_widgets(registry: KernelRegistry, yjs: Any) -> None:
 def _exit(message: str) -> NoReturn:
     """End the process with one line on stderr and exit code 1.
 
-    The host would print a traceback for an exception; and as components are made in a task of its own,
-    asyncio would add one for SystemExit, too.
+    The host would print a traceback for an exception. As it makes components in a task, asyncio would print one for
+    SystemExit, too.
     """
     end = SystemExit(message)
 
@@ -115,11 +124,6 @@ def _exit(message: str) -> NoReturn:
 
     try:
         asyncio.get_running_loop().set_exception_handler(handle)
-    except RuntimeError:  # made outside of a loop, as by tests
-        logger.debug("no loop to keep quiet")
+    except RuntimeError:  # made without a loop, as in tests
+        logger.debug("no event loop whose exception handler could be set")
     raise end from None
-
-
-def _log_failure(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (exc := task.exception()) is not None:
-        logger.error("watching for external kernels failed", exc_info=exc)

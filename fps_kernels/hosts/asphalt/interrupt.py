@@ -1,4 +1,4 @@
-"""Ctrl-C: the kernels are stopped before the host's HTTP server waits for its requests."""
+"""Ctrl-C: stops the kernels before the host's HTTP server waits for its requests."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from typing import Any
 
 
 class InterruptChain:
-    """Begins to `stop` at the first SIGINT, and leaves the rest to the handler that was there.
+    """A handler of SIGINT that stops the kernels, and then calls the handler that was set before.
 
-    For a host like plain jupyverse: at SIGTERM it tears down its context, ours first; but SIGINT goes to
-    uvicorn, which waits without end for requests in flight, among them those that wait for a kernel.
+    For a host like plain jupyverse. At SIGTERM it tears down its context, ours first; but SIGINT goes to uvicorn, which
+    waits without end for requests in flight, among them those that wait for a kernel.
+
+    stop: called at the first SIGINT.
     """
 
     def __init__(self, stop: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -23,7 +25,10 @@ class InterruptChain:
         self._previous: Callable[[int, FrameType | None], Any] | None = None
 
     def chain(self) -> None:
-        """Call it on the loop, once the server is up. Does nothing where SIGINT raises KeyboardInterrupt."""
+        """Set the handler; to be called on the event loop, when the server is up.
+
+        Does nothing where SIGINT raises KeyboardInterrupt.
+        """
         previous = signal.getsignal(signal.SIGINT)
         if threading.current_thread() is not threading.main_thread():
             return
@@ -43,7 +48,7 @@ class InterruptChain:
             self._stopping = asyncio.create_task(self._stop(), name="stop at SIGINT")
 
     async def close(self) -> None:
-        """Take the handler back, and return when what SIGINT began has ended."""
+        """Restore the handler, and wait for the stop that SIGINT began."""
         if self._previous is not None and signal.getsignal(signal.SIGINT) == self._on_signal:
             signal.signal(signal.SIGINT, self._previous)
         if self._stopping is not None:

@@ -8,7 +8,6 @@ registered only once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,40 +20,43 @@ from jupyverse_api.auth import Auth
 from jupyverse_api.auth.models import User
 from jupyverse_api.exceptions import RedirectException
 from jupyverse_api.kernels import Kernels
+from starlette.websockets import WebSocket
 
+from ...api.host import Host
 from ...api.responses import Handler, error_response, respond, security_headers
-from ...api.routes import CHANNELS_PATH, Endpoint, KernelRoutes
+from ...api.routes import KernelRoutes
+from ...api.table import CHANNELS_PATH, Endpoint, Permissions, fallbacks
 from ...kernel_driver.kernelspec import KernelspecsModel
 from ...kernels.external_folder import ExternalKernels
-from ...kernels.registry import KernelModel, KernelRegistry
+from ...kernels.kernel import KernelModel
+from ...kernels.registry import KernelRegistry
 from ...kernels.sessions import SessionModel
-from .config import KernelsConfig
 
 if TYPE_CHECKING:
     from ...execution.service import ExecutionService
 
 
 class _Kernels(KernelRoutes, Kernels):
-    """The kernels of a Jupyverse.
+    """The kernels of a Jupyverse: what its plugins get when they ask for `Kernels`.
 
-    router: all of the routes, without another router among them.
-    on_first_use: called once, before the first request is answered; the server is up then.
+    router: all routes, without another router among them.
     """
 
     def __init__(
         self,
         app: App,
-        config: KernelsConfig,
         auth: Auth,
-        base_url: str,
         registry: KernelRegistry,
+        host: Host,
         executions: ExecutionService | None = None,
-        on_first_use: Callable[[], None] = lambda: None,
     ) -> None:
         Router.__init__(self, app)  # not Kernels.__init__, see above
-        KernelRoutes.__init__(self, registry, base_url, config.allow_origin, executions, on_first_use)
-        self.router = api_router(self, auth, base_url)
+        KernelRoutes.__init__(self, registry, host, executions)
+        self.router = api_router(self, auth, host.base_url)
         self.include_router(self.router)  # type: ignore[no-untyped-call]  # jupyverse_api leaves it untyped
+
+    # What follows are the abstract methods of jupyverse's `Kernels`. They do what its routes of the same names promise,
+    # for the user who is given; our own routes do not call them.
 
     async def watch_connection_files(self, path: Path) -> None:
         """Take in external kernels from a folder, until cancelled."""
@@ -67,7 +69,7 @@ class _Kernels(KernelRoutes, Kernels):
         return await asyncio.to_thread(self.registry.specs.list)
 
     async def get_kernelspec(self, kernel_name: str, file_name: str, user: User) -> Response:
-        return await self._resource(kernel_name, file_name)
+        return await self.kernelspec_endpoints.resource(kernel_name, file_name)
 
     async def get_kernels(self, user: User) -> list[KernelModel]:
         return [kernel.model() for kernel in self.registry.list()]
@@ -85,26 +87,31 @@ class _Kernels(KernelRoutes, Kernels):
         return (await self.registry.restart(kernel_id)).model()
 
     async def execute_cell(self, request: Request, kernel_id: str, user: User) -> dict[str, Any]:
-        return await self._execute(request, kernel_id)
+        return await self.execution_endpoints.execute_model(request, kernel_id)
 
     async def get_sessions(self, user: User) -> list[SessionModel]:  # type: ignore[override]  # JSON, not pydantic
         return [self.sessions.model(session) for session in self.sessions.list()]
 
     async def create_session(self, request: Request, user: User) -> SessionModel:  # type: ignore[override]  # same
-        return await self._create_session(request)
+        return await self.session_endpoints.create_model(request)
 
     async def rename_session(self, request: Request, user: User) -> SessionModel:  # type: ignore[override]  # same
-        return await self._change_session(request, request.path_params["session_id"])
+        return await self.session_endpoints.change_model(request, request.path_params["session_id"])
 
     async def delete_session(self, session_id: str, user: User) -> None:
         await self.sessions.delete(session_id)
+
+    async def kernel_channels(
+        self, kernel_id: str, session_id: str | None, websocket_permissions: tuple[WebSocket, Permissions | None]
+    ) -> None:
+        await serve_channels(self, kernel_id, session_id, websocket_permissions)
 
 
 def api_router(kernels: KernelRoutes, auth: Auth, base_url: str) -> APIRouter:
     """The same table for FastAPI, which finds permissions in an endpoint's dependencies."""
     router = APIRouter(route_class=_api_route_class(base_url))
     for endpoint in kernels.table:
-        dependencies = [Depends(kernels.used)]
+        dependencies = [Depends(kernels.host.on_request)]
         if endpoint.permissions is not None:
             dependencies.append(Depends(auth.current_user(permissions=endpoint.permissions or None)))
         _add(router, endpoint, dependencies)
@@ -114,18 +121,30 @@ def api_router(kernels: KernelRoutes, auth: Auth, base_url: str) -> APIRouter:
     async def channels(kernel_id: str, websocket_permissions: Any = Depends(authenticate)) -> None:
         if websocket_permissions is not None:  # else it was refused and closed already
             session_id = websocket_permissions[0].query_params.get("session_id")
-            await kernels.kernel_channels(kernel_id, session_id, websocket_permissions)
+            await serve_channels(kernels, kernel_id, session_id, websocket_permissions)
 
-    for endpoint in kernels.fallbacks(list(router.routes)):
+    for endpoint in fallbacks(list(router.routes)):
         _add(router, endpoint, [])
     return router
+
+
+async def serve_channels(
+    kernels: KernelRoutes,
+    kernel_id: str,
+    session_id: str | None,
+    websocket_permissions: tuple[WebSocket, Permissions | None],
+) -> None:
+    """Serve a WebSocket that jupyverse's Auth has let in."""
+    websocket, permissions = websocket_permissions
+    granted = None if permissions is None else permissions.get("kernels", [])
+    await kernels.channels.serve(websocket, kernel_id, session_id, granted)
 
 
 def _add(router: APIRouter, endpoint: Endpoint, dependencies: list[Any]) -> None:
     router.add_api_route(
         endpoint.path,
         endpoint.answer,
-        methods=list(endpoint.methods),
+        methods=endpoint.methods.split(),
         dependencies=dependencies,
         include_in_schema=endpoint.in_schema,
         response_model=None,

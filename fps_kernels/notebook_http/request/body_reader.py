@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 from starlette.requests import Request
 
-from ...api.responses import read_body
+from ...api.json_body import read_body
 from ...errors import QueueFull
 from ..deadline import RequestDeadline
 

@@ -198,7 +198,7 @@ class Kernel:
         elif msg_type == "interrupt_request":
             self.reply(channel, request, {"status": "ok"})
             if self.busy and self.mode == "message_interrupt":
-                signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
         elif msg_type == "comm_msg":
             # An echo with its buffers turned round.
             content = {"comm_id": request["content"].get("comm_id", ""), "data": request["content"].get("data", {})}

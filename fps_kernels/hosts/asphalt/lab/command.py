@@ -1,4 +1,4 @@
-"""The command `fps-kernels lab`: its options, and the server that runs until a signal ends it."""
+"""The command `fps-kernels lab`: its options, and the server, which runs until a signal ends it."""
 
 from __future__ import annotations
 
@@ -6,21 +6,25 @@ import argparse
 import asyncio
 import logging
 import signal
+import textwrap
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
-from typing import Any
+from typing import Any, NoReturn
 
 from asphalt.core import Context
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from ....errors import BadOption
+from ....options import OPTIONS
 from ....serving.event_loop import new_loop
 from ....serving.gc_tuning import collect_from_now
 from ....serving.logs import configure
 from ....serving.rlimits import raise_limit
 from ....serving.sockets import Listening, bind
 from ....serving.tls import tls_context
+from ....tasks import cancel_and_wait
+from ..config import HOST_OPTIONS
 from .lab_component import LabComponent
 from .slow_imports import defer_iri_parsers
 
@@ -30,27 +34,57 @@ START_TIMEOUT_S = 60
 DESCRIPTION = "JupyterLab with all installed Jupyverse plugins, on fps_kernels."
 
 
+class HelpOptions(argparse.Action):
+    """Prints the options of the kernels, and ends the command."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **keywords: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, **keywords)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        print("Options of the kernels, to be set with --set kernels.NAME=VALUE. Values are YAML.")
+        for option in (*OPTIONS.values(), *HOST_OPTIONS.values()):
+            print(f"\nkernels.{option.name} (default: {option.shown_default})")
+            print(textwrap.fill(option.help, 100, initial_indent="    ", subsequent_indent="    "))
+        parser.exit()
+
+
 def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser("fps-kernels lab", description=DESCRIPTION)
-    options.add_argument("--ip", "--host", default="127.0.0.1", help="where to listen; default: %(default)s")
-    options.add_argument("--port", type=int, default=8888, help="default: %(default)s")
-    options.add_argument("--port-retries", type=int, default=50, help="ports to try after it; default: %(default)s")
-    options.add_argument("--certfile", help="a TLS certificate, PEM")
-    options.add_argument("--keyfile", help="its private key, PEM; default: it is in the certificate's file")
+    options.add_argument("--ip", "--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    options.add_argument("--port", type=int, default=8888, help="port to listen on (default: %(default)s)")
     options.add_argument(
-        "--set", action="append", default=[], metavar="PLUGIN.OPTION=VALUE", help="an option of a plugin"
+        "--port-retries",
+        type=int,
+        default=50,
+        help="how many of the next ports to try if it is taken (default: %(default)s)",
     )
-    options.add_argument("--disable", action="append", default=[], metavar="PLUGIN", help="go without a plugin")
+    options.add_argument("--certfile", help="TLS certificate, a PEM file")
+    options.add_argument("--keyfile", help="private key, a PEM file; not needed if it is in the certificate's file")
     options.add_argument(
-        "--allow-origin", action="append", default=[], metavar="ORIGIN", help="whose pages may use the REST API (CORS)"
+        "--set",
+        action="append",
+        default=[],
+        metavar="PLUGIN.OPTION=VALUE",
+        help="set an option of a plugin, such as kernels.max_kernels=10; can be repeated",
     )
-    options.add_argument("--open-browser", action="store_true")
-    options.add_argument("--debug", action="store_true", help="log more")
+    options.add_argument("--help-options", action=HelpOptions, help="show the options of the plugin kernels, and exit")
+    options.add_argument(
+        "--disable", action="append", default=[], metavar="PLUGIN", help="do without a plugin; can be repeated"
+    )
+    options.add_argument(
+        "--allow-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="origin whose pages may use the REST API (CORS); can be repeated",
+    )
+    options.add_argument("--open-browser", action="store_true", help="open JupyterLab in a browser")
+    options.add_argument("--debug", action="store_true", help="log debug messages")
     return options
 
 
 def main(argv: Sequence[str]) -> None:
-    """Returns when the server has ended. Raises BadOption."""
+    """Run the server until a signal ends it. Raises BadOption."""
     options = parser().parse_args(argv)
     configure(logging.DEBUG if options.debug else logging.INFO)
     raise_limit()
@@ -66,7 +100,7 @@ def main(argv: Sequence[str]) -> None:
 
 
 def plugins(settings: Sequence[str], disabled: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The configuration of all installed plugins but those that are disabled. Raises BadOption."""
+    """The configuration of all installed plugins that are not disabled. Raises BadOption."""
     installed = {one.name for one in entry_points(group="jupyverse.components")}
     for name in disabled:
         if name not in installed:
@@ -107,8 +141,6 @@ async def _serve(component: LabComponent) -> None:
                 logger.info("Serving at %s", component.url)
                 await stopping
             elif not stopping.done():
-                raise BadOption(f"The plugins have not started within {START_TIMEOUT_S} s")
+                raise BadOption(f"The plugins did not start within {START_TIMEOUT_S} s")
         finally:
-            for task in (starting, stopping):
-                task.cancel()
-            await asyncio.gather(starting, stopping, return_exceptions=True)
+            await cancel_and_wait(starting, stopping)

@@ -1,4 +1,4 @@
-"""The root of the application: jupyverse's, with another HTTP server."""
+"""The root component: jupyverse's, with our HTTP server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PING_INTERVAL_S = 20
 
 
 class _ServerComponent(ASGIComponent[Any]):
-    """Serves on sockets that listen already, and writes WebSocket frames in batches."""
+    """An HTTP server on sockets that listen already; it writes WebSocket frames in batches."""
 
     socks: Sequence[socket.socket] = ()
     tls: ssl.SSLContext | None = None
@@ -35,7 +35,11 @@ class _ServerComponent(ASGIComponent[Any]):
 
 
 class LabComponent(JupyverseComponent, _ServerComponent):
-    """components: as of jupyverse. socks: where it listens."""
+    """JupyterLab and the other plugins of Jupyverse.
+
+    components: the configuration of the plugins, by name.
+    socks: the sockets that the server listens on.
+    """
 
     def __init__(
         self, components: dict[str, Any], socks: Sequence[socket.socket], tls: ssl.SSLContext | None, **options: Any
@@ -47,4 +51,5 @@ class LabComponent(JupyverseComponent, _ServerComponent):
 
     @property
     def url(self) -> str:
+        """The address of the server."""
         return url_of(self.host, self.port, self.tls)

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from fps_kernels.hosts.asphalt.config import InvalidConfiguration, KernelsConfig
-from fps_kernels.options import OPTIONS, KernelsOptions, out_of_bounds
+from fps_kernels.options import OPTIONS, KernelsOptions
 
 
 def refused(**values: Any) -> str:
@@ -87,12 +87,7 @@ def test_a_time_is_a_number(name: str, value: Any) -> None:
 
 
 def test_every_option_is_described() -> None:
-    undescribed = [
-        name
-        for name, field in KernelsConfig.model_fields.items()
-        if not field.description and name not in ("require_yjs",)  # jupyverse_api's own
-    ]
-    assert undescribed == []
+    assert [name for name, field in KernelsConfig.model_fields.items() if not field.description] == []
 
 
 def test_the_options_are_those_of_the_configuration() -> None:
@@ -101,7 +96,7 @@ def test_the_options_are_those_of_the_configuration() -> None:
     types = get_type_hints(KernelsOptions)
     assert types.items() <= get_type_hints(KernelsConfig).items()
     assert KernelsConfig().options() == KernelsOptions()
-    changed = {"max_kernels": 3, "allow_origin": ["*"]}
+    changed: dict[str, Any] = {"max_kernels": 3, "allow_origin": ["*"]}
     assert KernelsConfig(**changed).options() == KernelsOptions(**changed)
 
 
@@ -116,4 +111,4 @@ def test_options_have_the_bounds_of_the_configuration(name: str, value: Any) -> 
         if error["type"] not in ("greater_than", "greater_than_equal"):
             return  # of its type, which the bounds do not look at
         expected = error["msg"].removeprefix("Input ")
-    assert out_of_bounds(name, value) == expected
+    assert OPTIONS[name].violation(value) == expected

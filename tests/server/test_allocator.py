@@ -9,6 +9,8 @@ import zmq
 
 from fps_kernels.serving.malloc_trim import GROWN_BYTES, find_malloc_trim, give_back, resident_bytes
 
+from ..support.waits import until
+
 MESSAGE = [b"x" * 100] * 7
 BACKLOG = 30_000
 """Messages that wait in libzmq, in memory of its own thread: some 100 MiB."""
@@ -38,8 +40,6 @@ async def test_memory_of_a_burst_is_given_back() -> None:
                 break
         else:
             pytest.skip("this C library keeps nothing")
-        async with asyncio.timeout(20):
-            while resident_bytes() - before > grown / 2:  # noqa: ASYNC110 - the system has no event for it
-                await asyncio.sleep(0.02)
+        await until(lambda: resident_bytes() - before <= grown / 2, 20)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import re
+import runpy
 from pathlib import Path
+
+import pytest
 
 from fps_kernels.hosts.asphalt.config import KernelsConfig
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("path", ["README.md", "docs/gateway.md"])
+def test_the_tables_of_options_are_up_to_date(path: str) -> None:
+    """If not: python docs/option_tables.py"""
+    render = runpy.run_path(str(ROOT / "docs" / "option_tables.py"))["render"]
+    text = (ROOT / path).read_text()
+    emptied, count = re.subn(r"(<!-- options: \w+ -->\n).*?(<!-- end)", r"\1\2", text, flags=re.DOTALL)
+    assert count > 0
+    assert render(emptied) == text
 
 
 def test_the_table_has_every_option_and_no_other() -> None:
@@ -31,7 +45,7 @@ def test_units_in_the_table_agree_with_the_names() -> None:
 
 def test_pictures_are_there() -> None:
     for picture in re.findall(r"!\[[^]]*\]\(([^)]+)\)", README):
-        assert (Path(__file__).parents[2] / picture).is_file(), picture
+        assert (ROOT / picture).is_file(), picture
 
 
 def test_each_command_is_one_line() -> None:

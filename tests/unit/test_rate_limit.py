@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fps_kernels.kernel_driver.message import Message, make_frames
-from fps_kernels.kernel_server.client_session import ClientSession, SessionOutbox
-from fps_kernels.kernel_server.iopub_log import Inbox, IopubLog, ReplayLimits
+from fps_kernels.kernel_server.journal import Journal
 from fps_kernels.kernel_server.rate_limit import RateLimiter, RateLimits, cut_middle
-from fps_kernels.websocket.frame_batch import Run
 
 from ..support.messages import Json
+from ..support.readers import Reader
 
 NOTICE = "characters are not shown: iopub_data_rate_limit"
 
@@ -85,33 +84,25 @@ def test_a_cut_text_has_its_two_ends_and_says_what_is_missing(text: str, keep: i
 # --- over the outbox -----------------------------------------------------------------------------
 
 
-def contents(log: IopubLog, rates: RateLimits) -> list[Json]:
+def contents(said: Sequence[tuple[str, Json]], rates: RateLimits) -> list[Json]:
     """The contents that a client with these limits is sent at once, in its first window."""
-    session = ClientSession("me", Inbox(ReplayLimits()), 0)
-    encode: Any = lambda channel, frames: json.loads(frames[3])  # noqa: E731
-    encode_run: Any = lambda entries: Run([json.loads(entry.frames[3]) for entry in entries])  # noqa: E731
-    outbox = SessionOutbox(session, log, rates, encode, encode_run, lambda: "kernel")
-    got: list[Any] = []
-    while run := outbox.take():
-        outbox.sent(len(run))
-        got += run.messages
-    return got
-
-
-def log_of(*contents: tuple[str, Json]) -> IopubLog:
-    log = IopubLog(ReplayLimits())
-    log.append([Message("iopub", make_frames(msg_type, content, "kernel")) for msg_type, content in contents], 0.0)
-    return log
+    journal = Journal()
+    reader = Reader(journal, rates=rates)
+    journal.append([Message("iopub", make_frames(*one, "kernel")) for one in said], 0.0)
+    return [json.loads(frames[3]) for _, frames in reader.read()]
 
 
 def test_the_text_of_many_small_messages_is_cut_with_one_notice() -> None:
-    log = log_of(*(("stream", {"name": "stdout", "text": f"{number}\n"}) for number in range(40)))
-    [content] = contents(log, RateLimits(data_rate=0.1, window_s=1000))
+    said = [("stream", {"name": "stdout", "text": f"{number}\n"}) for number in range(40)]
+    [content] = contents(said, RateLimits(data_rate=0.1, window_s=1000))
     assert content["text"].count(NOTICE) == 1
     assert content["text"].startswith("0\n1\n")
     assert content["text"].endswith("38\n39\n")
 
 
 def test_what_is_no_stream_is_never_cut() -> None:
-    said = [("display_data", {"data": {"text/plain": "x" * 1000}}), ("error", {"traceback": ["y" * 1000]})]
-    assert contents(log_of(*said), RateLimits(data_rate=0.001, window_s=1000)) == [content for _, content in said]
+    said: list[tuple[str, Json]] = [
+        ("display_data", {"data": {"text/plain": "x" * 1000}}),
+        ("error", {"traceback": ["y" * 1000]}),
+    ]
+    assert contents(said, RateLimits(data_rate=0.001, window_s=1000)) == [content for _, content in said]

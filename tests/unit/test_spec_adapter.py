@@ -38,7 +38,7 @@ def test_a_kernel_of_version_4_needs_an_adapter(version: Any) -> None:
 def test_a_kernel_of_a_version_without_adapter_is_left_alone() -> None:
     adapter = Adapter.for_kernel({"protocol_version": "6.0"})
     assert adapter is not None
-    assert [json.loads(part) for part in adapter.to_kernel(frames("execute_request", {"code": "1"}))] == [
+    assert [json.loads(bytes(part)) for part in adapter.to_kernel(frames("execute_request", {"code": "1"}))] == [
         json.loads(frame) for frame in frames("execute_request", {"code": "1"})
     ]
 
@@ -47,8 +47,8 @@ def test_a_request_for_version_4() -> None:
     adapter = Adapter(4)
     request = frames("inspect_request", {"code": "f(x", "cursor_pos": 1, "detail_level": 0})
     header, _, _, content = adapter.to_kernel(request)
-    assert json.loads(header)["msg_type"] == "object_info_request"
-    assert json.loads(content) == {"oname": "f", "detail_level": 0}
+    assert json.loads(bytes(header))["msg_type"] == "object_info_request"
+    assert json.loads(bytes(content)) == {"oname": "f", "detail_level": 0}
 
 
 def test_a_header_without_a_date_gets_one() -> None:

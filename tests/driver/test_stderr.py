@@ -8,14 +8,14 @@ import threading
 
 import pytest
 
-from fps_kernels.kernel_driver.process import _Stderr
+from fps_kernels.kernel_driver.stderr import StderrReader
 
 uvloop = pytest.importorskip("uvloop")
 
 
 async def read_and_end(text: bytes) -> list[str]:
     read, write = os.pipe()
-    stderr = _Stderr("a", read)
+    stderr = StderrReader("a", read)
     os.write(write, text)
     os.close(write)
     await stderr.closed

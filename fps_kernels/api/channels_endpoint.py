@@ -1,0 +1,55 @@
+"""The WebSocket to a kernel: who may open one, and to what."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Collection
+
+from starlette.websockets import WebSocket
+
+from ..errors import FPSKernelsError, ServerStopping
+from ..kernel_server.wire import V1_PROTOCOL
+from ..kernels.registry import KernelRegistry
+from ..websocket.asgi import StarletteSocket
+from .host import Host
+from .responses import deny
+
+MAX_SESSION_ID_CHARS = 256
+
+
+class ChannelsEndpoint:
+    """`/api/kernels/ID/channels`."""
+
+    def __init__(self, registry: KernelRegistry, host: Host) -> None:
+        self._registry = registry
+        self._host = host
+
+    async def serve(
+        self, websocket: WebSocket, kernel_id: str, session_id: str | None, granted: Collection[str] | None
+    ) -> None:
+        """Serve a WebSocket to a kernel until it is closed; refuse it with an HTTP status before it is opened.
+
+        granted: what the user may do with kernels; None for everything.
+        """
+        await self._host.on_request()
+        if granted is not None and not {"read", "execute"} & set(granted):
+            await deny(websocket, 403, "You may not watch kernels")
+            return
+        if not self._host.origin_allowed(websocket.headers):
+            await deny(websocket, 403, f"Origin not allowed: {websocket.headers['origin'][:200]}")
+            return
+        session_id = session_id or uuid.uuid4().hex
+        if len(session_id) > MAX_SESSION_ID_CHARS:
+            await deny(websocket, 400, f"session_id is longer than {MAX_SESSION_ID_CHARS} characters")
+            return
+        try:
+            if self._registry.stopping:  # or a client that was just disconnected would come back immediately
+                raise ServerStopping
+            server = self._registry.get(kernel_id).server
+        except FPSKernelsError as exc:
+            await deny(websocket, exc.status, exc.message)
+            return
+        v1 = V1_PROTOCOL in websocket.scope["subprotocols"]
+        await websocket.accept(V1_PROTOCOL if v1 else None)
+        may_execute = granted is None or "execute" in granted
+        await server.serve(StarletteSocket(websocket), session_id, v1=v1, may_execute=may_execute)

@@ -1,0 +1,82 @@
+"""The endpoints about cells that the server runs, and the input that they ask for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ..errors import KernelNotFound, MissingField, NotAvailable
+from ..execution.stdin_clients import EXPIRY_S
+from ..kernels.registry import KernelRegistry
+from ..kernels.sessions import SessionStore
+from .json_body import Text, read_body, read_model
+from .responses import json_response
+
+if TYPE_CHECKING:
+    from ..execution.queue import ExecutionQueue
+    from ..execution.service import ExecutionService
+
+
+class Input(msgspec.Struct, frozen=True):
+    """The body of an answer to input()."""
+
+    value: Text | None = None
+
+
+class ExecutionEndpoints:
+    """`/api/kernels/ID/execute`, `/requests` and `/stdin`.
+
+    service: None where there are no shared documents; all requests are answered 501 then.
+    """
+
+    def __init__(self, registry: KernelRegistry, sessions: SessionStore, service: ExecutionService | None) -> None:
+        self._registry = registry
+        self._sessions = sessions
+        self._executions = service
+
+    async def execute(self, request: Request, kernel_id: str) -> Response:
+        return json_response(await self.execute_model(request, kernel_id))
+
+    async def execute_model(self, request: Request, kernel_id: str) -> dict[str, Any]:
+        """Queue the cells that a request asks for."""
+        try:
+            kernel = self._registry.get(kernel_id)
+        except KernelNotFound as exc:
+            if self._executions is not None:
+                self._executions.refuse(await read_body(request), exc)
+            raise
+        service = self._service()
+        data = await read_body(request)
+        return {"request_id": service.execute(kernel, data, self._sessions.path_of(kernel_id))}
+
+    async def one(self, kernel_id: str, request_id: str) -> Response:
+        return json_response(self._queue(kernel_id).request_model(request_id))
+
+    async def answer_input(self, request: Request, kernel_id: str, request_id: str) -> Response:
+        queue = self._queue(kernel_id)
+        body = await read_model(request, Input)
+        if body.value is None:
+            raise MissingField("value")
+        queue.answer(request_id, body.value)
+        return Response(status_code=204)
+
+    async def add_stdin_client(self, kernel_id: str, client_id: str) -> Response:
+        queue = self._queue(kernel_id)
+        queue.stdin_clients.register(client_id)
+        return json_response({"expires_in_s": EXPIRY_S, "pending": queue.pending()})
+
+    async def remove_stdin_client(self, kernel_id: str, client_id: str) -> Response:
+        self._queue(kernel_id).stdin_clients.remove(client_id)
+        return Response(status_code=204)
+
+    def _service(self) -> ExecutionService:
+        if self._executions is None:
+            raise NotAvailable("Server-side execution is not available: this server has no shared documents")
+        return self._executions
+
+    def _queue(self, kernel_id: str) -> ExecutionQueue:
+        kernel = self._registry.get(kernel_id)
+        return self._service().queue(kernel)

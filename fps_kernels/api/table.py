@@ -1,0 +1,122 @@
+"""The table of REST routes, and the answers to requests that none of them takes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Match
+
+from .execution_endpoints import ExecutionEndpoints
+from .kernel_endpoints import KernelEndpoints
+from .kernelspec_endpoints import KernelspecEndpoints
+from .responses import error_response
+from .server_endpoints import ServerEndpoints
+from .session_endpoints import SessionEndpoints
+
+Permissions = dict[str, list[str]]
+Answer = Callable[..., Awaitable[Response]]
+
+CHANNELS_PATH = "/api/kernels/{kernel_id}/channels"
+ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+PREFIXES = (
+    "/api",
+    "/api/status",
+    "/api/security/csp-report",
+    "/api/kernels",
+    "/api/kernelspecs",
+    "/api/sessions",
+    "/api/resolvePath",
+    "/kernelspecs",
+)
+TREES = ("/api/kernels", "/api/kernelspecs", "/api/sessions", "/kernelspecs")
+FALLBACK = "no such route"
+"""The name of the routes that answer for unknown paths; no other can have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One route.
+
+    methods: HTTP methods, separated by spaces.
+    answer: a coroutine function; its arguments are `request` and the names in braces in `path`, as far as it has them.
+    permissions: the permissions that a user needs; {} for any user, None where no authentication is needed.
+    """
+
+    name: str
+    methods: str
+    path: str
+    answer: Answer
+    permissions: Permissions | None = None
+    in_schema: bool = True
+
+
+def api_table(
+    server: ServerEndpoints,
+    kernelspecs: KernelspecEndpoints,
+    kernels: KernelEndpoints,
+    executions: ExecutionEndpoints,
+    sessions: SessionEndpoints,
+) -> list[Endpoint]:
+    """All REST routes, in the order in which they are matched."""
+    kernel = "/api/kernels/{kernel_id}"
+    request = f"{kernel}/requests/{{request_id}}"
+    stdin = f"{kernel}/stdin/{{client_id}}"
+    session = "/api/sessions/{session_id}"
+    return [
+        Endpoint("version", "GET", "/api", server.version),
+        Endpoint("status", "GET", "/api/status", server.status, {"status": ["read"]}),
+        Endpoint("csp_report", "POST", "/api/security/csp-report", server.csp_report),
+        Endpoint("resolve_path", "GET", "/api/resolvePath", server.resolve_path, {"kernels": ["read"]}),
+        Endpoint("kernelspecs", "GET", "/api/kernelspecs", kernelspecs.all, {"kernelspecs": ["read"]}),
+        Endpoint("kernelspec", "GET", "/api/kernelspecs/{name}", kernelspecs.one, {"kernelspecs": ["read"]}),
+        Endpoint("resource", "GET HEAD", "/kernelspecs/{name}/{file:path}", kernelspecs.resource, {}),
+        Endpoint("kernels", "GET", "/api/kernels", kernels.all, {"kernels": ["read"]}),
+        Endpoint("start_kernel", "POST", "/api/kernels", kernels.start, {"kernels": ["write"]}),
+        Endpoint("kernel", "GET", kernel, kernels.one, {"kernels": ["read"]}),
+        Endpoint("shutdown", "DELETE", kernel, kernels.shutdown, {"kernels": ["write"]}),
+        Endpoint("interrupt", "POST", f"{kernel}/interrupt", kernels.interrupt, {"kernels": ["write"]}),
+        Endpoint("restart", "POST", f"{kernel}/restart", kernels.restart, {"kernels": ["write"]}),
+        Endpoint("execute", "POST", f"{kernel}/execute", executions.execute, {"kernels": ["write"]}),
+        Endpoint("request", "GET", request, executions.one, {"kernels": ["read"]}),
+        Endpoint("input", "POST", f"{request}/input", executions.answer_input, {"kernels": ["write"]}),
+        Endpoint("answerer", "PUT", stdin, executions.add_stdin_client, {"kernels": ["write"]}),
+        Endpoint("no_answerer", "DELETE", stdin, executions.remove_stdin_client, {"kernels": ["write"]}),
+        Endpoint("sessions", "GET", "/api/sessions", sessions.all, {"sessions": ["read"]}),
+        Endpoint("create_session", "POST", "/api/sessions", sessions.create, {"sessions": ["write"]}),
+        Endpoint("session", "GET", session, sessions.one, {"sessions": ["read"]}),
+        Endpoint("change_session", "PATCH", session, sessions.change, {"sessions": ["write"]}),
+        Endpoint("delete_session", "DELETE", session, sessions.delete, {"sessions": ["write"]}),
+    ]
+
+
+def fallbacks(ours: Sequence[BaseRoute]) -> list[Endpoint]:
+    """Endpoints that answer 404 and 405 in our form, for all paths below our prefixes.
+
+    ours: the routes of the table; the fallbacks must come after them.
+    """
+
+    async def fallback(request: Request) -> Response:
+        path = request.url.path
+        if path.endswith("/") and _allowed(ours, {**request.scope, "path": path.rstrip("/")}):
+            return RedirectResponse(str(request.url.replace(path=path.rstrip("/"))), 307)
+        methods = _allowed(ours, dict(request.scope))
+        if not methods:
+            return error_response(404, f"Not found: {path}")
+        return error_response(405, f"{request.method} is not allowed here", {"Allow": ", ".join(methods)})
+
+    paths = (*PREFIXES, *(f"{tree}/{{rest:path}}" for tree in TREES))
+    return [Endpoint(FALLBACK, " ".join(ALL_METHODS), path, fallback, in_schema=False) for path in paths]
+
+
+def _allowed(routes: Sequence[Any], scope: dict[str, Any]) -> list[str]:
+    """The methods that some route has for the path of a request."""
+    methods: set[str] = set()
+    for route in routes:
+        match, _ = route.matches(scope)
+        if match is not Match.NONE:
+            methods |= getattr(route, "methods", None) or set()
+    return sorted(methods)

@@ -1,0 +1,192 @@
+"""The application, a Jupyter application with the options of Jupyter Kernel Gateway.
+
+The names of the class and of the application are the original's, so that its command lines and config files are found
+and work unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from jupyter_core.application import JupyterApp, base_aliases, base_flags
+from traitlets import Any, Bool, Dict, Float, Integer, List, Unicode
+
+from ... import __version__
+from ...options import Bounds
+from .config_files import StrictJSONFileConfigLoader, StrictPyFileConfigLoader, check_named
+from .env_vars import EnvironmentDefaults
+from .traits import CLASSES, kernels_option, meaningless_options, unknown_options
+
+if TYPE_CHECKING:
+    from ...api.routes import KernelRoutes
+    from ..seed import Seed
+    from .settings import Settings
+
+SHARED_FLAGS = ("debug", "y", "generate-config", "show-config", "show-config-json")
+FLAGS = {name: flag for name, flag in base_flags.items() if name in SHARED_FLAGS}
+ALIASES = base_aliases | {
+    "ip": "KernelGatewayApp.ip",
+    "port": "KernelGatewayApp.port",
+    "port_retries": "KernelGatewayApp.port_retries",
+    "api": "KernelGatewayApp.api",
+    "seed_uri": "KernelGatewayApp.seed_uri",
+    "certfile": "KernelGatewayApp.certfile",
+    "keyfile": "KernelGatewayApp.keyfile",
+    "client-ca": "KernelGatewayApp.client_ca",
+    "token": "KernelGatewayApp.auth_token",
+}
+
+
+def _without_meaning() -> Any:
+    """An option that takes any value; see WITHOUT_MEANING."""
+    return Any(None, allow_none=True, config=True, help="Has no effect: it has no meaning here.")
+
+
+def _cors_header(name: str, unit: str = "") -> Unicode[str, str | bytes]:
+    header = f"Access-Control-{name}"
+    help = f"The header {header} of every response{unit}."
+    variable = f"KG_{name.upper().replace('-', '_')}"
+    return Unicode(config=True, help=help).tag(env=variable, cors_header=header)
+
+
+class KernelGatewayApp(JupyterApp):
+    """Serves Jupyter kernels over REST and WebSocket, without a notebook server."""
+
+    name = "jupyter-kernel-gateway"
+    version = __version__
+    description = """
+        Jupyter Kernel Gateway, on fps_kernels
+
+        Provisions Jupyter kernels and proxies HTTP/Websocket traffic to them.
+    """
+    classes = CLASSES
+    flags = FLAGS
+    aliases = ALIASES
+    python_config_loader_class = StrictPyFileConfigLoader
+    json_config_loader_class = StrictJSONFileConfigLoader
+    raise_config_file_errors = True
+
+    serve: Callable[[KernelGatewayApp], None]
+    """What `start` ends with. Set by the command: options know nothing of servers."""
+    settings: Settings
+    """The checked values of all options. Personalities read it, and the next two."""
+    seed: Seed | None
+    kernels: KernelRoutes
+    """Like the resource that Jupyverse's plugins get: `registry`, `get_client`, `watch_kernels`."""
+
+    environment_defaults = EnvironmentDefaults()
+    ip = Unicode(
+        "127.0.0.1",
+        config=True,
+        help="The address to listen on, or the name of a host, all of whose addresses are listened on. Empty means all "
+        "addresses, IPv4 and IPv6.",
+    ).tag(env="KG_IP")
+    port = Integer(
+        8888, config=True, help="The port to listen on, the same for all addresses. 0 lets the system choose."
+    ).tag(env="KG_PORT", bounds=Bounds(ge=0, le=65535))
+    port_retries = Integer(50, config=True, help="How many of the next ports to try when it is taken.").tag(
+        env="KG_PORT_RETRIES", bounds=Bounds(ge=0)
+    )
+    base_url = Unicode("/", config=True, help="The path that all paths begin with.").tag(env="KG_BASE_URL")
+    auth_token = Unicode(
+        config=True,
+        help="The token that every request must have, as `Authorization: token X`, `Authorization: Bearer X` or "
+        "`?token=X`. Empty means that none is needed.",
+    ).tag(env="KG_AUTH_TOKEN")
+    allow_origin = Unicode(
+        config=True,
+        help="The origin whose pages are let in besides the server's own, or `*` for all; and the header "
+        "Access-Control-Allow-Origin of every response.",
+    ).tag(env="KG_ALLOW_ORIGIN", cors_header="Access-Control-Allow-Origin")
+    allow_methods = _cors_header("Allow-Methods")
+    allow_headers = _cors_header("Allow-Headers")
+    allow_credentials = _cors_header("Allow-Credentials")
+    expose_headers = _cors_header("Expose-Headers")
+    max_age = _cors_header("Max-Age", ", in seconds")
+    trust_xheaders = Bool(
+        False,
+        config=True,
+        help="Whether to believe the headers of a proxy: X-Real-IP, X-Forwarded-For, X-Scheme and X-Forwarded-Proto.",
+    ).tag(env="KG_TRUST_XHEADERS")
+    max_kernels = kernels_option("max_kernels").tag(env="KG_MAX_KERNELS")
+    prespawn_count = Integer(
+        None, allow_none=True, config=True, help="How many kernels to start before the server answers."
+    ).tag(env="KG_PRESPAWN_COUNT", bounds=Bounds(ge=0))
+    prewarm = Dict(
+        value_trait=Integer(min=0),
+        key_trait=Unicode(),
+        config=True,
+        help="How many kernels of each kernelspec to keep ready for `POST /api/kernels`, as in `python3=2`. Only "
+        "IPython kernels can be kept ready.",
+    ).tag(env="KG_PREWARM", kernels_option="prewarm")
+    default_kernel_name = Unicode(
+        config=True, help="The kernelspec to start when a request names none. `python` stands for the native one."
+    ).tag(env="KG_DEFAULT_KERNEL_NAME")
+    force_kernel_name = Unicode(
+        config=True, help="The kernelspec to start whatever a request or the seed notebook names."
+    ).tag(env="KG_FORCE_KERNEL_NAME")
+    seed_uri = Unicode(
+        None,
+        allow_none=True,
+        config=True,
+        help="A notebook, by path or http(s) URL, whose cells are run on every kernel of its kernelspec, and again "
+        "after a restart.",
+    ).tag(env="KG_SEED_URI")
+    seed_cell_timeout = Float(600.0, config=True, help="Seconds that each cell of the seed notebook may run.").tag(
+        env="KG_SEED_CELL_TIMEOUT", bounds=Bounds(gt=0)
+    )
+    env_process_whitelist = List(
+        Unicode(),
+        config=True,
+        help="Names of the server's environment variables that kernels get, besides `PATH` and `HOME`. By default they "
+        "get all but `KG_*` and the server's tokens.",
+    ).tag(env="KG_ENV_PROCESS_WHITELIST", default_text="all")
+    api = Unicode(
+        "kernel_gateway.jupyter_websocket",
+        config=True,
+        help="What to serve, a personality: `kernel_gateway.jupyter_websocket`, `kernel_gateway.notebook_http`, or a "
+        "module with a function `create_personality`.",
+    ).tag(env="KG_API")
+    certfile = Unicode(
+        None, allow_none=True, config=True, help="The server's certificate, a PEM file. Only TLS is served then."
+    ).tag(env="KG_CERTFILE")
+    keyfile = Unicode(
+        None,
+        allow_none=True,
+        config=True,
+        help="The private key, a PEM file without a pass phrase. Not needed if it is in `certfile`.",
+    ).tag(env="KG_KEYFILE")
+    client_ca = Unicode(
+        None,
+        allow_none=True,
+        config=True,
+        help="A certificate authority, a PEM file. Clients must have a certificate from it.",
+    ).tag(env="KG_CLIENT_CA")
+    ssl_version = Integer(
+        None,
+        allow_none=True,
+        config=True,
+        help="The TLS protocol, as the number of a `PROTOCOL_` constant of Python's module `ssl`.",
+    ).tag(env="KG_SSL_VERSION", default_text="all safe ones")
+    ws_ping_interval = Integer(30, config=True, help="Seconds between pings of a WebSocket. 0 disables them.").tag(
+        env="KG_WS_PING_INTERVAL_SECS", bounds=Bounds(ge=0)
+    )
+    cookie_secret = _without_meaning()
+    kernel_manager_class = _without_meaning()
+    kernel_spec_manager_class = _without_meaning()
+    personality_class = _without_meaning()
+
+    def load_config_file(self, suppress_errors: bool = True) -> None:  # type: ignore[override]  # as JupyterApp does
+        """Raises BadOption when a file cannot be loaded, or when that of --config does not exist."""
+        check_named(self.config_file)
+        super().load_config_file(suppress_errors)
+
+    def start(self) -> None:
+        """Warn of options without effect, and serve. Not called for --show-config and the like."""
+        super().start()  # ends the program for --generate-config
+        for option in meaningless_options(self.config):
+            self.log.warning("The option %s has no meaning here: it has no effect", option)
+        for option in unknown_options(self.config):
+            self.log.warning("Unknown option %s: it has no effect", option)
+        self.serve(self)

@@ -1,0 +1,123 @@
+"""From the gateway's options, as traits, to checked settings."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+from math import isfinite
+from typing import Any
+from urllib.parse import quote, unquote
+
+from traitlets.config import Application, Configurable
+
+from ...errors import BadOption
+from ...options import OPTIONS, KernelsOptions
+from ...serving.sockets import Listening
+from ...serving.tls import tls_context
+from .gateway_options import KernelGatewayApp
+from .settings import Access, Settings
+from .traits import JupyterWebsocketPersonality, KernelManager, KernelSpecManager, SeedingMappingKernelManager
+
+SEED_ANSWER_S = 86_400.0
+"""A kernel is handed out when its seed has run, however long that takes; each cell has a timeout of its own."""
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
+
+
+def read(app: KernelGatewayApp) -> Settings:
+    """Raises BadOption, which names the option and its value."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of unknown options: unknown_options has named them
+        manager = SeedingMappingKernelManager(parent=app)
+        process = KernelManager(parent=app)
+        specs = KernelSpecManager(parent=app)
+        personality = JupyterWebsocketPersonality(parent=app)
+    owners = (manager, process, app)
+    _check(*owners)
+    prespawn_count = app.prespawn_count or 0
+    if prespawn_count and app.max_kernels is not None and prespawn_count > app.max_kernels:
+        raise BadOption(f"prespawn_count={prespawn_count}: more than max_kernels={app.max_kernels}")
+    kernels: dict[str, Any] = {
+        trait.metadata["kernels_option"]: getattr(owner, name)
+        for owner in owners
+        for name, trait in owner.traits(kernels_option=lambda option: option is not None).items()
+    }
+    kernels |= {
+        "default_kernel": _native(app.default_kernel_name or manager.default_kernel_name),
+        "allowed_kernelspecs": sorted(specs.allowed_kernelspecs | specs.whitelist),
+        "allowed_message_types": manager.allowed_message_types or None,
+        "client_env": [*personality.env_whitelist, *personality.client_envs],
+    }
+    if app.seed_uri:
+        kernels["start_answer_s"] = SEED_ANSWER_S
+    if not process.autorestart:
+        kernels["restart_limit"] = 0
+    tls = tls_context(app.certfile, app.keyfile, app.client_ca, app.ssl_version)
+    return Settings(
+        listening=Listening(app.ip, app.port, app.port_retries, app.trust_xheaders, app.ws_ping_interval, tls),
+        access=Access(app.auth_token, _cors(app), app.allow_origin),
+        base_url=_base_url(app.base_url),
+        api=app.api,
+        list_kernels=personality.list_kernels,
+        prespawn_count=prespawn_count,
+        seed_uri=app.seed_uri,
+        seed_cell_timeout_s=app.seed_cell_timeout,
+        force_kernel_name=_native(app.force_kernel_name),
+        default_kernel_name=_native(app.default_kernel_name),
+        env_process_names=tuple(app.env_process_whitelist),
+        kernels=KernelsOptions(**kernels),
+    )
+
+
+def _check(*owners: Configurable) -> None:
+    """Raises BadOption, which names all numbers that are out of bounds."""
+    wrong = [problem for owner in owners for problem in _out_of_bounds(owner)]
+    if wrong:
+        raise BadOption("; ".join(wrong))
+
+
+def _out_of_bounds(owner: Configurable) -> Iterator[str]:
+    for name, trait in owner.traits(config=True).items():
+        value = getattr(owner, name)
+        problem = None
+        if (option := trait.metadata.get("kernels_option")) is not None:
+            problem = OPTIONS[option].violation(value)
+        elif (bounds := trait.metadata.get("bounds")) is not None and value is not None:
+            # Infinity is for the kernels' options only: an event loop cannot wait that long.
+            problem = bounds.violation(value) if isfinite(value) else "should be a finite number"
+        if problem is not None:
+            shown = f"{value:g}" if isinstance(value, float) else str(value)
+            yield f"{spelling(owner, name)}={shown}: {problem}"
+
+
+def spelling(owner: Configurable, trait: str) -> str:
+    """An option as the user wrote it: with the class it is set for, which may be an ancestor.
+
+    The application's own need no class, as they may come from an alias or a variable.
+    """
+    if isinstance(owner, Application):
+        return trait
+    names = [cls.__name__ for cls in type(owner).mro()]
+    set_for = next((name for name in names if trait in owner.config.get(name, {})), names[0])
+    return f"{set_for}.{trait}"
+
+
+def _native(kernel_name: str) -> str:
+    return "python3" if kernel_name == "python" else kernel_name
+
+
+def _base_url(text: str) -> str:
+    path = "/".join(filter(None, unquote(text).split("/")))
+    return quote(f"/{path}/") if path else "/"
+
+
+def _cors(app: KernelGatewayApp) -> dict[str, str]:
+    """The CORS headers, verbatim. Raises BadOption for what cannot stand in a header: it would break every response."""
+    cors = {}
+    for name, trait in app.traits(cors_header=lambda header: header is not None).items():
+        value = getattr(app, name).strip()
+        if not _HEADER_VALUE.fullmatch(value):
+            raise BadOption(f"{name}={value!r}: cannot be the value of a header")
+        if value:
+            cors[trait.metadata["cors_header"]] = value
+    return cors

@@ -1,0 +1,50 @@
+"""How a kernel's process ended, and how that is told to people. Pure."""
+
+from __future__ import annotations
+
+import re
+import signal
+from dataclasses import dataclass
+
+REASON_LINES = 3
+"""Lines of stderr that a reason quotes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExitStatus:
+    """How a kernel's process ended.
+
+    code: the exit status, negative for a signal (as in subprocess); None if it is not known.
+    stderr: the last lines of stderr, oldest first.
+    out_of_memory: whether Linux killed the process because memory ran out; None if that cannot be told.
+    """
+
+    code: int | None
+    stderr: tuple[str, ...] = ()
+    out_of_memory: bool | None = None
+
+    @property
+    def reason(self) -> str:
+        """One line for people, without paths of the server's machine."""
+        if self.code is None:
+            return "exited"
+        if self.code < 0:
+            try:
+                name = signal.Signals(-self.code).name
+            except ValueError:
+                name = f"signal {-self.code}"
+            if name != "SIGKILL" or self.out_of_memory is False:
+                return f"killed ({name})"
+            return "killed (SIGKILL), " + ("out of memory" if self.out_of_memory else "possibly out of memory")
+        lines = [line for line in self.stderr if line.strip() and not line[0].isspace()]
+        lines = [line for line in lines if not line.startswith("Traceback ")]
+        quoted = f": {' | '.join(map(without_paths, lines[-REASON_LINES:]))}" if lines else ""
+        return f"exited with code {self.code}{quoted}"
+
+
+_PATH = re.compile(r"(?<![\w/])(?:/[\w.@+~-]+){2,}/?")
+
+
+def without_paths(line: str) -> str:
+    """A line in which every absolute path is cut to its last component."""
+    return _PATH.sub(lambda match: match[0].rstrip("/").rsplit("/", 1)[1], line)

@@ -1,0 +1,170 @@
+"""What one WebSocket is to be sent next, of its session's inbox and of the log. Pure: time is passed in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from ..kernel_driver.message import EMPTY_DICT, dump_json, load_object
+from ..websocket.frame_batch import Run
+from . import stand_in
+from .client_session import ClientSession
+from .encoder import Encoder
+from .iopub_log import Entry, IopubLog, merge_entries, stream_key
+from .rate_limit import MERGE_INTERVAL_S, RateLimiter, RateLimits, cut_middle
+
+READ_MESSAGES = 24
+"""How many messages are read from the log at a time: a millisecond's work, and more than one drain of the kernel's
+socket brings, so that what comes faster than it is sent waits in libzmq and not here."""
+
+READ_BYTES = 1024 * 1024
+"""How many bytes are read from the log at a time, unless a single message has more."""
+
+CUT_MESSAGES = 2 * READ_MESSAGES
+"""How many messages are merged before their text is cut: one notice of the cut serves for all of them."""
+
+LAG_MESSAGES = 2_000
+"""How far behind a client that reads slowly must be to get adjacent stream messages merged."""
+
+
+class HasKernelSession(Protocol):
+    """What is needed of a kernel's client: the session in the headers of the kernel's messages."""
+
+    @property
+    def kernel_session(self) -> str: ...
+
+
+class SessionOutbox:
+    """The outbox of one WebSocket: what its session has yet to hear, in order and within the rate limits.
+
+    pause_s: when `take` returned None, the seconds after which to ask again; 0 means when there is something new.
+    """
+
+    def __init__(
+        self, session: ClientSession, log: IopubLog, limits: RateLimits, encoder: Encoder, kernel: HasKernelSession
+    ) -> None:
+        self.pause_s = 0.0
+        self._session = session
+        self._log = log
+        self._limiter = RateLimiter(limits) if limits.on else None
+        self._encoder = encoder
+        self._kernel = kernel
+        self._waited = False
+        self._merge_at = 0.0
+        self._on_sent: Callable[[int, float], None] | None = None
+
+    def take(self, now: float) -> Run | None:
+        """The next messages to send; None when nothing is due. Call `sent` before taking more."""
+        self.pause_s = 0.0
+        session, log = self._session, self._log
+        missing, dropped = log.missing(session.cursor), session.inbox.dropped
+        if missing or dropped:
+            return self._take_notice(missing, dropped)
+        due = session.inbox.due(session.cursor)
+        if due is not None:
+            return self._take_private(*due)
+        if session.cursor >= log.next_seq:
+            return None
+        lagging = self._waited and log.next_seq - session.cursor > LAG_MESSAGES
+        if self._limiter is not None:
+            return self._take_limited(self._limiter, now, lagging)
+        if lagging:
+            entries = merge_entries(self._read(LAG_MESSAGES))
+            return self._take_entries(entries, self._encoder.encode_each(entries))
+        entries = self._read(READ_MESSAGES)
+        return self._take_entries(entries, self._encoder.encode_run(entries))
+
+    def sent(self, number: int, now: float, *, waited: bool) -> None:
+        """So many messages of the last `take` were handed to the transport, the others were not.
+
+        waited: whether the transport did not take them immediately.
+        """
+        self._waited = waited
+        on_sent, self._on_sent = self._on_sent, None  # which held the messages
+        if on_sent is not None:
+            on_sent(number, now)
+
+    def _read(self, max_messages: int) -> list[Entry]:
+        """Read from the log, up to where a message of the inbox has its place."""
+        session = self._session
+        entries = self._log.read(session.cursor, max_messages, READ_BYTES)
+        place = session.inbox.next_place()
+        if place is not None and entries[-1].seq >= place:
+            entries = [entry for entry in entries if entry.seq < place]
+        return entries
+
+    def _take_limited(self, limiter: RateLimiter, now: float, lagging: bool) -> Run | None:
+        """Read from the log for a client with rate limits: when there are too many stream messages, merge them."""
+        if lagging or limiter.too_many(now):
+            if not lagging and now < self._merge_at:
+                self.pause_s = self._merge_at - now
+                return None
+            self._merge_at = now + MERGE_INTERVAL_S
+            entries = merge_entries(self._read(LAG_MESSAGES))
+        elif limiter.cuts_text:
+            entries = merge_entries(self._read(CUT_MESSAGES))
+        else:
+            entries = self._read(READ_MESSAGES)
+        limiter.count(now, len(entries))
+        entries = [_shorten(limiter, now, entry) for entry in entries]
+        return self._take_entries(entries, self._encoder.encode_each(entries))
+
+    def _take_entries(self, entries: Sequence[Entry], run: Run) -> Run:
+        session = self._session
+
+        def sent(number: int, now: float) -> None:
+            session.in_flight = ()
+            if number:
+                session.cursor = max(session.cursor, entries[number - 1].end)  # a restart may have moved it on
+                for entry in entries[:number]:
+                    if entry.is_status:
+                        session.remember("iopub", entry.frames, now)
+
+        session.in_flight = entries
+        self._on_sent = sent
+        return run
+
+    def _take_private(self, channel: str, frames: Sequence[bytes]) -> Run:
+        session = self._session
+
+        def sent(number: int, now: float) -> None:
+            if number:
+                session.inbox.remove_first(frames)
+                # JupyterLab shows a box for each input request, and opens a new WebSocket for each `restarting`,
+                # where it would hear that again if the old one is not yet known to be closed.
+                if channel != "stdin" and not stand_in.tells_of_restart(frames):
+                    session.remember(channel, frames, now)
+
+        self._on_sent = sent
+        return Run([self._encoder.encode(channel, frames)])
+
+    def _take_notice(self, missing: int, dropped: int) -> Run:
+        """Say how many messages of the log and of the inbox were dropped because of a bound."""
+        session = self._session
+        cursor = max(session.cursor, self._log.first_seq)
+        # With the parent of what comes next, so that a front end has a place to show it.
+        following = self._log.read(cursor, 1, 1)
+        parent = bytes(following[0].frames[1]) if following else EMPTY_DICT
+
+        def sent(number: int, now: float) -> None:
+            if number:
+                session.cursor = max(session.cursor, cursor)
+                session.inbox.dropped -= dropped
+
+        self._on_sent = sent
+        kernel_session = self._kernel.kernel_session
+        text = f"[{missing + dropped} messages are missing here: they came faster than they were read]\n"
+        return Run([self._encoder.encode("iopub", stand_in.stream("stderr", text, kernel_session, parent))])
+
+
+def _shorten(limiter: RateLimiter, now: float, entry: Entry) -> Entry:
+    """The entry with the middle of its text cut out, if it is a stream message with more than may be sent now."""
+    if stream_key(entry) is None:
+        return entry
+    size = len(entry.frames[3])
+    allowed = limiter.allow_text(now, size)
+    if allowed >= size:
+        return entry
+    content = load_object(entry.frames[3], "content")
+    content["text"] = cut_middle(content["text"], allowed)
+    return entry.replaced([*entry.frames[:3], dump_json(content)])

@@ -1,0 +1,147 @@
+"""Where the kernels of a server come from: the one place that makes their drivers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import zmq
+
+from ..kernel_driver.client import KernelClient
+from ..kernel_driver.connection_file import ConnectionInfo
+from ..kernel_driver.driver import KernelDriver, LifecycleOptions, Prepare
+from ..kernel_driver.external import ExternalLauncher
+from ..kernel_driver.heartbeat import HeartbeatOptions
+from ..kernel_driver.kernelspec import Kernelspecs
+from ..kernel_driver.launcher import KernelspecLauncher, ProcessPool
+from ..kernel_driver.process import LaunchOptions
+from ..kernel_driver.reaper import Reaper
+from ..kernel_server.iopub_log import ReplayLimits
+from ..kernel_server.journal import BacklogLimits
+from ..kernel_server.rate_limit import RateLimits
+from ..kernel_server.server import KernelServer, ServerLimits
+from ..options import KernelsOptions
+from .kernel import Kernel
+from .launch_environment import request_environment, session_environment
+from .start_policy import StartPolicy
+
+MAX_SOCKETS = 16_384
+"""The limit of sockets of the ZMQ context. libzmq's default of 1,023 would be reached at 250 kernels."""
+
+
+class KernelFactory:
+    """A maker of kernels, and the owner of what they share: one ZMQ context and one reaper.
+
+    options: the server's configuration.
+    specs: the kernelspecs of this machine.
+    policy: the host's decisions about new kernels; by default, kernels are started as requested.
+    """
+
+    def __init__(self, options: KernelsOptions, specs: Kernelspecs, policy: StartPolicy | None = None) -> None:
+        self.options = options
+        self.specs = specs
+        self.policy = policy or StartPolicy()
+        self.root = Path(options.root_dir or os.getcwd()).expanduser().resolve()
+        self._lifecycle = LifecycleOptions(
+            startup_timeout_s=options.startup_timeout_s,
+            shutdown_wait_time_s=options.shutdown_wait_time_s,
+            restart_limit=options.restart_limit,
+            restart_window_s=options.restart_window_s,
+        )
+        self._heartbeat = HeartbeatOptions(options.heartbeat_interval_s, options.heartbeat_timeout_s)
+        self._limits = ServerLimits(
+            ReplayLimits(options.buffer_max_messages, options.buffer_max_bytes, options.buffer_max_age_s),
+            RateLimits(options.iopub_msg_rate_limit, options.iopub_data_rate_limit, options.rate_limit_window_s),
+            BacklogLimits(max_bytes=options.client_max_bytes),
+        )
+        self._reaper = Reaper()
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+
+    @property
+    def context(self) -> zmq.Context[zmq.Socket[bytes]]:
+        """The ZMQ context of all kernels, with its one I/O thread; made on first use."""
+        if self._context is None:
+            self._context = zmq.Context()
+            self._context.set(zmq.MAX_SOCKETS, MAX_SOCKETS)
+        return self._context
+
+    async def close(self) -> None:
+        """Release what the kernels shared; all of them must have ended. May be called twice."""
+        context, self._context = self._context, None
+        if context is not None:
+            context.destroy(linger=0)
+        await self._reaper.close()
+
+    def launch_options(
+        self,
+        name: str | None,
+        *,
+        path: str = "",
+        env: Mapping[str, str] | None = None,
+        session_path: str | None = None,
+    ) -> LaunchOptions:
+        """Return what a request's kernel is launched with. Blocks: it looks at kernelspecs and folders.
+
+        name: the kernelspec that was requested; None for the default one.
+        path, env, session_path: see KernelRegistry.start.
+        Raises KernelspecNotFound.
+        """
+        spec = self.specs.get(self.policy.kernel_name(name))
+        environ = dict(env or {})
+        cwd = self.policy.working_directory(self.root, path, environ)
+        extra_env = self.policy.request_environment(request_environment(environ, self.options.client_env))
+        if session_path is not None:
+            extra_env |= session_environment(self.root, session_path)
+        if self.options.connection_dir is not None:
+            connection_dir = Path(self.options.connection_dir).expanduser()
+        else:
+            from jupyter_core.paths import jupyter_runtime_dir
+
+            connection_dir = Path(jupyter_runtime_dir())
+        return LaunchOptions(
+            kernel_name=spec.name,
+            cwd=str(cwd),
+            env=self.policy.environment(),
+            extra_env=extra_env,
+            connection_dir=connection_dir,
+            encryption=self.options.transport_encryption,
+        )
+
+    def make_kernel(self, kernel_id: str, options: LaunchOptions, pool: ProcessPool) -> Kernel:
+        """Make a kernel whose process is ours.
+
+        pool: asked for a running process before one is launched.
+        """
+        driver = KernelDriver(
+            self._make_client(kernel_id, self._heartbeat),
+            KernelspecLauncher(options, self.specs, reaper=self._reaper, pool=pool),
+            self._lifecycle,
+            prepare=self.policy.prepare,
+        )
+        return Kernel(driver, self._make_server(driver))
+
+    def make_external_kernel(self, kernel_id: str, name: str, info: ConnectionInfo) -> Kernel:
+        """Make a kernel that is connected to a process that is not ours."""
+        client = self._make_client(kernel_id, self._heartbeat)
+        driver = KernelDriver(client, ExternalLauncher(name, info), self._lifecycle)
+        return Kernel(driver, self._make_server(driver), external=True)
+
+    def make_pooled_driver(self, kernel_id: str, options: LaunchOptions, prepare: Prepare) -> KernelDriver:
+        """Make the driver of a kernel that is not in use yet: no heartbeat, and no restart when it dies."""
+        return KernelDriver(
+            self._make_client(kernel_id, HeartbeatOptions(interval_s=0)),
+            KernelspecLauncher(options, self.specs, reaper=self._reaper),
+            replace(self._lifecycle, restart_limit=0),
+            prepare=prepare,
+        )
+
+    def _make_client(self, kernel_id: str, heartbeat: HeartbeatOptions) -> KernelClient:
+        return KernelClient(kernel_id, self.context, verify=self.options.verify_signatures, heartbeat=heartbeat)
+
+    def _make_server(self, driver: KernelDriver) -> KernelServer:
+        server = KernelServer(driver.client, self._limits)
+        server.allow_messages(self.options.allowed_message_types)
+        server.status_has_parent = self.policy.status_has_parent
+        return server

@@ -1,0 +1,159 @@
+"""A kernel of the prewarm pool: what it is made of, and whether it can become the one that is asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from ..errors import KernelDied, KernelStartFailed
+from ..kernel_driver.client import KernelClient
+from ..kernel_driver.kernelspec import spec_dict
+from ..kernel_driver.observer import LifecycleObserver
+from ..kernel_driver.process import LaunchedProcess, LaunchOptions
+from .factory import KernelFactory
+from .ipython_probe import ProbeFailed, move_request, parse_answer, parse_report, report_request
+
+FOLDER = "prewarmed"
+"""The folder of pooled kernels' connection files, below that of all others: `jupyter console --existing` must not find
+a kernel that is not in use yet."""
+
+REPORT_TIMEOUT_S = 10.0
+"""How long a new kernel may take to say what it is made of."""
+
+MOVE_TIMEOUT_S = 2.0
+"""How long a kernel may take to move to another folder. After that, a new one is launched instead."""
+
+
+class NotPoolable(KernelStartFailed):
+    """Kernels of this kernelspec cannot be pooled: they could be told apart from new ones, or cannot be moved."""
+
+
+Mtimes = Mapping[str, int | None]
+"""Paths with the time of their last modification, in nanoseconds; None: there is no such file."""
+
+
+class PooledKernel(LifecycleObserver):
+    """A running kernel that is not in use yet.
+
+    options: what it is launched with. Its connection file must be in FOLDER.
+    on_lost: called with this kernel when it dies, or does not start.
+    """
+
+    def __init__(self, options: LaunchOptions, factory: KernelFactory, on_lost: Callable[[PooledKernel], None]) -> None:
+        self.options = options
+        self.driver = factory.make_pooled_driver(str(uuid.uuid4()), options, self._inspect)
+        self.driver.observer = self
+        self._specs = factory.specs
+        self._on_lost = on_lost
+        self._mtimes: Mtimes = {}
+        self._program: str | None = None
+        self._bound = False  # see Report
+        self.ready = asyncio.create_task(self.driver.start(), name=f"prewarm {self.name}")
+
+    @property
+    def name(self) -> str:
+        """The name of its kernelspec."""
+        return self.options.kernel_name
+
+    def can_become(self, wanted: LaunchOptions) -> bool:
+        """Whether this kernel can still become what a launch with these options would give."""
+        return can_become(self.options, wanted) and not (self._bound and self.options.cwd != wanted.cwd)
+
+    async def hand_over(self, kernel_id: str, options: LaunchOptions) -> LaunchedProcess:
+        """Turn the running process into kernel `kernel_id`, as if it had been launched with `options`.
+
+        A kernel that is not ready yet is waited for. Raises FPSKernelsError, ProbeFailed, OSError; the process is
+        still this kernel's then, and can only be shut down.
+        """
+        await asyncio.shield(self.ready)
+        if not self.can_become(options):  # what it imports from was not known before it was ready
+            raise KernelDied("it imports modules from the folder it was launched in")
+        changed = await asyncio.to_thread(self._what_changed)
+        if changed:
+            raise KernelDied(f"{changed} has changed since its launch")
+        path = options.connection_dir / f"kernel-{kernel_id}.json"
+        reply = await self.driver.client.request(
+            "shell",
+            "execute_request",
+            move_request(options.cwd, options.extra_env, str(path)),
+            timeout_s=MOVE_TIMEOUT_S,
+        )
+        parse_answer(reply.content)
+        return await self.driver.release(kernel_id, path, options.cwd)
+
+    def on_dead(self, reason: str) -> None:
+        self._on_lost(self)
+
+    async def _inspect(self, kernel_name: str, client: KernelClient) -> None:
+        """Ask the new kernel what it is made of, and remember it. Raises NotPoolable."""
+        if client.kernel_info.get("implementation") != "ipython" or self.driver.pid is None:
+            raise NotPoolable("only IPython kernels on this machine can be moved to another folder")
+        reply = await client.request(
+            "shell", "execute_request", report_request(), timeout_s=REPORT_TIMEOUT_S, at_once=True
+        )
+        try:
+            report = parse_report(reply.content)
+        except ProbeFailed as exc:
+            raise NotPoolable(f"they cannot be inspected: {exc}") from exc
+        if report.startup:
+            raise NotPoolable(f"user code runs when they start: {', '.join(report.startup)}")
+        self._bound = report.bound
+        await asyncio.to_thread(self._remember, report.paths)
+
+    def _remember(self, paths: Iterable[str]) -> None:
+        """Remember the state of these files, and of those that the command names. Blocks.
+
+        A command may name a script that sets the environment, for example.
+        """
+        self._program = self._find_program()
+        words = [*self.driver.command, self._program or ""]
+        files = [os.path.join(self.options.cwd, word) for word in words if self.driver.kernel_id not in word]
+        self._mtimes = read_mtimes({*paths, *filter(os.path.isfile, files)})
+
+    def _what_changed(self) -> str | None:
+        """Name something that has changed since the launch, so that a new kernel would differ; None if nothing has.
+
+        Blocks.
+        """
+        if spec_dict(self._specs.get(self.name)) != self.driver.kernelspec:
+            return "its kernelspec"
+        if self._find_program() != self._program:
+            return "the location of its program"
+        mtimes = read_mtimes(self._mtimes)
+        return next((Path(path).name for path, mtime in mtimes.items() if mtime != self._mtimes[path]), None)
+
+    def _find_program(self) -> str | None:
+        """Where the first word of the command is found now. Blocks."""
+        return shutil.which(next(iter(self.driver.command), ""), path=self.options.env.get("PATH"))
+
+
+def can_become(launched: LaunchOptions, wanted: LaunchOptions) -> bool:
+    """Whether everything in which two launches differ can be set in a running kernel."""
+    if (launched.kernel_name, launched.encryption) != (wanted.kernel_name, wanted.encryption):
+        return False
+    if launched.env != wanted.env or launched.connection_dir != wanted.connection_dir / FOLDER:
+        return False
+    if launched.extra_env.keys() - wanted.extra_env.keys():
+        return False
+    # Nothing reads these variables before the user's code does. PYTHON*, LD_*, LANG and OMP_* are read earlier: kernels
+    # that need other values of those have to be launched with them.
+    return all(
+        name == "JPY_SESSION_NAME" or name.startswith("KERNEL_")
+        for name, value in wanted.extra_env.items()
+        if launched.extra_env.get(name) != value
+    )
+
+
+def read_mtimes(paths: Iterable[str]) -> Mtimes:
+    """Return the paths with the times of their last modification. Blocks."""
+    mtimes: dict[str, int | None] = {}
+    for path in paths:
+        try:
+            mtimes[path] = os.stat(path).st_mtime_ns
+        except OSError:
+            mtimes[path] = None
+    return mtimes

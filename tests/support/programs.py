@@ -1,0 +1,37 @@
+"""Programs that some tests need, and that pip does not install."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+REQUIRE = "FPS_KERNELS_TESTS_REQUIRE"
+"""The environment variable by which tests fail instead of being skipped: `all`."""
+PACKAGES = {"node": "npm"}
+"""The names of Debian's packages, where they are not those of the programs."""
+EXTENSION = Path(sys.prefix, "share", "jupyter", "labextensions", "@fps-kernels", "stdin", "package.json")
+
+
+def need(program: str) -> str:
+    """The path of a program. A test without it is skipped, with a line in pytest's summary that says how to have it."""
+    path = shutil.which(program)
+    if path is None:
+        _lack(f"{program} is missing: apt-get install {PACKAGES.get(program, program)}")
+    return path
+
+
+def need_extension() -> None:
+    """Skip a test where our extension of JupyterLab has not been built, as need() does."""
+    if not EXTENSION.exists():
+        _lack("the JupyterLab extension was not built: apt-get install npm, and install the package again")
+
+
+def _lack(reason: str) -> NoReturn:
+    if os.environ.get(REQUIRE) == "all":
+        pytest.fail(f"{reason} ({REQUIRE}=all)")
+    pytest.skip(f"{reason} (bash .ci/run installs all that tests need)")
