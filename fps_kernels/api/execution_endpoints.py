@@ -53,7 +53,7 @@ class ExecutionEndpoints:
         return {"request_id": service.execute(kernel, data, self._sessions.path_of(kernel_id))}
 
     async def one(self, kernel_id: str, request_id: str) -> Response:
-        return json_response(self._queue(kernel_id).batch(request_id))
+        return json_response(self._queue(kernel_id).request_model(request_id))
 
     async def answer_input(self, request: Request, kernel_id: str, request_id: str) -> Response:
         queue = self._queue(kernel_id)
@@ -65,11 +65,11 @@ class ExecutionEndpoints:
 
     async def add_stdin_client(self, kernel_id: str, client_id: str) -> Response:
         queue = self._queue(kernel_id)
-        queue.answerers.register(client_id)
+        queue.stdin_clients.register(client_id)
         return json_response({"expires_in_s": EXPIRY_S, "pending": queue.pending()})
 
     async def remove_stdin_client(self, kernel_id: str, client_id: str) -> Response:
-        self._queue(kernel_id).answerers.remove(client_id)
+        self._queue(kernel_id).stdin_clients.remove(client_id)
         return Response(status_code=204)
 
     def _service(self) -> ExecutionService:

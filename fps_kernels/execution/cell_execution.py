@@ -1,4 +1,4 @@
-"""One execution of one cell: what the kernel says of it, and how that reaches the document."""
+"""One execution of one cell: from the messages of the kernel to the outputs in the document."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ from .outputs import Output, Outputs
 logger = logging.getLogger(__name__)
 
 FLUSH_INTERVAL_S = 0.04
+"""The shortest time between two changes of the document: each costs every front end a message and a rendering."""
 FLUSH_CHARS = 32 * 1024
-"""The document is changed so often at most, or when so much text waits: each change costs every front end
-a message and a rendering."""
+"""The amount of text that is written before that time is over."""
 
 MAX_SAFE_INTEGER = 2**53 - 1
-"""Up to this, JavaScript's numbers are exact."""
+"""The largest integer up to which all of JavaScript's numbers are exact."""
 
 
 class CellState(StrEnum):
+    """How far an execution is."""
+
     QUEUED = "queued"
     RUNNING = "running"
     OK = "ok"
@@ -34,16 +36,18 @@ class CellState(StrEnum):
 
 
 PROGRESS = frozenset({"status", "execute_input", "execute_reply"})
-"""What tells how far an execution is. The next cell waits for its end, even if its outputs have no place any more."""
+"""Messages about the progress of an execution: the next cell waits for its end even after it was retired."""
 
 ENDED = frozenset({CellState.OK, CellState.ERROR, CellState.ABORTED, CellState.SKIPPED})
+"""The states of an execution that has ended."""
 
 
 class Execution:
-    """A cell that is to be executed, is being executed, or was.
+    """An execution of a cell, which waits, runs or has ended.
 
-    code: the source when it was asked for. retired: the cell was executed anew, what still comes from
-    this execution has no place any more. done: set when nothing more is expected from the kernel.
+    code: the source of the cell when the execution was requested.
+    retired: whether the cell is executed again, so that further outputs of this execution are dropped.
+    replied, idle: set when the kernel has sent its execute_reply and its idle status, or will not send them any more.
     """
 
     def __init__(self, notebook: SharedNotebook, cell_id: str, code: str) -> None:
@@ -80,10 +84,8 @@ class Execution:
         """The document and the cell."""
         return self.notebook.name, self.cell_id
 
-    # --- from the kernel -------------------------------------------------------------------------
-
     def on_message(self, message: Message) -> None:
-        """Raises MalformedMessage."""
+        """Take a message of the kernel about this execution. Raises MalformedMessage."""
         handler = self._handlers.get(message.msg_type)
         if handler is None or (self.retired and message.msg_type not in PROGRESS):
             return
@@ -164,7 +166,7 @@ class Execution:
             self._timing[name] = encodable(date)
 
     def update_display(self, message: Message) -> None:
-        """Something displayed by this execution may have changed, whichever cell said so."""
+        """Update what this execution has displayed, if it is meant; any cell may send the update."""
         content = message.content
         name = display_id(content)
         if name is None or self.retired:
@@ -173,20 +175,18 @@ class Execution:
         if self.outputs.update_display(name, encodable(data), encodable(metadata), len(message.frames[3])):
             self._flush_soon()
 
-    # --- to the document -------------------------------------------------------------------------
-
     def _flush_soon(self) -> None:
         if self._flush_handle is None:
             self._flush_handle = asyncio.get_running_loop().call_later(FLUSH_INTERVAL_S, self.flush)
 
     def flush(self) -> None:
-        """Write what is pending. Whatever fails with one document harms nothing else."""
+        """Write the pending outputs. A failure of one document does not affect others."""
         self._cancel_flush()
         if self.retired:
             return
         try:
             self.notebook.write(self.cell_id, self.outputs, None if self.ended else self._timing)
-        except Exception:  # of the plugin's document, or of pycrdt
+        except Exception:  # the plugin's document and pycrdt may raise anything
             logger.exception("writing outputs of cell %s failed", self.cell_id)
 
     def _cancel_flush(self) -> None:
@@ -195,7 +195,7 @@ class Execution:
             self._flush_handle = None
 
     def fail(self, error: FPSKernelsError, state: CellState = CellState.ERROR) -> None:
-        """The kernel will not answer. What happened is said in the cell, but not of what was only aborted."""
+        """End the execution because the kernel will not answer. The cell shows the error, unless it was aborted."""
         self.reason = error.message
         self.count = None  # as in the reply that a front end would get
         if state is CellState.ERROR:
@@ -203,7 +203,7 @@ class Execution:
         self.end(state)
 
     def end(self, state: CellState) -> None:
-        """Whatever happened, the cell is free. The first call counts."""
+        """End the execution and free its cell. Only the first call counts."""
         if self.ended:
             return
         self.state = state
@@ -214,33 +214,35 @@ class Execution:
             return
         try:
             self.notebook.finish(self.cell_id, self.outputs, self.count, self._timing)
-            self.outputs.let_go()
+            self.outputs.drop_settled()
         except Exception:  # as above
             logger.exception("finishing cell %s failed", self.cell_id)
 
     def retire(self) -> None:
-        """The cell is executed anew."""
+        """Drop further outputs: the cell is executed again."""
         self.retired = True
         self.outputs = Outputs()
         self._cancel_flush()
 
 
 def error_output(ename: Any, evalue: Any, traceback: Any) -> Output:
+    """An error as an output of the notebook format."""
     lines = [str(line) for line in traceback] if isinstance(traceback, list) else []
     return {"output_type": "error", "ename": str(ename), "evalue": str(evalue), "traceback": lines}
 
 
 def display_id(content: dict[str, Any]) -> str | None:
+    """The display_id that a message has, if any."""
     transient = content.get("transient")
     name = transient.get("display_id") if isinstance(transient, dict) else None
     return name if isinstance(name, str) and name else None
 
 
 def encodable(value: Any) -> Any:
-    """The value without what JSON can hold and a shared document cannot: it panics, and works no more after that.
+    """The value without what JSON can hold but a shared document cannot: pycrdt panics, and is unusable after that.
 
-    Lone surrogates are replaced. Integers are as exact as in JavaScript: pycrdt has none beyond 64 bits, and
-    front ends cannot write those beyond 53 bits to a file.
+    Lone surrogates are replaced. Integers are only as exact as in JavaScript: pycrdt has none beyond 64 bits, and front
+    ends cannot write those beyond 53 bits to a file.
     """
     if isinstance(value, str):
         try:
@@ -252,7 +254,7 @@ def encodable(value: Any) -> Any:
         try:
             return float(value)
         except OverflowError:
-            return None  # in JavaScript, infinite: null in a file
+            return None  # infinity in JavaScript, which is null in a file
     if isinstance(value, dict):
         return {encodable(key): encodable(one) for key, one in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""What one request asked for: cells of one document, and how far they are."""
+"""A request to execute cells of one document, and how far its cells are."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from .stdin_clients import PendingModel
 
 
 class CellModel(TypedDict):
+    """A cell of a request, as the REST API shows it. reason: why it was not executed, or failed."""
+
     cell_id: str
     state: str
     execution_count: int | None
     reason: NotRequired[str]
 
 
-class BatchModel(TypedDict):
-    """A request, as the REST API shows it. state: queued, running or done."""
+class ExecutionRequestModel(TypedDict):
+    """A request, as the REST API shows it. state: "queued", "running" or "done"."""
 
     request_id: str
     document_id: str
@@ -27,11 +29,11 @@ class BatchModel(TypedDict):
     input: PendingModel | None
 
 
-class Batch:
+class ExecutionRequest:
     """The executions of one request, in order.
 
-    single: it has one cell, and was not sent as a list: its place among others is by its position.
-    after: the id of the request that comes before it, if the client said so.
+    single: whether it has one cell that was not sent as a list; such requests are ordered by the cells' positions.
+    after: the id of the request before it, if the client named one.
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class Batch:
     def ended(self) -> bool:
         return all(execution.ended for execution in self.executions)
 
-    def model(self, pending: PendingModel | None) -> BatchModel:
+    def model(self, pending: PendingModel | None) -> ExecutionRequestModel:
         cells: list[CellModel] = []
         for execution in self.executions:
             cell: CellModel = {

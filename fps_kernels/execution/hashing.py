@@ -7,7 +7,7 @@ _MASK = 0xFFFFFFFF
 
 
 def murmur2(text: str, seed: int = 0) -> int:
-    """Of the UTF-8 bytes of a text; front ends write it in decimal."""
+    """The hash of the UTF-8 bytes of a text; front ends write it in decimal."""
     data = text.encode("utf-8", "surrogatepass")
     value = (seed ^ len(data)) & _MASK
     whole = len(data) & ~3

@@ -1,16 +1,15 @@
 """A notebook in a shared document (pycrdt), and what an execution writes into its cells.
 
-The schema is that of YNotebook in jupyter_ydoc and fps-yjs: `cells` is an Array of Maps; those of code
-cells have `source` (Text), `outputs` (Array), `metadata` (Map), `execution_count` and, while they run,
-`execution_state`. Cells are found by their id each time: they may have been moved, or replaced when the
-file changed on disk. Offsets into a Text are in UTF-8 bytes; what is out of bounds makes pycrdt panic.
+The schema is that of YNotebook in jupyter_ydoc and fps-yjs: `cells` is an Array of Maps; those of code cells have
+`source` (Text), `outputs` (Array), `metadata` (Map), `execution_count` and, while they run, `execution_state`. Cells
+are looked up by their id each time: they may have been moved, or replaced when the file changed on disk. Offsets into a
+Text are in UTF-8 bytes; an offset out of bounds makes pycrdt panic.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from pycrdt import Array, Map, Text
@@ -19,46 +18,46 @@ from ..errors import CellNotFound, NotACodeCell
 from .outputs import Change, Output, Outputs
 
 STATE_KEY = "execution_state"
+"""The key of a cell that says whether it runs."""
 
 
 class SharedNotebook:
     """A notebook that is open as a shared document.
 
-    document: a YNotebook. name: by which the Yjs plugin knows the document.
+    name: the name by which the Yjs plugin knows the document.
+    document: a YNotebook.
+    changed: whether a cell was changed here since the owner of the notebook has last set this to False.
     """
 
     def __init__(self, name: str, document: Any) -> None:
         self.name = name
         self.document = document
-        self.changed = False  # since somebody set this to False
-        _never_save_states(document)
+        self.changed = False
 
     @property
     def cells(self) -> Any:
-        """The Array of Maps."""
+        """The Array of the cells' Maps."""
         return self.document.ycells
 
-    # --- finding cells ---------------------------------------------------------------------------
-
     def position(self, cell_id: str) -> int | None:
-        """Where the cell is now."""
+        """The position of a cell now; None if it is gone."""
         for number, cell in enumerate(self.cells):
             if cell.get("id") == cell_id:
                 return number
         return None
 
     def find(self, cell_id: str) -> Any | None:
-        """The Map of the cell."""
+        """The Map of a cell; None if it is gone."""
         number = self.position(cell_id)
         return None if number is None else self.cells[number]
 
     def _find_code(self, cell_id: str) -> Any | None:
-        """The Map of the cell, if outputs have a place in it: it may have become another kind of cell."""
+        """The Map of a cell that can have outputs; None if it is gone, or has become another kind of cell."""
         cell = self.find(cell_id)
         return cell if cell is not None and isinstance(cell.get("outputs"), Array) else None
 
     def cell_id_at(self, number: int) -> str:
-        """Raises CellNotFound."""
+        """The id of the cell at a position. Raises CellNotFound."""
         if not 0 <= number < len(self.cells):
             raise CellNotFound(str(number))
         return str(self.cells[number].get("id", ""))
@@ -77,10 +76,8 @@ class SharedNotebook:
         tags = json.loads(str(cell["metadata"])).get("tags") if cell is not None else None
         return tags if isinstance(tags, list) else []
 
-    # --- writing ---------------------------------------------------------------------------------
-
     def begin(self, cell_ids: Sequence[str]) -> None:
-        """These are going to be executed: no outputs, no count, shown as running."""
+        """Show cells that are going to be executed as running, without outputs and count."""
         with self.document.ydoc.transaction():
             for cell in filter(None, map(self._find_code, cell_ids)):
                 cell["outputs"].clear()
@@ -91,7 +88,7 @@ class SharedNotebook:
         self.changed = True
 
     def write(self, cell_id: str, outputs: Outputs, timing: Mapping[str, str] | None = None) -> None:
-        """Bring the cell's outputs up to date, in one transaction. Nothing happens when the cell is gone."""
+        """Bring the outputs of a cell up to date, in one transaction. Does nothing when the cell is gone."""
         cell = self._find_code(cell_id)
         if cell is None:
             return
@@ -105,7 +102,7 @@ class SharedNotebook:
         self.changed = True
 
     def finish(self, cell_id: str, outputs: Outputs, count: int | None, timing: Mapping[str, str]) -> None:
-        """The last of it. A missing state is idle."""
+        """Write the last outputs of a cell, and show it as idle: without a state."""
         cell = self._find_code(cell_id)
         if cell is None:
             return
@@ -121,7 +118,7 @@ class SharedNotebook:
         self.changed = True
 
     def release(self, cell_ids: Sequence[str]) -> None:
-        """These are not going to be executed after all."""
+        """Show cells as idle that are not going to be executed after all."""
         with self.document.ydoc.transaction():
             for cell in filter(None, map(self.find, cell_ids)):
                 cell.pop(STATE_KEY, None)
@@ -129,8 +126,11 @@ class SharedNotebook:
 
 
 def _begin_again_if_replaced(cell: Any, outputs: Outputs) -> None:
-    """A cell that has lost the state that was set at the beginning is another one, with the outputs of some
-    other time: the file was changed on disk, and the plugin has made all cells anew from it."""
+    """Start over with a cell that has lost the state that was set at the beginning.
+
+    It is another cell, with the outputs of some other time: the file was changed on disk, and the plugin has replaced
+    all cells.
+    """
     if cell.get(STATE_KEY) is None:
         cell["outputs"].clear()
         cell["metadata"]["trusted"] = True
@@ -140,13 +140,16 @@ def _begin_again_if_replaced(cell: Any, outputs: Outputs) -> None:
 
 def _write_outputs(ours: Any, outputs: Outputs) -> None:
     if not _are_as_left(ours, outputs):
-        # Somebody cleared or edited them: what is there stays, what is new comes after it.
+        # They were cleared or edited by a user: what is there stays, and new outputs come after it.
         outputs.forget_written(len(ours))
     _apply(ours, outputs.base, outputs.take())
 
 
 def _are_as_left(ours: Any, outputs: Outputs) -> bool:
-    """Whether what was written is there, and the text at its end can be edited: that of a file read anew cannot."""
+    """Whether the outputs are as they were written, with a text at the end that can be edited.
+
+    After the file was read again, the text of a stream is a plain string.
+    """
     if len(ours) != outputs.base + outputs.written:
         return False
     if outputs.text_bytes is None:
@@ -171,7 +174,7 @@ def _apply(ours: Any, base: int, change: Change) -> None:
 
 
 def _character_start(text: Any, position: int) -> int:
-    """The position in bytes, or the last one before it that is not within a character: pycrdt would panic."""
+    """A position in bytes, moved back to the start of a character: within one, pycrdt would panic."""
     data = str(text).encode()
     while position and data[position] & 0xC0 == 0x80:
         position -= 1
@@ -182,20 +185,3 @@ def _shared(output: Output) -> Map:
     if output["output_type"] == "stream":
         return Map({**output, "text": Text(output["text"])})
     return Map(output)
-
-
-def _never_save_states(document: Any) -> None:
-    """Keep `execution_state` out of the file, where it would be invalid, and a lie after the server's end.
-
-    YNotebook takes only the key of an older schema away. Front ends set the key to idle after the end,
-    so that taking it away there is not enough.
-    """
-    if getattr(document.get_cell, "func", None) is _get_cell:
-        return
-    document.get_cell = partial(_get_cell, document.get_cell)
-
-
-def _get_cell(get_cell: Any, number: int) -> dict[str, Any]:
-    cell: dict[str, Any] = get_cell(number)
-    cell.pop(STATE_KEY, None)
-    return cell

@@ -1,9 +1,8 @@
 """The outputs of one execution, and the smallest change that brings a document up to date. Pure.
 
-What a front end can do with a shared document decides the form of a change: JupyterLab applies a
-change of text to the last output, whichever it was, and puts every inserted output at the end. So a
-change keeps the first outputs as they are, edits the end of the text of the last of these, and then
-inserts all that follow.
+The form of a change follows from what front ends can do with a shared document: JupyterLab applies every change of text
+to the last output, and puts every inserted output at the end. So a change keeps the first outputs, edits the end of the
+text of the last of these, and then inserts all others.
 """
 
 from __future__ import annotations
@@ -17,11 +16,17 @@ Output = dict[str, Any]
 """An output as in the notebook format, with the text of a stream as one string."""
 
 NOTICE = "\n[... the middle of this output was left out: it was too long ...]\n"
+"""What stands in the place of outputs that were left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutputLimits:
-    """max_text_chars: of one stream, and, when a new output comes, of all. max_bytes: of the other outputs, as JSON."""
+    """The bounds of the outputs of one cell.
+
+    max_text_chars: the text of one stream and, when a new output comes, of all streams together.
+    max_outputs: the number of outputs.
+    max_bytes: the size of the other outputs, as JSON.
+    """
 
     max_text_chars: int = 4 * 1024 * 1024
     max_outputs: int = 1_000
@@ -30,8 +35,11 @@ class OutputLimits:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """keep: outputs of this execution that stay. delete, append: UTF-8 bytes to delete from the end of the
-    text of the last one that stays, and the text to append to it. insert: what comes after it; all else goes.
+    """A change of the outputs in a document.
+
+    keep: the number of outputs of this execution that stay; the others are removed.
+    delete, append: the UTF-8 bytes to delete at the end of the text of the last one that stays, and the text to append.
+    insert: the outputs to insert after it.
     """
 
     keep: int = 0
@@ -41,7 +49,7 @@ class Change:
 
 
 class _Stream:
-    """Adjacent stream messages of one name are one output."""
+    """An output of text: adjacent stream messages of one name."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -51,12 +59,12 @@ class _Stream:
         self.written = False
 
     def as_output(self) -> Output:
-        self.text.take_edit()  # taken as a whole
+        self.text.take_edit()  # the text is taken as a whole
         return {"output_type": "stream", "name": self.name, "text": str(self.text)}
 
 
 class _Rich:
-    """Any other output. size: in bytes, about."""
+    """Any other output. size: its size in bytes, about."""
 
     def __init__(self, output: Output, size: int, display_id: str | None = None) -> None:
         self.output = output
@@ -69,11 +77,12 @@ class _Rich:
 
 
 class Outputs:
-    """What an execution has said so far.
+    """The outputs of an execution so far.
 
-    pending_chars: of stream text, since the last change was taken. written: how many of its outputs the
-    document has, after `base` outputs of somebody else. text_bytes: how long, in UTF-8, the text of the last
-    of these is, if it is a stream.
+    pending_chars: the stream text since the last change was taken, in characters.
+    base: the number of outputs in the document that are not of this execution; they come first.
+    written: the number of outputs of this execution in the document.
+    text_bytes: the length of the text of the last one, in UTF-8 bytes, if it is a stream.
     """
 
     def __init__(self, limits: OutputLimits | None = None) -> None:
@@ -83,7 +92,7 @@ class Outputs:
         self.text_bytes: int | None = None
         self._limits = limits or OutputLimits()
         self._items: list[_Stream | _Rich] = []
-        self._valid = 0  # how many of those are, but for the end of the last one's text, as they should be
+        self._valid = 0  # how many of them the document has, except for the end of the last one's text
         self._changed = False
         self._clear_next = False
 
@@ -94,17 +103,15 @@ class Outputs:
 
     @property
     def size(self) -> int:
-        """What is kept here, in characters and bytes."""
+        """The size of what is kept here, in characters and bytes."""
         return sum(len(item.text) if isinstance(item, _Stream) else item.size for item in self._items)
 
     @property
     def display_ids(self) -> set[str]:
         return {item.display_id for item in self._items if item.display_id is not None}
 
-    # --- what the kernel said --------------------------------------------------------------------
-
     def stream(self, name: str, text: str) -> None:
-        self._start_anew()
+        self._clear_if_pending()
         last = self._items[-1] if self._items else None
         if not isinstance(last, _Stream) or last.name != name:
             last = _Stream(name)
@@ -115,13 +122,13 @@ class Outputs:
         self._changed = True
 
     def add(self, output: Output, size: int = 0, display_id: str | None = None) -> None:
-        """Any output but a stream. size: in bytes, about."""
-        self._start_anew()
+        """Add an output that is not a stream. size: its size in bytes, about."""
+        self._clear_if_pending()
         self._append(_Rich(output, size, display_id))
         self._changed = True
 
     def clear(self, *, wait: bool = False) -> None:
-        """wait: when the next output comes, if one comes."""
+        """Remove all outputs. wait: not before the next output comes."""
         if wait:
             self._clear_next = True
             return
@@ -130,12 +137,12 @@ class Outputs:
         self._valid = 0
         self._changed = True
 
-    def _start_anew(self) -> None:
+    def _clear_if_pending(self) -> None:
         if self._clear_next:
             self.clear()
 
     def update_display(self, display_id: str, data: Any, metadata: Any, size: int = 0) -> bool:
-        """Whether something was displayed under that id."""
+        """Update the outputs with a display_id; returns whether there are any."""
         found = False
         for number, item in enumerate(self._items):
             if isinstance(item, _Rich) and item.display_id == display_id:
@@ -145,10 +152,8 @@ class Outputs:
                 self._changed = found = True
         return found
 
-    # --- what the document is told ---------------------------------------------------------------
-
     def take(self) -> Change:
-        """The change that brings the document up to date, if it is applied."""
+        """The change that brings the document up to date. It must be applied."""
         keep = self._valid
         delete, append = 0, ""
         if keep and keep == self.written:
@@ -170,7 +175,7 @@ class Outputs:
         return Change(keep, delete, append, insert)
 
     def write_anew(self) -> None:
-        """The document has no outputs any more, ours not either, and not because a user wished so."""
+        """Start over: the document was replaced (for example reloaded from disk) and has lost our outputs."""
         self.base = self.written = self._valid = 0
         self.text_bytes = None
         for item in self._items:
@@ -178,7 +183,7 @@ class Outputs:
         self._changed = bool(self._items)
 
     def forget_written(self, base: int) -> None:
-        """Somebody else changed the outputs in the document: the `base` that are there are not ours any more."""
+        """Give up the outputs in the document, which a user has changed. base: their number."""
         self.base = base
         # Not the first `written` items: since then, some may have been cleared, or left out.
         last = next((item for item in reversed(self._items) if item.written), None)
@@ -187,15 +192,15 @@ class Outputs:
         self.text_bytes = None
         if isinstance(last, _Stream):
             text = last.text.take_edit()[1]
-            if text:  # what the document has not got yet
+            if text:  # the document does not have it yet
                 rest = _Stream(last.name)
                 rest.text.write(text)
                 self._items.insert(0, rest)
 
-    def let_go(self) -> None:
-        """The execution has ended: keep of what was written only what may still change.
+    def drop_settled(self) -> None:
+        """Drop the written outputs that cannot change any more, after the end of the execution.
 
-        That is the text at the end, and from the first display on all, as it would be inserted anew.
+        The text at the end can change, and so can a display, after which all outputs would be inserted again.
         """
         first = next((number for number, item in enumerate(self._items) if item.display_id is not None), None)
         number = min(self.written - 1 if first is None else first, self.written - 1)
@@ -204,8 +209,6 @@ class Outputs:
             self.base += number
             self.written -= number
             self._valid = max(0, self._valid - number)
-
-    # --- bounds ----------------------------------------------------------------------------------
 
     def _cut_text(self, stream: _Stream) -> None:
         limit = self._limits.max_text_chars
@@ -223,7 +226,7 @@ class Outputs:
         self._items.append(item)
 
     def _leave_out_middle(self) -> None:
-        """Keep the first and the last quarter; between them a display: streams could become one with a stream."""
+        """Keep the first and the last quarter, with a display between them: streams could be merged with a stream."""
         quarter = max(1, len(self._items) // 4)
         notice = {"output_type": "display_data", "data": {"text/plain": NOTICE.strip()}, "metadata": {}}
         self._items[quarter:-quarter] = [_Rich(notice, 0)]

@@ -1,7 +1,7 @@
-"""The cells of all documents that wait for one kernel: one after the other, in order.
+"""The cells of all documents that wait for one kernel: executed one after the other, in order.
 
-Owned by the kernel; it listens through the kernel's shared client, so that its executions survive
-every browser.
+A queue belongs to its kernel and listens through the kernel's shared client, so its executions go on when all
+browsers are closed.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import asyncio
 import contextlib
 import logging
 import uuid
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from ..errors import Conflict, FPSKernelsError, KernelRestarted, MalformedMessage, QueueFull, RequestNotFound
 from ..kernel_driver.client import KernelClient
@@ -19,24 +20,15 @@ from ..kernel_driver.message import Message, dump_json, make_frames, peek_msg_id
 from ..kernel_driver.observer import LifecycleObserver
 from ..kernel_driver.request_log import Request
 from ..kernel_driver.state import ExecutionState
+from ..tasks import cancel_and_wait
 from .cell_execution import CellState, Execution, display_id
-from .execution_request import Batch, BatchModel
+from .execution_request import ExecutionRequest, ExecutionRequestModel
 from .fps_yjs.documents import Documents
-from .ordering import Arrivals
-from .stdin_clients import Answerers, PendingInput, PendingModel
+from .ordering import RequestOrder
+from .sent_executions import SentExecutions
+from .stdin_clients import PendingInput, PendingModel, StdinClients
 
 logger = logging.getLogger(__name__)
-
-MAX_WAITING = 10_000
-"""Cells that may wait for a kernel."""
-MAX_BATCHES = 1_000
-"""Requests that can be asked about, the oldest that have ended forgotten first."""
-MAX_LATE = 100
-LATE_BYTES = 64 * 1024 * 1024
-"""Executions that are still listened to after their end, as threads go on printing and displays are updated;
-and how much of their outputs is kept for that."""
-IDLE_TIMEOUT_S = 5.0
-"""From the reply to idle. A kernel that forgets to say idle must not hold up the rest."""
 
 LISTENED_TO = (
     "stream",
@@ -52,91 +44,102 @@ LISTENED_TO = (
 )
 
 
-class ExecutionQueue(LifecycleObserver):
-    """Executes cells on one kernel.
+@dataclass(frozen=True, slots=True)
+class QueueLimits:
+    """The bounds of the queue of one kernel."""
 
-    broadcast(channel, frames): tells all WebSockets of the kernel something.
+    max_waiting: int = 10_000
+    """Cells that may wait for the kernel."""
+    max_requests: int = 1_000
+    """Requests that can be asked about; of those that have ended, the oldest are forgotten first."""
+    max_late: int = 100
+    """Executions that are listened to after their end."""
+    late_bytes: int = 64 * 1024 * 1024
+    """The outputs of these executions that are kept, in characters and bytes."""
+    idle_timeout_s: float = 5.0
+    """Wait for the kernel's idle after its reply: a kernel that forgets to send it must not block the next cell."""
+
+
+class ExecutionQueue(LifecycleObserver):
+    """A queue that executes cells on one kernel.
+
+    documents: the shared documents, which are kept open while their cells wait or run.
+    broadcast(channel, frames): sends a message to all WebSockets of the kernel.
     """
 
     def __init__(
-        self, client: KernelClient, documents: Documents, broadcast: Callable[[str, Sequence[bytes]], None]
+        self,
+        client: KernelClient,
+        documents: Documents,
+        broadcast: Callable[[str, Sequence[bytes]], None],
+        limits: QueueLimits | None = None,
     ) -> None:
-        self.answerers = Answerers()
+        self.stdin_clients = StdinClients()
         self._client = client
         self._documents = documents
         self._broadcast = broadcast
+        self._limits = limits or QueueLimits()
         self._session = uuid.uuid4().hex
-        self._arrivals = Arrivals(self._enqueue)
-        self._waiting: deque[Execution] = deque()
+        self._order = RequestOrder(self._enqueue)
+        self._waiting: asyncio.Queue[Execution] = asyncio.Queue()
         self._running: Execution | None = None
         self._pending: PendingInput | None = None
-        self._batches: OrderedDict[str, Batch] = OrderedDict()
-        self._batch_of: dict[Execution, Batch] = {}
-        self._by_msg_id: OrderedDict[str, Execution] = OrderedDict()
-        self._wake = asyncio.Event()
+        self._requests: OrderedDict[str, ExecutionRequest] = OrderedDict()
+        self._request_of: dict[Execution, ExecutionRequest] = {}
+        self._sent = SentExecutions(self._limits.max_late, self._limits.late_bytes)
         self._listener = client.add_listener(self._on_message, LISTENED_TO)
         self._worker = asyncio.create_task(self._work(), name=f"executions of {client.kernel_id}")
 
-    # --- what is asked for -----------------------------------------------------------------------
+    def submit(self, request: ExecutionRequest) -> None:
+        """Show the cells of a request as running, and execute them when it is their turn.
 
-    def submit(self, batch: Batch) -> None:
-        """Show the cells as running, and execute them when it is their turn.
-
-        Raises Conflict when the kernel is dead or the batch's id is taken, QueueFull.
+        Raises Conflict when the kernel is dead or the request's id is taken, QueueFull.
         """
         if self._client.execution_state in (ExecutionState.DEAD, ExecutionState.TERMINATING):
             raise Conflict(f"The kernel is dead: {self._client.state.reason or 'it is being shut down'}")
-        if batch.id in self._batches:
-            raise Conflict(f"There is a request with this id already: {batch.id}")
-        if len(self._batch_of) + len(batch.executions) > MAX_WAITING:
+        if request.id in self._requests:
+            raise Conflict(f"There is a request with this id already: {request.id}")
+        if len(self._request_of) + len(request.executions) > self._limits.max_waiting:
             raise QueueFull("Too many cells wait for the kernel")
-        self._remember(batch)
-        self._retire_former(batch)
-        batch.notebook.begin([execution.cell_id for execution in batch.executions])
-        for execution in batch.executions:
-            self._documents.hold(execution.notebook)
-            self._batch_of[execution] = batch
-        self._arrivals.add(batch)
-
-    def _remember(self, batch: Batch) -> None:
-        self._batches[batch.id] = batch
-        if len(self._batches) > MAX_BATCHES:
-            for one in self._batches.values():
-                if one.ended:
-                    del self._batches[one.id]
-                    return
-
-    def _retire_former(self, batch: Batch) -> None:
-        """What earlier executions of these cells still say has no place any more."""
-        latest = {execution.place: execution for execution in batch.executions}
-        for execution in (*self._by_msg_id.values(), *self._batch_of, *batch.executions):
+        self._requests[request.id] = request
+        if len(self._requests) > self._limits.max_requests:
+            ended = next((one.id for one in self._requests.values() if one.ended), None)
+            if ended is not None:
+                del self._requests[ended]
+        # What earlier executions of the same cells still put out has no place any more.
+        latest = {execution.place: execution for execution in request.executions}
+        for execution in (*self._sent, *self._request_of, *request.executions):
             if latest.get(execution.place, execution) is not execution:
                 execution.retire()
+        request.notebook.begin([execution.cell_id for execution in request.executions])
+        for execution in request.executions:
+            self._documents.hold(execution.notebook)
+            self._request_of[execution] = request
+        self._order.add(request)
 
-    def _enqueue(self, batch: Batch) -> None:
-        self._waiting.extend(one for one in batch.executions if not one.ended)
-        self._wake.set()
+    def _enqueue(self, request: ExecutionRequest) -> None:
+        for execution in request.executions:
+            if not execution.ended:
+                self._waiting.put_nowait(execution)
 
     def has(self, execution: Execution) -> bool:
-        """Whether another execution of that cell waits or runs."""
-        return any(one.place == execution.place for one in self._batch_of)
+        """Whether another execution of the same cell waits or runs."""
+        return any(one.place == execution.place for one in self._request_of)
 
-    def batch(self, request_id: str) -> BatchModel:
-        """Raises RequestNotFound."""
-        batch = self._batches.get(request_id)
-        if batch is None:
+    def request_model(self, request_id: str) -> ExecutionRequestModel:
+        """A request as the REST API shows it. Raises RequestNotFound."""
+        request = self._requests.get(request_id)
+        if request is None:
             raise RequestNotFound(request_id)
-        pending = self.pending()
-        return batch.model(next((one for one in pending if one["request_id"] == request_id), None))
+        return request.model(next((one for one in self.pending() if one["request_id"] == request_id), None))
 
     def pending(self) -> list[PendingModel]:
         """The input that the kernel waits for: one at most."""
         if self._pending is None or self._running is None:
             return []
-        batch = self._batch_of[self._running]
         return [
             {
-                "request_id": batch.id,
+                "request_id": self._request_of[self._running].id,
                 "document_id": self._running.notebook.name,
                 "cell_id": self._running.cell_id,
                 "prompt": self._pending.prompt,
@@ -145,29 +148,24 @@ class ExecutionQueue(LifecycleObserver):
         ]
 
     def answer(self, request_id: str, value: str) -> None:
-        """Raises RequestNotFound; Conflict when no cell of it waits for input."""
-        if request_id not in self._batches:
+        """Answer the input request of a cell. Raises RequestNotFound; Conflict when no cell waits for input."""
+        if request_id not in self._requests:
             raise RequestNotFound(request_id)
         pending = self._pending
-        if pending is None or self._running is None or self._batch_of[self._running].id != request_id:
+        if pending is None or self._running is None or self._request_of[self._running].id != request_id:
             raise Conflict("No cell of this request waits for input")
         self._pending = None
         content = {"value": value, "status": "ok"}
         self._client.send("stdin", make_frames("input_reply", content, self._session, pending.header))
 
-    # --- the work --------------------------------------------------------------------------------
-
     async def _work(self) -> None:
         while True:
-            while not self._waiting:
-                self._wake.clear()
-                await self._wake.wait()
-            execution = self._running = self._waiting.popleft()
+            execution = self._running = await self._waiting.get()
             try:
                 await self._execute(execution)
             except FPSKernelsError as exc:
                 execution.fail(exc)
-            except Exception as exc:  # one cell's failure is not the next one's
+            except Exception as exc:  # the failure of one cell must not end the queue
                 logger.exception("executing cell %s failed", execution.cell_id)
                 execution.fail(FPSKernelsError(f"The server failed to execute the cell: {type(exc).__name__}"))
             finally:
@@ -182,72 +180,62 @@ class ExecutionQueue(LifecycleObserver):
             return
         execution.state = CellState.RUNNING
         stop_on_error = "raises-exception" not in execution.notebook.tags(execution.cell_id)
-        self._send(execution, stop_on_error)
-        await execution.replied.wait()  # for as long as the cell runs; a kernel that dies or is restarted ends it
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(IDLE_TIMEOUT_S):
-                await execution.idle.wait()
-        if execution.ended:
-            return  # it failed, and whoever said so has dealt with the rest
-        status = execution.reply.get("status")
-        self._end(execution, {"ok": CellState.OK, "aborted": CellState.ABORTED}.get(status or "", CellState.ERROR))
-        if status != "ok" and stop_on_error:
-            self._abort("a cell before it failed")
-
-    def _send(self, execution: Execution, stop_on_error: bool) -> None:
         content = {
             "code": execution.code,
             "silent": False,
             "store_history": True,
             "user_expressions": {},
-            "allow_stdin": len(self.answerers) > 0,
+            "allow_stdin": len(self.stdin_clients) > 0,
             "stop_on_error": stop_on_error,
         }
         frames = make_frames("execute_request", content, self._session)
         frames[2] = dump_json({"cellId": execution.cell_id, "deletedCells": [], "recordTiming": True})
-        self._by_msg_id[peek_msg_id(frames[0])] = execution
-        self._forget_late()
+        self._sent.add(peek_msg_id(frames[0]), execution)
         self._client.send("shell", frames, execution)
-
-    def _forget_late(self) -> None:
-        size = sum(execution.outputs.size for execution in self._by_msg_id.values())
-        while len(self._by_msg_id) > 1 and (len(self._by_msg_id) > MAX_LATE + 1 or size > LATE_BYTES):
-            _, execution = self._by_msg_id.popitem(last=False)
-            size -= execution.outputs.size
-            execution.retire()  # its request is remembered longer, but needs no outputs
+        await execution.replied.wait()  # unbounded: a cell may run for days; the end of its kernel ends it, too
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.idle_timeout_s):
+                await execution.idle.wait()
+        if execution.ended:
+            return  # it was failed, by a caller that has dealt with the rest of the queue
+        status = execution.reply.get("status")
+        self._end(execution, {"ok": CellState.OK, "aborted": CellState.ABORTED}.get(status or "", CellState.ERROR))
+        if status != "ok" and stop_on_error:
+            self._abort("a cell before it failed")
 
     def _end(self, execution: Execution, state: CellState) -> None:
         if execution is self._running:
             self._pending = None
         execution.end(state)
-        if self._batch_of.pop(execution, None) is not None:
+        if self._request_of.pop(execution, None) is not None:
             self._documents.release(execution.notebook)
 
     def _abort(self, reason: str) -> None:
-        """What waits is not executed."""
-        waiting = list(self._waiting)
-        self._waiting.clear()
-        for batch in self._arrivals.clear():
-            waiting += batch.executions
+        """Execute none of the cells that wait."""
+        waiting = []
+        while not self._waiting.empty():
+            waiting.append(self._waiting.get_nowait())
+        for request in self._order.clear():
+            waiting += request.executions
         for execution in waiting:
             execution.reason = reason
             self._end(execution, CellState.ABORTED)
 
     async def close(self) -> None:
-        """Free all cells."""
+        """End all executions, and free their cells."""
         self._abort("The kernel is gone")
-        self._worker.cancel()
-        await asyncio.gather(self._worker, return_exceptions=True)
+        await cancel_and_wait(self._worker)
         self._client.remove_listener(self._listener)
-
-    # --- from the kernel -------------------------------------------------------------------------
 
     def _on_message(self, channel: str, frames: Sequence[bytes]) -> None:
         message = Message(channel, list(frames))
         try:
-            execution = self._by_msg_id.get(message.parent_msg_id)
+            execution = self._sent.get(message.parent_msg_id)
             if message.msg_type == "update_display_data":
-                self._update_displays(message)
+                name = display_id(message.content)
+                for one in self._sent:
+                    if name in one.outputs.display_ids:
+                        one.update_display(message)
             elif execution is None:
                 return
             elif message.msg_type == "input_request":
@@ -257,23 +245,15 @@ class ExecutionQueue(LifecycleObserver):
         except MalformedMessage as exc:
             logger.warning("kernel %s: a message of no use: %s", self._client.kernel_id, exc)
 
-    def _update_displays(self, message: Message) -> None:
-        name = display_id(message.content)
-        for execution in self._by_msg_id.values():
-            if name in execution.outputs.display_ids:
-                execution.update_display(message)
-
     def _on_input_request(self, execution: Execution, message: Message) -> None:
         if execution is not self._running:
             return
         content = message.content
-        execution.flush()  # what the kernel said before it asked
+        execution.flush()  # the outputs before the question
         self._pending = PendingInput(
             str(content.get("prompt", "")), bool(content.get("password")), bytes(message.frames[0])
         )
         self._broadcast("stdin", message.frames)
-
-    # --- from the kernel's life ------------------------------------------------------------------
 
     def on_interrupt(self) -> None:
         self._pending = None

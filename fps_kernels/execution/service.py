@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ClientError, InvalidExecution, SourceChanged
 from .cell_execution import Execution
-from .execution_request import Batch
+from .execution_request import ExecutionRequest
 from .fps_yjs.documents import Documents
 from .hashing import murmur2
 from .notebook import SharedNotebook
 from .queue import ExecutionQueue
-from .request_body import CellChoice, ExecuteBody, parse_body
+from .request_body import CellChoice, parse_body
 
 if TYPE_CHECKING:
     from ..kernels.kernel import Kernel
 
 
 class ExecutionService:
-    """Executes cells of the shared documents of one Yjs plugin on any kernel.
+    """Executes cells of the shared documents of one Yjs plugin, on any kernel.
 
     yjs: the `jupyverse_api.yjs.Yjs` resource.
     """
@@ -30,7 +30,7 @@ class ExecutionService:
         self._queues: dict[Kernel, ExecutionQueue] = {}
 
     def queue(self, kernel: Kernel) -> ExecutionQueue:
-        """The kernel's queue, which ends with it."""
+        """The queue of a kernel; it ends with the kernel."""
         queue = self._queues.get(kernel)
         if queue is None:
             queue = self._queues[kernel] = ExecutionQueue(kernel.client, self._documents, kernel.server.broadcast)
@@ -42,39 +42,45 @@ class ExecutionService:
         await self._queues.pop(kernel).close()
 
     def execute(self, kernel: Kernel, data: bytes, path: str | None) -> str:
-        """Queue what a request's body asks for, all of it or nothing; returns the request's id.
+        """Queue all the cells that a request's body names, or none; returns the request's id.
 
-        path: of the notebook that the kernel is for, if it is known.
-        Raises InvalidExecution, DocumentNotFound, CellNotFound, NotACodeCell, SourceChanged, Conflict,
-        QueueFull. What concerns one cell that is known is said in that cell, too: front ends do not
-        show the status.
+        path: the path of the notebook that the kernel is for, if it is known.
+        Raises InvalidExecution, DocumentNotFound, CellNotFound, NotACodeCell, SourceChanged, Conflict, QueueFull.
+        An error that concerns a single known cell is also shown in that cell, because front ends do not show the
+        response.
         """
         body = parse_body(data)
         notebook = self._documents.find(body.document_id, body.cells[0].cell_id, path)
         try:
-            executions = [_execution(notebook, choice) for choice in body.cells]
-            batch = _batch(body, notebook, executions)
-            self.queue(kernel).submit(batch)
+            request = ExecutionRequest(
+                body.request_id or uuid.uuid4().hex,
+                notebook,
+                [_execution(notebook, choice) for choice in body.cells],
+                single=not body.batch,
+                after=body.previous_request_id,
+            )
+            self.queue(kernel).submit(request)
         except ClientError as exc:
             if len(body.cells) == 1:
-                _tell(notebook, body.cells[0], exc, self._queues.get(kernel))
+                _show(notebook, body.cells[0], exc, self._queues.get(kernel))
             raise
-        return batch.id
+        return request.id
 
     def refuse(self, data: bytes, error: ClientError) -> None:
-        """There is no kernel for what a request's body asks for: say why in the cell, if it names one that is known."""
+        """Show why there is no kernel for a request, in its cell, if the body names a single known one."""
         with contextlib.suppress(ClientError):
             body = parse_body(data)
             if len(body.cells) == 1:
                 notebook = self._documents.find(body.document_id, body.cells[0].cell_id, None)
-                _tell(notebook, body.cells[0], error)
+                _show(notebook, body.cells[0], error)
 
     async def close(self) -> None:
-        """Save and let go of all documents; the kernels' queues have ended."""
+        """Save and release all documents. The queues of the kernels must have ended."""
         await self._documents.close()
 
 
 def _execution(notebook: SharedNotebook, choice: CellChoice) -> Execution:
+    """An execution of a cell. Raises InvalidExecution, CellNotFound, NotACodeCell, SourceChanged."""
     cell_id = notebook.cell_id_at(choice.number) if choice.number is not None else choice.cell_id
     if cell_id is None:
         raise InvalidExecution("Missing field in JSON data: cell_id")
@@ -84,20 +90,10 @@ def _execution(notebook: SharedNotebook, choice: CellChoice) -> Execution:
     return Execution(notebook, cell_id, code)
 
 
-def _batch(body: ExecuteBody, notebook: SharedNotebook, executions: list[Execution]) -> Batch:
-    return Batch(
-        body.request_id or uuid.uuid4().hex,
-        notebook,
-        executions,
-        single=not body.batch,
-        after=body.previous_request_id,
-    )
-
-
-def _tell(
+def _show(
     notebook: SharedNotebook, choice: CellChoice, error: ClientError, queue: ExecutionQueue | None = None
 ) -> None:
-    """In the cell, if it is one that can show it: not one that is in the queue, which shows its own outputs."""
+    """Show an error in a cell, unless the cell is in the queue: then it shows the outputs of its execution."""
     try:
         execution = _execution(notebook, CellChoice(choice.cell_id, choice.number))
     except ClientError:

@@ -1,4 +1,4 @@
-"""input() in a cell that the server executes: who could answer, what is asked, and the answer."""
+"""input() in a cell that the server executes: the clients that could answer, and the question."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from time import monotonic
 from typing import TypedDict
 
 EXPIRY_S = 90.0
-"""A client that can answer says so again before that."""
+"""Time after which a client that has not registered again is forgotten."""
 MAX_CLIENTS = 1_000
+"""Clients of one kernel that are remembered."""
 
 
 class PendingModel(TypedDict):
@@ -24,18 +25,22 @@ class PendingModel(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class PendingInput:
-    """What the kernel asks for. header: of its input_request, the parent of the reply."""
+    """A question of the kernel. header: the header of its input_request, which is the parent of the reply."""
 
     prompt: str
     password: bool
     header: bytes
 
 
-class Answerers:
-    """The clients that can answer input requests of one kernel, until they leave or are not heard of any more."""
+class StdinClients:
+    """The clients that can answer input requests of one kernel, until they leave or fall silent.
 
-    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+    max_clients: the number of clients that are remembered; the one that has been silent for longest goes first.
+    """
+
+    def __init__(self, clock: Callable[[], float] = monotonic, max_clients: int = MAX_CLIENTS) -> None:
         self._clock = clock
+        self._max_clients = max_clients
         self._until: dict[str, float] = {}
 
     def __len__(self) -> int:
@@ -45,7 +50,7 @@ class Answerers:
 
     def register(self, client_id: str) -> None:
         self._until.pop(client_id, None)
-        if len(self) >= MAX_CLIENTS:
+        if len(self) >= self._max_clients:
             del self._until[next(iter(self._until))]
         self._until[client_id] = self._clock() + EXPIRY_S
 

@@ -5,32 +5,34 @@ from __future__ import annotations
 import re
 
 MAX_LINE_CHARS = 65_536
-"""How far back a carriage return goes in a line without end."""
+"""The part of a line that a carriage return can go back over."""
 
 _CONTROL = re.compile(r"([\n\r\b])")
 
 
 class StreamText:
-    """The text of one stream output, and how it changed since it was last taken.
+    """The text of one stream output, and how it has changed since it was last taken.
 
-    A front end edits the end of a text cheaply, and nothing else: only the line that is being
-    written can change.
+    Front ends edit only the end of a text cheaply, so only the line that is being written can change.
+
+    max_line_chars: the part of a line that can change.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, max_line_chars: int = MAX_LINE_CHARS) -> None:
+        self._max_line_chars = max_line_chars
         self._lines: list[str] = []
-        self._fresh: list[str] = []  # those of the lines that were completed since the last take
+        self._fresh: list[str] = []  # the lines that were completed since the last take
         self._line = ""
         self._column = 0
         self._taken_line = ""
         self._lines_chars = 0
-        self._head_chars: int | None = None  # what was before the notice, once something was cut out
+        self._head_chars: int | None = None  # the text before the notice, once something was cut out
 
     def __str__(self) -> str:
         return "".join(self._lines) + self._line
 
     def __len__(self) -> int:
-        """In characters."""
+        """The length in characters."""
         return self._lines_chars + len(self._line)
 
     def write(self, text: str) -> None:
@@ -69,13 +71,13 @@ class StreamText:
         self._lines_chars += len(line)
 
     def _bound_line(self) -> None:
-        """Of a line that is too long, what is left of the cursor stays as it is."""
-        if self._column > MAX_LINE_CHARS:
+        """Complete the part before the cursor of a line that is too long."""
+        if self._column > self._max_line_chars:
             self._complete(self._line[: self._column])
             self._line, self._column = self._line[self._column :], 0
 
     def take_edit(self) -> tuple[int, str]:
-        """What to do to the text that was taken last: delete so many UTF-8 bytes at its end, then append this."""
+        """The edit of the text that was taken last: the UTF-8 bytes to delete at its end, and the text to append."""
         now = "".join(self._fresh) + self._line
         before = self._taken_line
         kept = len(before) if now.startswith(before) else _common_chars(before, now)
@@ -84,10 +86,10 @@ class StreamText:
         return len(before[kept:].encode()), now[kept:]
 
     def cut(self, head_chars: int, tail_chars: int, notice: str) -> None:
-        """Keep only the two ends. What was taken before is of no use then: take the whole text."""
+        """Keep only the two ends, with a notice between them. Then the whole text has to be taken again."""
         text = "".join(self._lines)
-        if self._head_chars is None:  # else the notice that is there is cut out with the rest
-            # Whole lines, if they are not so long that little else would be left.
+        if self._head_chars is None:  # else the earlier notice is cut out with the rest
+            # Cut at the end of a line, unless that leaves too little.
             self._head_chars = text.rfind("\n", head_chars // 2, head_chars) + 1 or min(head_chars, len(text))
         end = max(self._head_chars, len(text) - tail_chars)
         end = text.find("\n", end, end + tail_chars // 2) + 1 or end
@@ -96,7 +98,7 @@ class StreamText:
 
 
 def _common_chars(one: str, other: str) -> int:
-    """How many characters the two have in common at their start."""
+    """The number of characters that two texts have in common at their start."""
     for number, (here, there) in enumerate(zip(one, other, strict=False)):
         if here != there:
             return number

@@ -1,7 +1,7 @@
-"""Widgets whose state is a shared document (ypywidgets): their comms, between kernels and the Yjs plugin.
+"""Comms between kernels and the Yjs plugin, for widgets whose state is a shared document (ypywidgets).
 
-The plugin keeps a model of each widget, which follows the one in the kernel; the messages are those of
-the Yjs sync protocol, in the buffers of comm messages. Front ends have comms of their own.
+The plugin keeps a model of each widget that follows the one in the kernel. The messages are those of the Yjs sync
+protocol, in the buffers of comm messages. Front ends have comms of their own.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class YWidgets:
 
 
 class Comm:
-    """What the plugin's widgets send through."""
+    """A comm through which a widget of the plugin sends its changes."""
 
     def __init__(self, client: KernelClient, comm_id: str, session: str) -> None:
         self.comm_id = comm_id
@@ -70,6 +70,7 @@ class Comm:
 
 
 def _as_dict(message: Message) -> dict[str, Any]:
+    """A message in the form that fps-yjs takes."""
     return {
         "header": message.header,
         "parent_header": message.parent_header,

@@ -133,7 +133,10 @@ class Gateway:
 
         paths = (*HEALTH_PATHS, *personality.open_paths)
         check = TokenCheck(access.token, [unquote(base_url) + path for path in paths])
-        served = guarded([*health_routes(lambda: self._ready), *routes, *document_routes(document, base_url)], check)
+        health = health_routes(lambda: self._ready)
+        openapi_json, *pages = document_routes(document, base_url)
+        # A personality's routes may match any path; /openapi.json stays the server's own.
+        served = guarded([*health, openapi_json, *routes, *pages], check)
         if personality.uses_fastapi:
             from .fastapi_app import make_fastapi
 

@@ -9,17 +9,17 @@ _ESCAPED = re.compile(r'\\(["\\])')
 
 
 def header_options(value: str) -> tuple[str, dict[str, str]]:
-    """What is before the options, in lower case, and the options, with their names in lower case.
+    """The value without its options, in lower case, and the options, with their names in lower case.
 
-    Of options with the same name the first counts. What is malformed is skipped.
-    Not the standard library's email, which decodes `filename*=` as well: forms must not have it (RFC 7578, 4.2), and
-    two names for one file are a way past whoever looks at one of them.
+    Of several options with one name, the first counts. Malformed options are skipped.
+    The standard library's `email` would also decode `filename*=`, which forms must not have (RFC 7578, 4.2): with two
+    names for one file, a filter that looks at one of them could be bypassed.
     """
     main, _, _ = value.partition(";")
     options: dict[str, str] = {}
     for name, option in _OPTION.findall(value[len(main) :]):
         if option.startswith('"') and option.endswith('"') and len(option) > 1:
-            # Browsers escape no backslash, curl does: nothing else is an escape, as in C:\new.
+            # curl escapes backslashes, browsers do not. Nothing else is an escape: a name may be C:\new.
             option = _ESCAPED.sub(r"\1", option[1:-1])
         else:
             option = option.strip()

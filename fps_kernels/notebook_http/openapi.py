@@ -9,16 +9,17 @@ from urllib.parse import quote, unquote, urlsplit
 from .response.stream_formats import EVENT_STREAM, PLAIN
 
 VERSION = "0.0.0"
-"""Nobody numbers the versions of a notebook's API; the original says this."""
+"""The version of every API, as in Kernel Gateway: a notebook has none."""
 
 Paths = Iterable[tuple[str, Sequence[str]]]
-"""Each path, as `/a/:name`, and its verbs."""
+"""Each path, such as `/a/:name`, and its verbs."""
 
 _WITH_BODY = frozenset({"PATCH", "POST", "PUT"})
+"""Verbs whose requests have a body."""
 
 
 def title(notebook: str) -> str:
-    """The name of a notebook without folders and extensions, from its path or its URL."""
+    """The name of a notebook, without folders and extensions, from its path or its URL."""
     path = unquote(urlsplit(notebook).path) if "://" in notebook else notebook
     name = path.replace("\\", "/").rpartition("/")[2]
     return name.partition(".")[0] or name
@@ -27,13 +28,15 @@ def title(notebook: str) -> str:
 def swagger(
     notebook: str, paths: Paths, base_url: str = "/", declared: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The Swagger 2 document.
+    """The Swagger 2 document of a notebook.
 
-    notebook: its name, path or URL. base_url: what is before all paths.
-    declared: the document that is in the notebook; it is sent, with what it lacks, and the paths do not count.
+    notebook: the path or the URL of the notebook.
+    paths: the endpoints of the notebook; not used when there is a `declared` document.
+    base_url: the prefix of all paths.
+    declared: the document that is in the notebook; it is completed where it lacks something.
 
-    Source: `/_api/spec/swagger.json` of Kernel Gateway. For paths without parameters this is what it sends. It writes
-      `/a/:name` where Swagger has `/a/{name}`, so that no tool could call those paths.
+    Source: `/_api/spec/swagger.json` of Kernel Gateway, which is the same for paths without parameters. For others it
+      writes `/a/:name` where Swagger has `/a/{name}`, so that no tool can call these paths.
     """
     document: dict[str, Any] = {"swagger": "2.0", **(declared or {})}
     info = document.get("info")
@@ -49,9 +52,10 @@ def swagger(
 def openapi(
     notebook: str, paths: Paths, base_url: str = "/", streaming: Collection[tuple[str, str]] = ()
 ) -> dict[str, Any]:
-    """The OpenAPI 3 document, in the version that Swagger UI 4 reads.
+    """The OpenAPI 3 document of a notebook, in the version that Swagger UI 4 reads.
 
-    notebook, base_url: as for `swagger`. streaming: the (path, verb) of cells that are declared to stream.
+    notebook, paths, base_url: as for `swagger`.
+    streaming: the (path, verb) of the endpoints that are declared to stream.
     """
 
     def operation(path: str, verb: str, names: list[str]) -> dict[str, Any]:
@@ -66,7 +70,7 @@ def openapi(
 
 
 def _paths(paths: Paths, operation: Callable[[str, str, list[str]], dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Paths that differ only in the names of their parameters are one in both formats: the first one's names count."""
+    """The paths of either document; those that differ only in the names of parameters are one, with the first names."""
     items: dict[str, dict[str, Any]] = {}
     shapes: dict[str, tuple[str, list[str]]] = {}
     for path, verbs in paths:
@@ -79,12 +83,12 @@ def _paths(paths: Paths, operation: Callable[[str, str, list[str]], dict[str, An
 
 
 def _template(path: str) -> tuple[str, list[str], str]:
-    """A path with its parameters in braces, the names of these, and the path without the names."""
+    """A path with its parameters in braces, the names of these, and the path with empty braces."""
     names: list[str] = []
     template, shape = [], []
     for segment in path.split("/"):
         if segment.startswith(":") and len(segment) > 1:
-            # No braces in a name: they would end it. And each name once, as in the JSON of REQUEST.
+            # A brace in a name would end it. Each name occurs once, as in the JSON of REQUEST.
             name = segment[1:].replace("{", "(").replace("}", ")")
             while name in names:
                 name += "_"
@@ -111,7 +115,7 @@ def _openapi_operation(verb: str, names: list[str], *, streams: bool) -> dict[st
     if verb != "HEAD":
         success["content"] = {PLAIN: text, EVENT_STREAM: text}
     if streams:
-        success["description"] = "What the cell prints, as it comes"
+        success["description"] = "The output of the cell, sent while it runs"
     operation: dict[str, Any] = {
         "responses": {"200": success, "500": {"description": "The cell failed"}},
     }

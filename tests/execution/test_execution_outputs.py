@@ -387,7 +387,7 @@ async def test_a_closed_browser_loses_nothing(hasty_desk: Desk) -> None:
     await doc.execute("a", "b")
     await doc.until(lambda: doc.text("a") == "before, ")
     await doc.close()
-    await asyncio.sleep(1)  # a document without a guard is closed after half of that
+    await asyncio.sleep(1)  # a document without a lease is closed after half of that
     gate.open()
     notebook = await doc.saved("b", has_outputs(2))
     assert_valid(notebook)

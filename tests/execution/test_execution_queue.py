@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 from fps_yjs.ydocs.ynotebook import YNotebook
 
-from fps_kernels.execution import queue as queue_module
 from fps_kernels.execution.cell_execution import Execution
-from fps_kernels.execution.execution_request import Batch
+from fps_kernels.execution.execution_request import ExecutionRequest
 from fps_kernels.execution.fps_yjs.documents import Documents
-from fps_kernels.execution.queue import ExecutionQueue
+from fps_kernels.execution.queue import ExecutionQueue, QueueLimits
 
 from ..support.drivers import Drivers
 from ..support.notebooks import notebook
@@ -37,24 +36,23 @@ class Yjs:
 async def test_old_outputs_are_let_go_though_their_request_is_remembered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue_module, "LATE_BYTES", 3000)
     document = YNotebook()
     document.source = notebook(DISPLAY, DISPLAY, DISPLAY)
     async with Drivers(tmp_path, monkeypatch) as kernels:
         driver = await kernels.start()
         documents = Documents(Yjs(document))
-        queue = ExecutionQueue(driver.client, documents, lambda channel, frames: None)
-        batches = []
+        queue = ExecutionQueue(driver.client, documents, lambda channel, frames: None, QueueLimits(late_bytes=3000))
+        requests = []
         for cell_id in ("0", "1", "2"):
             found = documents.find("nb", cell_id, None)
             execution = Execution(found, cell_id, found.code(cell_id))
-            batches.append(Batch(cell_id, found, [execution], single=True))
-            queue.submit(batches[-1])
+            requests.append(ExecutionRequest(cell_id, found, [execution], single=True))
+            queue.submit(requests[-1])
             await execution.idle.wait()
-            await until(lambda: batches[-1].ended)
-        sizes = [batch.executions[0].outputs.size for batch in batches]
+            await until(lambda: requests[-1].ended)
+        sizes = [request.executions[0].outputs.size for request in requests]
         assert sizes[0] == 0
         assert 0 < sum(sizes) <= 3000 + 3000
         assert [len(cell["outputs"]) for cell in document.ycells] == [1, 1, 1]
-        assert queue.batch("0")["cells"][0]["execution_count"] == 1
+        assert queue.request_model("0")["cells"][0]["execution_count"] == 1
         await queue.close()

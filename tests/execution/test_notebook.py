@@ -12,6 +12,7 @@ from fps_yjs.ydocs.ynotebook import YNotebook
 from pycrdt import Map, TransactionEvent
 
 from fps_kernels.errors import CellNotFound, NotACodeCell
+from fps_kernels.execution.fps_yjs.cell_states import never_save_states
 from fps_kernels.execution.notebook import STATE_KEY, SharedNotebook
 from fps_kernels.execution.outputs import Outputs
 
@@ -31,6 +32,7 @@ def notebook() -> SharedNotebook:
     second |= {"metadata": {"execution": {"old": "timing"}, "collapsed": True}}
     text = markdown_cell("# title", id="text")
     document.source = notebook_of(first, text, second)
+    never_save_states(document)
     return SharedNotebook("json:notebook:0", document)
 
 
@@ -299,7 +301,7 @@ def test_a_file_has_no_state_in_cells_that_a_front_end_made(notebook: SharedNote
 def test_a_document_that_is_found_twice_is_saved_as_if_once(notebook: SharedNotebook) -> None:
     again = SharedNotebook(notebook.name, notebook.document)
     get_cell = notebook.document.get_cell
-    SharedNotebook(notebook.name, notebook.document)
+    never_save_states(notebook.document)
     assert notebook.document.get_cell is get_cell
     again.begin(["first"])
     check_file(notebook)

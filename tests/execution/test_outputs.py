@@ -15,6 +15,7 @@ from pycrdt import Array, ArrayEvent, Map, Text, TextEvent
 
 from fps_kernels.execution import terminal
 from fps_kernels.execution.cell_execution import encodable
+from fps_kernels.execution.fps_yjs.cell_states import never_save_states
 from fps_kernels.execution.notebook import SharedNotebook
 from fps_kernels.execution.outputs import NOTICE, OutputLimits, Outputs
 
@@ -79,6 +80,7 @@ class Bench:
             code_cell(id=CELL, outputs=[OTHER]),
             code_cell(id="after", outputs=[OTHER]),
         )
+        never_save_states(self.document)
         self.notebook = SharedNotebook("json:notebook:0", self.document)
         self.outputs = Outputs(limits)
         self.notebook.begin([CELL])

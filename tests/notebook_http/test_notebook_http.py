@@ -13,6 +13,7 @@ import pytest
 
 from ..support.apis import FOREVER, GATE, IMPORTS, PID, Serve, apis
 from ..support.client import Client
+from ..support.events import parse_events
 from ..support.gateways import Gateway
 from ..support.notebooks import code_cell, markdown_cell
 from ..support.raw_http import raw_request
@@ -138,6 +139,7 @@ async def test_parameters_do_not_hide_the_health_of_the_server(serve: Serve) -> 
         assert (await http.get("/readyz")).json() == {"status": "ready"}
         assert (await http.get("/api/swagger.json")).status_code == 401
         assert (await http.get("/other?token=secret")).text == "cell"
+        assert (await http.get("/openapi.json?token=secret")).json()["openapi"] == "3.0.3"
 
 
 async def test_the_notebook_is_told_only_when_that_is_allowed(serve: Serve, client: Client) -> None:
@@ -233,10 +235,30 @@ async def test_pieces_arrive_while_the_cell_runs(
     assert [first, rest] == pieces
 
 
+async def test_a_silent_event_stream_is_kept_alive(serve: Serve, tmp_path: Path) -> None:
+    gateway = serve(GATE, hasty=True)
+    gate = tmp_path / "gate"
+    params = {"started": str(tmp_path / "started"), "gate": str(gate)}
+    headers = {"Accept": "text/event-stream"}
+    async with (
+        Client(gateway.url) as client,
+        client.http.stream("GET", "/gate", params=params, headers=headers) as response,
+    ):
+        data = b""
+        async for piece in response.aiter_bytes():
+            data += piece
+            if data.count(b":\n\n") >= 3:
+                gate.touch()
+    assert data.startswith(b":\n\n" * 3)
+    [(kind, _)] = parse_events(data)
+    assert kind == "message"
+
+
 async def test_a_client_that_leaves_its_stream_interrupts_the_cell(client: Client, tmp_path: Path) -> None:
     [before] = [(await client.http.get("/pid")).text]
     async with client.http.stream("GET", "/stream/forever", params={"started": str(tmp_path / "s")}) as response:
         assert await anext(response.aiter_text()) == "begun"
+        await until((tmp_path / "s").exists)  # an interrupt before that would leave no trace
     await until((tmp_path / "s.interrupted").exists)
     assert (await client.http.get("/pid")).text == before
 
@@ -263,7 +285,7 @@ async def test_a_client_that_does_not_read_is_told_when_it_does(shared: Gateway,
 
 
 async def test_one_large_text_is_streamed_to_who_reads(client: Client) -> None:
-    assert len((await client.http.get("/large")).content) > 20_000_000
+    assert len((await client.http.get("/large")).content) == 20_000_001
 
 
 async def test_a_kernel_that_dies_ends_its_stream(client: Client, tmp_path: Path) -> None:
@@ -282,7 +304,7 @@ async def test_a_stream_that_takes_too_long_is_ended(serve: Serve, tmp_path: Pat
     async with Client(gateway.url) as client:
         before = (await client.http.get("/pid")).text
         response = await client.http.get("/stream/forever", params={"started": str(tmp_path / "s")})
-        assert response.text == "begun\nError Timeout: no end within 1 s \n"
+        assert response.text == "begun\nError Timeout: the cell did not end within 1 s \n"
         await until((tmp_path / "s.interrupted").exists)
         assert (await client.http.get("/pid")).text == before
 

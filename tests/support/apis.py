@@ -55,33 +55,36 @@ RECORD = '# GET /record\nopen(args("file"), "a").write(args("text"))\nstream("wr
 HASTY = """
 import asyncio, dataclasses
 
-from fps_kernels.notebook_http import handler, pool, worker
+from fps_kernels.api.responses import json_response
+from fps_kernels.api.starlette_router import ExactRoute
+from fps_kernels.notebook_http.bounds import Bounds
 from fps_kernels.notebook_http.personality import NotebookHttp
 
-worker.STOP_TIMEOUT_S = 0.3
-worker.IDLE_TIMEOUT_S = 1_000
-pool.REPLACE_DELAYS_S = (0.05,)
-handler.MAX_BODIES_BYTES = 1_000_000
-
 class Watched(NotebookHttp):
+    bounds = Bounds(
+        max_bodies_bytes=1_000_000,
+        stop_timeout_s=0.3,
+        idle_timeout_s=1_000,
+        replace_delays_s=(0.05,),
+        keep_alive_s=0.05,
+    )
     shutdown_timeout_s = 0.5
 
-    def create_request_handlers(self):
-        router = super().create_request_handlers()
+    def create_routes(self):
+        return [*super().create_routes(), ExactRoute("/_books", self.books, methods=["GET"])]
 
-        @router.get("/_books")
-        async def books():
-            kernels = self.parent.kernels.registry.list()
-            return {
-                "pool": dataclasses.asdict(self._pool.statistics()),
-                "runs": sum(worker._run is not None for worker in self._pool._idle),
-                "listeners": [len(kernel.driver.client._listeners) for kernel in kernels],
-                "observers": [len(kernel.observers._observers) for kernel in kernels],
-                "pending": [kernel.driver.client.pending for kernel in kernels],
-                "tasks": len(asyncio.all_tasks()),
-            }
-
-        return router
+    async def books(self, request):
+        pool = dataclasses.asdict(self.statistics())
+        kernels = self.parent.kernels.registry.list()
+        clients = [kernel.client.statistics() for kernel in kernels]
+        return json_response({
+            "runs": pool.pop("unfinished"),
+            "pool": pool,
+            "listeners": [client.listeners for client in clients],
+            "observers": [len(kernel.observers) for kernel in kernels],
+            "pending": [client.pending for client in clients],
+            "tasks": len(asyncio.all_tasks()),
+        })
 
 def create_personality(parent):
     return Watched(parent=parent)

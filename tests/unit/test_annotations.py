@@ -111,7 +111,7 @@ def test_one_cell_that_streams_makes_its_endpoint_stream() -> None:
 def test_a_stream_that_is_neither_true_nor_false_is_warned_of() -> None:
     made = parse([code_cell("# GET /a", stream="true")])
     assert not made.endpoints[0].stream
-    assert made.warnings == ("cell 0: its metadata has stream='true', neither true nor false",)
+    assert made.warnings == ("cell 0: its metadata has stream='true', which is not a boolean",)
 
 
 def test_a_source_may_be_lines_and_metadata_be_missing() -> None:
@@ -144,7 +144,7 @@ def test_a_notebook_without_an_annotation_is_refused() -> None:
         parsed("x", "# get /a")
     assert refused.value.message == (
         "no cell has an annotation such as '# GET /hello'; cell 1: '# get /a' is not an annotation: "
-        "that is the first line of a cell, as '# GET /path', the verb in upper case"
+        "an annotation is the first line of a cell, such as '# GET /path', with its verb in upper case"
     )
     assert refused.value.cell is None
 
@@ -166,7 +166,7 @@ def test_a_path_that_cannot_be_served_is_refused_with_its_cell(annotation: str) 
 
 def test_a_path_that_is_never_reached_is_warned_of() -> None:
     made = parsed("# GET /a/:x", "# POST /a/:y")
-    assert made.warnings == ("cell 1: /a/:y is never reached, /a/:x of cell 0 has its requests",)
+    assert made.warnings == ("cell 1: /a/:y is never reached: /a/:x of cell 0 gets its requests",)
 
 
 def test_a_path_that_looks_like_a_pattern_is_warned_of() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fps_kernels.notebook_http.parsing.endpoints import (
     Endpoint,
     EndpointTable,
-    Match,
+    PathMatch,
     check_path,
     doubts,
     unreachable,
@@ -147,7 +147,7 @@ def test_the_allowed_verbs() -> None:
 
 
 def test_a_match_has_the_verbs_of_its_path() -> None:
-    assert table("GET /a/:x", "POST /a/:x", "PUT /:y/b").find("/a/b") == Match("/a/:x", ("GET", "POST"), {"x": "b"})
+    assert table("GET /a/:x", "POST /a/:x", "PUT /:y/b").find("/a/b") == PathMatch("/a/:x", ("GET", "POST"), {"x": "b"})
 
 
 def test_head_is_answered_by_get_unless_it_has_cells() -> None:

@@ -67,7 +67,7 @@ def test_openapi_tells_what_streams() -> None:
     document = openapi("n.ipynb", PATHS, "/base/", {("/name", "GET")})
     operations = document["paths"]["/name"]
     assert document["servers"] == [{"url": "/base"}]
-    assert operations["get"]["responses"]["200"]["description"] == "What the cell prints, as it comes"
+    assert operations["get"]["responses"]["200"]["description"] == "The output of the cell, sent while it runs"
     assert operations["post"]["responses"]["200"]["description"] == "Success"
     assert list(operations["post"]["responses"]["200"]["content"]) == ["text/plain", "text/event-stream"]
     assert "content" not in document["paths"]["/a/{first}/b/{last}"]["head"]["responses"]["200"]

@@ -153,7 +153,7 @@ def test_a_field_in_its_charset_and_one_that_is_no_text() -> None:
         (MULTIPART, b"hello", "it has no boundary"),
         (MULTIPART, part(b"A: b"), "part 1 has no Content-Disposition"),
         (MULTIPART, part(b"Content-Disposition: form-data"), "part 1 has no name"),
-        (MULTIPART, part(b"no colon"), "part 1 has a line that is no header"),
+        (MULTIPART, part(b"no colon"), "part 1 has a line that is not a header"),
         (MULTIPART, part(b"A: " + b"b" * 16_384), "part 1 has headers of more than"),
         (MULTIPART, part(b"A: b").replace(b"\r\n\r\n", b"\n\n"), "part 1 has no empty line"),
         (f"multipart/form-data; boundary={'b' * 10_000}", b"x", "no boundary"),

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fps_kernels.notebook_http.response.cell_response import Outputs, Reply, head_reply, respond
+from fps_kernels.notebook_http.response.cell_outputs import CellOutputs
+from fps_kernels.notebook_http.response.reply import Reply, head_reply, respond
 
 PNG = b"\x89PNG\r\n\x1a\n\x00"
 PNG_TEXT = base64.encodebytes(PNG).decode()
@@ -21,8 +22,8 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,imag
 
 def outputs_of(
     stdout: str = "", result: dict[str, Any] | None = None, displayed: dict[str, Any] | None = None
-) -> Outputs:
-    outputs = Outputs()
+) -> CellOutputs:
+    outputs = CellOutputs()
     if stdout:
         outputs.stream({"name": "stdout", "text": stdout})
     if displayed:
@@ -32,7 +33,7 @@ def outputs_of(
     return outputs
 
 
-def info(value: Any) -> Outputs:
+def info(value: Any) -> CellOutputs:
     return outputs_of(value if isinstance(value, str) else json.dumps(value) + "\n")
 
 
@@ -44,11 +45,11 @@ def sent(reply: Reply) -> tuple[int, str | None, bytes]:
 
 
 def test_nothing_is_an_empty_text() -> None:
-    assert respond(Outputs()) == Reply(200, [("Content-Type", "text/plain"), ("Content-Length", "0")], b"")
+    assert respond(CellOutputs()) == Reply(200, [("Content-Type", "text/plain"), ("Content-Length", "0")], b"")
 
 
 def test_stdout_is_joined_and_stderr_dropped() -> None:
-    outputs = Outputs()
+    outputs = CellOutputs()
     for content in ({"name": "stdout", "text": "a\n"}, {"name": "stderr", "text": "x"}, {"text": "é"}):
         outputs.add("stream", content)
     outputs.execute_result({"data": {"text/plain": "2"}})
@@ -79,7 +80,7 @@ def test_an_error_that_only_the_reply_tells_of() -> None:
 
 
 def test_an_aborted_cell_is_an_error() -> None:
-    outputs = Outputs()
+    outputs = CellOutputs()
     outputs.reply({"status": "aborted"})
     assert respond(outputs).status == 500
 
@@ -106,16 +107,16 @@ def test_clearing_when_the_next_output_comes() -> None:
 
 
 def test_outputs_are_bounded() -> None:
-    outputs = Outputs(max_chars=10)
+    outputs = CellOutputs(max_chars=10)
     outputs.stream({"text": "a" * 10})
     assert not outputs.too_large
     outputs.display_data({"data": {"text/plain": "b"}})
     assert outputs.too_large
-    assert sent(respond(outputs)) == (500, "text/plain", b"The cell put out more than 10 characters\n")
+    assert sent(respond(outputs)) == (500, "text/plain", b"The cell produced more than 10 characters of output\n")
 
 
 def test_what_is_replaced_does_not_count_any_more() -> None:
-    outputs = Outputs(max_chars=100)
+    outputs = CellOutputs(max_chars=100)
     for _ in range(100):
         outputs.display_data({"data": {"text/plain": "a" * 30}})
         outputs.execute_result({"data": {"text/plain": {"b": "c" * 20}}})
@@ -139,7 +140,7 @@ def test_what_is_replaced_does_not_count_any_more() -> None:
 def test_whatever_a_kernel_sends_there_is_a_response(
     messages: list[tuple[str, dict[str, Any]]], accept: str | None
 ) -> None:
-    outputs = Outputs(max_chars=100)
+    outputs = CellOutputs(max_chars=100)
     for msg_type, content in messages:
         if msg_type == "reply":
             outputs.reply(content)
@@ -241,13 +242,13 @@ def test_status_and_headers() -> None:
 
 
 def test_a_list_is_several_headers() -> None:
-    reply = respond(Outputs(), info({"headers": {"Set-Cookie": ["a=1", "b=2"], "X": []}}))
+    reply = respond(CellOutputs(), info({"headers": {"Set-Cookie": ["a=1", "b=2"], "X": []}}))
     assert [value for name, value in reply.headers if name == "Set-Cookie"] == ["a=1", "b=2"]
     assert reply.header("X") is None
 
 
 def test_names_that_differ_in_case_only_are_one_header() -> None:
-    reply = respond(Outputs(), info({"headers": {"content-type": "a/b", "Content-Type": "c/d"}}))
+    reply = respond(CellOutputs(), info({"headers": {"content-type": "a/b", "Content-Type": "c/d"}}))
     assert [value for name, value in reply.headers if name.lower() == "content-type"] == ["c/d"]
 
 
@@ -317,7 +318,7 @@ def test_a_length_that_is_true_is_sent_once() -> None:
 
 
 def test_an_error_in_the_info_is_an_error() -> None:
-    failed = Outputs()
+    failed = CellOutputs()
     failed.error({"ename": "KeyError", "evalue": "'a'"})
     assert sent(respond(outputs_of("x"), failed)) == (500, "text/plain", b"Error KeyError: 'a' \n")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fps_kernels.notebook_http.response.stream_formats import KEEP_ALIVE, EventStream, PlainStream, stream_for
+from fps_kernels.notebook_http.response.stream_formats import EventStream, PlainStream, stream_for
 
 from ..support.events import parse_events
 
@@ -40,7 +40,14 @@ def test_an_error_is_an_event_of_its_own() -> None:
 
 
 def test_keeping_a_stream_alive_is_no_event() -> None:
-    assert parse_events(KEEP_ALIVE + EventStream().text("a") + KEEP_ALIVE) == [("message", "a")]
+    stream = EventStream()
+    data = stream.keep_alive() + stream.text("a\r") + stream.keep_alive() + stream.text("\nb") + stream.keep_alive()
+    assert data.count(b":\n\n") == 3
+    assert parse_events(data) == [("message", "a\n"), ("message", "b")]
+
+
+def test_plain_text_cannot_be_kept_alive() -> None:
+    assert PlainStream().keep_alive() == b""
 
 
 @given(st.lists(st.text(st.sampled_from("a \n\r:\f\u2028\0é\ufeff") | st.characters(codec="utf-8"))))

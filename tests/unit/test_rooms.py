@@ -164,3 +164,9 @@ def test_jupyter_client_is_imported_on_first_use() -> None:
     """It takes 0.15 s, which a server should not need to start."""
     driver = [name for name in MODULES if name.startswith("kernel_driver.")]
     assert loaded_with(*driver, "kernels.registry").isdisjoint({"jupyter_client", "IPython", "traitlets"})
+
+
+def test_a_notebook_is_served_without_fastapi() -> None:
+    loaded = loaded_with("notebook_http.personality")
+    assert "starlette" in loaded
+    assert loaded.isdisjoint({"fastapi", "jupyverse_api", "pydantic"})

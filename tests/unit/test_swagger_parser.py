@@ -128,8 +128,8 @@ def test_what_is_on_one_side_only_is_warned_of() -> None:
         paths, "# operationId: get", "# operationId: extra\nx", "# ResponseInfo operationId: declared", "# operationId:"
     )
     assert made.warnings == (
-        "cell 4: operationId has no name behind it, so the cell never runs",
-        "cell 0: operationId 'declared' is declared, and no cell has it",
+        "cell 4: operationId is not followed by a name, so the cell never runs",
+        "cell 0: operationId 'declared' is declared, but no cell has it",
         "cell 2: operationId 'extra' is not declared, so the cell never runs",
         "cell 3: ResponseInfo for operationId 'declared', which no cell answers",
     )
@@ -144,8 +144,8 @@ def test_what_is_on_one_side_only_is_warned_of() -> None:
         ({"/a": {"get": operation("f", {"name": "x"})}}, {}, 'the parameter {"name": "x"} needs a name and an \'in\''),
         ({"/a": {"get": operation("f", {"$ref": "#/no/where"})}}, {}, "needs a name"),
         ({"/a": {"get": operation("f")}, "/b": {"get": operation("f")}}, {}, "'f' is declared more than once"),
-        ({"/a": {"get": operation("f")}}, {"basePath": "/v1"}, "basePath '/v1' moves no path"),
-        ({"/{x}": {"get": operation("f")}, "/{y}": {"put": operation("g")}}, {}, "/:y is never reached, /:x has"),
+        ({"/a": {"get": operation("f")}}, {"basePath": "/v1"}, "basePath '/v1' has no effect: set the option base_url"),
+        ({"/{x}": {"get": operation("f")}, "/{y}": {"put": operation("g")}}, {}, "/:y is never reached: /:x gets"),
         ({"/a*": {"get": operation("f")}}, {}, "is literal"),
         ({"/a": {"get": operation("f", in_path("x"))}, "/a/{x}": {"get": operation("g")}}, {}, "'g' is not used"),
     ],
@@ -187,7 +187,7 @@ def test_a_later_document_replaces_what_it_has() -> None:
     assert made.paths() == ("/b",)
     assert made.document is not None
     assert made.document["info"] == {"title": "A"}
-    assert made.warnings == ("cell 1: a second Swagger document, besides that of cell 0",)
+    assert made.warnings == ("cell 1: a second Swagger document, besides the one in cell 0",)
 
 
 def test_a_broken_document_beside_a_good_one_is_warned_of() -> None:
@@ -204,18 +204,21 @@ def test_a_broken_document_beside_a_good_one_is_warned_of() -> None:
         ([markdown_cell("```\n{}\n```"), code_cell("x")], "no markdown cell has a fenced JSON block with 'swagger'"),
         ([code_cell(document({"/a": {"get": operation("f")}}))], "no markdown cell has"),
         ([code_cell("x"), fenced('{"swagger": "2.0",}')], "cell 1: its Swagger document is not JSON: "),
-        ([fenced('{"swagger": "2.0"}')], "cell 0: the Swagger document has no JSON object as paths"),
-        ([fenced(document([]))], "cell 0: the Swagger document has no JSON object as paths"),
-        ([fenced(document({"/a": []}))], "cell 0: the Swagger document has no JSON object as path '/a'"),
-        ([fenced(document({"/a": {"get": 1}}))], "cell 0: the Swagger document has no JSON object as GET /a"),
+        ([fenced('{"swagger": "2.0"}')], "cell 0: in the Swagger document, paths is not a JSON object"),
+        ([fenced(document([]))], "cell 0: in the Swagger document, paths is not a JSON object"),
+        ([fenced(document({"/a": []}))], "cell 0: in the Swagger document, path '/a' is not a JSON object"),
+        ([fenced(document({"/a": {"get": 1}}))], "cell 0: in the Swagger document, GET /a is not a JSON object"),
         ([fenced(document({"/a/{b}.c": {"get": operation("f")}}))], "cell 0: '{b}.c' in '/a/{b}.c': a parameter"),
         ([fenced(document({"a": {"get": operation("f")}}))], "cell 0: the path 'a' does not start with a slash"),
         ([fenced(document({"/{a}/{a}": {"get": operation("f")}}))], "cell 0: the parameter ':a' is in '/:a/:a' more"),
-        ([fenced(document({"/{a.b}": {"get": operation("f")}}))], "cell 0: ':a.b' in '/:a.b' is no name"),
+        (
+            [fenced(document({"/{a.b}": {"get": operation("f")}}))],
+            "cell 0: ':a.b' in '/:a.b' is not a name: a parameter",
+        ),
         (
             [fenced(document({"/a": {"get": operation("f")}})), code_cell("# operationId: g")],
-            "no cell has an annotation such as '# operationId: NAME' of an operation that is declared; "
-            "cell 0: operationId 'f' is declared, and no cell has it; cell 1: operationId 'g' is not declared",
+            "no cell has an annotation such as '# operationId: NAME' with a declared operation; "
+            "cell 0: operationId 'f' is declared, but no cell has it; cell 1: operationId 'g' is not declared",
         ),
     ],
 )

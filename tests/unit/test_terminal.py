@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fps_kernels.execution import terminal
-from fps_kernels.execution.terminal import StreamText
+from fps_kernels.execution.terminal import MAX_LINE_CHARS, StreamText
 
 from ..support.terminals import terminal_text
 
@@ -15,8 +14,12 @@ NOTICE = "\n[cut]\n"
 BYTES = {"é": 2, "█": 3, "😀": 4}
 
 
-def shown(*writes: str) -> str:
-    text = StreamText()
+SHORT = 10
+"""A bound of lines, for tests of what is beyond it."""
+
+
+def shown(*writes: str, max_line_chars: int = MAX_LINE_CHARS) -> str:
+    text = StreamText(max_line_chars)
     for one in writes:
         text.write(one)
     return str(text)
@@ -102,16 +105,14 @@ def test_a_copy_that_applies_the_edits_always_has_the_text(steps: list[str | Non
 
 @given(st.lists(pieces | st.none(), max_size=30), st.integers(1, 6))
 def test_edits_are_right_with_lines_of_any_bound(steps: list[str | None], bound: int) -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(terminal, "MAX_LINE_CHARS", bound)
-        text, copy = StreamText(), Copy()
-        for step in [*steps, None]:
-            if step is None:
-                copy.follow(text)
-                assert copy.data.decode() == str(text)
-            else:
-                text.write(step)
-            assert len(text) == len(str(text))
+    text, copy = StreamText(bound), Copy()
+    for step in [*steps, None]:
+        if step is None:
+            copy.follow(text)
+            assert copy.data.decode() == str(text)
+        else:
+            text.write(step)
+        assert len(text) == len(str(text))
 
 
 def test_an_edit_counts_what_it_deletes_in_bytes() -> None:
@@ -141,30 +142,21 @@ def test_an_edit_of_text_that_only_grows_deletes_nothing() -> None:
 # --- lines that are too long ---------------------------------------------------------------------
 
 
-@pytest.fixture
-def short_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(terminal, "MAX_LINE_CHARS", 10)
-
-
-@pytest.mark.usefixtures("short_lines")
 def test_a_carriage_return_goes_back_over_a_line_of_the_bound() -> None:
-    assert shown("0123456789", "\rX") == "X123456789"
+    assert shown("0123456789", "\rX", max_line_chars=SHORT) == "X123456789"
 
 
-@pytest.mark.usefixtures("short_lines")
 def test_a_carriage_return_does_not_reach_the_start_of_a_line_beyond_the_bound() -> None:
-    assert shown("0123456789a", "\rX") == "0123456789aX"
+    assert shown("0123456789a", "\rX", max_line_chars=SHORT) == "0123456789aX"
 
 
-@pytest.mark.usefixtures("short_lines")
 def test_what_is_right_of_the_cursor_of_a_line_beyond_the_bound_can_be_overwritten() -> None:
-    assert shown("0123456789", "\r", "abcdefghij", "\r01234567890", "X\r", "Y") == "01234567890Y"
+    assert shown("0123456789", "\r", "abcdefghij", "\r01234567890", "X\r", "Y", max_line_chars=SHORT) == "01234567890Y"
 
 
-@pytest.mark.usefixtures("short_lines")
 def test_a_line_beyond_the_bound_is_settled_though_a_carriage_return_ends_it_at_once() -> None:
     """Or a line without end, of which all is one write, would be neither bounded nor cut."""
-    assert shown("x" * 50 + "\r", "Y") == "x" * 50 + "Y"
+    assert shown("x" * 50 + "\r", "Y", max_line_chars=SHORT) == "x" * 50 + "Y"
 
 
 # --- cutting -------------------------------------------------------------------------------------
@@ -216,9 +208,8 @@ def test_the_edits_after_a_cut_go_on_from_its_text() -> None:
     assert str(text).endswith("line 0099\nat 3\nmore é")
 
 
-@pytest.mark.usefixtures("short_lines")
 def test_a_cut_of_a_line_without_end_keeps_both_its_ends() -> None:
-    text = StreamText()
+    text = StreamText(max_line_chars=SHORT)
     text.write("<" + "x" * 1000 + ">\n")
     text.cut(20, 20, NOTICE)
     assert str(text) == "<" + "x" * 19 + NOTICE + "x" * 18 + ">\n"

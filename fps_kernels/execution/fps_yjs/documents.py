@@ -1,24 +1,24 @@
-"""The shared documents of the Yjs plugin: found, and kept open and saved while cells run in them.
+"""The shared documents of the Yjs plugin: found, and kept open and saved while their cells run.
 
-Keeping them open and saving them works with fps-yjs 0.6.4; with another Yjs plugin they are found by
-their names, and that is all.
+Keeping documents open and saving them works with fps-yjs 0.6.4, which is patched for that: see the modules beside this
+one. With another Yjs plugin, documents are only found by their names.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterator
 from typing import Any
 
 from ...errors import DocumentNotFound
+from ...tasks import TaskSet
 from ..notebook import SharedNotebook
-from .rooms import Guard, outlive_clients
+from .cell_states import never_save_states
+from .rooms import RoomLease, outlive_clients
 from .saving import Saver
 
-logger = logging.getLogger(__name__)
-
 CLOSE_TIMEOUT_S = 5.0
+"""Wait for the last saves when the server ends."""
 
 
 class Documents:
@@ -35,13 +35,13 @@ class Documents:
             outlive_clients(self._manager)
             self._saver = Saver(self._manager)
         self._notebooks: dict[str, SharedNotebook] = {}
-        self._guards: dict[str, Guard] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._leases: dict[str, RoomLease] = {}
+        self._tasks = TaskSet()
 
     def find(self, name: str | None, cell_id: str | None, path: str | None) -> SharedNotebook:
-        """The notebook of that name; or, as a front end may have lost or kept a stale name, the one that has the cell.
+        """The notebook of a name, or else the one that has the cell: front ends lose names, and keep stale ones.
 
-        path: of the notebook that the kernel is for: decides when copies of a notebook have the same cells.
+        path: the path of the notebook that the kernel is for; it decides between copies that have the same cells.
         Raises DocumentNotFound.
         """
         document = self._get(name)
@@ -54,6 +54,7 @@ class Documents:
         return (at_path or having)[0]
 
     def _get(self, name: str | None) -> Any | None:
+        """The YNotebook of a name; None if there is none, or a document of another kind."""
         if not name:
             return None
         try:
@@ -71,51 +72,39 @@ class Documents:
     def _notebook(self, name: str, document: Any) -> SharedNotebook:
         known = self._notebooks.get(name)
         if known is None or known.document is not document:
+            never_save_states(document)
             known = self._notebooks[name] = SharedNotebook(name, document)
-            self._forget_closed()
+            for closed in [one for one in self._notebooks if self._get(one) is None and one not in self._leases]:
+                del self._notebooks[closed]
         return known
 
-    def _forget_closed(self) -> None:
-        for name in [name for name in self._notebooks if self._get(name) is None and name not in self._guards]:
-            del self._notebooks[name]
-
-    # --- keeping them open -----------------------------------------------------------------------
-
     def hold(self, notebook: SharedNotebook) -> None:
-        """Keep it open, and save it now and then, until `release` was called as often."""
+        """Keep a notebook open, and save it now and then, until `release` has been called as often."""
         if self._saver is None:
             return
-        guard = self._guards.get(notebook.name)
-        if guard is None:
-            guard = self._guards[notebook.name] = Guard(self._manager, notebook)
-            for task in guard.start(self._saver):
-                self._tasks.add(task)
-                task.add_done_callback(self._ended)
-        guard.holders += 1
+        lease = self._leases.get(notebook.name)
+        if lease is None:
+            lease = self._leases[notebook.name] = RoomLease(self._manager, notebook)
+            self._tasks.start(lease.stay(), name=f"client of {notebook.name}")
+            self._tasks.start(lease.save_now_and_then(self._saver), name=f"saving {notebook.name}")
+        lease.holders += 1
 
     def release(self, notebook: SharedNotebook) -> None:
-        """It is saved, and closed as usual."""
-        guard = self._guards.get(notebook.name)
-        if guard is not None:
-            guard.holders -= 1
-            if not guard.holders:
-                del self._guards[notebook.name]
-                guard.leave()
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (exc := task.exception()) is not None:
-            logger.error("%s failed", task.get_name(), exc_info=exc)
+        """After the last release of a notebook it is saved, and closed as usual."""
+        lease = self._leases.get(notebook.name)
+        if lease is not None:
+            lease.holders -= 1
+            if not lease.holders:
+                del self._leases[notebook.name]
+                lease.leave()
 
     async def close(self) -> None:
-        """Let go of all; returns when they are saved, or after a few seconds."""
-        for guard in self._guards.values():
-            guard.leave()
-        self._guards.clear()
+        """Release all notebooks; returns when they have been saved, or after a few seconds."""
+        for lease in self._leases.values():
+            lease.leave()
+        self._leases.clear()
         if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=CLOSE_TIMEOUT_S)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            await asyncio.wait(self._tasks, timeout=CLOSE_TIMEOUT_S)
+            await self._tasks.close()
         if self._saver is not None:
             await self._saver.close(CLOSE_TIMEOUT_S)

@@ -1,7 +1,8 @@
-"""How documents stay open and are saved while nobody looks at them: what fps-yjs 0.6.4 has no call for.
+"""Patch of fps-yjs 0.6.4: documents stay open and are saved although no browser shows them.
 
-It closes a document a minute after its last client left, and saves after a second in which nothing
-changed. Here a client of our own, in the same process, keeps a room open.
+The plugin closes a document a minute after its last client has left, and saves it after a second without a change. It
+has no call to keep a document open, so a client of our own joins the room, in the same process. Another client that
+breaks off must not close the rooms of all documents: `RoomManager.serve` is replaced for that.
 """
 
 from __future__ import annotations
@@ -17,22 +18,22 @@ from .saving import Saver
 logger = logging.getLogger(__name__)
 
 SAVE_INTERVAL_S = 10.0
-"""The plugin saves after a second in which nothing changed: never, as long as a cell prints."""
+"""Time between two saves while a cell runs. The plugin's own save never comes as long as a cell prints."""
 
 
 def outlive_clients(manager: Any) -> None:
     """Keep a client that breaks off from closing all documents.
 
-    The plugin sends changes to clients in the task group that all its rooms share, and what a connection
-    that is gone raises there ends them all, for good: a browser that is closed while a cell prints is enough.
+    The plugin sends changes to clients in one task group for all its rooms. An error of a lost connection ends that
+    group, and all rooms for good: it is enough to close a browser while a cell prints.
     """
     serve = getattr(manager, "serve", None)
     if serve is not None:
-        manager.serve = lambda websocket, permissions: serve(_Leaver(websocket), permissions)
+        manager.serve = lambda websocket, permissions: serve(_TolerantWebSocket(websocket), permissions)
 
 
-class _Leaver:
-    """The WebSocket of a client, to which sending never fails: reading tells that it has left."""
+class _TolerantWebSocket:
+    """The WebSocket of a client, to which sending never fails: the plugin learns from reading that it has left."""
 
     def __init__(self, websocket: Any) -> None:
         self.path = websocket.path
@@ -52,12 +53,12 @@ class _Leaver:
     async def send(self, message: bytes) -> None:
         try:
             await self._websocket.send(message)
-        except Exception as exc:  # each server has its own for a connection that is gone
+        except Exception as exc:  # each server has its own error for a lost connection
             logger.debug("a client of %s has left: %r", self.path, exc)
 
 
-class _Peer:
-    """What a room takes for the WebSocket of a client: it says nothing, and does not listen."""
+class _SilentPeer:
+    """A client that a room takes for a WebSocket: it sends nothing, and ignores what it is sent."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -77,39 +78,38 @@ class _Peer:
         pass
 
 
-class Guard:
-    """Keeps one document open and saved."""
+class RoomLease:
+    """Keeps one document open and saved, until `leave`.
+
+    holders: how many executions want it; counted by the owner.
+    """
 
     def __init__(self, manager: Any, notebook: SharedNotebook) -> None:
         self.holders = 0
         self._manager = manager
         self._notebook = notebook
-        self._peer = _Peer(notebook.name)
-
-    def start(self, saver: Saver) -> list[asyncio.Task[None]]:
-        """The tasks that end after `leave`."""
-        name = self._notebook.name
-        return [
-            asyncio.create_task(self._stay(), name=f"client of {name}"),
-            asyncio.create_task(self._save_now_and_then(saver), name=f"saving {name}"),
-        ]
+        self._peer = _SilentPeer(notebook.name)
 
     def leave(self) -> None:
+        """End `stay` and `save_now_and_then`."""
         self._peer.left.set()
 
-    async def _stay(self) -> None:
+    async def stay(self) -> None:
+        """Be a client of the document's room."""
         manager, name = self._manager, self._notebook.name
         room = manager.websocket_server.rooms.get(name)
         if room is None:
-            return  # closed a moment ago
+            return  # it has just been closed
         cleaner = manager.cleaners.pop(room, None)
         if cleaner is not None:
             cleaner.cancel()
         await manager.websocket_server.serve(self._peer)
         if not room.clients and manager.websocket_server.rooms.get(name) is room:
+            # As when a browser leaves: the plugin owns this task, and cancels it when another client comes.
             manager.cleaners[room] = asyncio.create_task(manager.maybe_clean_room(room, name))
 
-    async def _save_now_and_then(self, saver: Saver) -> None:
+    async def save_now_and_then(self, saver: Saver) -> None:
+        """Save the document when it has changed, at intervals and at the end."""
         notebook = self._notebook
         while not self._peer.left.is_set():
             with contextlib.suppress(TimeoutError):

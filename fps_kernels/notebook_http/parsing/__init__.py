@@ -1,1 +1,1 @@
-"""What the notebook says: cells, annotations, Swagger documents, endpoints."""
+"""The endpoints of a notebook, from the annotations of its cells or from its Swagger document."""

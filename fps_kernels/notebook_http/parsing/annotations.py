@@ -1,4 +1,4 @@
-"""Endpoints from annotations: the first line of a code cell is a comment with a verb and a path."""
+"""Endpoints from annotations: comments with a verb and a path in the first lines of code cells."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ def parse(
 ) -> EndpointTable:
     """The endpoints of a notebook; all its code cells without an annotation are seeds.
 
-    cells: of nbformat, all kinds. language: `metadata.language_info.name`.
+    cells: all cells of the notebook, of any kind, as nbformat has them.
+    language: the notebook's `metadata.language_info.name`.
+    comment_prefix: how a comment begins, by language.
     Raises NotebookError when there is no endpoint, or one that cannot be served.
     """
     prefix = comment_prefix_of(language, comment_prefix)
@@ -43,7 +45,9 @@ def parse(
     if not answers:
         raise NotebookError("; ".join([f"no cell has an annotation such as '{prefix} GET /hello'", *warnings]))
     endpoints = []
+    first_cells: dict[str, int] = {}
     for (path, verb), parts in answers.items():
+        first_cells.setdefault(path, parts[0].number)
         info = infos.get((path, verb))
         endpoints.append(
             Endpoint(
@@ -58,46 +62,41 @@ def parse(
     for (path, verb), parts in infos.items():
         if (path, verb) not in answers:
             warnings.append(f"cell {parts[0].number}: ResponseInfo for {verb} {path}, which no cell answers")
-    warnings += _of_paths(answers)
+    for path, number in first_cells.items():
+        warnings += [f"cell {number}: {doubt}" for doubt in doubts(path)]
+    for path, winner in unreachable(first_cells):
+        reason = f"{winner} of cell {first_cells[winner]} gets its requests"
+        warnings.append(f"cell {first_cells[path]}: {path} is never reached: {reason}")
     return EndpointTable(tuple(endpoints), tuple(seeds), tuple(warnings))
 
 
 class _Patterns:
-    """The forms of an annotation behind a comment prefix, which is taken literally."""
+    """The forms of an annotation after a comment prefix, which is taken literally."""
 
     def __init__(self, prefix: str) -> None:
         comment = re.escape(prefix)
         self.endpoint = re.compile(comment + _VERB_AND_PATH)
         self.response_info = re.compile(comment + r"\s+ResponseInfo" + _VERB_AND_PATH)
-        self.rule = f"that is the first line of a cell, as '{prefix} GET /path', the verb in upper case"
+        self.rule = (
+            f"an annotation is the first line of a cell, such as '{prefix} GET /path', with its verb in upper case"
+        )
         verb = r"(?:ResponseInfo\s+)?(?:GET|PUT|POST|DELETE|PATCH|HEAD|OPTIONS)"
         self._nearly = re.compile(rf"(?:\A\s*|^){comment}[^\S\n]*{verb}[^\S\n]+/.*", re.MULTILINE | re.IGNORECASE)
 
     def ignored(self, source: str, annotated: bool) -> str | None:
-        """The first line that seems to be meant as an annotation, and has no effect."""
+        """The first line that looks like an annotation but has no effect."""
         lines = [found[0].strip() for found in self._nearly.finditer(source)]
         if annotated and lines:
-            # Once more the annotation of the cell itself is what is left of cells that were merged.
+            # The cell's own annotation once more is what remains after merging cells.
             lines = [line for line in lines[1:] if line != lines[0]]
         return lines[0] if lines else None
 
 
 def _key(found: re.Match[str], cell: Cell) -> tuple[str, str]:
+    """The path and the verb of an annotation. Raises NotebookError."""
     verb, path = found[1], found[2].strip()
     try:
         check_path(path)
     except ValueError as exc:
         raise NotebookError(str(exc), cell.number) from None
     return path, verb
-
-
-def _of_paths(answers: Mapping[tuple[str, str], list[Cell]]) -> list[str]:
-    first_cells: dict[str, int] = {}
-    for (path, _), parts in answers.items():
-        first_cells.setdefault(path, parts[0].number)
-    found = [f"cell {number}: {doubt}" for path, number in first_cells.items() for doubt in doubts(path)]
-    found += [
-        f"cell {first_cells[path]}: {path} is never reached, {winner} of cell {first_cells[winner]} has its requests"
-        for path, winner in unreachable(first_cells)
-    ]
-    return found

@@ -1,4 +1,4 @@
-"""The cells of a notebook file, with what their numbers, kinds and metadata say."""
+"""The cells of a notebook file, with their numbers, kinds and metadata."""
 
 from __future__ import annotations
 
@@ -7,12 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 DEFAULT_COMMENT_PREFIX: Mapping[str | None, str] = {None: "#", "scala": "//"}
-"""By language; None: all others. The original's manual says /// for Scala, its code has // in every version."""
+"""How a comment begins, by language; None stands for all others.
+
+The manual of Kernel Gateway says /// for Scala; its code has // in every version.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """number: among all cells of the notebook, from 0. stream: what the metadata say, None when nothing."""
+    """A cell of a notebook.
+
+    number: its position among all cells, from 0.
+    stream: the value of `stream` in its metadata; None if there is none.
+    """
 
     number: int
     kind: str
@@ -21,7 +28,10 @@ class Cell:
 
 
 def read_cells(cells: Sequence[Mapping[str, Any]]) -> list[Cell]:
-    """Of nbformat dicts; a source may be a list of lines, and is called input in nbformat 3."""
+    """The cells of a notebook, from nbformat's dicts.
+
+    A source may be a list of lines; in nbformat 3 its name is "input".
+    """
     read = []
     for number, cell in enumerate(cells):
         source = cell.get("source", cell.get("input", ""))
@@ -32,19 +42,22 @@ def read_cells(cells: Sequence[Mapping[str, Any]]) -> list[Cell]:
 
 
 def comment_prefix_of(language: str, comment_prefix: Mapping[str | None, str]) -> str:
-    """How a comment begins. Names of languages know no case: the one of R is written R and r."""
+    """How a comment begins in a language, whose name may be in any case: R is written R and r."""
     by_language = {(name or "").lower(): prefix for name, prefix in comment_prefix.items()}
     return by_language.get(language.lower()) or by_language.get("") or "#"
 
 
 def joined(cells: Sequence[Cell]) -> str:
-    """Their sources, a newline after each."""
+    """The sources of cells, each with a newline after it."""
     return "".join(f"{cell.source}\n" for cell in cells)
 
 
 def streams(cells: Sequence[Cell], warnings: list[str]) -> bool:
-    """Whether any of the cells says {"stream": true}; another value than true and false gets a warning."""
+    """Whether any of the cells has the metadata {"stream": true}.
+
+    warnings: gets a line for each value that is neither true nor false.
+    """
     for cell in cells:
         if cell.stream is not None and not isinstance(cell.stream, bool):
-            warnings.append(f"cell {cell.number}: its metadata has stream={cell.stream!r}, neither true nor false")
+            warnings.append(f"cell {cell.number}: its metadata has stream={cell.stream!r}, which is not a boolean")
     return any(cell.stream is True for cell in cells)

@@ -1,9 +1,9 @@
 """The endpoints of a notebook, and which of them a request is for.
 
-A path is literal but for segments `:name`, parameters that stand for one segment each, never an empty one.
-It is compared segment by segment, each decoded after the split, so that %2F does not end a segment. A
-trailing slash counts. Paths without parameters come first, then the later the first parameter the earlier;
-ties keep the notebook's order.
+A path is literal, except for segments `:name`: these are parameters, each of which matches one segment that is not
+empty. Paths are compared segment by segment, and decoded only after they were split, so that %2F does not end a
+segment. A trailing slash counts. Paths without parameters take precedence; among the others, the one whose first
+parameter comes later does. Ties are broken by the notebook's order.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from urllib.parse import unquote
 VERBS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _NAME = re.compile(r"[\w-]+")
 _DOUBTFUL = re.compile(r"[(){}\[\]*?\\^|\s]")
-"""Characters of a path that were meant as something else: a pattern, a query, a remark behind the path."""
+"""Characters that suggest more than a path: a pattern, a query, or a comment after the path."""
 
 
 class _Segment(NamedTuple):
-    """Of a path, decoded; the name of a parameter."""
+    """A segment of a path: its decoded text, or the name of a parameter."""
 
     text: str
     is_parameter: bool
@@ -32,8 +32,10 @@ class _Segment(NamedTuple):
 class Endpoint:
     """What runs for one verb of one path.
 
-    source: the cells joined in notebook order, a newline after each. response_info: the same of its
-      ResponseInfo cells. cells: the numbers of the cells of the source.
+    source: its cells, joined in the notebook's order, with a newline after each.
+    response_info: its ResponseInfo cells, joined in the same way; None if there are none.
+    stream: whether its output is sent while it runs.
+    cells: the numbers of the cells that `source` was joined from.
     """
 
     path: str
@@ -45,8 +47,13 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
-    """path: as in the notebook. verbs: those that have cells. parameters: decoded."""
+class PathMatch:
+    """The path of the notebook that a request is for.
+
+    path: as the notebook writes it.
+    verbs: the verbs that have cells.
+    parameters: the values of the path's parameters, decoded.
+    """
 
     path: str
     verbs: tuple[str, ...]
@@ -57,9 +64,10 @@ class Match:
 class EndpointTable:
     """What a parser makes of a notebook.
 
-    endpoints: in the notebook's order. seeds: the code that each kernel runs before it is used. warnings:
-      what the author should be told, a line each. document: the Swagger document of the notebook, when it
-      has one of its own.
+    endpoints: the endpoints in the notebook's order.
+    seeds: the cells that each kernel runs before it is used.
+    warnings: what the notebook's author should know, one line each.
+    document: the Swagger document of the notebook, if it has one.
     """
 
     endpoints: tuple[Endpoint, ...]
@@ -85,57 +93,67 @@ class EndpointTable:
         object.__setattr__(self, "_routes", routes)
 
     def paths(self) -> tuple[str, ...]:
-        """In order of precedence."""
+        """All paths, in their order of precedence."""
         return tuple(self._by_path)
 
-    def find(self, raw_path: str) -> Match | None:
-        """The first path that this one is of. raw_path: still percent-encoded, without the query."""
+    def verbs(self) -> list[tuple[str, list[str]]]:
+        """Each path and its verbs, in the order of the notebook."""
+        verbs: dict[str, list[str]] = {}
+        for endpoint in self.endpoints:
+            verbs.setdefault(endpoint.path, []).append(endpoint.verb)
+        return list(verbs.items())
+
+    def find(self, raw_path: str) -> PathMatch | None:
+        """The path that a request is for; None if there is none.
+
+        raw_path: the path of the request, still percent-encoded, without the query.
+        """
         if not raw_path.startswith("/"):
             return None
         raw = raw_path[1:].split("/")
         segments = tuple(map(unquote, raw))
         if path := self._literal.get(segments):
-            return Match(path, tuple(self._by_path[path]), {})
+            return PathMatch(path, tuple(self._by_path[path]), {})
         for path, route in self._routes:
             if (parameters := _match(route, segments)) is not None:
-                return Match(path, tuple(self._by_path[path]), parameters)
+                return PathMatch(path, tuple(self._by_path[path]), parameters)
         return None
 
     def allowed(self, path: str) -> tuple[str, ...]:
-        """The verbs that a path answers, for the header Allow. path: as in the notebook."""
+        """The verbs that a path answers, for the Allow header. path: as the notebook writes it."""
         verbs = self._by_path.get(path, {})
         return (*(verb for verb in VERBS if verb in verbs or (verb == "HEAD" and "GET" in verbs)), "OPTIONS")
 
-    def endpoint(self, match: Match, verb: str) -> Endpoint | None:
-        """None when the path does not answer this verb. HEAD is answered by GET unless it has cells of its own."""
+    def endpoint(self, match: PathMatch, verb: str) -> Endpoint | None:
+        """The endpoint for a verb; None if there is none. HEAD is answered by GET unless it has cells of its own."""
         verbs = self._by_path[match.path]
         return verbs.get(verb) or (verbs.get("GET") if verb == "HEAD" else None)
 
 
 def parameters_of(path: str) -> list[str]:
-    """The names of its parameters, in their order."""
+    """The names of the parameters of a path, in their order."""
     return [segment[1:] for segment in path.split("/") if segment.startswith(":")]
 
 
 def in_order(paths: Sequence[str] | dict[str, Any]) -> list[str]:
-    """By precedence; ties as they came."""
+    """Paths in their order of precedence; ties keep the order given."""
     return sorted(paths, key=_first_parameter, reverse=True)  # stable, also when reversed
 
 
 def check_path(path: str) -> None:
-    """Raises ValueError when a request for this path could not be told its parameters."""
+    """Raises ValueError when the parameters of a path have no names, or not one name each."""
     if not path.startswith("/"):
         raise ValueError(f"the path {path!r} does not start with a slash")
     names = parameters_of(path)
     for name in names:
         if not _NAME.fullmatch(name):
-            raise ValueError(f"{':' + name!r} in {path!r} is no name: a parameter has letters, digits, _ and - only")
+            raise ValueError(f"{':' + name!r} in {path!r} is not a name: a parameter has only letters, digits, _ and -")
         if names.count(name) > 1:
             raise ValueError(f"the parameter ':{name}' is in {path!r} more than once")
 
 
 def doubts(path: str) -> list[str]:
-    """What of a path is literal although it does not look so, a line each."""
+    """The segments of a path that are literal but do not look it, one line each."""
     found = []
     for segment in path.split("/"):
         if segment.startswith(":"):
@@ -143,12 +161,12 @@ def doubts(path: str) -> list[str]:
         if re.search(r":\w", segment):
             found.append(f"{segment!r} in {path!r} is literal: a parameter is a whole segment")
         elif _DOUBTFUL.search(segment):
-            found.append(f"{segment!r} in {path!r} is literal: neither a pattern nor a query, nor a remark")
+            found.append(f"{segment!r} in {path!r} is literal: a path has no patterns, no query and no comment")
     return found
 
 
 def unreachable(paths: Sequence[str] | dict[str, Any]) -> list[tuple[str, str]]:
-    """Each path that never gets a request, with the one that gets them all."""
+    """Each path that never gets a request, with the path that gets its requests."""
     found: list[tuple[str, str]] = []
     before: list[str] = []
     for path in in_order(paths):
@@ -184,7 +202,7 @@ def _match(route: tuple[_Segment, ...], segments: tuple[str, ...]) -> dict[str, 
 
 
 def _covers(earlier: tuple[_Segment, ...], later: tuple[_Segment, ...]) -> bool:
-    """Whether every request for the later path is one for the earlier, too."""
+    """Whether every request for the later path also matches the earlier one."""
     if len(earlier) != len(later):
         return False
     pairs = zip(earlier, later, strict=True)

@@ -1,4 +1,4 @@
-"""What is wrong with a notebook that is to be an API."""
+"""The error for a notebook that cannot be served."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from ...errors import BadOption
 
 
 class NotebookError(BadOption, ValueError):
-    """The notebook cannot be served; the message says why, in one line.
+    """A notebook cannot be served; the message says why, in one line.
 
-    cell: the number of the cell at fault, as in the notebook, counted from 0; None: of the whole notebook.
+    cell: the number of the cell at fault, from 0; None when no single cell is.
     """
 
     def __init__(self, reason: str, cell: int | None = None) -> None:

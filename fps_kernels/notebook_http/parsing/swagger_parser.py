@@ -1,4 +1,4 @@
-"""Endpoints from a Swagger document in a markdown cell; code cells name the operations that they are."""
+"""Endpoints from a Swagger document in a markdown cell; code cells are annotated with its operations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .notebook_error import NotebookError
 
 _FENCED = re.compile(r"^ {0,3}(`{3,}|~{3,})[^\n]*\n(.*?)(?:^ {0,3}\1|\Z)", re.MULTILINE | re.DOTALL)
 _NO_OPERATIONS = {"parameters", "summary", "description", "servers"}
-"""What a path may have besides verbs; a $ref to another file is not followed."""
+"""Keys that a path may have besides verbs. A $ref to another file is not followed."""
 
 
 def parse(
@@ -22,9 +22,10 @@ def parse(
     language: str = "",
     comment_prefix: Mapping[str | None, str] = DEFAULT_COMMENT_PREFIX,
 ) -> EndpointTable:
-    """The operations of the notebook's Swagger document that have cells; other code cells are seeds.
+    """The operations of the notebook's Swagger document that have cells; code cells without an annotation are seeds.
 
-    Cells with an operation that the document does not declare are neither. basePath moves nothing.
+    A cell whose operation is not declared never runs. basePath has no effect.
+    For the arguments see `annotations.parse`.
     Raises NotebookError when there is no document, no endpoint, or one that cannot be served.
     """
     prefix = comment_prefix_of(language, comment_prefix)
@@ -40,7 +41,7 @@ def parse(
             warnings.append(f"cell {number}: operationId {name!r} is declared more than once")
         declared.add(name)
         if name not in answers:
-            warnings.append(f"cell {number}: operationId {name!r} is declared, and no cell has it")
+            warnings.append(f"cell {number}: operationId {name!r} is declared, but no cell has it")
         elif (path, operation.verb) in endpoints:
             warnings.append(f"cell {number}: {operation.verb} {path} is declared more than once; {name!r} is not used")
         else:
@@ -59,27 +60,29 @@ def parse(
         elif name not in answers:
             warnings.append(f"cell {parts[0].number}: ResponseInfo for operationId {name!r}, which no cell answers")
     if not endpoints:
-        example = f"no cell has an annotation such as '{prefix} operationId: NAME' of an operation that is declared"
-        raise NotebookError("; ".join([example, *warnings]))
+        reason = f"no cell has an annotation such as '{prefix} operationId: NAME' with a declared operation"
+        raise NotebookError("; ".join([reason, *warnings]))
     paths = dict.fromkeys(path for path, _ in endpoints)
     warnings += [f"cell {number}: {doubt}" for path in paths for doubt in doubts(path)]
     warnings += [
-        f"cell {number}: {path} is never reached, {winner} has its requests" for path, winner in unreachable(paths)
+        f"cell {number}: {path} is never reached: {winner} gets its requests" for path, winner in unreachable(paths)
     ]
     return EndpointTable(tuple(endpoints.values()), tuple(seeds), tuple(dict.fromkeys(warnings)), document)
 
 
 @dataclass(frozen=True, slots=True)
 class _Operation:
+    """An operation of the Swagger document. name: its operationId."""
+
     name: str
     path: str
     verb: str
 
 
 def _document(cells: Sequence[Cell], warnings: list[str]) -> tuple[dict[str, Any], int]:
-    """The Swagger document and the number of its cell.
+    """The Swagger document, and the number of its cell. Raises NotebookError.
 
-    Of more than one, a later one replaces what it has in common with the earlier ones, as in the original.
+    Of several documents, a later one replaces the keys that it shares with the earlier ones, as in Kernel Gateway.
     """
     document: dict[str, Any] = {}
     number = -1
@@ -87,7 +90,7 @@ def _document(cells: Sequence[Cell], warnings: list[str]) -> tuple[dict[str, Any
     for cell in cells:
         if cell.kind != "markdown":
             continue
-        # The original takes JSON without a fence, too.
+        # Kernel Gateway also takes JSON without a fence.
         for text in [found[2] for found in _FENCED.finditer(cell.source)] or [cell.source]:
             if '"swagger"' not in text:
                 continue
@@ -99,7 +102,7 @@ def _document(cells: Sequence[Cell], warnings: list[str]) -> tuple[dict[str, Any
             if not isinstance(found, dict) or "swagger" not in found:
                 continue
             if document:
-                warnings.append(f"cell {cell.number}: a second Swagger document, besides that of cell {number}")
+                warnings.append(f"cell {cell.number}: a second Swagger document, besides the one in cell {number}")
             document |= found
             number = cell.number
     if not document:
@@ -108,14 +111,14 @@ def _document(cells: Sequence[Cell], warnings: list[str]) -> tuple[dict[str, Any
         raise NotebookError("no markdown cell has a fenced JSON block with 'swagger'")
     warnings += [f"cell {at}: {reason}" for reason, at in broken]
     if document.get("basePath") not in (None, "", "/"):
-        warnings.append(f"cell {number}: basePath {document['basePath']!r} moves no path; the option base_url does")
+        warnings.append(f"cell {number}: basePath {document['basePath']!r} has no effect: set the option base_url")
     return document, number
 
 
 def _by_operation(
     cells: Sequence[Cell], prefix: str, warnings: list[str]
 ) -> tuple[dict[str, list[Cell]], dict[str, list[Cell]], list[str]]:
-    """The cells that answer an operation, those of its ResponseInfo, and the sources of the others."""
+    """The cells of each operation, those of its ResponseInfo, and the sources of all other code cells."""
     comment = re.escape(prefix)
     annotation = re.compile(rf"{comment}\s*(ResponseInfo\s+)?operationId:[^\S\n]*(.*)")
     answers: dict[str, list[Cell]] = {}
@@ -130,12 +133,12 @@ def _by_operation(
         elif name := found[2].strip():
             (infos if found[1] else answers).setdefault(name, []).append(cell)
         else:
-            warnings.append(f"cell {cell.number}: operationId has no name behind it, so the cell never runs")
+            warnings.append(f"cell {cell.number}: operationId is not followed by a name, so the cell never runs")
     return answers, infos, seeds
 
 
 def _operations(document: Mapping[str, Any], number: int, warnings: list[str]) -> Iterator[_Operation]:
-    """Those with an operationId, in the order of the document."""
+    """The operations that have an operationId, in the order of the document. Raises NotebookError."""
     paths = _object(document.get("paths"), "paths", number)
     for template, item in paths.items():
         if template.startswith("x-"):
@@ -163,7 +166,7 @@ def _operations(document: Mapping[str, Any], number: int, warnings: list[str]) -
 def _path_parameters(
     document: Mapping[str, Any], parameters: Sequence[Any], where: str, warnings: list[str]
 ) -> Iterator[str]:
-    """The names of those that are declared `in: path`, also by a reference within the document."""
+    """The names of the parameters that are declared `in: path`, directly or by a reference within the document."""
     for declared in parameters:
         parameter = declared
         if isinstance(declared, dict) and "$ref" in declared:
@@ -175,7 +178,7 @@ def _path_parameters(
 
 
 def _path(template: str, names: Sequence[str]) -> str:
-    """{id} as :id; the parameters that the template lacks are appended. Raises ValueError."""
+    """A template with {id} as :id, and with the parameters that it lacks appended. Raises ValueError."""
     segments = []
     for segment in template.split("/"):
         if found := re.fullmatch(r"{([^{}]*)}", segment):
@@ -192,7 +195,7 @@ def _path(template: str, names: Sequence[str]) -> str:
 
 
 def _resolved(document: Mapping[str, Any], reference: str) -> Any:
-    """What a reference such as #/parameters/id is of; None when it is not there."""
+    """The target of a reference such as #/parameters/id; None if there is none."""
     value: Any = document
     for key in reference.removeprefix("#/").split("/"):
         value = value.get(key.replace("~1", "/").replace("~0", "~")) if isinstance(value, dict) else None
@@ -200,8 +203,9 @@ def _resolved(document: Mapping[str, Any], reference: str) -> Any:
 
 
 def _object(value: Any, what: str, number: int) -> Mapping[str, Any]:
+    """A JSON object of the Swagger document. what: its name for the error. Raises NotebookError."""
     if not isinstance(value, dict):
-        raise NotebookError(f"the Swagger document has no JSON object as {what}", number)
+        raise NotebookError(f"in the Swagger document, {what} is not a JSON object", number)
     return value
 
 

@@ -1,1 +1,1 @@
-"""What a cell is told of a request."""
+"""What a cell is told of a request: from a body to code that sets REQUEST."""

@@ -1,10 +1,9 @@
-"""Assignments of a JSON text to a variable, in the language of a kernel.
+"""Assignments of a JSON text to a variable, in the language of a kernel. Pure.
 
-The text is a client's. So that nothing in it can end the literal, it is first written as printable ASCII:
-JSON has an escape for every character, and means the same after it. What is left to be quoted is what the
-language itself takes for special. Control characters are more than a matter of style: the bash kernel
-types its code into a terminal, where DEL (which json.dumps leaves as it is) erases what comes before it,
-the opening quote too.
+The text comes from a client, and nothing in it may end the literal. So it is first written as printable ASCII: JSON
+has an escape for every character, with which the text means the same. What remains to be quoted is what the language
+itself treats as special. Control characters are more than a matter of style: the bash kernel types its code into a
+terminal, where DEL (which json.dumps does not escape) erases what comes before it, even the opening quote.
 """
 
 from __future__ import annotations
@@ -12,29 +11,32 @@ from __future__ import annotations
 import json
 
 SHELLS = {"bash", "sh", "zsh", "ksh", "dash"}
+"""Languages with the quotes of a shell."""
 JSON_LITERALS = {"python", "r", "javascript", "typescript"}
-"""Languages in which a JSON string is a literal of the same string, as nothing else is special in it."""
+"""Languages in which a JSON string is a literal of the same string: nothing else is special in it."""
 DECLARATIONS = {
     "scala": 'var {name}: String = ""',
     "typescript": 'var {name}: string = "";',
-    "javascript": 'globalThis.{name} = "";',  # a module may not assign to a name that is not there
+    "javascript": 'globalThis.{name} = "";',  # a module must not assign to an undeclared name
 }
+"""The declarations of a variable in languages that need one."""
 CONSTANT_MAX_CHARS = 60_000
-"""A string constant of the JVM has at most 65,535 bytes (JVM specification, 4.4.7)."""
+"""The longest string constant that is written; the JVM allows 65,535 bytes (JVM specification, 4.4.7)."""
 
 
 def assignment(language: str, name: str, json_text: str) -> str:
     """Code that assigns a JSON text to a variable, as a string that nothing in the text can escape from.
 
-    language: `metadata.language_info.name`, in any case. The variable gets another spelling of the same JSON:
-      `printable(json_text)`, in languages that are not known here `inert(json_text)`.
-    Not promised: that a text that is not JSON keeps its meaning; it is just as harmless.
+    language: the notebook's `metadata.language_info.name`, in any case.
+    name: the name of the variable. Its value is another spelling of the same JSON: `printable(json_text)`, or
+      `inert(json_text)` in languages that are not known here.
+    A text that is not JSON is as harmless, but may not keep its meaning.
     """
     language = language.lower()
     text = printable(json_text)
-    if language in SHELLS:  # a name that is not known yet cannot have spaces around its =
+    if language in SHELLS:  # a shell allows no spaces around the =
         return f"{name}={_shell(text)}"
-    if language == "perl":  # `my`, as strict code cannot use it otherwise
+    if language == "perl":  # `my`, because strict code could not use the variable otherwise
         return f"my ${name} = {_single_quoted(text)};"
     if language == "ruby":
         return f"{name} = {_single_quoted(text)}"
@@ -48,34 +50,34 @@ def assignment(language: str, name: str, json_text: str) -> str:
 
 
 def declaration(language: str, name: str) -> str:
-    """Code to run once, before the notebook's own, so that an assignment finds the variable; "" when none is needed.
+    """Code that declares the variable, to be run before the first assignment; "" when none is needed.
 
-    A cell of the notebook may declare it again.
+    The notebook may declare it again.
     """
     return DECLARATIONS.get(language.lower(), "").format(name=name)
 
 
 def printable(json_text: str) -> str:
-    """The same JSON on one line, of the characters from space to tilde.
+    """The same JSON on one line, in the characters from space to tilde.
 
-    Whitespace that JSON allows raw is between its tokens and becomes a space; all else is in strings.
+    Unescaped whitespace can only be between tokens, and becomes a space; all other characters are in strings.
     """
-    if json_text.isascii() and json_text.isprintable():  # nearly always, and at once however long it is
+    if json_text.isascii() and json_text.isprintable():  # nearly always, and fast even for long texts
         return json_text
     return json_text.translate(_Printable())
 
 
 def inert(json_text: str) -> str:
-    """The same JSON, of letters, digits, spaces and the characters ``_+-.,:/"[]{}`` and backslash.
+    """The same JSON, in letters, digits, spaces, the characters ``_+-.,:/"[]{}`` and backslash.
 
-    Nothing that some language takes for an interpolation, a substitution or a quote: ``$(x)``, ``#{x}``, a
-    backtick. None of these occurs in JSON but in strings, where it has an escape.
+    These have nothing that a language could take for an interpolation, a substitution or a quote, such as ``$(x)``,
+    ``#{x}`` or a backtick: outside strings JSON has no such characters, and in strings they are escaped.
     """
     return printable(json_text).translate(_INERT)
 
 
 class _Printable(dict[int, str]):
-    """A table for str.translate that keeps what it has looked up: ten times as fast as re.sub with a function."""
+    """A table for str.translate that remembers what it has looked up: ten times as fast as re.sub with a function."""
 
     def __missing__(self, code_point: int) -> str:
         character = chr(code_point)
@@ -85,17 +87,17 @@ class _Printable(dict[int, str]):
 
 
 def _escape(character: str) -> str:
-    """As in JSON: \\uXXXX, two of them beyond the Basic Multilingual Plane."""
+    """The escape of a character in JSON: \\uXXXX, twice for characters beyond the Basic Multilingual Plane."""
     units = character.encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
 
 
 _INERT = {ord(special): _escape(special) for special in "!#$%&'()*;<=>?@^`|~"}
-"""All of printable ASCII but what `inert` lists."""
+"""The printable ASCII characters that `inert` escapes."""
 
 
 def _shell(text: str) -> str:
-    """Nothing is special between single quotes but the quote, which is written outside of them."""
+    """A literal in single quotes, where only the quote itself is special: it is written outside of them."""
     return "'" + text.replace("'", "'\\''") + "'"
 
 
@@ -104,10 +106,10 @@ def _single_quoted(text: str) -> str:
 
 
 def _scala(text: str) -> str:
-    """An ordinary literal, not in triple quotes, in which Scala 2 replaces unicode escapes before anything else.
+    """An ordinary literal; a long text is joined at run time, as the compiler would fold a sum of literals.
 
-    In an ordinary one, every backslash is doubled, and one that follows another starts no unicode escape. A long
-    text is joined at run time: the compiler would fold a sum of literals into one constant.
+    Not a literal in triple quotes: there Scala 2 replaces Unicode escapes before anything else. In an ordinary literal
+    every backslash is doubled, and a backslash after another one does not start a Unicode escape.
     """
     if len(text) <= CONSTANT_MAX_CHARS:
         return json.dumps(text)

@@ -1,9 +1,9 @@
 """The parts of a multipart/form-data body. Pure.
 
-Our own, as none of the libraries fits. The standard library's parser is one for mail: it parses a file that is a mail
-itself, and mends what is malformed. python-multipart cannot be required: fps-auth comes with one that is years old, and
-no other. Tornado's, which the original uses, imports asyncio, and takes a boundary in the middle of a line for one.
-With the whole body at hand, little is left to do.
+This is our own code because none of the libraries fits. The standard library has a parser for mail: it would also
+parse a file that is a mail itself, and it repairs malformed input. python-multipart cannot be required: fps-auth pins a
+version that is years old. Tornado's parser, which Kernel Gateway uses, imports asyncio, and accepts a boundary in the
+middle of a line. With the whole body at hand, there is little to do.
 """
 
 from __future__ import annotations
@@ -16,18 +16,17 @@ from ...errors import InvalidBody
 from ..header_options import header_options
 
 MAX_PARTS = 10_000
-"""So many take 0.1 s, on the loop."""
+"""The largest number of parts; parsing them takes 0.1 s, on the event loop."""
 MAX_BOUNDARY_CHARS = 70
-"""RFC 2046, 5.1.1."""
-
+"""The longest boundary (RFC 2046, 5.1.1)."""
 MAX_HEAD_BYTES = 16_384
-"""What servers take for the headers of a whole request."""
+"""The largest head of a part: what servers accept for the headers of a whole request."""
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class MalformedMultipart(InvalidBody):
-    """A multipart/form-data body is not what its Content-Type says; the message says in what."""
+    """A multipart/form-data body is not what its Content-Type says."""
 
     def __init__(self, what: str) -> None:
         super().__init__(f"Malformed multipart/form-data body: {what}")
@@ -35,7 +34,7 @@ class MalformedMultipart(InvalidBody):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """filename: None for a field. content_type: None if it has none."""
+    """A part of a form: a field, or a file. filename: None for a field."""
 
     name: str
     filename: str | None
@@ -44,9 +43,9 @@ class Part:
 
 
 def parse_multipart(boundary: str, body: bytes) -> list[Part]:
-    """The parts, in order.
+    """The parts of a body, in their order.
 
-    boundary: as in the Content-Type. What is before the first and after the last boundary does not count.
+    boundary: the boundary that the Content-Type names. What is before the first one and after the last is ignored.
     Raises MalformedMultipart.
     Source: RFC 7578, and RFC 2046, 5.1.1, for the boundaries.
     """
@@ -56,8 +55,8 @@ def parse_multipart(boundary: str, body: bytes) -> list[Part]:
 
 
 def _split(boundary: str, body: bytes) -> Iterator[bytes]:
-    """What is between the boundaries: headers, an empty line, content."""
-    # The line break before a boundary is a part of it. With one in front, the first is like the others.
+    """The data between the boundaries: headers, an empty line, content."""
+    # The line break before a boundary is part of it. With one in front, the first boundary is like the others.
     body = b"\r\n" + body
     delimiter = re.compile(rb"\r\n--" + re.escape(boundary.encode()) + rb"(--)?[ \t]*+(?:\r\n|\Z)")
     start: int | None = None
@@ -82,11 +81,11 @@ def _parse_part(number: int, part: bytes) -> Part:
     for line in head.decode("utf-8", "replace").split("\r\n"):  # UTF-8, in spite of HTTP (RFC 7578, 5.1.1)
         name, colon, value = line.partition(":")
         if not colon or not _NAME.fullmatch(name):
-            raise MalformedMultipart(f"part {number} has a line that is no header")
+            raise MalformedMultipart(f"part {number} has a line that is not a header")
         headers.setdefault(name.lower(), value.strip())
     disposition, options = header_options(headers.get("content-disposition", ""))
     if disposition != "form-data":
-        raise MalformedMultipart(f"part {number} has no Content-Disposition that is form-data")
+        raise MalformedMultipart(f"part {number} has no Content-Disposition of the type form-data")
     if "name" not in options:
         raise MalformedMultipart(f"part {number} has no name")
     return Part(options["name"], options.get("filename"), headers.get("content-type"), data)

@@ -1,9 +1,10 @@
-"""What a cell is told of the request that it answers: the JSON text of REQUEST. Pure."""
+"""The JSON text of REQUEST: what a cell is told of the request that it answers. Pure."""
 
 from __future__ import annotations
 
 import base64
 import codecs
+import contextlib
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any, TypedDict
@@ -13,13 +14,13 @@ from ..header_options import header_options
 from .multipart import Part, parse_multipart
 
 _NOT_CHARSETS = frozenset(
-    # Python's text encodings that are not charsets: escapes, some of them quadratic in time, and transports.
+    # Text encodings of Python that are not charsets: escapes, some with quadratic run time, and transport encodings.
     {"idna", "mbcs", "oem", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"}
 )
 
 
 class File(TypedDict):
-    """data: in base64."""
+    """A file of a form. data: its content in base64."""
 
     filename: str
     content_type: str
@@ -27,7 +28,7 @@ class File(TypedDict):
 
 
 Fields = dict[str, list[Any]]
-"""The values of each field, in the order in which they came: str, and File for a file."""
+"""The values of each field of a form, in the order of the request: str, or File for a file."""
 
 
 def request_json(
@@ -35,13 +36,17 @@ def request_json(
 ) -> str:
     """The JSON text of {"body", "args", "path", "headers"}, in ASCII.
 
-    headers, query: as in the ASGI scope, the query still encoded. path_parameters: decoded.
-    "body_encoding" is there only when the body is bytes that no string can hold: it is "base64" then.
+    headers, query: as in the ASGI scope; the query is still encoded.
+    path_parameters: the parameters of the path, decoded.
+    There is also "body_encoding": "base64" when the body is neither text nor a form.
 
     Raises MalformedMultipart.
     Source: "Getting the Request Data" in the documentation of Kernel Gateway.
     """
-    grouped = _grouped(headers)
+    grouped: dict[str, list[str]] = {}
+    for name, value in headers:  # names are case-insensitive in HTTP; cells look them up in this case
+        title = "-".join(word.capitalize() for word in name.decode("latin-1").split("-"))
+        grouped.setdefault(title, []).append(value.decode("latin-1"))
     content_type = grouped.get("Content-Type", [""])[0]
     text, encoding = _body(content_type, body)
     pieces = [
@@ -55,38 +60,26 @@ def request_json(
     return f"{{{', '.join(pieces)}}}"
 
 
-def _grouped(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, list[str]]:
-    """The values of each header; HTTP's names have no case, and cells look them up in this one."""
-    grouped: dict[str, list[str]] = {}
-    for name, value in headers:
-        title = "-".join(word.capitalize() for word in name.decode("latin-1").split("-"))
-        grouped.setdefault(title, []).append(value.decode("latin-1"))
-    return grouped
-
-
 def _body(content_type: str, body: bytes) -> tuple[str, str | None]:
-    """The JSON text of a body, and its encoding if it is not plain."""
+    """The JSON text of a body, and "base64" if that is how it is encoded."""
     media_type, options = header_options(content_type)
     charset = _charset(options.get("charset"))
-    # A form without fields is still one: cells look up its fields. `curl -d ''` sends such a form.
+    # A form without fields is still a form: cells look up its fields. `curl -d ''` sends one.
     if media_type == "application/x-www-form-urlencoded":
         return json.dumps(_form(body, charset or "utf-8")), None
     if media_type == "multipart/form-data":
-        return json.dumps(_multipart(options.get("boundary", ""), body)), None
+        fields: Fields = {}
+        for part in parse_multipart(options.get("boundary", ""), body) if body else []:
+            fields.setdefault(part.name, []).append(_value(part))
+        return json.dumps(fields), None
     if not body:
         return '""', None
     if media_type == "application/json":
-        try:
+        # Invalid JSON is given to the cell as a string, unchanged. So is NaN, which only Python takes for JSON, a
+        # number too large for a float, and what is nested too deeply: not every kernel's language could read them.
+        with contextlib.suppress(ValueError, RecursionError):
             value = json.loads(body.decode(charset) if charset else body)
-            # Also what is JSON for Python alone, NaN, or too large for a float becomes a string: not every
-            # kernel's language could read it. So does what is nested too deeply, or has an endless integer.
             return json.dumps(value, allow_nan=False), None
-        except (ValueError, RecursionError):
-            pass  # an invalid body is given to the cell as it came
-    return _text(body, charset)
-
-
-def _text(body: bytes, charset: str | None) -> tuple[str, str | None]:
     try:
         return json.dumps(body.decode(charset or "utf-8")), None
     except UnicodeError:
@@ -94,37 +87,28 @@ def _text(body: bytes, charset: str | None) -> tuple[str, str | None]:
 
 
 def _charset(name: str | None) -> str | None:
-    """A charset as Python calls it; None for none, and for one that it does not know."""
+    """Python's name of a charset; None when there is none, and when Python does not know it."""
     if name is None:
         return None
     try:
         found = codecs.lookup(name)
-        bytes(4).decode(found.name, "replace")  # raises for what does not decode to text, such as base64
+        bytes(4).decode(found.name, "replace")  # raises for encodings that do not give text, such as base64
     except (LookupError, ValueError):
         return None
     return None if found.name in _NOT_CHARSETS else found.name
 
 
 def _form(data: bytes, charset: str = "utf-8") -> Fields:
-    """Empty values are values. What is not in the charset becomes replacement characters."""
+    """The fields of a urlencoded form, also empty ones; invalid bytes become replacement characters."""
     return dict(parse_qs(data.decode(charset, "replace"), keep_blank_values=True, encoding=charset, errors="replace"))
 
 
-def _multipart(boundary: str, body: bytes) -> Fields:
-    fields: Fields = {}
-    for part in parse_multipart(boundary, body) if body else []:
-        fields.setdefault(part.name, []).append(_value(part))
-    return fields
-
-
 def _value(part: Part) -> str | File:
-    """A file, or the text of a field; a field that is no text is a file without a name, so that nothing is lost."""
-    if not part.filename:  # empty: a browser's form in which no file was chosen
+    """A file, or the text of a field; a field that is not text is a file without a name, so that nothing is lost."""
+    if not part.filename:  # it is empty when no file was chosen in a browser's form
         _, options = header_options(part.content_type or "")
-        try:
+        with contextlib.suppress(UnicodeError):
             return part.data.decode(_charset(options.get("charset")) or "utf-8")
-        except UnicodeError:
-            pass
     return {
         "filename": part.filename or "",
         "content_type": part.content_type or "application/octet-stream",

@@ -1,1 +1,1 @@
-"""What is answered with what a cell said."""
+"""The response to a request: from the outputs of a cell to what is sent."""

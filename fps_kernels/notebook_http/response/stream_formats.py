@@ -1,7 +1,7 @@
-"""The form in which stdout is sent while the cell still runs. Pure.
+"""The formats in which stdout is sent while its cell runs. Pure.
 
-Both forms take the texts of stdout as they come. What was sent cannot be taken back, so an error ends the stream,
-in a form that the client can tell from the text.
+Both formats take the texts of stdout as they arrive. What has been sent cannot be taken back, so an error ends the
+stream, in a form that the client can tell from text.
 """
 
 from __future__ import annotations
@@ -9,40 +9,42 @@ from __future__ import annotations
 import json
 from typing import Protocol
 
-from .cell_response import error_text
+from .cell_outputs import error_text
 from .negotiation import Accept
 
 EVENT_STREAM = "text/event-stream"
-"""Always UTF-8, says the HTML standard."""
+"""Server-sent events. They are always UTF-8 (HTML standard)."""
 PLAIN = "text/plain"
-"""Without a charset, like every response of a cell. The text is UTF-8."""
-
-KEEP_ALIVE = b":\n\n"
-"""A comment of an event stream: for proxies that close a connection on which nothing comes."""
+"""Text in UTF-8. The type has no charset, as for all responses of cells."""
 
 
 class Stream(Protocol):
-    """Gives the bytes to send; nothing more after `error` or `end`."""
+    """A format: its methods return the bytes to send. `error` or `end` comes last."""
 
     content_type: str
 
     def text(self, text: str) -> bytes:
-        """For what came on stdout; may be empty."""
+        """A text of stdout; may return nothing."""
+        ...
+
+    def keep_alive(self) -> bytes:
+        """A sign of life while stdout is silent; may return nothing."""
         ...
 
     def error(self, ename: str, evalue: str) -> bytes:
-        """For the error that ends the cell."""
+        """The error that ends the cell."""
         ...
 
     def end(self) -> bytes:
-        """For the end of a cell without an error."""
+        """The end of a cell without an error."""
         ...
 
 
 def stream_for(accept: str | None, *, declared: bool) -> Stream | None:
-    """How a response is streamed; None if it is not.
+    """The format in which a response is streamed; None if it is not.
 
-    accept: the header; who names text/event-stream gets events. declared: the cell's metadata has `"stream": true`.
+    accept: the Accept header. A client that names text/event-stream gets events.
+    declared: whether the metadata of the cell has `"stream": true`.
     """
     rank = Accept(accept).rank(EVENT_STREAM)
     if rank is not None and rank.quality > 0:
@@ -53,9 +55,9 @@ def stream_for(accept: str | None, *, declared: bool) -> Stream | None:
 class EventStream:
     """Server-sent events: each text is one event, and the data of all events, joined, is what was printed.
 
-    So data ends with a line feed where a print ends. A carriage return, which the format cannot carry, becomes a line
-    feed, and so does one with a line feed after it, also when that is in the next text.
-    An error is an event `error`, and its data the JSON {"ename", "evalue"}.
+    So the data keeps the line feeds of prints. The format cannot carry a carriage return: it becomes a line feed,
+    together with a line feed that follows it, even at the start of the next text.
+    An error is an event named `error` whose data is the JSON {"ename", "evalue"}.
 
     Source: "Server-sent events" in the HTML standard.
     """
@@ -66,13 +68,16 @@ class EventStream:
         self._after_return = False
 
     def text(self, text: str) -> bytes:
-        if self._after_return:  # which is a line feed already, with the one that follows
+        if self._after_return:  # the line feed has been sent for the carriage return
             text = text.removeprefix("\n")
             self._after_return = False
         if not text:
             return b""
         self._after_return = text.endswith("\r")
         return _event(text)
+
+    def keep_alive(self) -> bytes:
+        return b":\n\n"  # a comment
 
     def error(self, ename: str, evalue: str) -> bytes:
         return b"event: error\n" + _event(json.dumps({"ename": ename, "evalue": evalue}))
@@ -82,14 +87,14 @@ class EventStream:
 
 
 def _event(data: str) -> bytes:
-    # Not splitlines(): to it a form feed and others end a line, too. The client takes away one space and the last
-    # line feed, which is the one after the last line.
+    # Not splitlines(): it also splits at form feeds and others. The client removes one space from each line, and the
+    # line feed after the last one.
     lines = data.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return ("".join(f"data: {line}\n" for line in lines) + "\n").encode("utf-8", "replace")
 
 
 class PlainStream:
-    """What was printed, as it is; an error is one more line, worded as in a response that is not streamed."""
+    """What was printed, unchanged; an error is one more line, in the words of a response that is not streamed."""
 
     content_type = PLAIN
 
@@ -100,6 +105,9 @@ class PlainStream:
         if text:
             self._in_line = not text.endswith("\n")
         return text.encode("utf-8", "replace")
+
+    def keep_alive(self) -> bytes:
+        return b""  # whatever is sent is part of the text
 
     def error(self, ename: str, evalue: str) -> bytes:
         return ("\n" * self._in_line + error_text(ename, evalue)).encode("utf-8", "replace")

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import asdict, replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from fps_yjs.ydocs.ynotebook import YNotebook
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fps_kernels.execution import ordering as module
 from fps_kernels.execution.cell_execution import Execution
-from fps_kernels.execution.execution_request import Batch
+from fps_kernels.execution.execution_request import ExecutionRequest
 from fps_kernels.execution.notebook import SharedNotebook
-from fps_kernels.execution.ordering import Arrivals, in_document_order
+from fps_kernels.execution.ordering import OrderLimits, RequestOrder, in_document_order
 
 from ..support.notebooks import code_cell, notebook
 
@@ -37,16 +39,16 @@ def other() -> SharedNotebook:
     return open_notebook("other")
 
 
-def single(notebook: SharedNotebook, cell_id: str, request_id: str = "") -> Batch:
-    return Batch(request_id or cell_id, notebook, [Execution(notebook, cell_id, "1")], single=True)
+def single(notebook: SharedNotebook, cell_id: str, request_id: str = "") -> ExecutionRequest:
+    return ExecutionRequest(request_id or cell_id, notebook, [Execution(notebook, cell_id, "1")], single=True)
 
 
-def batch(notebook: SharedNotebook, request_id: str, cell_ids: str, after: str | None = None) -> Batch:
-    return Batch(request_id, notebook, [Execution(notebook, one, "1") for one in cell_ids], after=after)
+def request(notebook: SharedNotebook, request_id: str, cell_ids: str, after: str | None = None) -> ExecutionRequest:
+    return ExecutionRequest(request_id, notebook, [Execution(notebook, one, "1") for one in cell_ids], after=after)
 
 
-def ids(batches: Sequence[Batch]) -> list[str]:
-    return [one.id for one in batches]
+def ids(requests: Sequence[ExecutionRequest]) -> list[str]:
+    return [one.id for one in requests]
 
 
 # --- by position ---------------------------------------------------------------------------------
@@ -76,7 +78,7 @@ async def test_two_documents_keep_the_places_that_they_have_between_each_other(
 
 
 async def test_lists_of_cells_keep_their_place_and_their_order(one: SharedNotebook) -> None:
-    arrived = [single(one, "f"), batch(one, "list", "eb"), single(one, "a"), batch(one, "another", "c")]
+    arrived = [single(one, "f"), request(one, "list", "eb"), single(one, "a"), request(one, "another", "c")]
     ordered = in_document_order(arrived)
     assert ids(ordered) == ["a", "list", "f", "another"]
     assert [execution.cell_id for execution in ordered[1].executions] == ["e", "b"]
@@ -103,7 +105,9 @@ def test_any_order_is_a_permutation_in_which_documents_and_lists_keep_their_plac
     async def check() -> None:
         notebooks = {"one": open_notebook("one"), "other": open_notebook("other")}
         arrived = [
-            batch(notebooks["one"], str(number), cell) if kind == "list" else single(notebooks[kind], cell, str(number))
+            request(notebooks["one"], str(number), cell)
+            if kind == "list"
+            else single(notebooks[kind], cell, str(number))
             for number, (kind, cell) in enumerate(kinds)
         ]
         ordered = in_document_order(arrived)
@@ -126,19 +130,19 @@ class Handed:
     """What was handed on, and a way to wait for it."""
 
     def __init__(self) -> None:
-        self.batches: list[Batch] = []
+        self.requests: list[ExecutionRequest] = []
         self._more = asyncio.Event()
 
-    def __call__(self, batch: Batch) -> None:
-        self.batches.append(batch)
+    def __call__(self, request: ExecutionRequest) -> None:
+        self.requests.append(request)
         self._more.set()
 
     async def until(self, number: int) -> list[str]:
         async with asyncio.timeout(10):
-            while len(self.batches) < number:
+            while len(self.requests) < number:
                 self._more.clear()
                 await self._more.wait()
-        return ids(self.batches)
+        return ids(self.requests)
 
 
 @pytest.fixture
@@ -147,19 +151,20 @@ async def handed() -> Handed:
 
 
 @pytest.fixture
-async def arrivals(handed: Handed) -> Arrivals:
-    return Arrivals(handed)
+def limits() -> OrderLimits:
+    return OrderLimits()
 
 
 @pytest.fixture
-def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waits for a request that never comes as good as for ever."""
-    monkeypatch.setattr(module, "PREVIOUS_TIMEOUT_S", 1000.0)
+async def order(handed: Handed, limits: OrderLimits) -> RequestOrder:
+    return RequestOrder(handed, limits)
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PREVIOUS_TIMEOUT_S", 0.01)
+PATIENT = OrderLimits(previous_timeout_s=1000.0)
+IMPATIENT = OrderLimits(previous_timeout_s=0.01)
+patient = pytest.mark.parametrize("limits", [PATIENT], ids=["patient"])
+"""The order waits practically forever for a request that never comes."""
+impatient = pytest.mark.parametrize("limits", [IMPATIENT], ids=["impatient"])
 
 
 async def timers_due() -> None:
@@ -174,189 +179,182 @@ async def settled() -> None:
     await asyncio.sleep(0)
 
 
-async def test_nothing_is_handed_on_at_once(arrivals: Arrivals, handed: Handed, one: SharedNotebook) -> None:
-    arrivals.add(single(one, "a"))
+async def test_nothing_is_handed_on_at_once(order: RequestOrder, handed: Handed, one: SharedNotebook) -> None:
+    order.add(single(one, "a"))
     await settled()
-    assert handed.batches == []
+    assert handed.requests == []
     assert await handed.until(1) == ["a"]
 
 
-async def test_what_arrives_together_is_put_in_order(arrivals: Arrivals, handed: Handed, one: SharedNotebook) -> None:
+async def test_what_arrives_together_is_put_in_order(order: RequestOrder, handed: Handed, one: SharedNotebook) -> None:
     for cell_id in "dafceb":
-        arrivals.add(single(one, cell_id))
+        order.add(single(one, cell_id))
         await settled()
     assert await handed.until(6) == list(CELLS)
 
 
-async def test_what_arrives_later_comes_later(arrivals: Arrivals, handed: Handed, one: SharedNotebook) -> None:
-    arrivals.add(single(one, "f"))
+async def test_what_arrives_later_comes_later(order: RequestOrder, handed: Handed, one: SharedNotebook) -> None:
+    order.add(single(one, "f"))
     await handed.until(1)
-    arrivals.add(single(one, "a"))
+    order.add(single(one, "a"))
     assert await handed.until(2) == ["f", "a"]
 
 
-async def test_requests_without_end_do_not_keep_the_first_waiting_for_ever(
-    arrivals: Arrivals, handed: Handed, one: SharedNotebook, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "SETTLE_S", 1000.0)
-    monkeypatch.setattr(module, "SETTLE_MAX_S", 0.01)
-    arrivals.add(single(one, "a"))
-    arrivals.add(single(one, "b"))
+async def test_requests_without_end_do_not_keep_the_first_waiting_for_ever(handed: Handed, one: SharedNotebook) -> None:
+    order = RequestOrder(handed, OrderLimits(settle_s=1000.0, settle_max_s=0.01))
+    order.add(single(one, "a"))
+    order.add(single(one, "b"))
     assert await handed.until(2) == ["a", "b"]
 
 
-async def test_each_request_waits_for_one_more(
-    arrivals: Arrivals, handed: Handed, one: SharedNotebook, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_each_request_waits_for_one_more(handed: Handed, one: SharedNotebook) -> None:
     """The timer of the first was replaced by that of the second, which is long."""
-    monkeypatch.setattr(module, "SETTLE_MAX_S", 1000.0)
-    arrivals.add(single(one, "b"))
-    monkeypatch.setattr(module, "SETTLE_S", 1000.0)
-    arrivals.add(single(one, "a"))
+    limits: Any = SimpleNamespace(**asdict(OrderLimits(settle_max_s=1000.0)))
+    order = RequestOrder(handed, limits)
+    order.add(single(one, "b"))
+    limits.settle_s = 1000.0
+    order.add(single(one, "a"))
     await timers_due()
-    assert handed.batches == []
-    assert ids(arrivals.clear()) == ["b", "a"]
+    assert handed.requests == []
+    assert ids(order.clear()) == ["b", "a"]
 
 
-@pytest.mark.usefixtures("patient")
+@patient
 async def test_a_request_comes_after_the_one_that_it_names_though_it_arrives_earlier(
-    arrivals: Arrivals, handed: Handed, one: SharedNotebook
+    order: RequestOrder, handed: Handed, one: SharedNotebook
 ) -> None:
-    arrivals.add(batch(one, "second", "a", after="first"))
-    arrivals.add(batch(one, "else", "b"))
+    order.add(request(one, "second", "a", after="first"))
+    order.add(request(one, "else", "b"))
     assert await handed.until(1) == ["else"]
-    arrivals.add(batch(one, "first", "c"))
+    order.add(request(one, "first", "c"))
     assert await handed.until(3) == ["else", "first", "second"]
 
 
-@pytest.mark.usefixtures("patient")
+@patient
 async def test_a_request_that_arrives_after_the_one_that_it_names_waits_for_nothing(
-    arrivals: Arrivals, handed: Handed, one: SharedNotebook
+    order: RequestOrder, handed: Handed, one: SharedNotebook
 ) -> None:
-    arrivals.add(batch(one, "first", "c"))
+    order.add(request(one, "first", "c"))
     await handed.until(1)
-    arrivals.add(batch(one, "second", "a", after="first"))
+    order.add(request(one, "second", "a", after="first"))
     assert await handed.until(2) == ["first", "second"]
 
 
-@pytest.mark.usefixtures("patient")
+@patient
 async def test_requests_that_arrive_together_are_put_after_those_that_they_name(
-    arrivals: Arrivals, handed: Handed, one: SharedNotebook
+    order: RequestOrder, handed: Handed, one: SharedNotebook
 ) -> None:
-    arrivals.add(batch(one, "third", "a", after="second"))
-    arrivals.add(batch(one, "first", "c"))
-    arrivals.add(batch(one, "second", "b", after="first"))
+    order.add(request(one, "third", "a", after="second"))
+    order.add(request(one, "first", "c"))
+    order.add(request(one, "second", "b", after="first"))
     assert await handed.until(3) == ["first", "second", "third"]
 
 
-@pytest.mark.usefixtures("impatient")
+@impatient
 async def test_a_request_that_names_one_that_never_comes_is_handed_on_all_the_same(
-    arrivals: Arrivals, handed: Handed, one: SharedNotebook
+    order: RequestOrder, handed: Handed, one: SharedNotebook
 ) -> None:
-    arrivals.add(batch(one, "second", "a", after="never"))
-    arrivals.add(batch(one, "third", "a", after="second"))
+    order.add(request(one, "second", "a", after="never"))
+    order.add(request(one, "third", "a", after="second"))
     assert await handed.until(2) == ["second", "third"]
 
 
-@pytest.mark.usefixtures("impatient")
+@impatient
 async def test_requests_that_name_each_other_are_handed_on(
-    arrivals: Arrivals, handed: Handed, one: SharedNotebook
+    order: RequestOrder, handed: Handed, one: SharedNotebook
 ) -> None:
-    arrivals.add(batch(one, "a", "a", after="b"))
-    arrivals.add(batch(one, "b", "b", after="a"))
-    arrivals.add(batch(one, "self", "c", after="self"))
+    order.add(request(one, "a", "a", after="b"))
+    order.add(request(one, "b", "b", after="a"))
+    order.add(request(one, "self", "c", after="self"))
     assert sorted(await handed.until(3)) == ["a", "b", "self"]
 
 
-@pytest.mark.usefixtures("patient")
+@patient
 async def test_two_requests_after_the_same_one_come_in_their_order_each_with_what_follows_it(
-    arrivals: Arrivals, handed: Handed, one: SharedNotebook
+    order: RequestOrder, handed: Handed, one: SharedNotebook
 ) -> None:
-    arrivals.add(batch(one, "b", "b", after="first"))
-    arrivals.add(batch(one, "c", "c", after="first"))
-    arrivals.add(batch(one, "b2", "d", after="b"))
-    arrivals.add(batch(one, "first", "a"))
+    order.add(request(one, "b", "b", after="first"))
+    order.add(request(one, "c", "c", after="first"))
+    order.add(request(one, "b2", "d", after="b"))
+    order.add(request(one, "first", "a"))
     assert await handed.until(4) == ["first", "b", "b2", "c"]
 
 
-@pytest.mark.usefixtures("patient")
-async def test_a_long_chain_may_arrive_from_its_end(arrivals: Arrivals, handed: Handed, one: SharedNotebook) -> None:
+@patient
+async def test_a_long_chain_may_arrive_from_its_end(order: RequestOrder, handed: Handed, one: SharedNotebook) -> None:
     number = 3000
     for link in reversed(range(1, number)):
-        arrivals.add(Batch(str(link), one, [], after=str(link - 1)))
-    arrivals.add(Batch("0", one, []))
+        order.add(ExecutionRequest(str(link), one, [], after=str(link - 1)))
+    order.add(ExecutionRequest("0", one, []))
     assert await handed.until(number) == list(map(str, range(number)))
 
 
-@pytest.mark.usefixtures("patient")
-async def test_only_so_many_ids_are_remembered(
-    arrivals: Arrivals, handed: Handed, one: SharedNotebook, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "MAX_KNOWN", 2)
+async def test_only_so_many_ids_are_remembered(handed: Handed, one: SharedNotebook) -> None:
+    order = RequestOrder(handed, replace(PATIENT, max_known=2))
     for name in ("first", "second", "third"):
-        arrivals.add(batch(one, name, "a"))
+        order.add(request(one, name, "a"))
     await handed.until(3)
     for name in ("first", "second", "third"):
-        arrivals.add(batch(one, f"after {name}", "b", after=name))
+        order.add(request(one, f"after {name}", "b", after=name))
     assert (await handed.until(5))[3:] == ["after second", "after third"]
-    assert ids(arrivals.clear()) == ["after first"]
+    assert ids(order.clear()) == ["after first"]
 
 
 # --- taking back ---------------------------------------------------------------------------------
 
 
-@pytest.mark.usefixtures("patient")
-async def test_clear_takes_back_what_was_not_handed_on(arrivals: Arrivals, handed: Handed, one: SharedNotebook) -> None:
-    arrivals.add(batch(one, "orphan", "a", after="never"))
-    arrivals.add(single(one, "b"))
+@patient
+async def test_clear_takes_back_what_was_not_handed_on(
+    order: RequestOrder, handed: Handed, one: SharedNotebook
+) -> None:
+    order.add(request(one, "orphan", "a", after="never"))
+    order.add(single(one, "b"))
     assert await handed.until(1) == ["b"]
-    arrivals.add(single(one, "d"))
-    arrivals.add(single(one, "c"))
-    assert sorted(ids(arrivals.clear())) == ["c", "d", "orphan"]
-    assert arrivals.clear() == []
+    order.add(single(one, "d"))
+    order.add(single(one, "c"))
+    assert sorted(ids(order.clear())) == ["c", "d", "orphan"]
+    assert order.clear() == []
 
 
-@pytest.mark.usefixtures("impatient")
 async def test_what_was_taken_back_is_not_handed_on_later(handed: Handed, one: SharedNotebook) -> None:
     """Neither what had not settled, nor what waited for another."""
 
-    def hand_on(batch: Batch) -> None:
-        handed(batch)
-        arrivals.add(single(one, "unsettled"))
-        taken.extend(ids(arrivals.clear()))
+    def hand_on(request: ExecutionRequest) -> None:
+        handed(request)
+        order.add(single(one, "unsettled"))
+        taken.extend(ids(order.clear()))
 
     taken: list[str] = []
-    arrivals = Arrivals(hand_on)
-    arrivals.add(batch(one, "orphan", "a", after="never"))
-    arrivals.add(single(one, "b"))
+    order = RequestOrder(hand_on, IMPATIENT)
+    order.add(request(one, "orphan", "a", after="never"))
+    order.add(single(one, "b"))
     await handed.until(1)
     await timers_due()
-    assert ids(handed.batches) == ["b"]
+    assert ids(handed.requests) == ["b"]
     assert sorted(taken) == ["orphan", "unsettled"]
 
 
-@pytest.mark.usefixtures("impatient")
 async def test_after_a_clear_a_request_is_not_kept_waiting_for_ever(handed: Handed, one: SharedNotebook) -> None:
-    def hand_on(batch: Batch) -> None:
-        handed(batch)
-        taken.extend(ids(arrivals.clear()))
+    def hand_on(request: ExecutionRequest) -> None:
+        handed(request)
+        taken.extend(ids(order.clear()))
 
     taken: list[str] = []
-    arrivals = Arrivals(hand_on)
-    arrivals.add(batch(one, "orphan", "a", after="never"))
-    arrivals.add(single(one, "b"))
+    order = RequestOrder(hand_on, IMPATIENT)
+    order.add(request(one, "orphan", "a", after="never"))
+    order.add(single(one, "b"))
     await handed.until(1)
-    arrivals.add(batch(one, "another", "a", after="never"))
+    order.add(request(one, "another", "a", after="never"))
     assert await handed.until(2) == ["b", "another"]
     assert taken == ["orphan"]
 
 
-@pytest.mark.usefixtures("patient")
+@patient
 async def test_after_a_clear_requests_are_handed_on_as_before(
-    arrivals: Arrivals, handed: Handed, one: SharedNotebook
+    order: RequestOrder, handed: Handed, one: SharedNotebook
 ) -> None:
-    arrivals.add(batch(one, "orphan", "a", after="first"))
-    arrivals.clear()
-    arrivals.add(batch(one, "first", "b"))
-    arrivals.add(batch(one, "second", "c", after="first"))
+    order.add(request(one, "orphan", "a", after="first"))
+    order.clear()
+    order.add(request(one, "first", "b"))
+    order.add(request(one, "second", "c", after="first"))
     assert await handed.until(2) == ["first", "second"]
