@@ -60,8 +60,11 @@ class Channels(Protocol):
         Raises QueueFull when too many messages wait, KernelNotConnected after `close`.
         """
 
+    def connected(self, channel: str) -> bool:
+        """Whether a channel is connected. Only known of stdin."""
+
     def reopen_lost(self) -> None:
-        """Reconnect the channels, other than iopub, whose connection has failed for good. Raises KernelNotConnected."""
+        """Reconnect shell and control if their connection has failed for good. Raises KernelNotConnected."""
 
     def reopen(self, channel: str) -> None:
         """Reconnect one channel. Raises KernelNotConnected."""
@@ -111,21 +114,36 @@ class ZMQChannels:
                 socket = open_socket(self._context, self._info, channel, zmq.SUB, rcvhwm=IOPUB_RCVHWM)
                 socket.subscribe(b"")
             else:
-                socket = open_socket(self._context, self._info, channel, zmq.DEALER, identity=self._identity, rcvhwm=0)
+                # stdin must show whether it is connected, see handshake.py.
+                immediate = int(channel == "stdin")
+                socket = open_socket(
+                    self._context,
+                    self._info,
+                    channel,
+                    zmq.DEALER,
+                    identity=self._identity,
+                    rcvhwm=0,
+                    immediate=immediate,
+                )
         except zmq.ZMQError as exc:
             raise KernelNotConnected(f"cannot connect to the kernel: {exc.strerror}") from exc
         self._sockets[channel] = socket
         self._loop.add_reader(socket.FD, self._drain, channel)
         self._schedule(channel)  # edge-triggered: what came before we looked is not announced
 
+    def connected(self, channel: str) -> bool:
+        """Whether the socket can be written to. For stdin that is: whether it is connected."""
+        socket = self._sockets.get(channel)
+        return socket is not None and bool(_events(socket) & _POLLOUT)
+
     def reopen_lost(self) -> None:
-        """Reopen the sockets, other than iopub, on which libzmq has given up.
+        """Reopen shell and control if libzmq has given up on them.
 
         It never tries again after a failed ZMTP handshake. That happens when another process, which chose the same
         free port, listens there for a moment before the kernel does. Only to be called before much was sent: a socket
         whose queue is full looks the same. Raises KernelNotConnected.
         """
-        for channel in TALKING:
+        for channel in ("shell", "control"):
             socket = self._sockets.get(channel)
             events = _POLLOUT if socket is None else _events(socket)
             if events & _POLLIN:
@@ -262,9 +280,9 @@ def open_socket(
             socket.curve_serverkey = info.curve_publickey
             socket.curve_publickey = info.curve_publickey
             socket.curve_secretkey = info.curve_secretkey
-        # A kernel that does not listen yet is tried again soon, then more and more slowly.
+        # A kernel that does not listen yet is tried again soon; a longer pause would be time lost at each start.
         socket.reconnect_ivl = 20
-        socket.reconnect_ivl_max = 2_000
+        socket.reconnect_ivl_max = 80
         for name, value in options.items():
             setattr(socket, name, value)
         socket.connect(info.url(channel))

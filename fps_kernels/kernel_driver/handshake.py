@@ -1,7 +1,7 @@
 """When a kernel that was just connected to counts as ready, and what is done until then. Pure: the time is passed in.
 
 A kernel does not announce that it is up, and what it says may be lost before both sides are connected. So it is asked
-`kernel_info_request`, and counts as ready when the answer has come **and** something has been heard on iopub. Four
+`kernel_info_request`, and counts as ready when the answer has come **and** something has been heard on iopub. Five
 facts of ZMQ and of kernels shape what happens until then:
 
 1. **The kernel may not listen yet.** A DEALER socket keeps what it is given until the kernel does, so one question
@@ -15,8 +15,8 @@ facts of ZMQ and of kernels shape what happens until then:
 3. **libzmq gives up for good when a ZMTP handshake fails.** That happens when another process, which chose the same
    free port, listens there for a moment before the kernel does. Neither side is told. A DEALER socket in that state
    cannot be written to, which can be seen, so after each wait those sockets are looked at and reopened (`ReopenLost`).
-   The last look comes after the answer, because stdin and control may be lost while shell works. A SUB socket looks
-   the same whether it is connected or not: it is reopened on suspicion, see (4).
+   The last look comes after the answer, because control may be lost while shell works. A SUB socket looks the same
+   whether it is connected or not: it is reopened on suspicion, see (4). stdin is a case of its own, see (5).
 
 4. **A subscription takes time to reach the kernel, and a PUB socket drops messages without a subscriber.** The kernel's
    first status may therefore be missed although it has answered, and so would the outputs of the first cell. The
@@ -25,6 +25,12 @@ facts of ZMQ and of kernels shape what happens until then:
    subscription has time to arrive. A kernel that answers but stays silent on iopub counts as ready IOPUB_GIVE_UP_S
    after its answer: some publish no status for `kernel_info_request`. That is worth a warning, because the same
    silence means that outputs are lost (a firewall between us and the port, say).
+
+5. **A kernel drops an input_request when our stdin socket has not connected yet.** Nothing is asked on stdin, so no
+   answer tells. Its socket can be written to only while it is connected, which can be seen. libzmq tries again after
+   a tenth of a second at the latest, and that is waited for; a socket that is still not connected after
+   STDIN_REOPEN_AFTER_S has been given up (3) and is reopened. Not sooner: the kernel ignores a second connection with
+   the same routing id while the first one lives. After STDIN_GIVE_UP_S the kernel is ready without stdin.
 
 All of it must be over by the deadline. Whoever drives a handshake calls `next` with the time and what was heard so
 far, does what the step says, and calls it again:
@@ -43,6 +49,12 @@ from dataclasses import dataclass
 
 from ..errors import KernelTimeout
 
+STDIN_CHECK_S = 0.01
+"""Interval between two looks whether stdin is connected: nothing tells when it is."""
+STDIN_REOPEN_AFTER_S = 0.25
+"""How long after everything else stdin is reopened, when it is not connected."""
+STDIN_GIVE_UP_S = 1.0
+"""How long after everything else a kernel counts as ready although stdin is not connected."""
 INTERVAL_S = 0.5
 """Interval between two questions until the first answer."""
 IOPUB_FIRST_RETRY_S = 0.02
@@ -102,17 +114,18 @@ class Handshake:
         self._timeout_s = timeout_s
         self._deadline = now + timeout_s
         self._asked = ("shell", "control") if ask_control else ("shell",)
-        self._replied = self._published = False
+        self._replied = self._published = self._stdin = False
         self._steps = self._run()
 
-    def next(self, now: float, *, replied: bool, published: bool) -> Step:
+    def next(self, now: float, *, replied: bool, published: bool, stdin: bool) -> Step:
         """The next step.
 
         replied: whether the kernel has answered on any channel.
         published: whether anything was heard on iopub.
+        stdin: whether the stdin socket is connected.
         Raises KernelTimeout when the kernel is not ready by the deadline.
         """
-        self._now, self._replied, self._published = now, replied, published
+        self._now, self._replied, self._published, self._stdin = now, replied, published, stdin
         step = next(self._steps)
         if not isinstance(step, Wait):
             return step
@@ -144,4 +157,12 @@ class Handshake:
                 yield Reopen("iopub")
             yield Ask("shell")
             wait_s *= 2
+
+        begin = self._now
+        reopened = False
+        while not self._stdin and self._now < begin + STDIN_GIVE_UP_S:
+            if self._now >= begin + STDIN_REOPEN_AFTER_S and not reopened:
+                reopened = True
+                yield Reopen("stdin")
+            yield Wait(STDIN_CHECK_S)
         yield Ready(iopub=self._published)

@@ -77,7 +77,8 @@ class Link:
             if self._channels.closed:
                 raise KernelNotConnected("The kernel is not connected")
             self.progress.clear()
-            match handshake.next(loop.time(), replied=self.replied, published=self.published):
+            stdin = self._channels.connected("stdin")
+            match handshake.next(loop.time(), replied=self.replied, published=self.published, stdin=stdin):
                 case Ask(channel):
                     self.ask(channel, "kernel_info_request")
                 case ReopenLost():

@@ -12,6 +12,9 @@ from fps_kernels.kernel_driver.handshake import (
     IOPUB_FIRST_RETRY_S,
     IOPUB_GIVE_UP_S,
     IOPUB_REOPEN_AFTER_S,
+    STDIN_CHECK_S,
+    STDIN_GIVE_UP_S,
+    STDIN_REOPEN_AFTER_S,
     Ask,
     Handshake,
     Ready,
@@ -25,20 +28,32 @@ BEGIN = 1_000.0
 
 
 class Kernel:
-    """A handshake with a kernel that answers on shell and publishes at these times, in seconds after the begin."""
+    """A handshake with a kernel that answers on shell and publishes at these times, in seconds after the begin.
+
+    stdin_at: when its stdin is connected.
+    """
 
     def __init__(
-        self, replies_at: float = float("inf"), publishes_at: float = float("inf"), *, ask_control: bool = False
+        self,
+        replies_at: float = float("inf"),
+        publishes_at: float = float("inf"),
+        *,
+        ask_control: bool = False,
+        stdin_at: float = 0.0,
     ) -> None:
         self.handshake = Handshake(BEGIN, 60, ask_control=ask_control)
         self.now = BEGIN
         self._replies_at = BEGIN + replies_at
         self._publishes_at = BEGIN + publishes_at
+        self._stdin_at = BEGIN + stdin_at
 
     def step(self) -> Step:
         """The next step; a wait is waited for, but not beyond the next thing that is heard."""
         step = self.handshake.next(
-            self.now, replied=self.now >= self._replies_at, published=self.now >= self._publishes_at
+            self.now,
+            replied=self.now >= self._replies_at,
+            published=self.now >= self._publishes_at,
+            stdin=self.now >= self._stdin_at,
         )
         if isinstance(step, Wait):
             assert step.seconds > 0
@@ -143,16 +158,40 @@ def test_it_ends_at_the_deadline(replies_at: float, timeout_s: float) -> None:
 
 def test_an_answer_at_the_deadline_is_in_time() -> None:
     handshake = Handshake(BEGIN, 1)
-    assert handshake.next(BEGIN, replied=False, published=False) == Ask("shell")
-    assert handshake.next(BEGIN, replied=False, published=False) == Wait(INTERVAL_S)
-    assert handshake.next(BEGIN + 2, replied=True, published=True) == ReopenLost()
-    assert handshake.next(BEGIN + 2, replied=True, published=True) == Ready(iopub=True)
+    assert handshake.next(BEGIN, replied=False, published=False, stdin=True) == Ask("shell")
+    assert handshake.next(BEGIN, replied=False, published=False, stdin=True) == Wait(INTERVAL_S)
+    assert handshake.next(BEGIN + 2, replied=True, published=True, stdin=True) == ReopenLost()
+    assert handshake.next(BEGIN + 2, replied=True, published=True, stdin=True) == Ready(iopub=True)
 
 
 def test_a_call_that_comes_early_waits_for_the_rest() -> None:
     handshake = Handshake(BEGIN, 60)
-    handshake.next(BEGIN, replied=False, published=False)
-    handshake.next(BEGIN, replied=False, published=False)
-    step = handshake.next(BEGIN + 0.1, replied=False, published=True)
+    handshake.next(BEGIN, replied=False, published=False, stdin=True)
+    handshake.next(BEGIN, replied=False, published=False, stdin=True)
+    step = handshake.next(BEGIN + 0.1, replied=False, published=True, stdin=True)
     assert isinstance(step, Wait)
     assert step.seconds == pytest.approx(INTERVAL_S - 0.1)
+
+
+def test_a_connected_stdin_costs_no_time() -> None:
+    kernel = Kernel(0.1, 0.1)
+    assert isinstance(kernel.run()[-1], Ready)
+    assert kernel.elapsed_s == pytest.approx(0.1)
+
+
+def test_a_stdin_that_connects_late_is_waited_for() -> None:
+    kernel = Kernel(0.1, 0.1, stdin_at=0.2)
+    assert Reopen("stdin") not in kernel.run()
+    assert 0.2 <= kernel.elapsed_s <= 0.2 + STDIN_CHECK_S
+
+
+def test_a_stdin_that_libzmq_has_given_up_is_reopened_once() -> None:
+    kernel = Kernel(0.1, 0.1, stdin_at=0.1 + STDIN_REOPEN_AFTER_S + 0.1)
+    assert kernel.run().count(Reopen("stdin")) == 1
+    assert kernel.elapsed_s < 0.1 + STDIN_REOPEN_AFTER_S + 0.2
+
+
+def test_a_stdin_that_never_connects_does_not_keep_the_kernel_from_being_ready() -> None:
+    kernel = Kernel(0.1, 0.1, stdin_at=float("inf"))
+    assert isinstance(kernel.run()[-1], Ready)
+    assert kernel.elapsed_s == pytest.approx(0.1 + STDIN_GIVE_UP_S, abs=2 * STDIN_CHECK_S)
