@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from ..support.programs import need
+
 ROOT = Path(__file__).parents[2]
 EXTENSION = "share/jupyter/labextensions/@fps-kernels/stdin"
 TIMEOUT_S = 300
@@ -20,7 +22,7 @@ TIMEOUT_S = 300
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The sdist, and the wheel that is built from it, by their kinds."""
-    assert shutil.which("npm"), "the JupyterLab extension is built with npm: apt-get install npm"
+    need("npm")  # builds the JupyterLab extension
     folder = tmp_path_factory.mktemp("dist")
     environ = os.environ | {"FPS_KERNELS_REQUIRE_LABEXTENSION": "1"}
     run([sys.executable, "-m", "build", "--outdir", str(folder), str(ROOT)], environ)

