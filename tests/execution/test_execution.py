@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from ..support.client import Client, tidy_client
+from ..support.client import tidy_client
 from ..support.documents import Desk
 from ..support.notebooks import code_cell, markdown_cell
 from ..support.outputs import stream
@@ -355,17 +355,3 @@ async def test_a_kernel_that_dies_for_good_frees_its_cells(strict: Server, stric
     assert first == stream("on")
     assert "killed (SIGKILL)" in error["evalue"]
     assert doc.outputs("b") == []
-
-
-async def test_a_server_without_shared_documents_says_so(client: Client) -> None:
-    kernel_id = await client.start()
-    for method, path, body in [
-        ("POST", "execute", {"document_id": "json:notebook:x", "cell_id": "a"}),
-        ("GET", "requests/x", None),
-        ("POST", "requests/x/input", {"value": ""}),
-        ("PUT", "stdin/me", None),
-        ("DELETE", "stdin/me", None),
-    ]:
-        response = await client.http.request(method, f"/api/kernels/{kernel_id}/{path}", json=body)
-        assert response.status_code == 501, path
-        assert "no shared documents" in response.json()["message"]
