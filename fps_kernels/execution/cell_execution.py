@@ -36,7 +36,7 @@ class CellState(StrEnum):
 
 
 PROGRESS = frozenset({"status", "execute_input", "execute_reply"})
-"""Messages about the progress of an execution: the next cell waits for its end even after it was retired."""
+"""Messages about the progress of an execution, which is told even after it was retired."""
 
 ENDED = frozenset({CellState.OK, CellState.ERROR, CellState.ABORTED, CellState.SKIPPED})
 """The states of an execution that has ended."""
@@ -47,7 +47,6 @@ class Execution:
 
     code: the source of the cell when the execution was requested.
     retired: whether the cell is executed again, so that further outputs of this execution are dropped.
-    replied, idle: set when the kernel has sent its execute_reply and its idle status, or will not send them any more.
     """
 
     def __init__(self, notebook: SharedNotebook, cell_id: str, code: str) -> None:
@@ -59,9 +58,6 @@ class Execution:
         self.reason: str | None = None
         self.retired = False
         self.outputs = Outputs()
-        self.replied = asyncio.Event()
-        self.idle = asyncio.Event()
-        self.reply: dict[str, Any] = {}
         self._timing: dict[str, str] = {}
         self._flush_handle: asyncio.TimerHandle | None = None
         self._handlers: dict[str, Callable[[Message], None]] = {
@@ -142,11 +138,9 @@ class Execution:
         state = message.content.get("execution_state")
         if state in ("busy", "idle"):
             self._note_time(f"iopub.status.{state}", message)
-        if state == "idle":
-            self.idle.set()
 
     def _on_reply(self, message: Message) -> None:
-        self.reply = content = message.content
+        content = message.content
         self._note_time("shell.execute_reply", message)
         started = message.metadata.get("started")
         if isinstance(started, str):
@@ -158,7 +152,6 @@ class Execution:
             if isinstance(payload, dict) and payload.get("source") == "page":  # the answer to `name?`
                 output = {"output_type": "display_data", "data": payload.get("data") or {}, "metadata": {}}
                 self.outputs.add(encodable(output), len(message.frames[3]))
-        self.replied.set()
 
     def _note_time(self, name: str, message: Message) -> None:
         date = message.header.get("date")
@@ -207,8 +200,6 @@ class Execution:
         if self.ended:
             return
         self.state = state
-        self.replied.set()
-        self.idle.set()
         self._cancel_flush()
         if self.retired:
             return

@@ -7,7 +7,6 @@ browsers are closed.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import uuid
 from collections import OrderedDict
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 
 from ..errors import Conflict, FPSKernelsError, KernelRestarted, MalformedMessage, QueueFull, RequestNotFound
 from ..kernel_driver.client import KernelClient
-from ..kernel_driver.message import Message, dump_json, make_frames, peek_msg_id
+from ..kernel_driver.message import Message, make_frames, make_header
 from ..kernel_driver.observer import LifecycleObserver
 from ..kernel_driver.request_log import Request
 from ..kernel_driver.state import ExecutionState
@@ -180,25 +179,26 @@ class ExecutionQueue(LifecycleObserver):
             return
         execution.state = CellState.RUNNING
         stop_on_error = "raises-exception" not in execution.notebook.tags(execution.cell_id)
-        content = {
-            "code": execution.code,
-            "silent": False,
-            "store_history": True,
-            "user_expressions": {},
-            "allow_stdin": len(self.stdin_clients) > 0,
-            "stop_on_error": stop_on_error,
-        }
-        frames = make_frames("execute_request", content, self._session)
-        frames[2] = dump_json({"cellId": execution.cell_id, "deletedCells": [], "recordTiming": True})
-        self._sent.add(peek_msg_id(frames[0]), execution)
-        self._client.send("shell", frames, execution)
-        await execution.replied.wait()  # unbounded: a cell may run for days; the end of its kernel ends it, too
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._limits.idle_timeout_s):
-                await execution.idle.wait()
+        header = make_header("execute_request", self._session)
+        self._sent.add(header["msg_id"], execution)
+        try:
+            reply = await self._client.execute(
+                execution.code,
+                timeout_s=None,  # a cell may run for days; the end of its kernel ends it, too
+                grace_s=self._limits.idle_timeout_s,
+                header=header,
+                metadata={"cellId": execution.cell_id, "deletedCells": [], "recordTiming": True},
+                origin=execution,
+                allow_stdin=len(self.stdin_clients) > 0,
+                stop_on_error=stop_on_error,
+            )
+        except FPSKernelsError:
+            if execution.ended:
+                return  # by on_requests_failed, which has dealt with the rest of the queue
+            raise
         if execution.ended:
-            return  # it was failed, by a caller that has dealt with the rest of the queue
-        status = execution.reply.get("status")
+            return
+        status = reply.content.get("status")
         self._end(execution, {"ok": CellState.OK, "aborted": CellState.ABORTED}.get(status or "", CellState.ERROR))
         if status != "ok" and stop_on_error:
             self._abort("a cell before it failed")

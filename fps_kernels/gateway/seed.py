@@ -53,11 +53,10 @@ class Seed:
         for number, code in self.cells:
             if not code.strip() or not await selects(code):
                 continue
-            content = {"code": code, "silent": False, "store_history": False, "allow_stdin": False}
             what = f"cell {number} of the seed notebook {Path(self.uri).name}"
             try:
-                reply = await client.request(
-                    "shell", "execute_request", content, timeout_s=cell_timeout_s, at_once=True
+                reply = await client.execute(
+                    code, timeout_s=cell_timeout_s, grace_s=0, at_once=True, store_history=False
                 )
             except KernelTimeout:
                 raise SeedFailed(f"{what} did not end within {cell_timeout_s:g} s (seed_cell_timeout)") from None

@@ -145,7 +145,6 @@ class KernelPool:
             self._hand_out(worker)
             return
         logger.warning("kernel %s of the pool is replaced", worker.kernel.id)
-        worker.close()
         try:
             await self._remove(worker.kernel.id)
         except FPSKernelsError as exc:

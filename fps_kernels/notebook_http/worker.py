@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import FPSKernelsError
-from ..kernel_driver.message import Message, make_frames, peek_msg_id
+from ..kernel_driver.message import Message
 from ..kernel_driver.observer import LifecycleObserver
-from ..kernel_driver.request_log import Request
 from ..kernel_driver.state import ExecutionState
 from ..kernels.kernel import Kernel
-from ..tasks import cancel_and_wait
+from ..tasks import TaskSet, cancel_and_wait
 from .bounds import Bounds
 
-LISTENED_TO = ("stream", "display_data", "execute_result", "error", "clear_output", "status", "execute_reply")
+OUTPUTS = frozenset({"stream", "display_data", "execute_result", "error", "clear_output"})
 
 OnOutput = Callable[[str, dict[str, Any]], None]
 """Called with the msg_type and the content of each output."""
@@ -28,13 +25,20 @@ def ignore_output(msg_type: str, content: dict[str, Any]) -> None:
 
 
 class _RunningCell:
-    """A cell that was sent to the kernel and has not ended."""
+    """A cell that was sent to the kernel and may not have ended.
 
-    def __init__(self, msg_id: str, on_output: OnOutput) -> None:
-        self.msg_id = msg_id
+    execution: the task that executes it. It goes on when the request that waits for it is cancelled.
+    """
+
+    execution: asyncio.Task[Message]
+
+    def __init__(self, on_output: OnOutput) -> None:
         self.on_output = on_output
-        self.reply: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self.idle = asyncio.Event()
+
+    def take(self, message: Message) -> None:
+        """Hand on a message that the cell has caused, if it is an output."""
+        if message.msg_type in OUTPUTS:
+            self.on_output(message.msg_type, message.content)
 
 
 class Worker(LifecycleObserver):
@@ -48,12 +52,11 @@ class Worker(LifecycleObserver):
         self._on_lost = on_lost
         self._bounds = bounds
         self._client = kernel.client
-        self._session = uuid.uuid4().hex
+        self._executions = TaskSet()
         self._cell: _RunningCell | None = None
         self._dead = asyncio.Event()
         if kernel.execution_state is ExecutionState.DEAD:  # since its start
             self._dead.set()
-        self._listener = self._client.add_listener(self._on_message, LISTENED_TO)
         kernel.observers.add(self)
 
     @property
@@ -71,27 +74,29 @@ class Worker(LifecycleObserver):
 
         silent: without outputs.
         When this is cancelled the cell goes on: see `stop`. Raises KernelDied or KernelRestarted as soon as that
-        happens.
+        happens, and KernelTimeout when the kernel is idle again without a reply.
         """
-        content = {
-            "code": code,
-            "silent": silent,
-            "store_history": False,  # a kernel would keep the outputs of every request
-            "user_expressions": {},
-            "allow_stdin": False,
-            "stop_on_error": False,  # no other cell waits behind it
-        }
-        frames = make_frames("execute_request", content, self._session)
-        cell = _RunningCell(peek_msg_id(frames[0]), on_output)
-        self._client.send("shell", frames, self)
-        self._cell = cell
-        # The reply is not awaited itself: it would be cancelled with this task, and `stop` would see an ended cell.
-        await asyncio.wait([cell.reply])
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._bounds.idle_timeout_s):
-                await cell.idle.wait()
+        cell = self._cell = _RunningCell(on_output)
+        cell.execution = self._executions.start(
+            self._client.execute(
+                code,
+                cell.take,
+                timeout_s=None,  # the request's own bound ends the wait
+                grace_s=self._bounds.idle_timeout_s,
+                silent=silent,
+                store_history=False,  # a kernel would keep the outputs of every request
+                stop_on_error=False,  # no other cell waits behind it
+            ),
+            name=f"cell on {self.kernel.id}",
+            log_failure=False,
+        )
+        cell.execution.add_done_callback(
+            lambda task: task.cancelled() or task.exception()
+        )  # seen, should run() be gone
+        # Not awaited itself: it would be cancelled with this task, and `stop` would see an ended cell.
+        await asyncio.wait([cell.execution])
         self._cell = None
-        return cell.reply.result()
+        return cell.execution.result().content
 
     async def stop(self) -> bool:
         """Interrupt the running cell; False when it does not end in time, or when the kernel is gone."""
@@ -101,10 +106,9 @@ class Worker(LifecycleObserver):
         cell.on_output = ignore_output
         try:
             async with asyncio.timeout(self._bounds.stop_timeout_s):
-                if not cell.reply.done():
+                if not cell.execution.done():
                     await self.kernel.driver.interrupt()
-                    await asyncio.wait([cell.reply])
-                await cell.idle.wait()
+                await asyncio.wait([cell.execution])
         except (FPSKernelsError, TimeoutError):
             return False
         self._cell = None
@@ -120,33 +124,6 @@ class Worker(LifecycleObserver):
         finally:
             await cancel_and_wait(ready, dead)
         return self.alive
-
-    def close(self) -> None:
-        """Hear no more of the kernel."""
-        self._client.remove_listener(self._listener)
-
-    def _on_message(self, channel: str, frames: Sequence[bytes]) -> None:
-        cell = self._cell
-        message = Message(channel, list(frames))
-        if cell is None or message.parent_msg_id != cell.msg_id:
-            return
-        if message.msg_type == "execute_reply":
-            if not cell.reply.done():
-                cell.reply.set_result(message.content)
-        elif message.msg_type == "status":
-            if message.content.get("execution_state") == "idle":
-                cell.idle.set()
-        else:
-            cell.on_output(message.msg_type, message.content)
-
-    def on_requests_failed(self, requests: list[Request], error: FPSKernelsError) -> None:
-        cell = self._cell
-        if cell is None:
-            return
-        cell.idle.set()  # also after the reply: the kernel will not send its idle any more
-        if not cell.reply.done():
-            cell.reply.set_exception(error)
-            cell.reply.exception()  # marks it as seen, should no request wait for it any more
 
     def on_restarting(self, reason: str) -> None:
         self._on_lost(self)

@@ -170,3 +170,41 @@ def test_a_notebook_is_served_without_fastapi() -> None:
     loaded = loaded_with("notebook_http.personality")
     assert "starlette" in loaded
     assert loaded.isdisjoint({"fastapi", "jupyverse_api", "pydantic"})
+
+
+MAX_LINES = 400
+MAX_METHODS = 20
+MAX_ATTRIBUTES = 15
+
+
+def test_files_are_short() -> None:
+    lengths = {name: len(path.read_text().splitlines()) for name, path in MODULES.items()}
+    assert {name: lines for name, lines in lengths.items() if lines > MAX_LINES} == {}
+
+
+def test_classes_are_small_or_say_why_not() -> None:
+    large = {}
+    for name in MODULES:
+        lines = MODULES[name].read_text().splitlines()
+        for node in ast.walk(tree(name)):
+            if isinstance(node, ast.ClassDef):
+                methods, attributes = size(node)
+                first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
+                excused = lines[first - 2].startswith("# Large: ")
+                if (methods > MAX_METHODS or attributes > MAX_ATTRIBUTES) is not excused:
+                    large[f"{name}.{node.name}"] = (methods, attributes)
+    assert large == {}
+
+
+def size(node: ast.ClassDef) -> tuple[int, int]:
+    """The number of methods of a class, and of the attributes that its __init__ sets."""
+    methods = [one for one in node.body if isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef)]
+    attributes = {
+        target.attr
+        for method in methods
+        if method.name == "__init__"
+        for target in ast.walk(method)
+        if isinstance(target, ast.Attribute) and isinstance(target.ctx, ast.Store)
+        if isinstance(target.value, ast.Name) and target.value.id == "self"
+    }
+    return len(methods), len(attributes)
