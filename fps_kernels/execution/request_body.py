@@ -29,16 +29,16 @@ class CellChoice:
 
 
 @dataclass(frozen=True, slots=True)
-class ExecuteBody:
+class RequestBody:
     """The body of an execution request.
 
-    batch: whether the cells came as a list, whose order holds. previous_request_id: the request after
+    as_list: whether the cells came as a list, whose order holds. previous_request_id: the request after
     which this one comes, though it may arrive earlier.
     """
 
     document_id: str | None
     cells: tuple[CellChoice, ...]
-    batch: bool = False
+    as_list: bool = False
     request_id: str | None = None
     previous_request_id: str | None = None
 
@@ -116,27 +116,27 @@ class ByNumber(msgspec.Struct, frozen=True):
     request_id: Id | None = None
 
 
-def parse_body(data: bytes) -> ExecuteBody:
+def parse_body(data: bytes) -> RequestBody:
     """Raises InvalidExecution, which names what is wrong."""
     try:
         value = decode(data)
         body = convert(value, Shape)
         if body.cells is not None:
             cells = convert(value, ByList, CELLS_EXPECTED)
-            return ExecuteBody(
+            return RequestBody(
                 cells.document_id,
                 tuple(CellChoice(cell_id=cell.cell_id, source_hash=cell.source_hash) for cell in cells.cells),
-                batch=True,
+                as_list=True,
                 request_id=cells.request_id,
                 previous_request_id=cells.previous_request_id,
             )
         if body.cell_id is not None:
             cell = convert(value, ById)
             choice = CellChoice(cell_id=cell.cell_id, source_hash=cell.source_hash)
-            return ExecuteBody(cell.document_id, (choice,), request_id=cell.request_id)
+            return RequestBody(cell.document_id, (choice,), request_id=cell.request_id)
         if body.cell_idx is not None:
             numbered = convert(value, ByNumber)
-            return ExecuteBody(
+            return RequestBody(
                 numbered.document_id, (CellChoice(number=numbered.cell_idx),), request_id=numbered.request_id
             )
     except (InvalidBody, InvalidField, MissingField) as exc:

@@ -56,7 +56,7 @@ class ExecutionService:
                 body.request_id or uuid.uuid4().hex,
                 notebook,
                 [_execution(notebook, choice) for choice in body.cells],
-                single=not body.batch,
+                single=not body.as_list,
                 after=body.previous_request_id,
             )
             self.queue(kernel).submit(request)

@@ -62,15 +62,15 @@ class NotebookHttp(Personality):
         self._seed_codes: frozenset[str] = frozenset()
 
     async def init_configurables(self) -> None:
-        if self.parent.seed is None:
+        if self.context.seed is None:
             raise BadOption("api=notebook-http: there is no notebook; set seed_uri")
-        self._seed = seed = self.parent.seed
+        self._seed = seed = self.context.seed
         self._check_options()
         language = await asyncio.to_thread(self._language)
         self._table = self._parse(language)
         self._seed_codes = frozenset(self._table.seeds)
         kernels = await prespawn(self.context, max(1, self.context.settings.prespawn_count))
-        registry = self.parent.kernels.registry
+        registry = self.context.kernels.registry
         start = partial(registry.start, seed.kernel_name)
         self._pool = KernelPool(kernels, start, registry.shutdown, self._options.queue_limit, self.bounds)
         self._pipeline = Pipeline(self._pool, language, self._options.request_timeout_s, self.bounds)
@@ -87,7 +87,7 @@ class NotebookHttp(Personality):
     def _language(self) -> str:
         """The language of the kernels. A notebook that no front end has ever saved names only its kernelspec."""
         found = self._seed.notebook.get("metadata", {}).get("language_info", {}).get("name")
-        return found or self.parent.kernels.registry.specs.get(self._seed.kernel_name or None).language
+        return found or self.context.kernels.registry.specs.get(self._seed.kernel_name or None).language
 
     def _parse(self, language: str) -> EndpointTable:
         name = self._options.cell_parser
@@ -117,14 +117,14 @@ class NotebookHttp(Personality):
         return notebook_routes(
             self._table,
             self._pipeline,
-            swagger(self._seed.uri, self._table.verbs(), self.parent.settings.base_url, self._table.document),
+            swagger(self._seed.uri, self._table.verbs(), self.context.settings.base_url, self._table.document),
             self._seed.notebook if self._options.allow_notebook_download else None,
             self._options.static_path,
         )
 
     def describe(self) -> dict[str, Any]:
         streaming = [(endpoint.path, endpoint.verb) for endpoint in self._table.endpoints if endpoint.stream]
-        return openapi(self._seed.uri, self._table.verbs(), self.parent.settings.base_url, streaming)
+        return openapi(self._seed.uri, self._table.verbs(), self.context.settings.base_url, streaming)
 
     def statistics(self) -> PoolStatistics:
         """A snapshot of the pool."""

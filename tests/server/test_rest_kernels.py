@@ -578,3 +578,17 @@ async def test_a_path_that_is_none_is_refused(client: Client, query: str) -> Non
     response = await client.http.get(f"/api/resolvePath{query}")
     assert response.status_code == 400
     assert "path" in response.json()["message"]
+
+
+async def test_a_server_without_shared_documents_says_so(client: Client) -> None:
+    kernel_id = await client.start()
+    for method, path, body in [
+        ("POST", "execute", {"document_id": "json:notebook:x", "cell_id": "a"}),
+        ("GET", "requests/x", None),
+        ("POST", "requests/x/input", {"value": ""}),
+        ("PUT", "stdin/me", None),
+        ("DELETE", "stdin/me", None),
+    ]:
+        response = await client.http.request(method, f"/api/kernels/{kernel_id}/{path}", json=body)
+        assert response.status_code == 501, path
+        assert "no shared documents" in response.json()["message"]

@@ -75,7 +75,7 @@ class Watched(NotebookHttp):
 
     async def books(self, request):
         pool = dataclasses.asdict(self.statistics())
-        kernels = self.parent.kernels.registry.list()
+        kernels = self.context.kernels.registry.list()
         clients = [kernel.client.statistics() for kernel in kernels]
         return json_response({
             "runs": pool.pop("unfinished"),

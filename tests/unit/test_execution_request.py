@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fps_kernels.errors import InvalidExecution
-from fps_kernels.execution.request_body import MAX_CELLS, MAX_ID_CHARS, CellChoice, ExecuteBody, parse_body
+from fps_kernels.execution.request_body import MAX_CELLS, MAX_ID_CHARS, CellChoice, RequestBody, parse_body
 
 DOCUMENT = "json:notebook:0"
 
 
-def parse(**body: Any) -> ExecuteBody:
+def parse(**body: Any) -> RequestBody:
     return parse_body(json.dumps(body).encode())
 
 
@@ -23,16 +23,16 @@ def parse(**body: Any) -> ExecuteBody:
 
 
 def test_one_cell_by_its_id() -> None:
-    assert parse(document_id=DOCUMENT, cell_id="c") == ExecuteBody(DOCUMENT, (CellChoice("c"),), batch=False)
+    assert parse(document_id=DOCUMENT, cell_id="c") == RequestBody(DOCUMENT, (CellChoice("c"),), as_list=False)
 
 
 def test_one_cell_by_its_id_with_a_hash_and_a_request_id() -> None:
     body = parse(document_id=DOCUMENT, cell_id="c", source_hash="12", request_id="r")
-    assert body == ExecuteBody(DOCUMENT, (CellChoice("c", source_hash="12"),), batch=False, request_id="r")
+    assert body == RequestBody(DOCUMENT, (CellChoice("c", source_hash="12"),), as_list=False, request_id="r")
 
 
 def test_one_cell_by_its_number() -> None:
-    assert parse(document_id=DOCUMENT, cell_idx=0) == ExecuteBody(DOCUMENT, (CellChoice(number=0),), batch=False)
+    assert parse(document_id=DOCUMENT, cell_idx=0) == RequestBody(DOCUMENT, (CellChoice(number=0),), as_list=False)
 
 
 def test_a_list_of_cells() -> None:
@@ -43,12 +43,12 @@ def test_a_list_of_cells() -> None:
         previous_request_id="p",
     )
     cells = (CellChoice("b", source_hash="4294967295"), CellChoice("a"))
-    assert body == ExecuteBody(DOCUMENT, cells, batch=True, request_id="r", previous_request_id="p")
+    assert body == RequestBody(DOCUMENT, cells, as_list=True, request_id="r", previous_request_id="p")
 
 
-def test_a_list_of_one_cell_is_a_batch() -> None:
+def test_a_list_of_one_cell_is_a_list() -> None:
     body = parse(document_id=DOCUMENT, cells=[{"cell_id": "a"}])
-    assert body == ExecuteBody(DOCUMENT, (CellChoice("a"),), batch=True)
+    assert body == RequestBody(DOCUMENT, (CellChoice("a"),), as_list=True)
 
 
 def test_the_document_may_be_missing() -> None:
@@ -58,10 +58,10 @@ def test_the_document_may_be_missing() -> None:
 
 def test_what_is_null_is_missing() -> None:
     body = parse(document_id=DOCUMENT, cells=None, cell_id="c", cell_idx=None, source_hash=None, request_id=None)
-    assert body == ExecuteBody(DOCUMENT, (CellChoice("c"),))
+    assert body == RequestBody(DOCUMENT, (CellChoice("c"),))
     cells: list[Any] = [{"cell_id": "c", "source_hash": None}]
-    assert parse(cells=cells, request_id=None, previous_request_id=None) == ExecuteBody(
-        None, (CellChoice("c"),), batch=True
+    assert parse(cells=cells, request_id=None, previous_request_id=None) == RequestBody(
+        None, (CellChoice("c"),), as_list=True
     )
 
 
@@ -74,10 +74,10 @@ def test_a_list_counts_more_than_one_cell() -> None:
 
 
 def test_fields_that_are_not_known_are_left_alone() -> None:
-    assert parse(cell_id="c", colour="red") == ExecuteBody(None, (CellChoice("c"),))
+    assert parse(cell_id="c", colour="red") == RequestBody(None, (CellChoice("c"),))
     odd: dict[str, Any] = {"cell_id": "c", "\ud800": "\ud800"}
-    assert parse(**odd) == ExecuteBody(None, (CellChoice("c"),))
-    assert parse(cells=[odd], **{"\ud800": 1}) == ExecuteBody(None, (CellChoice("c"),), batch=True)
+    assert parse(**odd) == RequestBody(None, (CellChoice("c"),))
+    assert parse(cells=[odd], **{"\ud800": 1}) == RequestBody(None, (CellChoice("c"),), as_list=True)
 
 
 @pytest.mark.parametrize("value", [0, 12, 4294967295])
@@ -175,6 +175,6 @@ def test_whatever_the_fields_hold_nothing_else_is_raised(body: dict[str, Any]) -
 @given(st.binary(max_size=30) | st.text(st.sampled_from('{}[]":,cell_idx019.eE- \\u'), max_size=20).map(str.encode))
 def test_whatever_the_bytes_are_nothing_else_is_raised(data: bytes) -> None:
     try:
-        assert isinstance(parse_body(data), ExecuteBody)
+        assert isinstance(parse_body(data), RequestBody)
     except InvalidExecution:
         return
