@@ -286,17 +286,3 @@ async def test_everything_is_below_the_base_url(launch: Launch) -> None:
         assert is_error(await client.http.put("/api/kernels"), 405)
         trailing = await client.http.get(f"{server.url}/base/api/kernels/", follow_redirects=True)
         assert [model["id"] for model in trailing.json()] == [response.json()["id"]]
-
-
-async def test_a_server_without_shared_documents_says_so(client: Client) -> None:
-    kernel_id = await client.start()
-    for method, path, body in [
-        ("POST", "execute", {"document_id": "json:notebook:x", "cell_id": "a"}),
-        ("GET", "requests/x", None),
-        ("POST", "requests/x/input", {"value": ""}),
-        ("PUT", "stdin/me", None),
-        ("DELETE", "stdin/me", None),
-    ]:
-        response = await client.http.request(method, f"/api/kernels/{kernel_id}/{path}", json=body)
-        assert response.status_code == 501, path
-        assert "no shared documents" in response.json()["message"]
