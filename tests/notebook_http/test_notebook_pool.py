@@ -363,6 +363,13 @@ async def test_a_seed_that_fails_at_a_restart_is_tried_again(serve: Serve, tmp_p
         assert "ZeroDivisionError" in gateway.log
 
 
+async def test_a_seed_whose_reply_comes_after_idle_has_run(serve: Serve) -> None:
+    """They come on two channels, in any order."""
+    gateway = serve("publish('status', {'execution_state': 'idle'})\ntime.sleep(0.3)\nx = 42", PRINT_X)
+    async with Client(gateway.url) as client:
+        assert (await client.http.get("/x")).text == "42"
+
+
 async def test_a_kernel_that_died_before_the_pool_was_whole_is_replaced(serve: Serve, tmp_path: Path) -> None:
     first = tmp_path / "first"
     seed = "\n".join(
