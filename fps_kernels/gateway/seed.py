@@ -55,7 +55,9 @@ class Seed:
                 continue
             what = f"cell {number} of the seed notebook {Path(self.uri).name}"
             try:
-                reply = await client.execute(code, timeout_s=cell_timeout_s, at_once=True, store_history=False)
+                reply = await client.execute(
+                    code, timeout_s=cell_timeout_s, grace_s=0, at_once=True, store_history=False
+                )
             except KernelTimeout:
                 raise SeedFailed(f"{what} did not end within {cell_timeout_s:g} s (seed_cell_timeout)") from None
             answer = reply.content

@@ -42,7 +42,7 @@ QUEUE_MESSAGES = 10_000
 QUEUE_BYTES = 64 * 1024 * 1024
 """Bytes that may wait for a kernel that is not ready."""
 EXECUTE_GRACE_S = 5.0
-"""Between the reply to an execute_request and idle: a kernel that forgets one of them must not hold up the rest."""
+"""Between the reply to an execute_request and idle: a kernel may forget either."""
 
 
 # Large: the one object that everything above this room holds; Link, Receiver and Listeners do its work.
@@ -216,6 +216,7 @@ class KernelClient:
         *,
         timeout_s: float | None,
         grace_s: float = EXECUTE_GRACE_S,
+        late_s: float = EXECUTE_GRACE_S,
         at_once: bool = False,
         header: Mapping[str, str] | None = None,
         metadata: Mapping[str, Any] | None = None,
@@ -233,8 +234,8 @@ class KernelClient:
           this returns. An input request is answered with `send("stdin", …)`. What it raises is logged.
         timeout_s: seconds until the kernel must have finished, including the wait for a kernel that is not ready;
           None for no limit. Code that is still running then goes on.
-        grace_s: seconds to wait, after the first of the reply and the idle status, for the other. A missing idle status
-          is tolerated, and `Message.request.idle` is False then; a missing reply is a KernelTimeout.
+        grace_s: seconds to wait for the idle status after the reply; without it `Message.request.idle` is False.
+        late_s: seconds to wait for the reply after the idle status.
         at_once: send the request even before the kernel is ready for others, instead of waiting for that.
         header: the request's header, from `make_header("execute_request", …)`, when the msg_id must be known
           beforehand or listeners are to see the answers. By default it is a request of the server's own.
@@ -264,12 +265,11 @@ class KernelClient:
             self._send(request.channel, frames, at_once=at_once)
             # Bare futures, which a cancellation leaves alone: the kernel's answer may come at the same moment.
             await asyncio.wait([reply, idle], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
-            if reply.done() or idle.done():
-                await asyncio.wait([reply, idle], timeout=grace_s)
-            elif timeout_s is not None:
+            if not (reply.done() or idle.done()):
                 raise KernelTimeout(f"The kernel did not answer execute_request within {timeout_s:g} s")
+            await asyncio.wait([reply, idle], timeout=grace_s if reply.done() else late_s)  # they come in any order
             if not reply.done():
-                raise KernelTimeout(f"The kernel is idle, but did not answer execute_request within {grace_s:g} s")
+                raise KernelTimeout(f"The kernel is idle, but did not answer execute_request within {late_s:g} s")
             message: Message = reply.result()
             return message
         finally:

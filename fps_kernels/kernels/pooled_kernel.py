@@ -130,6 +130,7 @@ async def evaluate(client: KernelClient, expression: str, timeout_s: float) -> M
     reply = await client.execute(
         "",
         timeout_s=timeout_s,
+        grace_s=0,
         at_once=True,
         silent=True,
         store_history=False,

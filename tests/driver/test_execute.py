@@ -189,7 +189,7 @@ async def test_a_kernel_that_forgets_idle_is_done_without_it(client: KernelClien
 async def test_a_kernel_that_forgets_the_reply_is_a_timeout(client: KernelClient) -> None:
     await run(client, NO_REPLY)
     with pytest.raises(KernelTimeout, match=r"is idle, but did not answer execute_request within 0\.1 s"):
-        await client.execute("", timeout_s=None, grace_s=0.1)
+        await client.execute("", timeout_s=None, late_s=0.1)
     assert client.pending == 0
 
 
