@@ -16,6 +16,7 @@ from fps_kernels.kernel_server.client_session import RECENT_S, ClientSession
 from fps_kernels.kernel_server.iopub_log import ReplayLimits
 from fps_kernels.kernel_server.journal import BacklogLimits, Journal
 
+from ..support.examples import examples
 from ..support.readers import Reader, Sent
 
 ENDLESS = 1 << 40
@@ -274,8 +275,8 @@ class BoundedJournalMachine(JournalMachine):
         self.begin(limits, BacklogLimits(max_messages=backlog))
 
 
-JournalMachine.TestCase.settings = settings(stateful_step_count=30, max_examples=60)
-BoundedJournalMachine.TestCase.settings = settings(stateful_step_count=30, max_examples=60)
+JournalMachine.TestCase.settings = settings(stateful_step_count=30, max_examples=examples(60))
+BoundedJournalMachine.TestCase.settings = settings(stateful_step_count=30, max_examples=examples(60))
 
 
 class TestJournal(JournalMachine.TestCase):  # type: ignore[misc, valid-type]
