@@ -39,13 +39,15 @@ class TaskSet:
 
     async def join(self) -> None:
         """Wait until all tasks have ended, including those started meanwhile. Their errors are not raised."""
-        while self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        while tasks := list(self._tasks):
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._tasks.difference_update(tasks)  # their callbacks may not have run
 
     async def close(self) -> None:
         """Cancel all tasks and wait until they have ended. Idempotent."""
-        while self._tasks:
-            await cancel_and_wait(*self._tasks)
+        while tasks := list(self._tasks):
+            await cancel_and_wait(*tasks)
+            self._tasks.difference_update(tasks)  # as in join()
 
 
 async def cancel_and_wait(*tasks: asyncio.Task[Any] | None) -> None:

@@ -94,3 +94,15 @@ async def test_cancelling_skips_what_is_not_there_and_hides_what_has_failed() ->
     await cancel_and_wait(failed, None, running)
     assert failed.done()
     assert running.cancelled()
+
+
+@pytest.mark.parametrize("end", ["join", "close"])
+async def test_a_task_that_has_just_ended_is_not_waited_for(end: str) -> None:
+    """Its callbacks are yet to come, and Python 3.12 does not let the loop turn to wait for what is done."""
+    tasks = TaskSet()
+    task = tasks.start(asyncio.sleep(0), name="short")
+    while not task.done():
+        await asyncio.sleep(0)
+    assert len(tasks) == 1
+    await getattr(tasks, end)()
+    assert len(tasks) == 0
