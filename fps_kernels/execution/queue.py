@@ -243,7 +243,7 @@ class ExecutionQueue(LifecycleObserver):
             else:
                 execution.on_message(message)
         except MalformedMessage as exc:
-            logger.warning("kernel %s: a message of no use: %s", self._client.kernel_id, exc)
+            logger.warning("kernel %s: ignoring a malformed message: %s", self._client.kernel_id, exc)
 
     def _on_input_request(self, execution: Execution, message: Message) -> None:
         if execution is not self._running:
