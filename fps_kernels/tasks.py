@@ -15,8 +15,8 @@ logger = logging.getLogger(__name__)
 class TaskSet:
     """The background tasks of one owner.
 
-    A task leaves the set when it ends. A failure is logged, unless the task was started with
-    `log_failure=False` because somebody awaits it.
+    A task leaves the set when it ends. A failure is logged, unless the task was started with `log_failure=False`:
+    then it is for whoever awaits the task, and lost if nobody does.
     """
 
     def __init__(self) -> None:
@@ -33,8 +33,7 @@ class TaskSet:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        if log_failure:
-            task.add_done_callback(log_if_failed)
+        task.add_done_callback(log_if_failed if log_failure else _mark_seen)
         return task
 
     async def join(self) -> None:
@@ -62,3 +61,9 @@ def log_if_failed(task: asyncio.Task[Any]) -> None:
     """A done callback that logs the exception a task ended with. Cancellation is no failure."""
     if not task.cancelled() and (exc := task.exception()) is not None:
         logger.error("%s failed", task.get_name(), exc_info=exc)
+
+
+def _mark_seen(task: asyncio.Task[Any]) -> None:
+    """A done callback that keeps asyncio from logging an exception that nobody has asked for."""
+    if not task.cancelled():
+        task.exception()

@@ -90,9 +90,6 @@ class Worker(LifecycleObserver):
             name=f"cell on {self.kernel.id}",
             log_failure=False,
         )
-        cell.execution.add_done_callback(
-            lambda task: task.cancelled() or task.exception()
-        )  # seen, should run() be gone
         # Not awaited itself: it would be cancelled with this task, and `stop` would see an ended cell.
         await asyncio.wait([cell.execution])
         self._cell = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
@@ -41,6 +42,15 @@ async def test_a_failure_that_somebody_awaits_is_not_logged(caplog: pytest.LogCa
     with pytest.raises(ValueError, match="on purpose"):
         await task
     assert not caplog.records
+
+
+async def test_a_failure_that_nobody_asks_for_is_not_logged_either(caplog: pytest.LogCaptureFixture) -> None:
+    tasks = TaskSet()
+    tasks.start(fail(), name="forgotten", log_failure=False)
+    while len(tasks):  # join() would look at the failure
+        await asyncio.sleep(0)
+    gc.collect()
+    assert caplog.text == ""
 
 
 async def test_join_waits_for_tasks_that_are_started_meanwhile() -> None:
