@@ -13,7 +13,7 @@ from ..kernel_driver.kernelspec import Kernelspecs
 from ..kernels.registry import KernelRegistry
 from ..serving.event_loop import new_loop
 from ..serving.gc_tuning import collect_from_now
-from ..serving.logs import configure
+from ..serving.logs import configure, hide
 from ..serving.rlimits import raise_limit
 from ..serving.sockets import bind
 from .config.read_settings import read
@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 def run(app: KernelGatewayApp) -> None:
     """Serve until a signal ends the server. Raises BadOption before anything is started."""
     settings = read(app)
+    hide(settings.access.token)
     configure(app.log_level)  # type: ignore[arg-type]  # an int or a str; traitlets says object
     raise_limit()
     personality = load_personality(settings.api, app)

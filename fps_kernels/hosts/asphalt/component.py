@@ -20,6 +20,7 @@ from jupyverse_api.yjs import Yjs
 from ...kernel_driver.kernelspec import Kernelspecs
 from ...kernels.external_folder import ExternalKernels
 from ...kernels.registry import KernelRegistry
+from ...serving.logs import sanitize_package
 from ...tasks import TaskSet
 from .asphalt_host import AsphaltHost
 from .config import InvalidConfiguration, KernelsConfig
@@ -46,6 +47,7 @@ class KernelsComponent(Component):
 
     @context_teardown
     async def start(self, ctx: Context) -> AsyncGenerator[None, BaseException | None]:
+        sanitize_package()
         config = self.config
         ctx.add_resource(config, types=[KernelsConfig, JupyverseKernelsConfig])
         app = await ctx.request_resource(App)
