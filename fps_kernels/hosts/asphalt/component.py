@@ -17,7 +17,9 @@ from jupyverse_api.kernels import Kernels
 from jupyverse_api.kernels import KernelsConfig as JupyverseKernelsConfig
 from jupyverse_api.yjs import Yjs
 
+from ...errors import BadOption
 from ...kernel_driver.kernelspec import Kernelspecs
+from ...kernels.connection_folder import check_connection_folder
 from ...kernels.external_folder import ExternalKernels
 from ...kernels.registry import KernelRegistry
 from ...serving.logs import sanitize_package
@@ -42,8 +44,11 @@ class KernelsComponent(Component):
     def __init__(self, **options: Any) -> None:
         try:
             self.config = KernelsConfig.parse(options)
+            check_connection_folder(self.config.options())
         except InvalidConfiguration as exc:
             _exit(exc.message)
+        except BadOption as exc:
+            _exit(f"kernels.{exc.message}")
 
     @context_teardown
     async def start(self, ctx: Context) -> AsyncGenerator[None, BaseException | None]:
