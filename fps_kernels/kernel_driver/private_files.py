@@ -70,6 +70,10 @@ def move_new(source: Path, target: Path) -> None:
     source.unlink()
 
 
+class NotRegular(OSError):
+    """A path leads to something that is no regular file."""
+
+
 def read_regular(path: Path, max_bytes: int) -> tuple[os.stat_result, bytes]:
     """Read a regular file, of which at most `max_bytes` + 1 bytes are returned, without following a link.
 
@@ -77,8 +81,12 @@ def read_regular(path: Path, max_bytes: int) -> tuple[os.stat_result, bytes]:
     not block.
     """
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
-    with open(os.open(path, flags | getattr(os, "O_CLOEXEC", 0)), "rb") as file:
-        status = os.fstat(file.fileno())
+    descriptor = os.open(path, flags | getattr(os, "O_CLOEXEC", 0))
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "is not a regular file")
-        return status, file.read(max_bytes + 1)
+            raise NotRegular(errno.EINVAL, "Not a regular file")
+        with open(descriptor, "rb", closefd=False) as file:
+            return status, file.read(max_bytes + 1)
+    finally:
+        os.close(descriptor)

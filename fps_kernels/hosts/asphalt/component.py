@@ -20,7 +20,7 @@ from jupyverse_api.yjs import Yjs
 from ...errors import BadOption
 from ...kernel_driver.kernelspec import Kernelspecs
 from ...kernels.connection_folder import check_connection_folder
-from ...kernels.external_folder import ExternalKernels
+from ...kernels.external_folder import ExternalKernels, ExternalPolicy
 from ...kernels.registry import KernelRegistry
 from ...serving.logs import sanitize_package
 from ...tasks import TaskSet
@@ -88,7 +88,12 @@ class KernelsComponent(Component):
         watchers = TaskSet()
         if config.allow_external_kernels:
             folder = config.external_connection_dir
-            external = ExternalKernels(registry, Path(folder) if folder else ExternalKernels.default_folder())
+            policy = ExternalPolicy(
+                allow_remote=config.external_allow_remote,
+                allow_unsigned=config.external_allow_unsigned,
+                max_kernels=config.external_max_kernels,
+            )
+            external = ExternalKernels(registry, Path(folder) if folder else ExternalKernels.default_folder(), policy)
             watchers.start(external.watch(), name="external kernels")
 
         yield
