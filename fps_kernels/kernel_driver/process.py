@@ -21,6 +21,7 @@ import zmq
 from ..errors import KernelStartFailed
 from ..tasks import TaskSet
 from .connection_file import ConnectionInfo
+from .env_values import for_remote
 from .exit_status import ExitStatus, without_paths
 from .kernelspec import spec_dict
 from .oom import OomWatch
@@ -215,11 +216,11 @@ class LaunchedProcess:
                 env=dict(options.env),
                 transport_encryption=encryption,
             )
-            # The provisioner has put the kernelspec's env over ours; extra_env takes precedence over both.
-            kwargs["env"].update(options.extra_env)
             provisioner = manager.provisioner
             assert provisioner is not None
             local = _is_local(provisioner)
+            # The provisioner has put the kernelspec's env over ours; extra_env takes precedence over both.
+            kwargs["env"].update(options.extra_env if local else for_remote(options.extra_env))
             if local:
                 kwargs["stderr"] = stderr_write
             oom = OomWatch()

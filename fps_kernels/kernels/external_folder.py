@@ -10,9 +10,11 @@ import uuid
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Self
 
 from ..kernel_driver.connection_file import CHANNEL_NAMES, ConnectionInfo, InvalidConnection
 from ..kernel_driver.private_files import folder_problem
+from ..options import KernelsOptions
 from .registry import KernelRegistry
 
 logger = logging.getLogger(__name__)
@@ -39,6 +41,10 @@ class ExternalPolicy:
     allow_remote: bool = False
     allow_unsigned: bool = False
     max_kernels: int = 100
+
+    @classmethod
+    def of(cls, options: KernelsOptions) -> Self:
+        return cls(options.external_allow_remote, options.external_allow_unsigned, options.external_max_kernels)
 
     def problem(self, info: ConnectionInfo) -> str | None:
         """Why a kernel is not connected to, in words; None if it is. Blocks: the folder of ipc sockets is looked at."""

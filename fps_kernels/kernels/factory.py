@@ -16,7 +16,7 @@ from ..kernel_driver.connection_file import ConnectionInfo
 from ..kernel_driver.driver import KernelDriver, LifecycleOptions, Prepare
 from ..kernel_driver.external import ExternalLauncher
 from ..kernel_driver.heartbeat import HeartbeatOptions
-from ..kernel_driver.kernelspec import Kernelspecs
+from ..kernel_driver.kernelspec import Kernelspecs, is_local
 from ..kernel_driver.launcher import KernelspecLauncher, ProcessPool
 from ..kernel_driver.process import LaunchOptions
 from ..kernel_driver.reaper import Reaper
@@ -27,7 +27,7 @@ from ..kernel_server.server import KernelServer, ServerLimits
 from ..options import KernelsOptions
 from .connection_folder import check_connection_folder, connection_folder
 from .kernel import Kernel
-from .launch_environment import request_environment, session_environment
+from .launch_environment import check_environment, compile_pattern, request_environment, session_environment
 from .start_policy import StartPolicy
 
 logger = logging.getLogger(__name__)
@@ -47,6 +47,7 @@ class KernelFactory:
 
     def __init__(self, options: KernelsOptions, specs: Kernelspecs, policy: StartPolicy | None = None) -> None:
         check_connection_folder(options)
+        self._env_pattern = compile_pattern(options.kernel_env_pattern)
         self.options = options
         self.specs = specs
         self.policy = policy or StartPolicy()
@@ -93,12 +94,14 @@ class KernelFactory:
 
         name: the kernelspec that was requested; None for the default one.
         path, env, session_path: see KernelRegistry.start.
-        Raises KernelspecNotFound, KernelStartFailed.
+        Raises KernelspecNotFound, KernelStartFailed, UnsafeVariable, UnsafeEnvironment.
         """
         spec = self.specs.get(self.policy.kernel_name(name))
         environ = dict(env or {})
         cwd = self.policy.working_directory(self.root, path, environ)
-        extra_env = self.policy.request_environment(request_environment(environ, self.options.client_env))
+        requested = request_environment(environ, self.options.client_env)
+        check_environment(requested, self._env_pattern, local=is_local(spec))
+        extra_env = self.policy.request_environment(requested)
         if session_path is not None:
             extra_env |= session_environment(self.root, session_path)
         if self.options.connection_dir is not None:

@@ -21,6 +21,7 @@ from ...errors import BadOption
 from ...kernel_driver.kernelspec import Kernelspecs
 from ...kernels.connection_folder import check_connection_folder
 from ...kernels.external_folder import ExternalKernels, ExternalPolicy
+from ...kernels.launch_environment import compile_pattern
 from ...kernels.registry import KernelRegistry
 from ...serving.logs import sanitize_package
 from ...tasks import TaskSet
@@ -44,7 +45,10 @@ class KernelsComponent(Component):
     def __init__(self, **options: Any) -> None:
         try:
             self.config = KernelsConfig.parse(options)
-            check_connection_folder(self.config.options())
+            values = self.config.options()
+            compile_pattern(values.kernel_env_pattern)
+            if values.connection_dir is not None:
+                check_connection_folder(values)
         except InvalidConfiguration as exc:
             _exit(exc.message)
         except BadOption as exc:
@@ -88,11 +92,7 @@ class KernelsComponent(Component):
         watchers = TaskSet()
         if config.allow_external_kernels:
             folder = config.external_connection_dir
-            policy = ExternalPolicy(
-                allow_remote=config.external_allow_remote,
-                allow_unsigned=config.external_allow_unsigned,
-                max_kernels=config.external_max_kernels,
-            )
+            policy = ExternalPolicy.of(options)
             external = ExternalKernels(registry, Path(folder) if folder else ExternalKernels.default_folder(), policy)
             watchers.start(external.watch(), name="external kernels")
 

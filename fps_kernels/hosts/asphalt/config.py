@@ -9,7 +9,7 @@ from jupyverse_api.kernels import KernelsConfig as JupyverseKernelsConfig
 from pydantic import Field, ValidationError, create_model
 
 from ...errors import FPSKernelsError
-from ...options import OPTIONS, AtLeastOne, KernelsOptions, Option
+from ...options import OPTIONS, KernelsOptions, Option
 
 HOST_OPTIONS = MappingProxyType(
     {
@@ -28,25 +28,6 @@ HOST_OPTIONS = MappingProxyType(
                 "Folder to watch for connection files of external kernels. It and its files must be writable for you "
                 "only.",
                 default_text="`external_kernels` in Jupyter's runtime folder",
-            ),
-            Option(
-                "external_allow_remote",
-                bool,
-                False,
-                "Whether to connect to external kernels that do not listen on a loopback address of this machine.",
-            ),
-            Option(
-                "external_allow_unsigned",
-                bool,
-                False,
-                "Whether to connect to external kernels without a key. Anybody on their machine can pretend to be one.",
-            ),
-            Option(
-                "external_max_kernels",
-                AtLeastOne,
-                100,
-                "How many external kernels there may be at the same time. Files of more are ignored.",
-                "kernels",
             ),
             Option(
                 "require_yjs",
