@@ -22,7 +22,7 @@ from ..errors import KernelStartFailed
 from ..tasks import TaskSet
 from .connection_file import ConnectionInfo
 from .env_values import for_remote
-from .exit_status import ExitStatus, without_paths
+from .exit_status import ExitStatus, quotable
 from .kernelspec import spec_dict
 from .oom import OomWatch
 from .own_connection_file import free_path, manager_class
@@ -222,7 +222,7 @@ class LaunchedProcess:
             # The provisioner has put the kernelspec's env over ours; extra_env takes precedence over both.
             kwargs["env"].update(options.extra_env if local else for_remote(options.extra_env))
             if local:
-                kwargs["stderr"] = stderr_write
+                kwargs["stderr"] = kwargs["stdout"] = stderr_write  # else stdout would be the operator's terminal
             oom = OomWatch()
             info = await provisioner.launch_kernel(command, **kwargs)
             process = cls(kernel_id, manager, provisioner, ConnectionInfo.from_dict(dict(info)), oom)
@@ -359,4 +359,4 @@ def _why(options: LaunchOptions, exc: Exception) -> str:
     if isinstance(exc, OSError):
         program = f": {Path(str(exc.filename)).name}" if exc.filename and exc.filename != options.cwd else ""
         return f"{what}: {exc.strerror}{program}"
-    return f"{what}: {without_paths(str(exc))}"
+    return f"{what}: {quotable(str(exc))}"
