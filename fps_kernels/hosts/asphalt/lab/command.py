@@ -20,6 +20,7 @@ from ....options import OPTIONS
 from ....serving.event_loop import new_loop
 from ....serving.gc_tuning import collect_from_now
 from ....serving.logs import configure
+from ....serving.own_memory import close_memory
 from ....serving.rlimits import raise_limit
 from ....serving.sockets import Listening, bind
 from ....serving.tls import tls_context
@@ -87,6 +88,7 @@ def main(argv: Sequence[str]) -> None:
     """Run the server until a signal ends it. Raises BadOption."""
     options = parser().parse_args(argv)
     configure(logging.DEBUG if options.debug else logging.INFO)
+    close_memory()
     raise_limit()
     tls = tls_context(options.certfile, options.keyfile)
     components = plugins(options.set, options.disable)
