@@ -8,7 +8,7 @@ does not see WebSockets, and does not stop requests that need no preflight. Prog
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -27,6 +27,8 @@ class RequestHeaders(Protocol):
     def get(self, key: str, /) -> str | None: ...
 
     def getlist(self, key: str, /) -> list[str]: ...
+
+    def __contains__(self, key: object, /) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +88,24 @@ def foreign_page(headers: RequestHeaders, scheme: str, allowed: AllowedOrigins) 
     if site is None or site in SAME_SITE or allowed.everyone:
         return None
     # Requests without CORS, such as those of <img> and <script>, have no Origin, but usually a Referer.
-    referer = headers.get("referer")
-    if referer is not None and (page := origin_of(referer)) is not None:
-        if allowed.allows(page) or is_own_origin(page, host, scheme):
-            return None
-        return f"the origin {page[:200]!r}"
-    return f"another site (Sec-Fetch-Site: {site[:20]})"
+    page = foreign_referer(headers, scheme, allowed)
+    return f"another site (Sec-Fetch-Site: {site[:20]})" if page == NO_REFERER else page
 
 
-def is_navigation(method: str, headers: Mapping[str, str]) -> bool:
+NO_REFERER = "no Referer"
+
+
+def foreign_referer(headers: RequestHeaders, scheme: str, allowed: AllowedOrigins) -> str | None:
+    """As `foreign_page`, by the header Referer alone; NO_REFERER if it is missing or makes no sense."""
+    page = origin_of(headers.get("referer") or "")
+    if page is None:
+        return NO_REFERER
+    if allowed.allows(page) or is_own_origin(page, headers.get("host"), scheme):
+        return None
+    return f"the origin {page[:200]!r}"
+
+
+def is_navigation(method: str, headers: RequestHeaders) -> bool:
     """Whether the user follows a link, or types an address: the page that had the link does not see the answer."""
     return (
         method in ("GET", "HEAD")
