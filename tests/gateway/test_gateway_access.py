@@ -446,7 +446,9 @@ def test_without_retries_a_port_that_is_taken_ends_the_command(begin: Begin, tak
 
 
 def test_an_address_of_another_machine_ends_the_command_at_once(begin: Begin) -> None:
-    assert "ip=192.0.2.1 port=" in refusal(begin(option("ip", "192.0.2.1"), option("auth_token", "sixteen-letters!"), ready=False))
+    assert "ip=192.0.2.1 port=" in refusal(
+        begin(option("ip", "192.0.2.1"), option("auth_token", "sixteen-letters!"), ready=False)
+    )
 
 
 # --- TLS ------------------------------------------------------------------------------------------
