@@ -24,6 +24,7 @@ from ...kernels.external_folder import ExternalKernels, ExternalPolicy
 from ...kernels.launch_environment import compile_pattern
 from ...kernels.registry import KernelRegistry
 from ...serving.logs import sanitize_package
+from ...serving.origin import AllowedOrigins
 from ...tasks import TaskSet
 from .asphalt_host import AsphaltHost
 from .config import InvalidConfiguration, KernelsConfig
@@ -44,15 +45,15 @@ class KernelsComponent(Component):
 
     def __init__(self, **options: Any) -> None:
         try:
-            self.config = KernelsConfig.parse(options)
-            values = self.config.options()
-            compile_pattern(values.kernel_env_pattern)
-            if values.connection_dir is not None:
-                check_connection_folder(values)
-        except InvalidConfiguration as exc:
+            self.config = config = KernelsConfig.parse(options)
+            self._origins = AllowedOrigins.parse(
+                config.allow_origin, config.allow_origin_pat, option="kernels.allow_origin_pat"
+            )
+            compile_pattern(config.kernel_env_pattern, option="kernels.kernel_env_pattern")
+            if config.connection_dir is not None:
+                check_connection_folder(config.options(), option="kernels.connection_dir")
+        except (InvalidConfiguration, BadOption) as exc:
             _exit(exc.message)
-        except BadOption as exc:
-            _exit(f"kernels.{exc.message}")
 
     @context_teardown
     async def start(self, ctx: Context) -> AsyncGenerator[None, BaseException | None]:
@@ -84,7 +85,7 @@ class KernelsComponent(Component):
             ctx.add_teardown_callback(registry.stop)
             interrupt.chain()
 
-        host = AsphaltHost(base_url, options.allow_origin, on_first_request)
+        host = AsphaltHost(base_url, self._origins, on_first_request)
         ctx.add_resource(_Kernels(app, auth, registry, host, executions), types=Kernels)
 
         registry.prewarmed.start()
