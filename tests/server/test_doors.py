@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from asphalt.core import Context
 from starlette.types import ASGIApp
@@ -228,3 +229,39 @@ async def test_many_wrong_tokens_are_answered_late_or_not_at_all(caplog: pytest.
     lines = [record for record in caplog.records if "access" in record.name]
     assert 0 < len(lines) < 15
     assert "guess" not in "".join(record.getMessage() for record in lines).replace("guesses", "")
+
+
+async def headers_of(url: str, doors: list[tuple[str, str]]) -> dict[str, httpx.Headers]:
+    """The headers of the answers to GET, by path, with the right token."""
+    found = {}
+    async with httpx.AsyncClient(base_url=url, headers=RIGHT, trust_env=False, timeout=30) as client:
+        for path in sorted({path for kind, path in doors if kind == "GET"}):
+            found[path] = (await client.get(path)).headers
+    return found
+
+
+async def test_every_answer_of_lab_has_the_headers_that_browsers_need() -> None:
+    async with lab("--token", TOKEN) as (url, doors):
+        answers = await headers_of(url, [*doors, ("GET", "/login"), ("GET", "/files/a.html")])
+        assert {"/lab", "/api/kernels", "/static/lab/x", "/files/a.html"} <= set(answers)
+        for path, headers in answers.items():
+            assert headers["x-content-type-options"] == "nosniff", path
+            assert headers["referrer-policy"] == "same-origin", path
+            assert "frame-ancestors" in headers["content-security-policy"], path
+
+
+async def test_files_of_users_run_in_a_sandbox() -> None:
+    async with lab("--token", TOKEN) as (url, _):
+        paths = [("GET", "/files/a.html"), ("GET", "/nbconvert/html/a.ipynb")]
+        for path, headers in (await headers_of(url, paths)).items():
+            assert headers["content-security-policy"].startswith("sandbox"), path
+
+
+async def test_every_answer_of_the_gateway_has_the_headers_that_browsers_need() -> None:
+    async with gateway({"auth_token": TOKEN}) as (url, doors):
+        answers = await headers_of(url, [*doors, ("GET", "/nothing")])
+        for path, headers in answers.items():
+            assert headers["x-content-type-options"] == "nosniff", path
+            assert headers["referrer-policy"] == "no-referrer", path
+            assert "frame-ancestors" in headers["content-security-policy"], path
+        assert answers["/docs"]["cache-control"] == "no-store"
