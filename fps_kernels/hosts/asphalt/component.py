@@ -25,6 +25,7 @@ from .asphalt_host import AsphaltHost
 from .config import InvalidConfiguration, KernelsConfig
 from .interrupt import InterruptChain
 from .plugin import _Kernels
+from .users import Users
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +74,7 @@ class KernelsComponent(Component):
             ctx.add_teardown_callback(registry.stop)
             interrupt.chain()
 
-        host = AsphaltHost(base_url, options.allow_origin, on_first_request)
+        host = AsphaltHost(base_url, options.allow_origin, Users(auth), on_first_request)
         ctx.add_resource(_Kernels(app, auth, registry, host, executions), types=Kernels)
 
         registry.prewarmed.start()
