@@ -571,6 +571,10 @@ async def test_a_path_is_resolved_as_a_kernel_sees_it(server: Server, client: Cl
     assert found["path"].endswith("data.csv")
 
 
+def way(to: Path, start: Path) -> str:
+    return os.path.relpath(to, start)
+
+
 async def test_nothing_is_told_of_paths_outside_the_root(server: Server, client: Client, tmp_path: Path) -> None:
     """Whether they exist or not, and however one gets there: the answer is the same."""
     secret = tmp_path / "secret"
@@ -582,7 +586,7 @@ async def test_nothing_is_told_of_paths_outside_the_root(server: Server, client:
     (inside / "out").symlink_to(secret)
     (inside / "file_out").symlink_to(secret / "there")
     (inside / "nowhere").symlink_to(secret / "not there")
-    up = os.path.relpath(secret, inside)
+    up = way(secret, inside)
     kernel_id = await client.start(path="inside/nb.ipynb")
     for path in (
         "/etc/shadow",
@@ -612,7 +616,7 @@ async def test_a_way_through_outside_tells_nothing_of_outside(server: Server, cl
     (server.root / "through").mkdir()
     (server.root / "through" / "file").touch()
     kernel_id = await client.start(path="through/nb.ipynb")
-    back = os.path.relpath(server.root, tmp_path)
+    back = way(server.root, tmp_path)
     found = []
     for middle in ("there", "not there"):
         path = f"{tmp_path}/{middle}/../{back}/through/file"
