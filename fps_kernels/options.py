@@ -166,8 +166,12 @@ class KernelsOptions:
     connection_dir: str | None = _option(None, "Folder for connection files.", default_text="Jupyter's runtime folder")
     allow_origin: list[str] = _option(
         [],
-        "Origins, such as `http://host:port`, whose pages may open WebSockets; the server's own always may. `['*']` "
-        "allows all.",
+        "Origins, such as `http://host:port`, whose pages may use the server; its own always may. `['*']` allows all.",
+    )
+    allow_origin_pat: str | None = _option(
+        None,
+        "A regular expression. Pages whose whole origin matches it may use the server, too.",
+        default_text="none",
     )
     allowed_message_types: list[str] | None = _option(
         None, "Message types that clients may send to kernels.", default_text="all"

@@ -35,8 +35,9 @@ class ChannelsEndpoint:
         if granted is not None and not {"read", "execute"} & set(granted):
             await deny(websocket, 403, "You may not watch kernels")
             return
-        if not self._host.origin_allowed(websocket.headers):
-            await deny(websocket, 403, f"Origin not allowed: {websocket.headers['origin'][:200]}")
+        if not self._host.origin_allowed(websocket.headers, websocket.scope["scheme"]):
+            origin = websocket.headers.get("origin", "another site")
+            await deny(websocket, 403, f"Origin not allowed: {origin[:200]} (see the option allow_origin)")
             return
         session_id = session_id or uuid.uuid4().hex
         if len(session_id) > MAX_SESSION_ID_CHARS:

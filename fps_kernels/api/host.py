@@ -21,8 +21,11 @@ class Host(Protocol):
         """The path that all paths begin with; it begins and ends with a slash."""
         ...
 
-    def origin_allowed(self, headers: Headers) -> bool:
-        """Whether the page that sent these headers may open a WebSocket to a kernel. Programs send no Origin."""
+    def origin_allowed(self, headers: Headers, scheme: str) -> bool:
+        """Whether a request may come from the page that its headers tell of, if they do.
+
+        scheme: how it came to the server, as in ASGI: http, https, ws or wss.
+        """
         ...
 
     async def may(self, request: Request, permissions: dict[str, list[str]]) -> bool:

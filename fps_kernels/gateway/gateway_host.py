@@ -15,7 +15,7 @@ class GatewayHost:
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url
 
-    def origin_allowed(self, headers: Headers) -> bool:
+    def origin_allowed(self, headers: Headers, scheme: str) -> bool:
         return True  # the gateway has checked the Origin of every request already, and accepts more spellings
 
     async def may(self, request: Request, permissions: dict[str, list[str]]) -> bool:

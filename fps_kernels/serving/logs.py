@@ -37,3 +37,7 @@ def quiet_start() -> Iterator[None]:
         yield
     finally:
         package.setLevel(logging.NOTSET)
+
+
+def hide(*secrets: str) -> None:
+    """Never show these values in the log from now on."""

@@ -207,14 +207,36 @@ async def test_a_token_of_nothing_is_wrong(closed: Gateway) -> None:
     assert (response.status_code, response.json()) == (401, UNAUTHORIZED)
 
 
-def test_an_open_server_on_this_machine_is_quiet(opened: Gateway) -> None:
-    assert "WARNING" not in opened.log.partition("Serving at")[0]
+def test_an_open_server_on_this_machine_says_so_in_one_line(opened: Gateway) -> None:
+    [warning] = [line for line in opened.log.partition("Serving at")[0].splitlines() if "WARNING" in line]
+    assert "every user and program of this machine can run code as you" in warning
 
 
-def test_an_open_server_for_other_machines_warns(begin: Begin) -> None:
-    warning = "WARNING This server is open to everyone who can reach 0.0.0.0, and lets them run code. Set auth_token"
-    assert warning in begin(option("ip", "0.0.0.0")).log
-    assert "WARNING" not in begin(option("ip", "0.0.0.0"), option("auth_token", TOKEN)).log
+def test_a_server_that_every_page_may_use_says_so(begin: Begin) -> None:
+    warning = "WARNING Every web page that is open on this machine can run code here: allow_origin=* without a token"
+    assert warning in begin(option("allow_origin", "*")).log
+    assert "WARNING" not in begin(option("allow_origin", "*"), option("auth_token", TOKEN)).log
+
+
+@pytest.mark.parametrize("ip", ["0.0.0.0", "::", "", "192.0.2.7"])
+def test_an_open_server_is_not_served_to_other_machines(begin: Begin, ip: str) -> None:
+    line = refusal(begin(option("ip", ip), ready=False))
+    assert line == (
+        f"fps-kernels: ip={ip or '(all addresses)'}: everyone who can reach it could run code. Set auth_token_file, or "
+        "allow it with allow_open_access"
+    )
+
+
+def test_a_short_token_is_not_enough_for_other_machines(begin: Begin) -> None:
+    line = refusal(begin(option("ip", "0.0.0.0"), option("auth_token", "fifteen-letters"), ready=False))
+    assert line.startswith("fps-kernels: ip=0.0.0.0: a token of fewer than 16 characters can be guessed")
+    assert "allow_open_access" in line
+    assert "WARNING" not in begin(option("ip", "0.0.0.0"), option("auth_token", "sixteen-letters!")).log
+
+
+def test_an_open_server_for_other_machines_is_allowed_by_name_and_warns(begin: Begin) -> None:
+    warning = "WARNING This server is open to everyone who can reach 0.0.0.0, and lets them run code"
+    assert warning in begin(option("ip", "0.0.0.0"), option("allow_open_access", "True")).log
 
 
 def test_a_refusal_is_logged_without_the_token(closed: Gateway) -> None:
@@ -424,7 +446,9 @@ def test_without_retries_a_port_that_is_taken_ends_the_command(begin: Begin, tak
 
 
 def test_an_address_of_another_machine_ends_the_command_at_once(begin: Begin) -> None:
-    assert "ip=192.0.2.1 port=" in refusal(begin(option("ip", "192.0.2.1"), option("auth_token", "x"), ready=False))
+    assert "ip=192.0.2.1 port=" in refusal(
+        begin(option("ip", "192.0.2.1"), option("auth_token", "sixteen-letters!"), ready=False)
+    )
 
 
 # --- TLS ------------------------------------------------------------------------------------------

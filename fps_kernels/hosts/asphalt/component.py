@@ -17,9 +17,11 @@ from jupyverse_api.kernels import Kernels
 from jupyverse_api.kernels import KernelsConfig as JupyverseKernelsConfig
 from jupyverse_api.yjs import Yjs
 
+from ...errors import BadOption
 from ...kernel_driver.kernelspec import Kernelspecs
 from ...kernels.external_folder import ExternalKernels
 from ...kernels.registry import KernelRegistry
+from ...serving.origin import AllowedOrigins
 from ...tasks import TaskSet
 from .asphalt_host import AsphaltHost
 from .config import InvalidConfiguration, KernelsConfig
@@ -41,8 +43,11 @@ class KernelsComponent(Component):
 
     def __init__(self, **options: Any) -> None:
         try:
-            self.config = KernelsConfig.parse(options)
-        except InvalidConfiguration as exc:
+            self.config = config = KernelsConfig.parse(options)
+            self._origins = AllowedOrigins.parse(
+                config.allow_origin, config.allow_origin_pat, option="kernels.allow_origin_pat"
+            )
+        except (InvalidConfiguration, BadOption) as exc:
             _exit(exc.message)
 
     @context_teardown
@@ -74,7 +79,7 @@ class KernelsComponent(Component):
             ctx.add_teardown_callback(registry.stop)
             interrupt.chain()
 
-        host = AsphaltHost(base_url, options.allow_origin, Users(auth), on_first_request)
+        host = AsphaltHost(base_url, self._origins, Users(auth), on_first_request)
         ctx.add_resource(_Kernels(app, auth, registry, host, executions), types=Kernels)
 
         registry.prewarmed.start()
