@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
 
 import pytest
 
 from ..support.client import Client
 from ..support.externals import ExternalKernel
-from ..support.messages import text_of
+from ..support.messages import Json, text_of
 from ..support.servers import Server, options
 from ..support.users import UserClient, server_of
 
@@ -136,7 +135,8 @@ async def test_who_may_only_write_sessions_does_not_replace_a_kernel(
 
 async def test_who_may_only_write_sessions_may_rename_them(owner: UserClient, clerk: UserClient) -> None:
     session = await owner.start_session()
-    for body in ({"path": "b.ipynb"}, {"name": "b", "kernel": {"id": session["kernel"]["id"]}}, {"kernel": {}}):
+    bodies: list[Json] = [{"path": "b.ipynb"}, {"name": "b", "kernel": {"id": session["kernel"]["id"]}}, {"kernel": {}}]
+    for body in bodies:
         response = await clerk.http.patch(f"/api/sessions/{session['id']}", json=body)
         assert response.status_code == 200, response.text
     assert (response.json()["path"], response.json()["name"]) == ("b.ipynb", "b")
