@@ -47,10 +47,12 @@ class ChannelsEndpoint:
             if self._registry.stopping:  # or a client that was just disconnected would come back immediately
                 raise ServerStopping
             server = self._registry.get(kernel_id).server
+            user = await self._host.user(websocket)
+            server.check_room(session_id, user)
         except FPSKernelsError as exc:
             await deny(websocket, exc.status, exc.message)
             return
         v1 = V1_PROTOCOL in websocket.scope["subprotocols"]
         await websocket.accept(V1_PROTOCOL if v1 else None)
         may_execute = granted is None or "execute" in granted
-        await server.serve(StarletteSocket(websocket), session_id, v1=v1, may_execute=may_execute)
+        await server.serve(StarletteSocket(websocket), session_id, v1=v1, may_execute=may_execute, user=user)

@@ -30,6 +30,7 @@ from .asphalt_host import AsphaltHost
 from .config import InvalidConfiguration, KernelsConfig
 from .interrupt import InterruptChain
 from .plugin import _Kernels
+from .users import Users
 
 logger = logging.getLogger(__name__)
 
@@ -86,7 +87,7 @@ class KernelsComponent(Component):
             ctx.add_teardown_callback(registry.stop)
             interrupt.chain()
 
-        host = AsphaltHost(base_url, self._origins, on_first_request)
+        host = AsphaltHost(base_url, self._origins, Users(auth), on_first_request)
         ctx.add_resource(_Kernels(app, auth, registry, host, executions), types=Kernels)
 
         registry.prewarmed.start()
