@@ -140,6 +140,11 @@ class KernelsOptions:
         "reconnect and get what is kept.",
         unit="bytes",
     )
+    max_clients_per_kernel: AtLeastOne = _option(
+        500,
+        "WebSockets that may be open to one kernel at the same time. A named user may have half of them.",
+        unit="WebSockets",
+    )
     iopub_msg_rate_limit: NotNegative = _option(
         0.0,
         "iopub messages per second and client above which stream messages are merged. 0 means no limit.",

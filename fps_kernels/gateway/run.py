@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 def run(app: KernelGatewayApp) -> None:
     """Serve until a signal ends the server. Raises BadOption before anything is started."""
     settings = read(app)
-    configure(app.log_level)  # type: ignore[arg-type]  # an int or a str; traitlets says object
     hide(*settings.access.policy.secrets)
+    configure(app.log_level)  # type: ignore[arg-type]  # an int or a str; traitlets says object
     close_memory()
     raise_limit()
     personality = load_personality(settings.api, app)

@@ -21,10 +21,9 @@ def connection_folder(options: KernelsOptions) -> Path:
     return Path(jupyter_runtime_dir())
 
 
-def check_connection_folder(options: KernelsOptions, *, option: str = "connection_dir") -> None:
+def check_connection_folder(options: KernelsOptions) -> None:
     """Look at who else can write to the folder. May block.
 
-    option: the name of the option, for the error.
     Raises BadOption when `connection_dir` names one that others can write to: they could be the kernels. Jupyter's
     runtime folder is only warned of, as images of containers open whole homes for any user to run in.
     """
@@ -33,5 +32,7 @@ def check_connection_folder(options: KernelsOptions, *, option: str = "connectio
     if problem is None:
         return
     if options.connection_dir is not None:
-        raise BadOption(f"{option}={options.connection_dir}: {folder} {problem}. Name a folder of your own, mode 0700")
+        raise BadOption(
+            f"connection_dir={options.connection_dir}: {folder} {problem}. Name a folder of your own, mode 0700"
+        )
     logger.warning("Jupyter's runtime folder, %s, %s: they can run code as this user. chmod 0700 it", folder, problem)

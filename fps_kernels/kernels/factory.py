@@ -63,6 +63,7 @@ class KernelFactory:
             ReplayLimits(options.buffer_max_messages, options.buffer_max_bytes, options.buffer_max_age_s),
             RateLimits(options.iopub_msg_rate_limit, options.iopub_data_rate_limit, options.rate_limit_window_s),
             BacklogLimits(max_bytes=options.client_max_bytes),
+            options.max_clients_per_kernel,
         )
         self._reaper = Reaper()
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
@@ -156,6 +157,6 @@ class KernelFactory:
 
     def _make_server(self, driver: KernelDriver) -> KernelServer:
         server = KernelServer(driver.client, self._limits)
-        server.allow_messages(self.options.allowed_message_types)
+        driver.client.admission.allow(self.options.allowed_message_types)
         server.status_has_parent = self.policy.status_has_parent
         return server

@@ -51,12 +51,12 @@ class UnsafeEnvironment(ClientError):
     """A request wants to set too many environment variables."""
 
 
-def compile_pattern(pattern: str, *, option: str = "kernel_env_pattern") -> re.Pattern[str]:
-    """The pattern of values, as the option says. Raises BadOption."""
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """The pattern of values, as the option `kernel_env_pattern` says. Raises BadOption."""
     try:
         return re.compile(pattern) if pattern else SAFE_VALUE
     except (re.error, OverflowError, RecursionError) as exc:
-        raise BadOption(f"{option}={pattern}: not a regular expression: {exc}") from exc
+        raise BadOption(f"kernel_env_pattern={pattern}: not a regular expression: {exc}") from exc
 
 
 def check_environment(environ: Mapping[str, str], pattern: re.Pattern[str], *, local: bool) -> None:

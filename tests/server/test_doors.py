@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from asphalt.core import Context
 from starlette.types import ASGIApp
@@ -22,8 +23,7 @@ from fps_kernels.gateway.gateway_policy import GatewayPolicy
 from fps_kernels.gateway.gateway_server import Gateway
 from fps_kernels.gateway.personality_loader import load_personality
 from fps_kernels.gateway.seed import read_seed
-from fps_kernels.hosts.asphalt.lab.command import plugins
-from fps_kernels.hosts.asphalt.lab.lab_access import lab_access
+from fps_kernels.hosts.asphalt.lab.command import prepare
 from fps_kernels.hosts.asphalt.lab.lab_component import LabComponent
 from fps_kernels.hosts.asphalt.lab.lab_options import read_options
 from fps_kernels.kernel_driver.kernelspec import Kernelspecs
@@ -51,8 +51,7 @@ Doors = tuple[str, list[tuple[str, str]]]
 async def lab(*options: str, layered: bool = True) -> AsyncIterator[Doors]:
     """JupyterLab's server; yields its URL and all that its routes can answer."""
     sock = socket.create_server(("127.0.0.1", 0))
-    components = plugins(["kernels.prewarm=0"], [])
-    access = lab_access(read_options([*options]), "/", [], None)
+    components, access = prepare(read_options(["--set", "kernels.prewarm=0", *options]))
     layer = access.layer(sock.getsockname()[1]) if layered else lambda app: app
     component = LabComponent(components, [sock], None, layer)
     async with Context() as ctx:
@@ -210,6 +209,9 @@ async def test_a_name_and_an_origin_can_be_allowed() -> None:
         ):
             opened = await open_doors(url, [("GET", "/api/kernels")], Host=host, Origin=origin, **RIGHT)
             assert opened == {expected}
+            doors = [("DELETE", "/api/kernels/x"), ("WS", "/api/kernels/x/channels")]
+            opened = await open_doors(url, doors, Host=host, Origin=origin, **RIGHT)
+            assert opened == {"DELETE /api/kernels/x 404", "WS /api/kernels/x/channels 404"}
         assert await open_doors(url, [("GET", "/api/kernels")], Origin="https://other.lan", **RIGHT) == set()
 
 
@@ -228,3 +230,39 @@ async def test_many_wrong_tokens_are_answered_late_or_not_at_all(caplog: pytest.
     lines = [record for record in caplog.records if "access" in record.name]
     assert 0 < len(lines) < 15
     assert "guess" not in "".join(record.getMessage() for record in lines).replace("guesses", "")
+
+
+async def headers_of(url: str, doors: list[tuple[str, str]]) -> dict[str, httpx.Headers]:
+    """The headers of the answers to GET, by path, with the right token."""
+    found = {}
+    async with httpx.AsyncClient(base_url=url, headers=RIGHT, trust_env=False, timeout=30) as client:
+        for path in sorted({path for kind, path in doors if kind == "GET"}):
+            found[path] = (await client.get(path)).headers
+    return found
+
+
+async def test_every_answer_of_lab_has_the_headers_that_browsers_need() -> None:
+    async with lab("--token", TOKEN) as (url, doors):
+        answers = await headers_of(url, [*doors, ("GET", "/login"), ("GET", "/files/a.html")])
+        assert {"/lab", "/api/kernels", "/static/lab/x", "/files/a.html"} <= set(answers)
+        for path, headers in answers.items():
+            assert headers["x-content-type-options"] == "nosniff", path
+            assert headers["referrer-policy"] == "same-origin", path
+            assert "frame-ancestors" in headers["content-security-policy"], path
+
+
+async def test_files_of_users_run_in_a_sandbox() -> None:
+    async with lab("--token", TOKEN) as (url, _):
+        paths = [("GET", "/files/a.html"), ("GET", "/nbconvert/html/a.ipynb")]
+        for path, headers in (await headers_of(url, paths)).items():
+            assert headers["content-security-policy"].startswith("sandbox"), path
+
+
+async def test_every_answer_of_the_gateway_has_the_headers_that_browsers_need() -> None:
+    async with gateway({"auth_token": TOKEN}) as (url, doors):
+        answers = await headers_of(url, [*doors, ("GET", "/nothing")])
+        for path, headers in answers.items():
+            assert headers["x-content-type-options"] == "nosniff", path
+            assert headers["referrer-policy"] == "no-referrer", path
+            assert "frame-ancestors" in headers["content-security-policy"], path
+        assert answers["/docs"]["cache-control"] == "no-store"

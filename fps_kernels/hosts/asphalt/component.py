@@ -30,6 +30,7 @@ from .asphalt_host import AsphaltHost
 from .config import InvalidConfiguration, KernelsConfig
 from .interrupt import InterruptChain
 from .plugin import _Kernels
+from .users import Users
 
 logger = logging.getLogger(__name__)
 
@@ -46,14 +47,15 @@ class KernelsComponent(Component):
     def __init__(self, **options: Any) -> None:
         try:
             self.config = config = KernelsConfig.parse(options)
-            self._origins = AllowedOrigins.parse(
-                config.allow_origin, config.allow_origin_pat, option="kernels.allow_origin_pat"
-            )
-            compile_pattern(config.kernel_env_pattern, option="kernels.kernel_env_pattern")
-            if config.connection_dir is not None:
-                check_connection_folder(config.options(), option="kernels.connection_dir")
-        except (InvalidConfiguration, BadOption) as exc:
+            values = config.options()
+            compile_pattern(values.kernel_env_pattern)
+            if values.connection_dir is not None:
+                check_connection_folder(values)
+            self._origins = AllowedOrigins.parse(values.allow_origin, values.allow_origin_pat)
+        except InvalidConfiguration as exc:
             _exit(exc.message)
+        except BadOption as exc:
+            _exit(f"kernels.{exc.message}")
 
     @context_teardown
     async def start(self, ctx: Context) -> AsyncGenerator[None, BaseException | None]:
@@ -85,7 +87,7 @@ class KernelsComponent(Component):
             ctx.add_teardown_callback(registry.stop)
             interrupt.chain()
 
-        host = AsphaltHost(base_url, self._origins, on_first_request)
+        host = AsphaltHost(base_url, self._origins, Users(auth), on_first_request)
         ctx.add_resource(_Kernels(app, auth, registry, host, executions), types=Kernels)
 
         registry.prewarmed.start()
