@@ -12,7 +12,13 @@ import pytest
 
 REQUIRE = "FPS_KERNELS_TESTS_REQUIRE"
 """The environment variable by which tests fail instead of being skipped: `all`."""
-PACKAGES = {"node": "npm"}
+PACKAGES = {
+    "Rscript": "r-base-core",
+    "node": "npm",
+    "octave-cli": "octave",
+    "php": "php-cli",
+    "tclsh": "tcl",
+}
 """The names of Debian's packages, where they are not those of the programs."""
 EXTENSION = Path(sys.prefix, "share", "jupyter", "labextensions", "@fps-kernels", "stdin", "package.json")
 
