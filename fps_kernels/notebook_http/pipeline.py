@@ -77,6 +77,11 @@ class Pipeline:
         self._idle = asyncio.Event()
         self._idle.set()
 
+    @property
+    def bodies_bytes(self) -> int:
+        """What the bodies of all requests under way count."""
+        return self._bodies.total_bytes
+
     async def __call__(
         self, endpoint: Endpoint, parameters: Mapping[str, str], scope: Scope, receive: Receive, send: Send
     ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import sys
@@ -29,6 +30,12 @@ def need(program: str) -> str:
     if path is None:
         _lack(f"{program} is missing: apt-get install {PACKAGES.get(program, program)}")
     return path
+
+
+def need_module(name: str, package: str) -> None:
+    """Skip a test for which Python lacks a module, as need() does. package: of Debian."""
+    if importlib.util.find_spec(name) is None:
+        _lack(f"Python's {name} is missing: apt-get install {package}")
 
 
 def need_extension() -> None:

