@@ -19,7 +19,6 @@ from ..support.examples import examples
 from ..support.programs import need
 
 SHELL = "{code}\nprintf '%s\\n' \"$REQUEST\"\n"
-NODE = (["node", "-"], "{code}\nprocess.stdout.write(REQUEST + '\\n');\n")
 READERS = {
     "python": ([sys.executable, "-"], "import sys\n{code}\nsys.stdout.write(REQUEST + '\\n')\n"),
     # As IRkernel parses its code. R's own console would cut lines after 4,095 bytes.
@@ -38,8 +37,11 @@ READERS = {
     "lua": (["lua5.4", "-"], '{code}\nio.write(REQUEST, "\\n")\n'),
     "php": (["php"], '<?php {code}\necho $REQUEST, "\\n" ?>'),
     "octave": (["octave-cli", "--norc", "--no-history", "--quiet"], '{code}\nputs([REQUEST "\\n"]);\n'),
-    "javascript": NODE,
-    "typescript": NODE,
+    "javascript": (["node", "-"], "{code}\nprocess.stdout.write(REQUEST + '\\n');\n"),
+    "typescript": (
+        ["deno", "run", "--quiet", "--no-config", "--allow-read", "--ext=ts", "-"],
+        "var REQUEST: string;\n{code}\nconsole.log(REQUEST);\n",
+    ),
 }
 """How to run code that prints the variable; the same program may run many such pieces one after the other."""
 BACKSLASH = "\\"
