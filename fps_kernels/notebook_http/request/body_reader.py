@@ -50,7 +50,7 @@ class Body:
 class BodyReader:
     """Reads the bodies of requests, and bounds their size.
 
-    A body counts from its first byte on: with what its Content-Length says, or with what has come of it if that is
+    A body counts from the head of its request on: with what its Content-Length says, or with what has come of it if that is
     more, until it has been handed to a kernel.
 
     max_bytes: the largest body.
