@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 from asphalt.core import Context, context_teardown
 from asphalt.web.asgi3 import ASGIComponent
 from jupyverse_api.main import JupyverseComponent
+from starlette.types import ASGIApp
 
 from ....serving.http_server import make_server, url_of
 
@@ -22,10 +23,11 @@ class _ServerComponent(ASGIComponent[Any]):
 
     socks: Sequence[socket.socket] = ()
     tls: ssl.SSLContext | None = None
+    layer: Callable[[ASGIApp], ASGIApp]
 
     @context_teardown
     async def start_server(self, ctx: Context) -> AsyncGenerator[None, Exception | None]:
-        server = make_server(self.app, self.tls, PING_INTERVAL_S)
+        server = make_server(self.layer(self.app), self.tls, PING_INTERVAL_S)
         serving = asyncio.create_task(server.serve(list(self.socks)), name="HTTP server")
 
         yield
@@ -39,15 +41,21 @@ class LabComponent(JupyverseComponent, _ServerComponent):
 
     components: the configuration of the plugins, by name.
     socks: the sockets that the server listens on.
+    layer: puts around the application what decides who may come in.
     """
 
     def __init__(
-        self, components: dict[str, Any], socks: Sequence[socket.socket], tls: ssl.SSLContext | None, **options: Any
+        self,
+        components: dict[str, Any],
+        socks: Sequence[socket.socket],
+        tls: ssl.SSLContext | None,
+        layer: Callable[[ASGIApp], ASGIApp],
     ) -> None:
         host, port = socks[0].getsockname()[:2]
-        super().__init__(components, host=host, port=port, debug=False, **options)
+        super().__init__(components, host=host, port=port, debug=False)
         self.socks = socks
         self.tls = tls
+        self.layer = layer
 
     @property
     def url(self) -> str:
