@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from ..support.apis import PID, Serve
+from ..support.apis import PID, Serve, complaint
 from ..support.client import Client
 from ..support.gateways import Gateway, environment
 from ..support.kernelspecs import add_kernelspec
@@ -128,8 +128,7 @@ async def test_no_text_of_a_request_runs(serve_language: Any, language: str, cla
 @pytest.mark.parametrize("claimed", ["python", "klingon"])
 def test_a_kernel_of_an_unknown_language_is_refused_at_the_start(serve: Serve, claimed: str) -> None:
     gateway = serve(PID, kernel="tiny_klingon", language=claimed, ready=False)
-    assert gateway.wait_end() == 1
-    [line] = gateway.log.splitlines()
+    line = complaint(gateway)
     assert line.startswith("fps-kernels: seed_uri=")
     for part in ("notebook0.ipynb", "'Klingon'", "python, r, ", "NotebookHTTPPersonality.request_literal"):
         assert part in line
@@ -156,8 +155,7 @@ async def test_an_option_does_not_change_the_language_of_a_known_one(serve_langu
 
 def test_an_option_that_names_no_language_is_one_line(serve: Serve) -> None:
     gateway = serve(PID, request_literal="klingon", ready=False)
-    assert gateway.wait_end() == 1
-    [line] = gateway.log.splitlines()
+    line = complaint(gateway)
     assert line.startswith("fps-kernels: request_literal=klingon: not one of python, r, ")
 
 

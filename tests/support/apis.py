@@ -154,5 +154,13 @@ def check_log(gateway: Gateway) -> None:
         assert sign not in own, gateway.log
 
 
+def complaint(gateway: Gateway) -> str:
+    """The line that a gateway that does not start ends with."""
+    assert gateway.wait_end() == 1
+    [line] = [line for line in gateway.log.splitlines() if line.startswith("fps-kernels: ")]
+    assert gateway.log.endswith(f"{line}\n")
+    return line
+
+
 def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)

@@ -50,8 +50,8 @@ class Body:
 class BodyReader:
     """Reads the bodies of requests, and bounds their size.
 
-    A body counts from the head of its request on: with what its Content-Length says, or with what has come of it if that is
-    more, until it has been handed to a kernel.
+    A body counts from the head of its request on, until it has been handed to a kernel: with what its Content-Length
+    says, or with what has come of it if that is more.
 
     max_bytes: the largest body.
     total_bytes: what the bodies of all requests count now.

@@ -8,7 +8,6 @@ removed at the next start of any: a folder is in use as long as a lock on a file
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import itertools
 import logging
 import os
@@ -18,12 +17,18 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:  # Windows, where what a killed server has left stays
+    fcntl = None  # type: ignore[assignment]
+
 logger = logging.getLogger(__name__)
 
 PREFIX = "notebook-http-"
 """How the names of our folders begin."""
 LOCK = "lock"
 """The name of the file that is locked."""
+NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 NEW_S = 60.0
 """The age at which a folder without a lock is not one that is just being made."""
 
@@ -43,7 +48,7 @@ class RequestFiles:
     def open(self) -> None:
         """Remove what others have left, and make the folder. Raises OSError."""
         self._runtime.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for folder in self._runtime.glob(f"{PREFIX}*"):
+        for folder in self._runtime.glob(f"{PREFIX}*") if fcntl else ():
             with contextlib.suppress(OSError):  # its owner, or another server, removes it
                 _remove_if_abandoned(folder)
         while self._lock is None:
@@ -55,7 +60,7 @@ class RequestFiles:
         """A new file with the pieces, in ASCII. If that fails there is none. Raises OSError, and what `pieces` does."""
         assert self._folder is not None, "open comes first"
         path = self._folder / f"{next(self._numbers)}.json"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW, 0o600)
         try:
             with open(descriptor, "w", encoding="ascii", newline="") as file:
                 file.writelines(pieces)
@@ -67,9 +72,9 @@ class RequestFiles:
     def close(self) -> None:
         """Remove the folder."""
         if self._lock is not None and self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
             os.close(self._lock)
             self._lock = None
+            shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def remove(path: Path) -> None:
@@ -95,14 +100,18 @@ def _remove_if_abandoned(folder: Path) -> None:
 def _lock(folder: Path, flags: int = 0) -> int | None:
     """The descriptor of a lock on a folder, which is held until it is closed; None if another process has it."""
     try:
-        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_NOFOLLOW | flags, 0o600)
+        descriptor = os.open(folder / LOCK, os.O_RDWR | NO_FOLLOW | flags, 0o600)
     except FileNotFoundError:
         return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.fstat(descriptor).st_nlink:
-            return descriptor
-    except BlockingIOError:
-        pass
-    os.close(descriptor)
-    return None
+    taken = False
+    if fcntl:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            taken = True
+        except OSError:  # a filesystem without locks: nobody removes what others have left there
+            taken = not flags
+    if taken or not os.fstat(descriptor).st_nlink:
+        os.close(descriptor)
+        return None
+    return descriptor
