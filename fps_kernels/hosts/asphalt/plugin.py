@@ -110,7 +110,7 @@ class _Kernels(KernelRoutes, Kernels):
 def api_router(kernels: KernelRoutes, auth: Auth, base_url: str) -> APIRouter:
     """The same table for FastAPI, which finds permissions in an endpoint's dependencies."""
     router = APIRouter(route_class=_api_route_class(base_url))
-    for endpoint in kernels.table:
+    for endpoint in (*kernels.table, kernels.channels.plain):
         dependencies = [Depends(kernels.host.on_request)]
         if endpoint.permissions is not None:
             dependencies.append(Depends(auth.current_user(permissions=endpoint.permissions or None)))
