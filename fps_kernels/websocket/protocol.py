@@ -19,7 +19,6 @@ from typing import Any, cast
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 from websockets.frames import Close, Frame, Opcode
-from websockets.http11 import Request
 from websockets.protocol import SEND_EOF, State
 from websockets.server import ServerProtocol
 
@@ -30,7 +29,7 @@ from .frame_batch import IncomingMessage
 from .frames import FrameReader, Payload
 from .incoming import IncomingMessages
 from .keepalive import Keepalive
-from .upgrade import Upgrade, UpgradeState, request_scope
+from .upgrade import SHORTEST_REQUEST, Upgrade, UpgradeState, read_request, request_scope
 from .writer import WebSocketWriter
 
 logger = logging.getLogger("uvicorn.error")
@@ -157,18 +156,21 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def _open(self, data: bytes) -> None:
         """Read the request, which uvicorn hands over in one piece, and start the application."""
-        self._machine.receive_data(data)
-        request = next(iter(self._machine.events_received()), None)
-        if not isinstance(request, Request):  # not one that the state machine takes; too long a header, for example
-            self._writer.flush()
-            self._writer.end()
-            return
-        response = self._machine.accept(request)
+        request, headers, wrong = read_request(data)
+        self._machine.receive_data(SHORTEST_REQUEST)
+        self._machine.events_received()  # what it makes of that
+        if wrong is None:
+            response = self._machine.accept(request)
+        else:
+            status, why = wrong
+            response = self._machine.reject(status, f"Failed to open a WebSocket connection: {why}.\n")
+            if status is HTTPStatus.METHOD_NOT_ALLOWED:
+                response.headers["Allow"] = "GET"
         if response.status_code != 101:
             self._writer.respond(response)
             return
         secure = self.transport.get_extra_info("sslcontext") is not None
-        scope = request_scope(request, self._config.root_path) | {
+        scope = request_scope(request, headers, self._config.root_path) | {
             "asgi": {"version": self._config.asgi_version, "spec_version": "2.4"},
             "scheme": "wss" if secure else "ws",
             "server": _address(self.transport.get_extra_info("sockname")),
