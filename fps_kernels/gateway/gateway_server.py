@@ -7,6 +7,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -154,4 +155,6 @@ class Gateway:
         app = CORSHeaders(SecurityHeaders(app, base_url), access.cors)
         if listening.trust_proxy:
             app = TrustedProxy(app)
-        return make_server(app, listening.tls, listening.ping_interval_s or None)
+        health = frozenset(unquote(base_url) + path for path in HEALTH_PATHS)
+        limits = replace(self._settings.serving, always_answered=health)
+        return make_server(app, listening.tls, listening.ping_interval_s or None, limits)

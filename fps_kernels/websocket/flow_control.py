@@ -50,25 +50,9 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 
+from .connection_limits import WebSocketLimits as WebSocketLimits
 from .frames import Payload
-
-
-@dataclass(frozen=True, slots=True)
-class WebSocketLimits:
-    """The bounds of one connection.
-
-    turn_messages: messages read from one client before the others get their turn.
-    held_max_bytes: size of the large messages that nobody has consumed yet, above which reading stops.
-    stuck_s: seconds without a byte taken by the client, after which a closing connection is aborted.
-    echo_timeout_s: seconds to wait for the client's close frame after ours.
-    """
-
-    turn_messages: int = 16
-    held_max_bytes: int = 64 * 1024 * 1024
-    stuck_s: float = 5.0
-    echo_timeout_s: float = 10.0
 
 
 class FlowControl:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, cast
@@ -59,7 +59,12 @@ class WebSocketStatistics:
 
 
 class WebSocketProtocol(asyncio.Protocol):
-    """One WebSocket connection, from the request that opens it to the end of its transport."""
+    """One WebSocket connection, from the request that opens it to the end of its transport.
+
+    config, server_state, app_state: uvicorn's.
+    limits: the bounds of the connection.
+    on_lost: called when the connection is gone.
+    """
 
     transport: asyncio.Transport
     _flow: FlowControl
@@ -73,12 +78,14 @@ class WebSocketProtocol(asyncio.Protocol):
         server_state: ServerState,
         app_state: dict[str, Any],
         limits: WebSocketLimits = WebSocketLimits(),  # noqa: B008 - frozen
+        on_lost: Callable[[], None] = lambda: None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self._config = config
         self._server_state = server_state
         self._app_state = app_state
         self._limits = limits
+        self._on_lost = on_lost
         self._machine = ServerProtocol(max_size=config.ws_max_size, logger=logger)
         self._reader = FrameReader(config.ws_max_size)
         self._upgrade: Upgrade | None = None
@@ -128,6 +135,7 @@ class WebSocketProtocol(asyncio.Protocol):
             accepted = self._upgrade is not None and self._upgrade.state is UpgradeState.ACCEPTED
             self._incoming.end(1005 if accepted else ABNORMAL_CLOSURE)
             self._server_state.connections.discard(self)
+            self._on_lost()
             self._trace("connection lost")
             # Reference cycles must not keep the beginning of a message until the collector passes.
             self._machine.fail(ABNORMAL_CLOSURE)

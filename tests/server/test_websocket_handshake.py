@@ -409,6 +409,11 @@ LARGE = {
     "path": REQUEST.replace(b"/a%20b", b"/" + b"a" * 60_000),
     "number of headers": REQUEST.replace(b"Cookie", b"X-More: 1\r\n" * 900 + b"Cookie"),
 }
+TOO_LARGE = {
+    "cookie": REQUEST.replace(b"a=b", b"a=" + b"x" * 66_000),
+    "path": REQUEST.replace(b"/a%20b", b"/" + b"a" * 66_000),
+    "number of headers": REQUEST.replace(b"Cookie", b"X-More: 1\r\n" * 1000 + b"Cookie"),
+}
 
 
 @pytest.mark.parametrize("what", LARGE)
@@ -420,6 +425,15 @@ async def test_a_request_may_be_as_large_as_any_other(what: str, caplog: pytest.
     assert seen.scope["headers"] == [(name.lower(), value) for name, value in pairs]
     target = LARGE[what].split(b" ")[1]
     assert seen.scope["raw_path"] + b"?" + seen.scope["query_string"] == b"/root" + target
+
+
+@pytest.mark.parametrize("what", TOO_LARGE)
+async def test_a_request_that_is_too_large_is_told_so(what: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        seen = await run(accepts_and_closes, TOO_LARGE[what], b"", caplog)
+    assert seen.answer.startswith(b"HTTP/1.1 431 ")
+    assert not seen.scope
+    assert "headers have more than 64 KiB" in caplog.text
 
 
 NOT_UPGRADES = {

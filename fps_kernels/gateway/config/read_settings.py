@@ -13,6 +13,7 @@ from traitlets.config import Application, Configurable
 
 from ...errors import BadOption
 from ...options import OPTIONS, KernelsOptions
+from ...serving.serving_limits import ServingLimits
 from ...serving.sockets import Listening
 from ...serving.tls import tls_context
 from .gateway_options import KernelGatewayApp
@@ -55,6 +56,12 @@ def read(app: KernelGatewayApp) -> Settings:
     tls = tls_context(app.certfile, app.keyfile, app.client_ca, app.ssl_version)
     return Settings(
         listening=Listening(app.ip, app.port, app.port_retries, app.trust_xheaders, app.ws_ping_interval, tls),
+        serving=ServingLimits(
+            max_connections=app.max_connections,
+            max_message_bytes=app.ws_max_message_bytes,
+            keep_alive_s=app.keep_alive_s,
+            head_timeout_s=app.head_timeout_s,
+        ),
         access=Access(app.auth_token, _cors(app), app.allow_origin),
         base_url=_base_url(app.base_url),
         api=app.api,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ...options import KernelsOptions
+from ...serving.serving_limits import ServingLimits
 from ...serving.sockets import Listening
 
 
@@ -31,6 +32,7 @@ class Settings:
     """
 
     listening: Listening
+    serving: ServingLimits
     access: Access
     base_url: str
     api: str

@@ -9,6 +9,7 @@ import signal
 import textwrap
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
+from math import isfinite
 from typing import Any, NoReturn
 
 from asphalt.core import Context
@@ -16,11 +17,12 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from ....errors import BadOption
-from ....options import OPTIONS
+from ....options import OPTIONS, Bounds
 from ....serving.event_loop import new_loop
 from ....serving.gc_tuning import collect_from_now
 from ....serving.logs import configure
 from ....serving.rlimits import raise_limit
+from ....serving.serving_limits import MESSAGE_BOUNDS, ServingLimits
 from ....serving.sockets import Listening, bind
 from ....serving.tls import tls_context
 from ....tasks import cancel_and_wait
@@ -78,6 +80,35 @@ def parser() -> argparse.ArgumentParser:
         metavar="ORIGIN",
         help="origin whose pages may use the REST API (CORS); can be repeated",
     )
+    serving = ServingLimits()
+    options.add_argument(
+        "--max-connections",
+        type=int,
+        metavar="NUMBER",
+        help="how many connections may be open; when there are more, the oldest idle one is closed "
+        "(default: half of `ulimit -n`)",
+    )
+    options.add_argument(
+        "--keep-alive-s",
+        type=float,
+        default=serving.keep_alive_s,
+        metavar="SECONDS",
+        help="how long a connection may stay open between two requests (default: %(default)g)",
+    )
+    options.add_argument(
+        "--head-timeout-s",
+        type=float,
+        default=serving.head_timeout_s,
+        metavar="SECONDS",
+        help="how long the headers of a request may take to arrive (default: %(default)g)",
+    )
+    options.add_argument(
+        "--ws-max-message-bytes",
+        type=int,
+        default=serving.max_message_bytes,
+        metavar="BYTES",
+        help="size of the largest WebSocket message that a client may send (default: %(default)s)",
+    )
     options.add_argument("--open-browser", action="store_true", help="open JupyterLab in a browser")
     options.add_argument("--debug", action="store_true", help="log debug messages")
     return options
@@ -88,15 +119,44 @@ def main(argv: Sequence[str]) -> None:
     options = parser().parse_args(argv)
     configure(logging.DEBUG if options.debug else logging.INFO)
     raise_limit()
+    limits = serving_limits(options)
     tls = tls_context(options.certfile, options.keyfile)
     components = plugins(options.set, options.disable)
     defer_iri_parsers()
     socks = bind(Listening(options.ip, options.port, options.port_retries, False, 0, tls))
     with asyncio.Runner(loop_factory=new_loop) as runner:
         component = LabComponent(
-            components, socks, tls, allow_origin=tuple(options.allow_origin), open_browser=options.open_browser
+            components,
+            socks,
+            tls,
+            limits,
+            allow_origin=tuple(options.allow_origin),
+            open_browser=options.open_browser,
         )
         runner.run(_serve(component))
+
+
+def serving_limits(options: argparse.Namespace) -> ServingLimits:
+    """The bounds of the server. Raises BadOption."""
+    bounds = {
+        "max_connections": Bounds(ge=1),
+        "keep_alive_s": Bounds(gt=0),
+        "head_timeout_s": Bounds(gt=0),
+        "ws_max_message_bytes": MESSAGE_BOUNDS,
+    }
+    for name, bound in bounds.items():
+        value = getattr(options, name)
+        problem = None
+        if value is not None:
+            problem = bound.violation(value) if isfinite(value) else "should be a finite number"
+        if problem is not None:
+            raise BadOption(f"--{name.replace('_', '-')}={value}: {problem}")
+    return ServingLimits(
+        max_connections=options.max_connections,
+        keep_alive_s=options.keep_alive_s,
+        head_timeout_s=options.head_timeout_s,
+        max_message_bytes=options.ws_max_message_bytes,
+    )
 
 
 def plugins(settings: Sequence[str], disabled: Sequence[str]) -> dict[str, dict[str, Any]]:

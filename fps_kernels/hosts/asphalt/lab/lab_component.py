@@ -12,7 +12,7 @@ from asphalt.core import Context, context_teardown
 from asphalt.web.asgi3 import ASGIComponent
 from jupyverse_api.main import JupyverseComponent
 
-from ....serving.http_server import make_server, url_of
+from ....serving.http_server import ServingLimits, make_server, url_of
 
 PING_INTERVAL_S = 20
 
@@ -22,10 +22,11 @@ class _ServerComponent(ASGIComponent[Any]):
 
     socks: Sequence[socket.socket] = ()
     tls: ssl.SSLContext | None = None
+    limits = ServingLimits()
 
     @context_teardown
     async def start_server(self, ctx: Context) -> AsyncGenerator[None, Exception | None]:
-        server = make_server(self.app, self.tls, PING_INTERVAL_S)
+        server = make_server(self.app, self.tls, PING_INTERVAL_S, self.limits)
         serving = asyncio.create_task(server.serve(list(self.socks)), name="HTTP server")
 
         yield
@@ -39,15 +40,22 @@ class LabComponent(JupyverseComponent, _ServerComponent):
 
     components: the configuration of the plugins, by name.
     socks: the sockets that the server listens on.
+    limits: the bounds on what clients may cost.
     """
 
     def __init__(
-        self, components: dict[str, Any], socks: Sequence[socket.socket], tls: ssl.SSLContext | None, **options: Any
+        self,
+        components: dict[str, Any],
+        socks: Sequence[socket.socket],
+        tls: ssl.SSLContext | None,
+        limits: ServingLimits,
+        **options: Any,
     ) -> None:
         host, port = socks[0].getsockname()[:2]
         super().__init__(components, host=host, port=port, debug=False, **options)
         self.socks = socks
         self.tls = tls
+        self.limits = limits
 
     @property
     def url(self) -> str:
