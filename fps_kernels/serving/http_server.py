@@ -13,6 +13,7 @@ from typing import cast
 import uvicorn
 from starlette.types import ASGIApp
 
+from ..websocket.message_budget import MessageBudget
 from ..websocket.protocol import WebSocketProtocol
 from .acceptor import Acceptor, default_max_connections
 from .connection_table import ConnectionTable, Slot
@@ -80,6 +81,8 @@ def make_server(
     websocket = partial(
         WebSocketProtocol,
         limits=limits.websocket,
+        budget=MessageBudget(limits.held_max_bytes, limits.held_max_bytes),
+        size_option="ws_max_message_bytes",
     )
     config = uvicorn.Config(
         app,

@@ -40,3 +40,11 @@ class ServingLimits:
     max_head_bytes: int = 64 * 1024
     max_message_bytes: int = 64 * MIB
     websocket: WebSocketLimits = WebSocketLimits()  # noqa: RUF009 - frozen
+
+    @property
+    def held_max_bytes(self) -> int:
+        """Size of the WebSocket messages that the server may hold, before only one at a time goes on.
+
+        Two of the largest, and as much again until that one is complete; see websocket/message_budget.py.
+        """
+        return 2 * self.max_message_bytes

@@ -16,6 +16,6 @@ class WebSocketLimits:
     """
 
     turn_messages: int = 16
-    held_max_bytes: int = 64 * 1024 * 1024
+    held_max_bytes: int = 32 * 1024 * 1024
     stuck_s: float = 5.0
     echo_timeout_s: float = 10.0

@@ -18,7 +18,7 @@ from typing import Any, cast
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
-from websockets.frames import Close, Frame, Opcode
+from websockets.frames import Close, CloseCode, Frame, Opcode
 from websockets.protocol import SEND_EOF, State
 from websockets.server import ServerProtocol
 
@@ -26,9 +26,10 @@ from .application import Application
 from .asgi import DELIVER_EXTENSION, WRITE_EXTENSION
 from .flow_control import FlowControl, WebSocketLimits
 from .frame_batch import IncomingMessage
-from .frames import FrameReader, Payload
+from .frames import FrameReader, LargeText, Payload
 from .incoming import IncomingMessages
 from .keepalive import Keepalive
+from .message_budget import MessageBudget
 from .upgrade import SHORTEST_REQUEST, Upgrade, UpgradeState, read_request, request_scope
 from .writer import WebSocketWriter
 
@@ -63,6 +64,8 @@ class WebSocketProtocol(asyncio.Protocol):
 
     config, server_state, app_state: uvicorn's.
     limits: the bounds of the connection.
+    budget: what all connections of the server share; by default the connection has one of its own.
+    size_option: the option that sets the size of the largest message, to be named in errors.
     on_lost: called when the connection is gone.
     """
 
@@ -78,6 +81,8 @@ class WebSocketProtocol(asyncio.Protocol):
         server_state: ServerState,
         app_state: dict[str, Any],
         limits: WebSocketLimits = WebSocketLimits(),  # noqa: B008 - frozen
+        budget: MessageBudget | None = None,
+        size_option: str = "ws_max_size",
         on_lost: Callable[[], None] = lambda: None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
@@ -85,6 +90,8 @@ class WebSocketProtocol(asyncio.Protocol):
         self._server_state = server_state
         self._app_state = app_state
         self._limits = limits
+        self._budget = budget or MessageBudget(2 * config.ws_max_size, 2 * config.ws_max_size)
+        self._size_option = size_option
         self._on_lost = on_lost
         self._machine = ServerProtocol(max_size=config.ws_max_size, logger=logger)
         self._reader = FrameReader(config.ws_max_size)
@@ -93,7 +100,15 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
-        self._flow = FlowControl(self.loop, transport, self._limits, self._read_one)
+        self._flow = FlowControl(
+            self.loop,
+            transport,
+            self._limits,
+            self._budget,
+            read_one=self._read_one,
+            unfinished=lambda: self._reader.unfinished_bytes + self._incoming.fragment_bytes,
+            refuse=self._refuse_more,
+        )
         self._incoming = IncomingMessages(self._flow)
         self._writer = WebSocketWriter(self.loop, transport, self._machine, self._flow, self._limits)
         self._keepalive = Keepalive(
@@ -111,7 +126,7 @@ class WebSocketProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._upgrade is None:
             self._open(data)
-        else:
+        elif not self._input_ended:
             self._reader.feed(data)
             self._flow.data_arrived()
 
@@ -141,6 +156,7 @@ class WebSocketProtocol(asyncio.Protocol):
             self._machine.fail(ABNORMAL_CLOSURE)
             self._incoming.clear()
             self._reader = FrameReader(self._config.ws_max_size)
+            self._flow.discard()
 
     def shutdown(self) -> None:
         """End the connection because the server stops. Called by uvicorn."""
@@ -239,7 +255,13 @@ class WebSocketProtocol(asyncio.Protocol):
             output = self._machine.data_to_send()
             if SEND_EOF in output:  # the state machine has given up
                 # Before the end of the stream, there is our close frame with two bytes of header, unless we sent one.
-                self._end_input(output, Close.parse(output[0][2:]) if len(output) > 1 else None)
+                close = Close.parse(output[0][2:]) if len(output) > 1 else None
+                if close is not None and close.code == CloseCode.MESSAGE_TOO_BIG:
+                    reason = f"a message has more than {self._config.ws_max_size} bytes ({self._size_option})"
+                    logger.warning("A WebSocket was closed: %s", reason)
+                    self._break_off(Close(close.code, reason))
+                else:
+                    self._end_input(output, close)
 
     def _end_input(self, output: Sequence[bytes], close: Close | None) -> None:
         """The client's last frame was read: its close frame, or a violation of the protocol.
@@ -253,6 +275,27 @@ class WebSocketProtocol(asyncio.Protocol):
             self.transport.write(b"".join(output))
         self._writer.end()
 
+    def _refuse_more(self) -> None:
+        """The budget is used up, and it was not this connection's message that could be completed."""
+        if not self._writer.open:
+            self._writer.end()
+        else:
+            reason = f"too many large messages at the same time: try again later ({self._size_option})"
+            logger.warning("A WebSocket was closed: %s", reason)
+            self._machine.fail(CloseCode.TRY_AGAIN_LATER)  # it forgets what it had
+            self._machine.data_to_send()
+            self._break_off(Close(CloseCode.TRY_AGAIN_LATER, reason))
+
+    def _break_off(self, close: Close) -> None:
+        """Forget a message of which we want no more, and tell the client why, which may be still sending."""
+        self._input_ended = True
+        self._incoming.end(close.code)  # without a reason: nobody knows what the client has read
+        self._incoming.forget_fragments()
+        self._reader = FrameReader(self._config.ws_max_size)
+        self.transport.write(Frame(Opcode.CLOSE, close.serialize()).serialize(mask=False))
+        self._writer.end_reading()
+        self._flow.discard()
+
     def _receive(self, is_text: bool, data: bytes | Payload) -> None:
         """Give a complete message to the application."""
         message: IncomingMessage = data
@@ -262,6 +305,9 @@ class WebSocketProtocol(asyncio.Protocol):
             except UnicodeDecodeError:
                 self._refuse_text()
                 return
+            if isinstance(data, Payload):
+                message = LargeText(message)
+                message.lease = data.lease
         self._incoming.put(message)
 
     def _refuse_text(self) -> None:

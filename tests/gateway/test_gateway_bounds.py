@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import httpx
 import psutil
 import pytest
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from ..support.gateways import Begin, Gateway, option
@@ -111,7 +112,7 @@ def test_a_wrong_bound_ends_the_command(begin: Begin, name: str, value: str) -> 
 
 
 def test_the_bounds_have_variables(begin: Begin) -> None:
-    gateway = begin(env={"KG_KEEP_ALIVE_S": "0.2", "KG_HEAD_TIMEOUT_S": "0.3"})
+    gateway = begin(env={"KG_WS_MAX_MESSAGE_BYTES": "100000", "KG_KEEP_ALIVE_S": "0.2", "KG_HEAD_TIMEOUT_S": "0.3"})
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as sock:
         assert sock.recv(1) == b""
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as sock:
@@ -120,3 +121,13 @@ def test_the_bounds_have_variables(begin: Begin) -> None:
         while data := sock.recv(4096):  # until it is closed
             answer += data
         assert answer.startswith(b"HTTP/1.1 200 ")
+    kernel_id = start_kernel(gateway)
+    channels = f"{gateway.url.replace('http', 'ws')}/api/kernels/{kernel_id}/channels"
+    for message in ("x" * 100_001, bytes(100_001), [b"x" * 60_000] * 2):
+        with connect(channels, proxy=None, compression=None) as client:
+            client.send(message)
+            with contextlib.suppress(ConnectionClosed):
+                for _ in client:
+                    continue
+            assert client.close_code == 1009
+            assert "ws_max_message_bytes" in str(client.close_reason)

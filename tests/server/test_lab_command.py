@@ -96,7 +96,7 @@ def test_options_reach_the_plugins(start: Start) -> None:
 
 
 async def test_its_bounds_are_options(start: Start) -> None:
-    bounds = ("--head-timeout-s", "0.3", "--keep-alive-s", "0.2")
+    bounds = ("--head-timeout-s", "0.3", "--keep-alive-s", "0.2", "--ws-max-message-bytes", "100000")
     server = start("--port", str(free_port()), *bounds)
     port = int(server.url.rpartition(":")[2])
     async with asyncio.timeout(30):
@@ -107,6 +107,11 @@ async def test_its_bounds_are_options(start: Start) -> None:
         writer.write(b"GET /api HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
         assert (await reader.read()).startswith(b"HTTP/1.1 ")
         writer.close()
+    async with Client(server.url) as client, await client.connect(await client.start()) as channel:
+        await channel.ws.send(b"x" * 100_001)
+        code, reason = await channel.closed()
+        assert code == 1009
+        assert "ws_max_message_bytes" in reason
 
 
 @pytest.mark.parametrize(
