@@ -84,6 +84,13 @@ class Forbidden(ClientError):
     status = 403
 
 
+class ControlNotAllowed(Forbidden):
+    """The client may change sessions, but not kernels, and what it asks for would do so."""
+
+    def __init__(self, action: str) -> None:
+        super().__init__(f"You need the permission kernels: write to {action}")
+
+
 class LimitReached(Forbidden):
     """Starting one more kernel would exceed `max_kernels`."""
 
@@ -188,6 +195,15 @@ class QueueFull(ClientError):
     """The queue of messages for the kernel is full."""
 
     status = 503
+
+
+class TooManyConnections(ClientError):
+    """There is no room for one more WebSocket to a kernel."""
+
+    status = 503
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"Too many clients of this kernel: max_clients_per_kernel is {most}")
 
 
 class KernelFailure(FPSKernelsError):

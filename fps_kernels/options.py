@@ -140,6 +140,11 @@ class KernelsOptions:
         "reconnect and get what is kept.",
         unit="bytes",
     )
+    max_clients_per_kernel: AtLeastOne = _option(
+        500,
+        "WebSockets that may be open to one kernel at the same time. A named user may have half of them.",
+        unit="WebSockets",
+    )
     iopub_msg_rate_limit: NotNegative = _option(
         0.0,
         "iopub messages per second and client above which stream messages are merged. 0 means no limit.",
@@ -161,8 +166,12 @@ class KernelsOptions:
     connection_dir: str | None = _option(None, "Folder for connection files.", default_text="Jupyter's runtime folder")
     allow_origin: list[str] = _option(
         [],
-        "Origins, such as `http://host:port`, whose pages may open WebSockets; the server's own always may. `['*']` "
-        "allows all.",
+        "Origins, such as `http://host:port`, whose pages may use the server; its own always may. `['*']` allows all.",
+    )
+    allow_origin_pat: str | None = _option(
+        None,
+        "A regular expression. Pages whose whole origin matches it may use the server, too.",
+        default_text="none",
     )
     allowed_message_types: list[str] | None = _option(
         None, "Message types that clients may send to kernels.", default_text="all"
@@ -172,6 +181,23 @@ class KernelsOptions:
     )
     client_env: list[str] = _option(
         [], "Names of environment variables that a request may set for its kernel, besides `KERNEL_*`."
+    )
+    kernel_env_pattern: str = _option(
+        "",
+        "Regular expression that each variable which a request sets must match. By default values may have spaces, "
+        "letters, digits and signs of any language, and `% ( ) + , - . / : = @ ^ _ ~`: nothing that means something to "
+        "a shell or in YAML, into which provisioners of remote kernels write them.",
+        default_text="nothing special to a shell or YAML",
+    )
+    external_allow_remote: bool = _option(
+        False, "Whether to connect to external kernels that do not listen on a loopback address of this machine."
+    )
+    external_allow_unsigned: bool = _option(
+        False,
+        "Whether to connect to external kernels without a key. Anybody on their machine can pretend to be one.",
+    )
+    external_max_kernels: AtLeastOne = _option(
+        100, "How many external kernels there may be at the same time. Files of more are ignored.", unit="kernels"
     )
 
 

@@ -11,6 +11,7 @@ from starlette.websockets import WebSocket
 from ..errors import FPSKernelsError, NotAWebSocket, ServerStopping
 from ..kernel_server.wire import V1_PROTOCOL
 from ..kernels.registry import KernelRegistry
+from ..serving.access.credentials import TOKEN_PROTOCOL
 from ..websocket.asgi import StarletteSocket
 from .host import Host
 from .responses import deny
@@ -48,8 +49,9 @@ class ChannelsEndpoint:
         if granted is not None and not {"read", "execute"} & set(granted):
             await deny(websocket, 403, "You may not watch kernels")
             return
-        if not self._host.origin_allowed(websocket.headers):
-            await deny(websocket, 403, f"Origin not allowed: {websocket.headers['origin'][:200]}")
+        if not self._host.origin_allowed(websocket.headers, websocket.scope["scheme"]):
+            origin = websocket.headers.get("origin", "another site")
+            await deny(websocket, 403, f"Origin not allowed: {origin[:200]} (see the option allow_origin)")
             return
         session_id = session_id or uuid.uuid4().hex
         if len(session_id) > MAX_SESSION_ID_CHARS:
@@ -59,13 +61,18 @@ class ChannelsEndpoint:
             if self._registry.stopping:  # or a client that was just disconnected would come back immediately
                 raise ServerStopping
             server = self._registry.get(kernel_id).server
+            user = await self._host.user(websocket)
+            server.check_room(session_id, user)
         except FPSKernelsError as exc:
             await deny(websocket, exc.status, exc.message)
             return
-        v1 = V1_PROTOCOL in websocket.scope["subprotocols"]
-        await websocket.accept(V1_PROTOCOL if v1 else None)
+        offered = websocket.scope["subprotocols"]
+        v1 = V1_PROTOCOL in offered
+        # A browser that offers protocols, if only to show a token, closes a connection that names none of them.
+        chosen = next((protocol for protocol in (V1_PROTOCOL, TOKEN_PROTOCOL) if protocol in offered), None)
+        await websocket.accept(chosen)
         may_execute = granted is None or "execute" in granted
-        await server.serve(StarletteSocket(websocket), session_id, v1=v1, may_execute=may_execute)
+        await server.serve(StarletteSocket(websocket), session_id, v1=v1, may_execute=may_execute, user=user)
 
     async def refuse_plain(self, kernel_id: str) -> Response:
         """The answer to a plain request, with the status that Tornado has for it."""

@@ -65,7 +65,7 @@ class ExecutionEndpoints:
 
     async def add_stdin_client(self, kernel_id: str, client_id: str) -> Response:
         queue = self._queue(kernel_id)
-        queue.stdin_clients.register(client_id)
+        queue.register_client(client_id)
         return json_response({"expires_in_s": EXPIRY_S, "pending": queue.pending()})
 
     async def remove_stdin_client(self, kernel_id: str, client_id: str) -> Response:

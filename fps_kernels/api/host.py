@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Protocol
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.websockets import WebSocket
 
 
 class Host(Protocol):
     """The program that serves the routes: Jupyverse, or the gateway.
 
-    Who may call an endpoint is not asked here: a host checks the permissions in the table before it calls one, and
-    tells the endpoint of WebSockets what the user was granted.
+    A host checks the permissions in the table before it calls an endpoint, and tells the endpoint of WebSockets what
+    the user was granted. What a request needs in some cases only, the endpoint asks for.
     """
 
     @property
@@ -19,8 +21,19 @@ class Host(Protocol):
         """The path that all paths begin with; it begins and ends with a slash."""
         ...
 
-    def origin_allowed(self, headers: Headers) -> bool:
-        """Whether the page that sent these headers may open a WebSocket to a kernel. Programs send no Origin."""
+    def origin_allowed(self, headers: Headers, scheme: str) -> bool:
+        """Whether a request may come from the page that its headers tell of, if they do.
+
+        scheme: how it came to the server, as in ASGI: http, https, ws or wss.
+        """
+        ...
+
+    async def may(self, request: Request, permissions: dict[str, list[str]]) -> bool:
+        """Whether the user who sent a request has permissions besides those in the table."""
+        ...
+
+    async def user(self, websocket: WebSocket) -> str:
+        """The name of the user who opens a WebSocket; "" where all are one user, or nothing tells."""
         ...
 
     async def on_request(self) -> None:

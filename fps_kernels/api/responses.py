@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Callable, Coroutine, Mapping
-from http import HTTPStatus
 from typing import Any
 
 from starlette.exceptions import HTTPException
@@ -15,32 +13,19 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from ..errors import FPSKernelsError
+from ..serving.json_responses import error_response, json_response
+from ..serving.page_headers import api_policy
+
+__all__ = ["Handler", "deny", "error_response", "json_response", "respond", "security_headers"]
 
 logger = logging.getLogger(__name__)
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(json.dumps(value), status, dict(headers or {}), "application/json")
-
-
-def error_response(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
-    """An error in the form that all errors have: what happened, and the status in words."""
-    try:
-        reason = HTTPStatus(status).phrase
-    except ValueError:  # a status of a personality's own
-        reason = "Unknown"
-    return json_response({"message": message, "reason": reason}, status, headers)
-
-
 def security_headers(base_url: str) -> dict[str, str]:
     """The headers of every response: browsers must believe its content type, and run nothing in it."""
-    return {
-        "X-Content-Type-Options": "nosniff",
-        "Content-Security-Policy": f"frame-ancestors 'self'; report-uri {base_url}api/security/csp-report; "
-        "default-src 'none'",
-    }
+    return {"X-Content-Type-Options": "nosniff", "Content-Security-Policy": api_policy(base_url)}
 
 
 async def respond(

@@ -36,7 +36,7 @@ class KernelRoutes:
         self.sessions = SessionStore(registry)
         self.kernelspec_endpoints = KernelspecEndpoints(registry.specs)
         self.execution_endpoints = ExecutionEndpoints(registry, self.sessions, executions)
-        self.session_endpoints = SessionEndpoints(registry, self.sessions, host.base_url)
+        self.session_endpoints = SessionEndpoints(registry, self.sessions, host)
         self.channels = ChannelsEndpoint(registry, host)
         self.table = api_table(
             ServerEndpoints(registry),

@@ -12,9 +12,13 @@ from starlette.responses import Response
 from ..errors import InvalidBody, InvalidKernelId
 from ..kernels.registry import KernelRegistry
 from ..kernels.sessions import KernelChoice, SessionModel, SessionStore
+from .host import Host
 from .json_body import Text, read_model, required_text, text
 from .kernel_endpoints import SAFE_KERNEL_ID, check_may_list
 from .responses import json_response
+
+CONTROL = {"kernels": ["write"]}
+"""What a request for a session needs besides where it starts a kernel, ends one, or ties its life to the session."""
 
 
 class KernelBody(msgspec.Struct, frozen=True):
@@ -59,10 +63,10 @@ class SessionChange(msgspec.Struct, frozen=True):
 class SessionEndpoints:
     """`/api/sessions`."""
 
-    def __init__(self, registry: KernelRegistry, sessions: SessionStore, base_url: str) -> None:
+    def __init__(self, registry: KernelRegistry, sessions: SessionStore, host: Host) -> None:
         self._registry = registry
         self._sessions = sessions
-        self._base_url = base_url
+        self._host = host
 
     async def all(self) -> Response:
         check_may_list(self._registry)
@@ -70,7 +74,7 @@ class SessionEndpoints:
 
     async def create(self, request: Request) -> Response:
         model = await self.create_model(request)
-        return json_response(model, 201, {"Location": f"{self._base_url}api/sessions/{model['id']}"})
+        return json_response(model, 201, {"Location": f"{self._host.base_url}api/sessions/{model['id']}"})
 
     async def create_model(self, request: Request) -> SessionModel:
         """Create the session that a request asks for."""
@@ -84,7 +88,8 @@ class SessionEndpoints:
         choice = KernelChoice(named=True) if body.kernel is None else body.kernel.choice()
         if choice.id is not None and choice.id not in self._registry and not SAFE_KERNEL_ID.fullmatch(choice.id):
             raise InvalidKernelId(f"Invalid kernel id: {choice.id[:100]}")
-        session = await self._sessions.create(path, body.name or "", kind, choice)
+        may_control = await self._host.may(request, CONTROL)
+        session = await self._sessions.create(path, body.name or "", kind, choice, may_control=may_control)
         return self._sessions.model(session)
 
     async def one(self, session_id: str) -> Response:
@@ -108,9 +113,10 @@ class SessionEndpoints:
             name=body.name,
             kind=body.type,
             choice=None if body.kernel is None else body.kernel.choice(),
+            may_control=await self._host.may(request, CONTROL),
         )
         return self._sessions.model(session)
 
-    async def delete(self, session_id: str) -> Response:
-        await self._sessions.delete(session_id)
+    async def delete(self, request: Request, session_id: str) -> Response:
+        await self._sessions.delete(session_id, may_control=await self._host.may(request, CONTROL))
         return Response(status_code=204)

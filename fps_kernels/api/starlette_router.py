@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from .channels_endpoint import ChannelsEndpoint
+from .cross_site import check_page
 from .host import Host
 from .responses import Handler, respond, security_headers
 from .table import CHANNELS_PATH, Endpoint, fallbacks
@@ -33,6 +34,7 @@ class EndpointRoute(ExactRoute):
         security = security_headers(host.base_url)
 
         async def answer(request: Request) -> Response:
+            check_page(host, request)
             await host.on_request()
             given = {**request.path_params, "request": request}
             return await endpoint.answer(**{name: given[name] for name in names})

@@ -121,6 +121,11 @@ class ExecutionQueue(LifecycleObserver):
             if not execution.ended:
                 self._waiting.put_nowait(execution)
 
+    def register_client(self, client_id: str) -> None:
+        """Note that a client can answer input requests. Raises Forbidden when clients may not."""
+        self._client.admission.check_type("input_reply")
+        self.stdin_clients.register(client_id)
+
     def has(self, execution: Execution) -> bool:
         """Whether another execution of the same cell waits or runs."""
         return any(one.place == execution.place for one in self._request_of)
@@ -147,15 +152,18 @@ class ExecutionQueue(LifecycleObserver):
         ]
 
     def answer(self, request_id: str, value: str) -> None:
-        """Answer the input request of a cell. Raises RequestNotFound; Conflict when no cell waits for input."""
+        """Answer the input request of a cell.
+
+        Raises RequestNotFound; Conflict when no cell waits for input; Forbidden when clients may not answer.
+        """
         if request_id not in self._requests:
             raise RequestNotFound(request_id)
         pending = self._pending
         if pending is None or self._running is None or self._request_of[self._running].id != request_id:
             raise Conflict("No cell of this request waits for input")
-        self._pending = None
         content = {"value": value, "status": "ok"}
         self._client.send("stdin", make_frames("input_reply", content, self._session, pending.header))
+        self._pending = None
 
     async def _work(self) -> None:
         while True:
@@ -189,7 +197,7 @@ class ExecutionQueue(LifecycleObserver):
                 header=header,
                 metadata={"cellId": execution.cell_id, "deletedCells": [], "recordTiming": True},
                 origin=execution,
-                allow_stdin=len(self.stdin_clients) > 0,
+                allow_stdin=len(self.stdin_clients) > 0 and self._client.admission.allows("input_reply"),
                 stop_on_error=stop_on_error,
             )
         except FPSKernelsError:

@@ -45,13 +45,15 @@ class ExecutionService:
         """Queue all the cells that a request's body names, or none; returns the request's id.
 
         path: the path of the notebook that the kernel is for, if it is known.
-        Raises InvalidExecution, DocumentNotFound, CellNotFound, NotACodeCell, SourceChanged, Conflict, QueueFull.
+        Raises InvalidExecution, DocumentNotFound, CellNotFound, NotACodeCell, SourceChanged, Conflict, QueueFull;
+        Forbidden when clients may not execute code.
         An error that concerns a single known cell is also shown in that cell, because front ends do not show the
         response.
         """
         body = parse_body(data)
         notebook = self._documents.find(body.document_id, body.cells[0].cell_id, path)
         try:
+            kernel.client.admission.check_type("execute_request")
             request = ExecutionRequest(
                 body.request_id or uuid.uuid4().hex,
                 notebook,

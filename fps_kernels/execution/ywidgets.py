@@ -60,13 +60,16 @@ class Comm:
         self.comm_id = comm_id
         self._client = client
         self._session = session
+        self._failed = False
 
     def send(self, buffers: Sequence[bytes]) -> None:
         frames = make_frames("comm_msg", {"comm_id": self.comm_id, "data": {}}, self._session)
         try:
             self._client.send("shell", [*frames, *buffers])
         except FPSKernelsError as exc:
-            logger.warning("kernel %s: a widget cannot be updated: %s", self._client.kernel_id, exc)
+            level = logging.DEBUG if self._failed else logging.WARNING
+            logger.log(level, "kernel %s: a widget cannot be updated: %s", self._client.kernel_id, exc)
+            self._failed = True
 
 
 def _as_dict(message: Message) -> dict[str, Any]:

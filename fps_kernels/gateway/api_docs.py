@@ -73,7 +73,7 @@ def document_routes(make_document: Callable[[], dict[str, Any]], base_url: str) 
             query=html.escape(query),
             document=json.dumps(f"{base_url}openapi.json{query}").replace("<", "\\u003c"),
         )
-        return HTMLResponse(page, headers={"Content-Security-Policy": CSP})
+        return HTMLResponse(page, headers={"Content-Security-Policy": CSP, "Cache-Control": "no-store"})
 
     async def static(request: Request) -> Response:
         from swagger_ui_bundle import swagger_ui_path  # type: ignore[import-untyped]

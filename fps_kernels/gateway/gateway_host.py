@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.websockets import WebSocket
+
+from ..serving.identity import user_of
 
 
 class GatewayHost:
@@ -11,8 +15,14 @@ class GatewayHost:
     def __init__(self, base_url: str) -> None:
         self.base_url = base_url
 
-    def origin_allowed(self, headers: Headers) -> bool:
+    def origin_allowed(self, headers: Headers, scheme: str) -> bool:
         return True  # the gateway has checked the Origin of every request already, and accepts more spellings
+
+    async def may(self, request: Request, permissions: dict[str, list[str]]) -> bool:
+        return True  # who has the token may do everything
+
+    async def user(self, websocket: WebSocket) -> str:
+        return user_of(websocket.scope)
 
     async def on_request(self) -> None:
         """Nothing depends on it here."""

@@ -19,19 +19,21 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..api.responses import error_response
 from ..errors import FPSKernelsError, ServerStopping
+from ..serving.access.access_layer import AccessLayer
+from ..serving.access.refusal_log import RefusalLog
 from ..serving.http_server import Server, make_server, url_of
 from ..serving.logs import quiet_start
+from ..serving.page_headers import PageHeaders
 from ..serving.trusted_proxy import TrustedProxy
 from ..tasks import cancel_and_wait
 from .api_docs import document_routes
 from .base_url import BelowBaseUrl
-from .content_security import SecurityHeaders
 from .context import GatewayContext
-from .cors import CORSHeaders, OriginCheck
+from .cors import CORSHeaders, Preflights
+from .guarded_routes import guarded
 from .health import HEALTH_PATHS, health_routes
 from .openapi_document import openapi
 from .personality_loader import LoadedPersonality
-from .token_check import TokenCheck, guarded
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +63,7 @@ class Gateway:
         self._registry = context.kernels.registry
         self._socks = list(socks)
         self._personality = personality
+        self._refusals = RefusalLog()
         self._ready = False
 
     async def serve(self, stop: asyncio.Event) -> None:
@@ -71,7 +74,7 @@ class Gateway:
             with quiet_start():
                 if not await self._start_personality(stopping):
                     return
-            server = self._make_server(await self._make_app())
+            server = self._make_server(self.guard(await self.make_app()))
             serving = asyncio.create_task(server.serve(self._socks), name="HTTP server")
             self._ready = True
             host, port = self._socks[0].getsockname()[:2]
@@ -117,7 +120,7 @@ class Gateway:
         except FPSKernelsError as exc:
             logger.error("%s", exc.message)
 
-    async def _make_app(self) -> Starlette:
+    async def make_app(self) -> Starlette:
         """The application with all routes, each behind the token."""
         personality, access, base_url = self._personality, self._settings.access, self._settings.base_url
         routes = await personality.create_routes()
@@ -129,15 +132,15 @@ class Gateway:
             if personality.uses_fastapi:
                 from .fastapi_app import fastapi_openapi
 
-                return fastapi_openapi(routes, needs_token=bool(access.token))
-            return openapi(routes, needs_token=bool(access.token))
+                return fastapi_openapi(routes, needs_token=access.policy.closed)
+            return openapi(routes, needs_token=access.policy.closed)
 
         paths = (*HEALTH_PATHS, *personality.open_paths)
-        check = TokenCheck(access.token, [unquote(base_url) + path for path in paths])
+        open_paths = [unquote(base_url) + path for path in paths]
         health = health_routes(lambda: self._ready)
         openapi_json, *pages = document_routes(document, base_url)
         # A personality's routes may match any path; /openapi.json stays the server's own.
-        served = guarded([*health, openapi_json, *routes, *pages], check)
+        served = guarded([*health, openapi_json, *routes, *pages], open_paths, self._refusals)
         if personality.uses_fastapi:
             from .fastapi_app import make_fastapi
 
@@ -149,12 +152,16 @@ class Gateway:
         app.add_exception_handler(HTTPException, _as_json)
         return app
 
+    def guard(self, app: ASGIApp) -> ASGIApp:
+        """The layers around the application that decide who may come in, and what browsers may do with the answers."""
+        access, base_url = self._settings.access, self._settings.base_url
+        app = AccessLayer(BelowBaseUrl(app, base_url), access.policy, enforce=False, log=self._refusals)
+        app = PageHeaders(Preflights(app, base_url), base_url, referrer="no-referrer")
+        app = CORSHeaders(app, access.cors)
+        return TrustedProxy(app) if self._settings.listening.trust_proxy else app
+
     def _make_server(self, app: ASGIApp) -> Server:
-        access, base_url, listening = self._settings.access, self._settings.base_url, self._settings.listening
-        app = OriginCheck(BelowBaseUrl(app, base_url), access.allow_origin, base_url)
-        app = CORSHeaders(SecurityHeaders(app, base_url), access.cors)
-        if listening.trust_proxy:
-            app = TrustedProxy(app)
-        health = frozenset(unquote(base_url) + path for path in HEALTH_PATHS)
+        listening = self._settings.listening
+        health = frozenset(unquote(self._settings.base_url) + path for path in HEALTH_PATHS)
         limits = replace(self._settings.serving, always_answered=health)
         return make_server(app, listening.tls, listening.ping_interval_s or None, limits)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 from typing import TYPE_CHECKING
 
@@ -11,9 +10,11 @@ from ..api.routes import KernelRoutes
 from ..errors import BadOption, KernelspecNotFound
 from ..kernel_driver.kernelspec import Kernelspecs
 from ..kernels.registry import KernelRegistry
+from ..serving.access.reach import check_reach, warn_of_reach
 from ..serving.event_loop import new_loop
 from ..serving.gc_tuning import collect_from_now
-from ..serving.logs import configure
+from ..serving.logs import configure, hide
+from ..serving.own_memory import close_memory
 from ..serving.rlimits import raise_limit
 from ..serving.sockets import bind
 from .config.read_settings import read
@@ -29,24 +30,29 @@ from .signals import stop_on_signals
 if TYPE_CHECKING:
     from .config.gateway_options import KernelGatewayApp
 
-logger = logging.getLogger(__name__)
-
 
 def run(app: KernelGatewayApp) -> None:
     """Serve until a signal ends the server. Raises BadOption before anything is started."""
     settings = read(app)
+    hide(*settings.access.policy.secrets)
     configure(app.log_level)  # type: ignore[arg-type]  # an int or a str; traitlets says object
+    close_memory()
     raise_limit()
     personality = load_personality(settings.api, app)
     seed = read_seed(settings.seed_uri) if settings.seed_uri else None
     check_kernelspec(settings, seed)
     policy = GatewayPolicy(settings, seed, personality.should_seed_cell)
-    socks = bind(settings.listening)
-    if settings.listening.public and not settings.access.token:
-        logger.warning(
-            "This server is open to everyone who can reach %s, and lets them run code. Set auth_token",
-            settings.listening.ip or "this machine",
-        )
+    access, listening = settings.access, settings.listening
+    check_reach(
+        access.policy,
+        listening.ip,
+        public=listening.public,
+        allowed_open=access.allowed_open,
+        token_option="auth_token_file",
+        open_option="allow_open_access",
+    )
+    socks = bind(listening)
+    warn_of_reach(access.policy, listening.ip, public=listening.public)
 
     async def serve() -> None:
         options = settings.kernels

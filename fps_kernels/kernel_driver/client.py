@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 import zmq
 
-from ..errors import FPSKernelsError, KernelDied, KernelNotConnected, KernelTimeout, MalformedMessage, QueueFull
+from ..errors import FPSKernelsError, KernelDied, KernelNotConnected, KernelTimeout, MalformedMessage
 from ..tasks import TaskSet
+from .admission import Admission
 from .channels import OpenChannels, ZMQChannels
 from .connection_file import ConnectionInfo
 from .heartbeat import Heartbeat, HeartbeatOptions
@@ -31,16 +31,15 @@ from .message import (
     make_frames,
     make_header,
     peek_msg_id,
-    peek_msg_type,
+    with_msg_id,
 )
 from .receiver import Receiver
 from .request_log import Request, RequestLog
+from .send_queue import SendQueue
 from .state import READY, ClientStatistics, ExecutionState, KernelState, wire_state
 
-QUEUE_MESSAGES = 10_000
-"""Messages that may wait for a kernel that is not ready."""
-QUEUE_BYTES = 64 * 1024 * 1024
-"""Bytes that may wait for a kernel that is not ready."""
+QUEUE_MESSAGES, QUEUE_BYTES = 10_000, 64 * 1024 * 1024
+"""Messages, and their bytes, that may wait for a kernel that is not ready."""
 EXECUTE_GRACE_S = 5.0
 """Between the reply to an execute_request and idle: a kernel may forget either."""
 
@@ -54,6 +53,7 @@ class KernelClient:
     heartbeat: how often the kernel's process is asked whether it responds.
     open_channels: opens the channels to a process.
 
+    admission: which messages may be sent on a client's behalf.
     generation: the number of connections so far; 0 before the first.
     session: the client session in the headers of our own requests. Listeners do not hear the answers to those.
     state: the kernel's state.
@@ -71,6 +71,7 @@ class KernelClient:
         self.kernel_id = kernel_id
         self.generation = 0
         self.session = uuid.uuid4().hex
+        self.admission = Admission(self.session)
         self.state = KernelState()
         self._context = context
         self._open_channels = open_channels
@@ -81,8 +82,7 @@ class KernelClient:
         self._link: Link | None = None
         self._heartbeats = TaskSet()
         self._ready = asyncio.Event()
-        self._queue: deque[tuple[str, Sequence[Buffer]]] = deque()
-        self._queue_bytes = 0
+        self._queue = SendQueue(QUEUE_MESSAGES, QUEUE_BYTES)
 
     @property
     def execution_state(self) -> ExecutionState:
@@ -154,30 +154,35 @@ class KernelClient:
 
     def send(
         self, channel: str, frames: Sequence[Buffer], origin: Any = None, *, header: RequestHeader | None = None
-    ) -> None:
-        """Send a message to the kernel, or queue it until the kernel is ready.
+    ) -> Request | None:
+        """Send a message on a client's behalf to the kernel, or queue it until the kernel is ready.
 
         channel: shell, control or stdin.
         frames: header, parent_header, metadata, content (JSON as bytes), then any buffers.
-        origin: the sender, given back with the answers as `Message.request.origin`.
+        origin: the sender, given back with the answers as `Message.request.origin`. A msg_id is its own: where
+          another origin has a request with the same one, the kernel gets a new one.
         header: the first frame as it was read before; it is not looked into again then.
-        Raises QueueFull when too much waits, KernelDied if the kernel is dead, MalformedMessage if there is no msg_id.
+        Returns what is remembered of a request; None on stdin.
+        Raises QueueFull, KernelDied, MalformedMessage if there is no msg_id, Forbidden if clients may not send it.
         """
+        if header is None:
+            header = RequestHeader.read(bytes(frames[0]))
+        self.admission.check(channel, header)
         if channel == "stdin":
             self._send(channel, frames)
-            return
-        if header is None:
-            data = bytes(frames[0])
-            header = RequestHeader(peek_msg_id(data), peek_msg_type(data), data)
+            return None
         if not header.msg_id:
             raise MalformedMessage("header has no msg_id")
         request = Request(header.msg_id, channel, header.msg_type, header.data, origin)
+        if self._requests.give_free_id(request):
+            frames = [with_msg_id(bytes(frames[0]), request.msg_id), *frames[1:]]
         self._requests.add(request)
         try:
             self._send(channel, frames)
         except FPSKernelsError:
             self._requests.discard(request)
             raise
+        return request
 
     async def request(
         self,
@@ -239,11 +244,13 @@ class KernelClient:
         at_once: send the request even before the kernel is ready for others, instead of waiting for that.
         header: the request's header, from `make_header("execute_request", …)`, when the msg_id must be known
           beforehand or listeners are to see the answers. By default it is a request of the server's own.
-        origin: as for `send`. Observers hear of a failure only when this is not None.
+        origin: as for `send`; None for the server's own code, which needs no permission. Observers do not hear of it.
         The other parameters are those of the Jupyter messaging protocol.
         Raises KernelTimeout, KernelDied or KernelRestarted when the kernel died or was restarted before it replied,
         and whatever `send` raises. When this is cancelled, the code goes on.
         """
+        if origin is not None:
+            self.admission.check_type("execute_request")
         content = {
             "code": code,
             "silent": silent,
@@ -299,11 +306,7 @@ class KernelClient:
         if at_once or self._ready.is_set():
             self.send_now(channel, frames)
             return
-        size = sum(map(len, frames))
-        if len(self._queue) >= QUEUE_MESSAGES or self._queue_bytes + size > QUEUE_BYTES:
-            raise QueueFull("The kernel is not ready yet, and too much waits for it")
-        self._queue.append((channel, frames))
-        self._queue_bytes += size
+        self._queue.put(channel, frames)
 
     def send_now(self, channel: str, frames: Sequence[Buffer]) -> None:
         """Send without waiting until the kernel is ready, and without expecting an answer.
@@ -368,9 +371,7 @@ class KernelClient:
         link.assumed_busy = not link.shell_answers
         self.state.change(ExecutionState.BUSY if link.assumed_busy else ExecutionState.IDLE)
         self._ready.set()
-        queue, self._queue = self._queue, deque()
-        self._queue_bytes = 0
-        for channel, frames in queue:
+        for channel, frames in self._queue.take_all():
             self.send_now(channel, frames)
         self._listeners.on_state()  # what listeners send now comes after what waited
 
@@ -386,8 +387,7 @@ class KernelClient:
 
         Those that are awaited fail with `error`. Returns those that have an origin, oldest first.
         """
-        self._queue.clear()
-        self._queue_bytes = 0
+        self._queue.take_all()
         failed = self._requests.clear()
         for request in failed:
             request.fail(error)

@@ -13,7 +13,7 @@ import re
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 from ..errors import MalformedMessage
 from .request_log import Request
@@ -111,6 +111,11 @@ class RequestHeader:
     msg_type: str
     data: bytes
 
+    @classmethod
+    def read(cls, data: bytes) -> Self:
+        """Read the header in a frame. Raises MalformedMessage."""
+        return cls(peek_msg_id(data), peek_msg_type(data), data)
+
 
 def load_object(data: bytes, name: str) -> dict[str, Any]:
     """Parse a JSON frame that must be an object.
@@ -154,6 +159,11 @@ def peek_msg_id(header: bytes) -> str:
 def peek_session(header: bytes) -> str:
     """The client session of a header, "" when it has none. Raises MalformedMessage."""
     return _peek(_SESSION, header, "session")
+
+
+def with_msg_id(header: bytes, msg_id: str) -> bytes:
+    """The header with another msg_id. Raises MalformedMessage."""
+    return dump_json(load_object(header, "header") | {"msg_id": msg_id})
 
 
 def split_frames(frames: list[bytes]) -> tuple[bytes, list[bytes]]:

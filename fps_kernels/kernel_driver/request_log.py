@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 MAX_RUNNING = 20_000
 """Requests that may be running. Beyond that, those that owe no reply are forgotten, then new ones are refused."""
+MAX_HEADER_BYTES = 16 * 1024 * 1024
+"""Bytes that the headers of all remembered requests may have: 20,000 usual ones have a third of it."""
 MAX_FINISHED = 100
 """Requests that are remembered after their end: threads of a cell go on printing with its header as parent."""
 
@@ -20,7 +23,9 @@ MAX_FINISHED = 100
 class Request:
     """A message that was sent to the kernel and that the kernel has not finished yet.
 
-    header: the header as it was sent.
+    msg_id: the msg_id in the header that the kernel gets.
+    header: the header as its sender wrote it.
+    chosen_msg_id: the msg_id that the sender chose, if another was put in its place; else None.
     origin: the sender, in whatever form the caller chose; None for a request of the server's own.
     reply_future: done with the reply, or with the error that takes its place; None unless the reply is awaited.
     idle_future: done when the kernel is idle again, or will never be; None unless that is awaited.
@@ -29,6 +34,7 @@ class Request:
 
     __slots__ = (
         "channel",
+        "chosen_msg_id",
         "header",
         "idle",
         "idle_future",
@@ -53,6 +59,7 @@ class Request:
         self.channel = channel
         self.msg_type = msg_type
         self.header = header
+        self.chosen_msg_id: str | None = None
         self.origin = origin
         self.reply_future = reply_future
         self.idle_future: asyncio.Future[None] | None = None
@@ -84,6 +91,7 @@ class RequestLog:
     def __init__(self) -> None:
         self._running: OrderedDict[str, Request] = OrderedDict()
         self._finished: OrderedDict[str, Request] = OrderedDict()
+        self._header_bytes = 0
 
     def __len__(self) -> int:
         """The number of requests that are running."""
@@ -93,13 +101,31 @@ class RequestLog:
         return iter(self._running.values())
 
     def add(self, request: Request) -> None:
-        """Remember a request as running. Raises QueueFull when too many are."""
-        if len(self._running) >= MAX_RUNNING:
+        """Remember a request as running. Raises QueueFull when too many are, or their headers are too large."""
+        most_bytes = MAX_HEADER_BYTES - len(request.header)
+        while self._header_bytes > most_bytes and self._finished:
+            self._forget(self._finished, next(iter(self._finished)))
+        while len(self._running) >= MAX_RUNNING or self._header_bytes > most_bytes:
             oldest = next((one for one in self._running.values() if not one.owes_reply), None)
             if oldest is None:
-                raise QueueFull("too many requests wait for the kernel")
-            del self._running[oldest.msg_id]
+                raise QueueFull("too many requests wait for the kernel, or their headers are too large")
+            self._forget(self._running, oldest.msg_id)
+        self._forget(self._running, request.msg_id)
         self._running[request.msg_id] = request
+        self._header_bytes += len(request.header)
+
+    def _forget(self, requests: OrderedDict[str, Request], msg_id: str) -> None:
+        request = requests.pop(msg_id, None)
+        if request is not None:
+            self._header_bytes -= len(request.header)
+
+    def give_free_id(self, request: Request) -> bool:
+        """Give a new request another msg_id if a request of another origin has it; returns whether that was needed."""
+        other = self.get(request.msg_id)
+        if other is None or other.origin is request.origin:
+            return False
+        request.chosen_msg_id, request.msg_id = request.msg_id, uuid.uuid4().hex
+        return True
 
     def get(self, msg_id: str) -> Request | None:
         """The request with this id, if it is remembered."""
@@ -108,7 +134,7 @@ class RequestLog:
     def discard(self, request: Request) -> None:
         """Forget a request, if it is running."""
         if self._running.get(request.msg_id) is request:  # another client may have chosen the same id
-            del self._running[request.msg_id]
+            self._forget(self._running, request.msg_id)
 
     def on_reply(self, request: Request, reply: Any) -> None:
         """The kernel has replied to a request."""
@@ -126,13 +152,15 @@ class RequestLog:
 
     def _end_if_finished(self, request: Request) -> None:
         if request.finished and self._running.pop(request.msg_id, None) is not None:
+            self._forget(self._finished, request.msg_id)
             self._finished[request.msg_id] = request
             if len(self._finished) > MAX_FINISHED:
-                self._finished.popitem(last=False)
+                self._forget(self._finished, next(iter(self._finished)))
 
     def clear(self) -> list[Request]:
         """Forget all requests; returns those that were running, oldest first."""
         running = list(self._running.values())
         self._running.clear()
         self._finished.clear()
+        self._header_bytes = 0
         return running

@@ -11,6 +11,7 @@ from typing import Protocol
 
 from ..tasks import TaskSet
 from ..websocket.frame_batch import FrameBatch, IncomingMessage, OutgoingMessage
+from .client_session import SessionKey
 
 logger = logging.getLogger(__name__)
 
@@ -75,12 +76,14 @@ class Outbox(Protocol):
 class Connection:
     """The WebSocket of one client.
 
+    key: the session that it is of.
     v1: whether it speaks v1.kernel.websocket.jupyter.org rather than the default protocol.
     may_execute: whether its messages may go to the kernel.
     """
 
-    def __init__(self, socket: WebSocket, session_id: str, *, v1: bool, may_execute: bool = True) -> None:
-        self.session_id = session_id
+    def __init__(self, socket: WebSocket, key: SessionKey, *, v1: bool, may_execute: bool = True) -> None:
+        self.key = key
+        self.session_id = key[1]
         self.v1 = v1
         self.may_execute = may_execute
         self._turn = 0

@@ -3,8 +3,9 @@
 Theory of operation
 ===================
 
-A journal belongs to one kernel and knows its clients as *sessions*, by the session_id that a client keeps over
-reconnections and restarts of the kernel. It does not know how they are connected: whoever owns the connections
+A journal belongs to one kernel and knows its clients as *sessions*, by their user and the session_id that a client
+keeps over reconnections and restarts of the kernel. The session_id alone is no identity: a client chooses it, and all
+others can read it in the parent headers on iopub. It does not know how they are connected: whoever owns the connections
 attaches a session when its client is there to read, and detaches it afterwards. In between the session is *away*, and
 the journal is what keeps its place.
 
@@ -37,9 +38,10 @@ messages and replies of the last RECENT_S seconds become due again. It is these 
 spinning; a client that gets them twice is not harmed. That does not go for input requests, for which JupyterLab
 opens one box each, nor for the notice of a restart, to which it reacts by connecting again.
 
-`left_at_seq` is there for a client that comes back under a new session_id, as a page does when it is reloaded. It is
-where the last attached session was when it left. While it is set, it counts as one more cursor. A session that is new
-begins there if it is the first to come; if others are attached, it begins with what is said from then on.
+`_left_at` is there for a client that comes back under a new session_id, as a page does when it is reloaded. For each
+user it is where the last attached session was when it left. While it is set, it counts as one more cursor. A session
+that is new begins there if it is the first of its user to come; if others are attached, it begins with what is said
+from then on.
 
 What is promised
 ----------------
@@ -66,17 +68,19 @@ The bounds, and what gives way first
 3. What an attached session has yet to hear is neither merged nor dropped. If that exceeds `BacklogLimits`, the
    session is put away (`trim` returns it, and its connection is to be closed): from then on, 2 holds for it.
 4. An inbox that exceeds `ReplayLimits` loses its oldest messages, but never the only one.
-5. Of the sessions that are away, `ReplayLimits.max_sessions` are remembered, those that left last. Not by age: the
-   reply to a cell that ran for an hour must find a laptop that was closed.
+5. Of the sessions that are away, `ReplayLimits.max_sessions` are remembered, those that left last; the user who has
+   the most gives way first. Not by age: the reply to a cell that ran for an hour must find a laptop that was closed.
+   `_left_at` is kept for as many users.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ..kernel_driver.message import Message
-from .client_session import ClientSession
+from .client_session import ClientSession, SessionKey
 from .inbox import Inbox
 from .iopub_log import IopubLog, ReplayLimits
 
@@ -94,40 +98,46 @@ class BacklogLimits:
 
 
 class Journal:
-    """The log, the sessions and their inboxes.
-
-    left_at_seq: the cursor of the last attached session when it left; None while one is attached, and before the first.
-    """
+    """The log, the sessions and their inboxes."""
 
     def __init__(self, replay: ReplayLimits | None = None, backlog: BacklogLimits | None = None) -> None:
         self.log = IopubLog(replay or ReplayLimits())
-        self.left_at_seq: int | None = None
         self._backlog = backlog or BacklogLimits()
-        self._sessions: dict[str, ClientSession] = {}
+        self._sessions: dict[SessionKey, ClientSession] = {}
+        self._left_at: dict[str, int] = {}
 
     @property
     def sessions(self) -> Collection[ClientSession]:
         """All that are remembered, attached or away."""
         return self._sessions.values()
 
-    def attach(self, session_id: str, now: float, *, maybe_lost: bool = False) -> ClientSession:
-        """A client is there to read: returns its session, a new one if the id is unknown.
+    def attach(self, session_id: str, now: float, *, user: str = "", maybe_lost: bool = False) -> ClientSession:
+        """A client is there to read: returns its session, a new one if the user has none of this id.
 
         Call `trim` before, so that the client is not given what has become too old meanwhile.
         maybe_lost: whether it has an older connection, of which nothing tells yet that it was lost.
         """
-        session = self._sessions.get(session_id)
+        key = user, session_id
+        left_at = self._left_at.pop(user, self.log.next_seq)
+        session = self._sessions.get(key)
         if session is None:
-            cursor = self.log.next_seq if self.left_at_seq is None else self.left_at_seq
-            session = self._sessions[session_id] = ClientSession(session_id, Inbox(self.log.limits), cursor, now)
+            session = self._sessions[key] = ClientSession(key, Inbox(self.log.limits), left_at, now)
         if maybe_lost:
             session.repeat_recent(now)
         session.attached = True
-        self.left_at_seq = None
-        away = sorted((one for one in self._sessions.values() if not one.attached), key=lambda one: one.left_at)
-        for one in away[: max(0, len(away) - self.log.limits.max_sessions)]:
-            del self._sessions[one.session_id]
+        self._forget_sessions()
         return session
+
+    def _forget_sessions(self) -> None:
+        """Forget sessions that are away, beyond the bound."""
+        away = sorted((one for one in self._sessions.values() if not one.attached), key=lambda one: one.left_at)
+        of_user = Counter(one.user for one in away)
+        for _ in range(len(away) - self.log.limits.max_sessions):
+            most = max(of_user.values())
+            one = next(one for one in away if of_user[one.user] == most)
+            away.remove(one)
+            of_user[one.user] -= 1
+            del self._sessions[one.key]
 
     def detach(self, session: ClientSession, now: float, *, lost: bool) -> None:
         """The client's connection has ended; it is away from now on, if it was not put away before.
@@ -140,12 +150,15 @@ class Journal:
             session.repeat_recent(now)
         else:
             session.recent.clear()
-        if not any(one.attached for one in self._sessions.values()):
-            self.left_at_seq = session.cursor
+        if not any(one.attached for one in self._sessions.values() if one.user == session.user):
+            self._left_at.pop(session.user, None)  # the latest at the end
+            self._left_at[session.user] = session.cursor
+            if len(self._left_at) > max(1, self.log.limits.max_sessions):
+                del self._left_at[next(iter(self._left_at))]
 
     def append(self, messages: Sequence[Message], now: float) -> None:
         """Keep iopub messages. Call `trim` afterwards."""
-        if self._sessions or self.left_at_seq is not None:  # else no client has ever been there to hear them
+        if self._sessions or self._left_at:  # else no client has ever been there to hear them
             self.log.append(messages, now)
 
     def put(self, session: ClientSession, channel: str, frames: Sequence[bytes]) -> None:
@@ -153,11 +166,14 @@ class Journal:
         session.inbox.put(self.log.next_seq, channel, frames)
 
     def recipient(self, message: Message) -> ClientSession | None:
-        """The session that a reply or an input request is for: that of the request, else that of the parent header."""
+        """The session that a reply or an input request is for: that of the request.
+
+        For what answers no request that is remembered, where all are one user, that of the parent header.
+        """
         origin = message.request.origin if message.request is not None else None
         if origin is None:
-            origin = self._sessions.get(message.parent_session)
-        return origin if isinstance(origin, ClientSession) else None
+            return self._sessions.get(("", message.parent_session))
+        return self._sessions.get(origin.key, origin) if isinstance(origin, ClientSession) else None
 
     def discard_input_requests(self) -> None:
         """Forget input requests that wait in inboxes: nothing waits for the answers any more."""
@@ -170,8 +186,7 @@ class Journal:
         for session in self._sessions.values():
             session.cursor = self.log.next_seq
             session.inbox.move_up(session.cursor)
-        if self.left_at_seq is not None:
-            self.left_at_seq = self.log.next_seq
+        self._left_at = dict.fromkeys(self._left_at, self.log.next_seq)
 
     def trim(self, now: float) -> list[ClientSession]:
         """Forget what all have heard, and see to it that the bounds hold.
@@ -181,8 +196,7 @@ class Journal:
         """
         log, backlog, sessions = self.log, self._backlog, self._sessions.values()
         cursors = [session.cursor for session in sessions]
-        if self.left_at_seq is not None:
-            cursors.append(self.left_at_seq)
+        cursors += self._left_at.values()
         log.forget_before(min(cursors, default=log.next_seq))
         if not log.exceeds_bounds(now) and log.bytes <= backlog.max_bytes:
             return []

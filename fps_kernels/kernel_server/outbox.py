@@ -72,7 +72,8 @@ class SessionOutbox:
             entries = merge_entries(self._read(LAG_MESSAGES))
             return self._take_entries(entries, self._encoder.encode_each(entries))
         entries = self._read(READ_MESSAGES)
-        return self._take_entries(entries, self._encoder.encode_run(entries))
+        encode = self._encoder.encode_each if session.hears_other_ids else self._encoder.encode_run
+        return self._take_entries(entries, encode(entries))
 
     def sent(self, number: int, now: float, *, waited: bool) -> None:
         """So many messages of the last `take` were handed to the transport, the others were not.
@@ -91,7 +92,7 @@ class SessionOutbox:
         place = session.inbox.next_place()
         if place is not None and entries[-1].seq >= place:
             entries = [entry for entry in entries if entry.seq < place]
-        return entries
+        return session.as_heard(entries)
 
     def _take_limited(self, limiter: RateLimiter, now: float, lagging: bool) -> FrameBatch | None:
         """Read from the log for a client with rate limits: when there are too many stream messages, merge them."""
@@ -143,7 +144,7 @@ class SessionOutbox:
         session = self._session
         cursor = max(session.cursor, self._log.first_seq)
         # With the parent of what comes next, so that a front end has a place to show it.
-        following = self._log.read(cursor, 1, 1)
+        following = session.as_heard(self._log.read(cursor, 1, 1))
         parent = bytes(following[0].frames[1]) if following else EMPTY_DICT
 
         def sent(number: int, now: float) -> None:

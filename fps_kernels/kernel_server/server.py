@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import monotonic, time
 
-from ..errors import Forbidden, FPSKernelsError, KernelDied, MalformedMessage
+from ..errors import Forbidden, FPSKernelsError, KernelDied, MalformedMessage, TooManyConnections
 from ..kernel_driver.client import KernelClient
-from ..kernel_driver.message import EMPTY_DICT, Message, dump_json, make_frames, make_header
+from ..kernel_driver.message import EMPTY_DICT, Message, dump_json, make_frames, make_header, with_msg_id
 from ..kernel_driver.observer import LifecycleObserver
 from ..kernel_driver.request_log import Request
 from ..websocket.frame_batch import IncomingMessage
 from . import stand_in, wire
-from .client_session import ClientSession
+from .client_session import ClientSession, SessionKey
 from .connection import CLOSE_NORMAL, CLOSE_TRY_AGAIN, Connection, WebSocket
 from .encoder import Encoder
 from .iopub_log import ReplayLimits
 from .journal import BacklogLimits, Journal
 from .outbox import SessionOutbox
+from .prompts import Prompts
 from .rate_limit import RateLimits
 from .spec_adapter import Adapter
 
@@ -28,11 +29,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """What is kept for clients, and how fast they are served."""
+    """What is kept for clients, how fast they are served, and how many may be connected."""
 
     replay: ReplayLimits = field(default_factory=ReplayLimits)
     rates: RateLimits = field(default_factory=RateLimits)
     backlog: BacklogLimits = field(default_factory=BacklogLimits)
+    max_connections: int = 500
 
 
 @dataclass(slots=True)
@@ -64,8 +66,8 @@ class KernelServer(LifecycleObserver):
         self._journal = Journal(self._limits.replay, self._limits.backlog)
         self._encoders = {v1: Encoder(v1=v1) for v1 in (True, False)}
         self._connections: tuple[Connection, ...] = ()  # all that are open, also those that are being closed
-        self._attached: dict[str, Connection] = {}  # the one of each attached session
-        self._allowed: frozenset[str] | None = None
+        self._attached: dict[SessionKey, Connection] = {}  # the one of each attached session
+        self._prompts = Prompts()
         client.add_batch_listener(self._on_batch)
         client.add_state_listener(self._on_state)
 
@@ -73,10 +75,6 @@ class KernelServer(LifecycleObserver):
     def connections(self) -> int:
         """How many WebSockets are open."""
         return len(self._connections)
-
-    def allow_messages(self, msg_types: Collection[str] | None) -> None:
-        """Let only these message types through to the kernel. None means all, an empty collection none."""
-        self._allowed = None if msg_types is None else frozenset(msg_types)
 
     def broadcast(self, channel: str, frames: Sequence[bytes]) -> None:
         """Send a message to all clients that are connected now. Those that are away do not get it later."""
@@ -89,9 +87,26 @@ class KernelServer(LifecycleObserver):
         for connection in self._connections:
             connection.close(code, reason)
 
-    async def serve(self, socket: WebSocket, session_id: str, *, v1: bool, may_execute: bool = True) -> None:
-        """Serve an accepted WebSocket until it is closed, by either side."""
-        connection = Connection(socket, session_id, v1=v1, may_execute=may_execute)
+    def check_room(self, session_id: str, user: str = "") -> None:
+        """Check that one more WebSocket may be opened. One that takes the place of another one always may.
+
+        Raises TooManyConnections. A named user gets half of the room, so that others are not shut out.
+        """
+        most = self._limits.max_connections
+        if (user, session_id) in self._attached:
+            return
+        of_user = sum(one.key[0] == user for one in self._connections) if user else 0
+        if len(self._connections) >= most or of_user >= max(1, most // 2):
+            raise TooManyConnections(most)
+
+    async def serve(
+        self, socket: WebSocket, session_id: str, *, v1: bool, may_execute: bool = True, user: str = ""
+    ) -> None:
+        """Serve an accepted WebSocket until it is closed, by either side.
+
+        user: whom the server knows the client to be; "" where all are one user.
+        """
+        connection = Connection(socket, (user, session_id), v1=v1, may_execute=may_execute)
         session = self._attach(connection)
         encoder = self._encoders[v1]
         outbox = SessionOutbox(session, self._journal.log, self._limits.rates, encoder, self.client)
@@ -103,14 +118,14 @@ class KernelServer(LifecycleObserver):
             self._detach(connection, session)
 
     def _attach(self, connection: Connection) -> ClientSession:
-        session_id, now = connection.session_id, monotonic()
+        (user, session_id), now = connection.key, monotonic()
         self._trim(now)
-        again = any(one.session_id == session_id for one in self._connections)
-        session = self._journal.attach(session_id, now, maybe_lost=again)
-        if older := self._attached.get(session_id):
+        again = any(one.key == connection.key for one in self._connections)
+        session = self._journal.attach(session_id, now, user=user, maybe_lost=again)
+        if older := self._attached.get(connection.key):
             # 1000, or JupyterLab would reconnect, and two clients with one id would replace each other endlessly.
             older.close(CLOSE_NORMAL, "replaced by a newer connection of the same session", flush=False)
-        self._attached[session_id] = connection
+        self._attached[connection.key] = connection
         self._connections = (*self._connections, connection)
         self.times.connected = time()
         self._put_status(session)
@@ -120,8 +135,8 @@ class KernelServer(LifecycleObserver):
         self._connections = tuple(one for one in self._connections if one is not connection)
         self.times.disconnected = time()
         # Without an attached connection the session was put away because this one was too slow.
-        if self._attached.get(session.session_id, connection) is connection:
-            self._attached.pop(session.session_id, None)
+        if self._attached.get(connection.key, connection) is connection:
+            self._attached.pop(connection.key, None)
             self._journal.detach(session, monotonic(), lost=connection.lost)
 
     # --- from the kernel: the hot path -----------------------------------------------------------
@@ -130,8 +145,10 @@ class KernelServer(LifecycleObserver):
         if channel != "iopub":
             for message in messages:
                 session = self._journal.recipient(message)
+                if channel == "stdin":
+                    self._prompts.ask(session, message.request)
                 if session is not None:
-                    self._put(session, channel, message.frames)
+                    self._put(session, channel, _as_asked(message))
             return
         now = monotonic()
         self._journal.append(messages, now)
@@ -144,7 +161,7 @@ class KernelServer(LifecycleObserver):
     def _trim(self, now: float) -> None:
         for session in self._journal.trim(now):
             logger.warning("session %s reads too slowly: its WebSocket is closed", session.session_id)
-            self._attached.pop(session.session_id).close(CLOSE_TRY_AGAIN, "too slow: reconnect", flush=False)
+            self._attached.pop(session.key).close(CLOSE_TRY_AGAIN, "too slow: reconnect", flush=False)
 
     # --- from clients ----------------------------------------------------------------------------
 
@@ -158,13 +175,15 @@ class KernelServer(LifecycleObserver):
         try:
             if not connection.may_execute:
                 raise Forbidden("You may watch this kernel, but not execute on it")
-            if self._allowed is not None and header.msg_type not in self._allowed:
-                raise Forbidden(f"Messages of type {header.msg_type} are not allowed here")
+            if channel == "stdin" and not self._prompts.answer(session):
+                raise Forbidden("The kernel does not wait for input from this session")
             adapter = self._encoders[connection.v1].adapter
             if adapter is None:
-                self.client.send(channel, frames, session, header=header)
+                request = self.client.send(channel, frames, session, header=header)
             else:
-                self.client.send(channel, adapter.to_kernel(frames), session)  # it changes headers, too
+                request = self.client.send(channel, adapter.to_kernel(frames), session)  # it changes headers, too
+            if request is not None and (request.chosen_msg_id is not None or session.hears_other_ids):
+                session.rename(header.msg_id, request.msg_id if request.chosen_msg_id is not None else None)
             self.times.to_kernel = time()
         except FPSKernelsError as exc:
             logger.info("session %s: %s on %s refused: %s", session.session_id, header.msg_type, channel, exc)
@@ -176,7 +195,7 @@ class KernelServer(LifecycleObserver):
     def _put(self, session: ClientSession, channel: str, frames: Sequence[bytes]) -> None:
         """Send a message to one session; it waits while the client is away."""
         self._journal.put(session, channel, frames)
-        if connection := self._attached.get(session.session_id):
+        if connection := self._attached.get(session.key):
             connection.wake()
 
     def _answer(
@@ -204,6 +223,7 @@ class KernelServer(LifecycleObserver):
     def on_requests_failed(self, requests: list[Request], error: FPSKernelsError) -> None:
         """Answer the requests that the kernel will not answer, because it died or was restarted."""
         self._journal.discard_input_requests()
+        self._prompts.clear()
         explained = not isinstance(error, KernelDied)
         for request in requests:
             session = request.origin
@@ -236,3 +256,14 @@ class KernelServer(LifecycleObserver):
         frames = make_frames("status", {"execution_state": state, "reason": reason}, self.client.session)
         for session in self._journal.sessions:
             self._put(session, "iopub", frames)
+
+
+def _as_asked(message: Message) -> Sequence[bytes]:
+    """The frames of a reply or an input request, with the msg_id that the session chose for its request."""
+    frames = message.frames
+    if message.request is None or message.request.chosen_msg_id is None:
+        return frames
+    try:
+        return [frames[0], with_msg_id(frames[1], message.request.chosen_msg_id), *frames[2:]]
+    except MalformedMessage:  # a kernel's nonsense, which clients get as it is
+        return frames

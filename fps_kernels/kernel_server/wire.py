@@ -72,24 +72,29 @@ def encode_default(channel: str, frames: Sequence[bytes]) -> str | bytes:
 
 
 def default_pieces(channel: str, frames: Sequence[bytes]) -> Chunks:
-    """The same as `encode_default`, in pieces that are not yet joined. The JSON frames are copied, not parsed."""
+    """The same as `encode_default`, in pieces that are not yet joined. The JSON frames are copied, not parsed.
+
+    So a frame that is no JSON value could hold further keys of the message. Of two equal keys a parser takes the last:
+    the envelope, which clients are told the channel by, comes after all that a kernel writes, and the header after
+    what is below it.
+    """
     header = bytes(frames[0])
     body = b"".join(
         (
-            b'{"channel":"',
+            b'{"content":',
+            frames[3],
+            b',"metadata":',
+            frames[2],
+            b',"parent_header":',
+            frames[1],
+            b',"header":',
+            header,
+            b',"channel":"',
             channel.encode(),
             b'","msg_id":',
             _json_string(_MSG_ID, peek_msg_id, header),
             b',"msg_type":',
             _json_string(_MSG_TYPE, peek_msg_type, header),
-            b',"header":',
-            header,
-            b',"parent_header":',
-            frames[1],
-            b',"metadata":',
-            frames[2],
-            b',"content":',
-            frames[3],
             b',"buffers":[]}' if len(frames) == 4 else b"}",
         )
     )
@@ -135,11 +140,17 @@ def decode_request(data: IncomingMessage, *, v1: bool) -> tuple[str, list[Buffer
     for key, peek in (("msg_id", peek_msg_id), ("msg_type", peek_msg_type)):
         if not isinstance(header.get(key), str) or not header[key]:
             raise MalformedMessage(f"header has no {key}")
-        # The v1 header goes to the kernel as it is. Of two equal keys a peek sees the first and a parser the last:
-        # what was allowed must be what is done.
+        # Of two equal keys a peek sees the first and a parser the last: what was allowed must be what is done.
         if v1 and peek(raw) != header[key]:
             raise MalformedMessage(f"header has more than one {key}")
+    if v1 and not _is_plain(raw):
+        frames[0] = raw = dump_json(header)
     return channel, frames, RequestHeader(header["msg_id"], header["msg_type"], raw)
+
+
+def _is_plain(header: bytes) -> bool:
+    """Whether every parser reads a JSON object alike: ASCII, without escapes and objects in it; not UTF-16, either."""
+    return header.isascii() and header.count(b"{") == 1 and b"\\" not in header and b"\0" not in header
 
 
 def decode_v1(data: bytes | bytearray) -> tuple[str, list[Buffer]]:

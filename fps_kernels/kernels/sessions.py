@@ -8,7 +8,7 @@ import uuid
 from dataclasses import dataclass
 from typing import NotRequired, TypedDict
 
-from ..errors import KernelNotFound, NoSuchKernel, SessionNotFound
+from ..errors import ControlNotAllowed, KernelNotFound, NoSuchKernel, SessionNotFound
 from .kernel import Kernel, KernelModel
 from .launch_environment import session_environment
 from .registry import KernelRegistry
@@ -92,11 +92,15 @@ class SessionStore:
             model["notebook"] = {"path": session.path, "name": session.name}
         return model
 
-    async def create(self, path: str, name: str, kind: str, choice: KernelChoice) -> Session:
+    async def create(
+        self, path: str, name: str, kind: str, choice: KernelChoice, *, may_control: bool = True
+    ) -> Session:
         """Create a session with a kernel, or return the one that the path already has.
 
         kind: notebook, console or file, as clients name it.
-        Raises KernelNotFound for an unknown id without a name, and whatever starting a kernel raises.
+        may_control: whether the client may start and end kernels: a session that ends takes its kernel with it.
+        Raises ControlNotAllowed when the path has none, and the client may not control kernels; KernelNotFound for an
+        unknown id without a name; and whatever starting a kernel raises.
         """
         session = self._of_path(path)
         if session is not None:
@@ -107,6 +111,7 @@ class SessionStore:
         # Concurrent requests for one path get the same session, and one kernel.
         task = self._creating.get(path)
         if task is None:
+            _check_control(may_control, "start a kernel for a session, or attach a session to one")
             task = asyncio.create_task(self._create(path, name, kind, choice), name=f"session for {path}")
             self._creating[path] = task
             task.add_done_callback(lambda _: self._creating.pop(path, None))
@@ -138,13 +143,18 @@ class SessionStore:
         name: str | None = None,
         kind: str | None = None,
         choice: KernelChoice | None = None,
+        may_control: bool = True,
     ) -> Session:
         """Change what is given, all of it or nothing. A kernel that no session has any more is shut down.
 
         choice: with an id, that kernel is attached; otherwise, a new one is started.
-        Raises SessionNotFound; NoSuchKernel for an unknown id; whatever starting a kernel raises.
+        may_control: whether the client may start and end kernels.
+        Raises SessionNotFound; NoSuchKernel for an unknown id; ControlNotAllowed when the kernel would become another
+        one, and the client may not control kernels; whatever starting a kernel raises.
         """
         session = self.get(session_id)
+        if choice is not None and (choice.id is not None or choice.name is not None):
+            _check_control(may_control or choice.id == session.kernel_id, "give a session another kernel")
         known_path = session.path  # as the kernel knows it
         kernel_id = None
         if choice is not None and choice.id is not None:
@@ -173,11 +183,24 @@ class SessionStore:
             await self._release(old_kernel_id)
         return session
 
-    async def delete(self, session_id: str) -> None:
-        """Forget a session. Its kernel is shut down unless another session has it. Raises SessionNotFound."""
+    async def delete(self, session_id: str, *, may_control: bool = True) -> None:
+        """Forget a session. Its kernel is shut down unless another session has it.
+
+        may_control: whether the client may start and end kernels.
+        Raises SessionNotFound; ControlNotAllowed when its kernel would be shut down, and the client may not do that.
+        """
         session = self.get(session_id)
+        if self._ends_with(session):
+            _check_control(may_control, "delete the last session of a kernel, which shuts the kernel down")
         del self._sessions[session_id]
         await self._release(session.kernel_id)
+
+    def _ends_with(self, session: Session) -> bool:
+        """Whether the kernel of a session is shut down with it."""
+        kernel_id = session.kernel_id
+        if any(one.kernel_id == kernel_id for one in self._sessions.values() if one is not session):
+            return False
+        return kernel_id in self._registry and not self._registry.get(kernel_id).external
 
     async def _release(self, kernel_id: str) -> None:
         if any(session.kernel_id == kernel_id for session in self._sessions.values()):
@@ -190,3 +213,9 @@ class SessionStore:
 
     def _forget_kernel(self, kernel_id: str) -> None:
         self._sessions = {key: one for key, one in self._sessions.items() if one.kernel_id != kernel_id}
+
+
+def _check_control(may_control: bool, action: str) -> None:
+    """Raises ControlNotAllowed."""
+    if not may_control:
+        raise ControlNotAllowed(action)

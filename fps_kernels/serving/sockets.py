@@ -43,12 +43,17 @@ class Listening:
     @property
     def public(self) -> bool:
         """Whether other machines can reach the server."""
-        if self.ip == "localhost":
-            return False
-        try:
-            return not ip_address(self.ip).is_loopback
-        except ValueError:  # a name, or "": all interfaces
-            return True
+        return is_public(self.ip)
+
+
+def is_public(ip: str) -> bool:
+    """Whether other machines can reach a server that listens there; ip: as of `Listening`."""
+    if ip == "localhost":
+        return False
+    try:
+        return not ip_address(ip).is_loopback
+    except ValueError:  # a name, or "": all interfaces
+        return True
 
 
 def bind(listening: Listening) -> list[socket.socket]:

@@ -12,12 +12,16 @@ SCHEMES = {"http": ("http", "ws"), "https": ("https", "wss"), "ws": ("http", "ws
 """The schemes of a request and of a WebSocket, by what proxies write."""
 
 
-class TrustedProxy:
-    """A middleware that sets client and scheme as Tornado does, from a proxy's headers.
+RECEIVED_HOST_KEY = "fps_kernels.received_host"
+"""The key of an ASGI scope with the Host that came with a request, where a proxy has named another one."""
 
-    They are X-Real-IP, X-Forwarded-For, X-Scheme and X-Forwarded-Proto. uvicorn's own middleware ignores X-Real-IP and
-    X-Scheme, and when it trusts every proxy it takes the first address in X-Forwarded-For, which the client may have
-    written. The last one is written by the proxy.
+
+class TrustedProxy:
+    """A middleware that sets client, scheme and Host as Tornado does, from a proxy's headers.
+
+    They are X-Forwarded-Host, X-Real-IP, X-Forwarded-For, X-Scheme and X-Forwarded-Proto. uvicorn's own middleware
+    ignores X-Real-IP and X-Scheme, and when it trusts every proxy it takes the first address in X-Forwarded-For, which
+    the client may have written. The last one is written by the proxy.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -34,6 +38,10 @@ class TrustedProxy:
             scheme = (_last(headers, "x-scheme") or _last(headers, "x-forwarded-proto")).lower()
             if scheme in SCHEMES:
                 scope["scheme"] = SCHEMES[scheme][scope["type"] == "websocket"]
+            if host := _last(headers, "x-forwarded-host"):
+                scope[RECEIVED_HOST_KEY] = headers.get("host")
+                others = [pair for pair in scope["headers"] if pair[0] != b"host"]
+                scope["headers"] = [(b"host", host.encode("latin-1")), *others]
         await self._app(scope, receive, send)
 
 

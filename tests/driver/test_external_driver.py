@@ -92,7 +92,9 @@ async def test_a_shutdown_leaves_it_running(host: Host, kernel: ExternalKernel) 
     driver = host.driver(kernel)
     await driver.start()
     told = Recorder(driver)
+    inbox = Inbox(driver.client)
     msg_id = execute(driver.client, SLEEP, origin="somebody")
+    await inbox.until_text("on")  # else the request may be lost with the sockets
     await driver.shutdown(now=True)
     await driver.shutdown()
     assert told.events == ["requests failed", "dead"]

@@ -11,6 +11,7 @@ import pytest
 from ..support.client import Client
 from ..support.messages import text_of
 from ..support.servers import NOT_NEEDED_BY_DOCUMENTS, Server, options
+from ..support.waits import until
 
 MODULE = '''
 """The same widget in the kernel and in the server; the server's answers what the kernel's writes."""
@@ -51,14 +52,31 @@ def install(folder: Path) -> None:
 
 
 @pytest.fixture
-def widget_server(tmp_path: Path) -> Iterator[Server]:
+def widget_server(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Server]:
+    """Its parameter is the types of messages that clients may send; without one, all."""
+    allowed = options(allowed_message_types=request.param) if hasattr(request, "param") else []
     pytest.importorskip("ypywidgets")
     install(tmp_path / "widgets")
     path = os.pathsep.join(filter(None, [str(tmp_path / "widgets"), os.environ.get("PYTHONPATH")]))
-    server = Server(tmp_path, *options(require_yjs=True), env={"PYTHONPATH": path}, disable=NOT_NEEDED_BY_DOCUMENTS)
+    server = Server(
+        tmp_path, *options(require_yjs=True), *allowed, env={"PYTHONPATH": path}, disable=NOT_NEEDED_BY_DOCUMENTS
+    )
     server.wait_ready()
     yield server
     server.stop()
+
+
+@pytest.mark.parametrize("widget_server", [["execute_request"]], indirect=True)
+async def test_a_widget_does_not_reach_a_kernel_where_clients_may_not_send_comm_messages(widget_server: Server) -> None:
+    async with Client(widget_server.url) as client:
+        kernel_id = await client.start("python3")
+        async with await client.connect(kernel_id) as socket:
+            await socket.run(IN_KERNEL)
+            await socket.run("echo.value += 'ping'")
+            await until(
+                lambda: "a widget cannot be updated: Messages of type comm_msg" in widget_server.log.read_text()
+            )
+            assert text_of(await socket.run("print(echo.value)")) == "ping\n"
 
 
 async def test_a_widget_and_its_model_in_the_server_follow_each_other(widget_server: Server) -> None:

@@ -16,6 +16,7 @@ import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection
 from websockets.frames import Frame, Opcode
+from websockets.typing import Subprotocol
 
 from fps_kernels.gateway.app import KernelGatewayApp
 from fps_kernels.gateway.config.read_settings import read
@@ -164,6 +165,51 @@ def test_the_token_of_the_url_beats_that_of_the_header(
     assert ask(f"{closed.url}/api?token={query}", headers=headers).status_code == status
 
 
+def test_the_token_is_read_from_a_file(begin: Begin, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text(f"{TOKEN}\n")
+    path.chmod(0o600)
+    for gateway in (begin(option("auth_token_file", path)), begin(env={"KG_AUTH_TOKEN_FILE": str(path)})):
+        assert ask(f"{gateway.url}/api").status_code == 401
+        assert ask(f"{gateway.url}/api", headers={"Authorization": f"token {TOKEN}"}).status_code == 200
+        assert "WARNING" not in gateway.log.partition("Serving at")[0]
+
+
+@pytest.mark.parametrize("name", ["auth_token_file", "proxy_secret_file"])
+def test_a_secret_that_cannot_be_read_ends_the_command(begin: Begin, name: str) -> None:
+    options = [option(name, "/nowhere/secret"), option("proxy_user_header", "X-User")]
+    line = refusal(begin(*options[: 2 if name == "proxy_secret_file" else 1], ready=False))
+    assert line == f"fps-kernels: {name}=/nowhere/secret: No such file or directory"
+
+
+async def test_a_websocket_may_show_the_token_as_a_subprotocol(closed: Gateway) -> None:
+    right = {"Authorization": f"token {TOKEN}"}
+    kernel_id = start_kernel(closed.url, **right)
+    url = f"ws{closed.url[4:]}/api/kernels/{kernel_id}/channels"
+    base = Subprotocol("v1.token.websocket.jupyter.org")
+    shown = Subprotocol(f"{base}.{TOKEN}")
+    v1 = Subprotocol("v1.kernel.websocket.jupyter.org")
+    async with websockets.connect(url, subprotocols=[v1, base, shown], proxy=None) as socket:
+        assert socket.subprotocol == v1
+    async with websockets.connect(url, subprotocols=[base, shown], proxy=None) as socket:
+        assert socket.subprotocol == base
+    with pytest.raises(websockets.InvalidStatus):
+        await websockets.connect(url, subprotocols=[base, Subprotocol(f"{base}.wrong")], proxy=None)
+    assert ask(f"{closed.url}/api/kernels/{kernel_id}", "DELETE", right).status_code == 204
+
+
+def test_a_proxy_lets_in_the_users_that_it_has_authenticated(begin: Begin, tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text("between us")
+    path.chmod(0o600)
+    gateway = begin(option("proxy_user_header", "X-User"), option("proxy_secret_file", path), option("ip", "0.0.0.0"))
+    proof = {"X-Fps-Kernels-Proxy-Secret": "between us"}
+    url = f"http://127.0.0.1:{gateway.port}/api"
+    assert ask(url, headers=proof | {"X-User": "ann"}).status_code == 200
+    for wrong in ({"X-User": "ann"}, proof, {"X-User": "ann", "X-Fps-Kernels-Proxy-Secret": "guess"}):
+        assert ask(url, headers=wrong).status_code == 401
+
+
 @pytest.mark.parametrize("path", ["/api/swagger.json", "/api/swagger.yaml", "/healthz", "/readyz"])
 def test_what_is_for_everybody_needs_no_token(closed: Gateway, path: str) -> None:
     assert ask(closed.url + path).status_code == 200
@@ -207,14 +253,36 @@ async def test_a_token_of_nothing_is_wrong(closed: Gateway) -> None:
     assert (response.status_code, response.json()) == (401, UNAUTHORIZED)
 
 
-def test_an_open_server_on_this_machine_is_quiet(opened: Gateway) -> None:
-    assert "WARNING" not in opened.log.partition("Serving at")[0]
+def test_an_open_server_on_this_machine_says_so_in_one_line(opened: Gateway) -> None:
+    [warning] = [line for line in opened.log.partition("Serving at")[0].splitlines() if "WARNING" in line]
+    assert "every user and program of this machine can run code as you" in warning
 
 
-def test_an_open_server_for_other_machines_warns(begin: Begin) -> None:
-    warning = "WARNING This server is open to everyone who can reach 0.0.0.0, and lets them run code. Set auth_token"
-    assert warning in begin(option("ip", "0.0.0.0")).log
-    assert "WARNING" not in begin(option("ip", "0.0.0.0"), option("auth_token", TOKEN)).log
+def test_a_server_that_every_page_may_use_says_so(begin: Begin) -> None:
+    warning = "WARNING Every web page that is open on this machine can run code here: allow_origin=* without a token"
+    assert warning in begin(option("allow_origin", "*")).log
+    assert "WARNING" not in begin(option("allow_origin", "*"), option("auth_token", TOKEN)).log
+
+
+@pytest.mark.parametrize("ip", ["0.0.0.0", "::", "", "192.0.2.7"])
+def test_an_open_server_is_not_served_to_other_machines(begin: Begin, ip: str) -> None:
+    line = refusal(begin(option("ip", ip), ready=False))
+    assert line == (
+        f"fps-kernels: ip={ip or '(all addresses)'}: everyone who can reach it could run code. Set auth_token_file, or "
+        "allow it with allow_open_access"
+    )
+
+
+def test_a_short_token_is_not_enough_for_other_machines(begin: Begin) -> None:
+    line = refusal(begin(option("ip", "0.0.0.0"), option("auth_token", "fifteen-letters"), ready=False))
+    assert line.startswith("fps-kernels: ip=0.0.0.0: a token of fewer than 16 characters can be guessed")
+    assert "allow_open_access" in line
+    assert "WARNING" not in begin(option("ip", "0.0.0.0"), option("auth_token", "sixteen-letters!")).log
+
+
+def test_an_open_server_for_other_machines_is_allowed_by_name_and_warns(begin: Begin) -> None:
+    warning = "WARNING This server is open to everyone who can reach 0.0.0.0, and lets them run code"
+    assert warning in begin(option("ip", "0.0.0.0"), option("allow_open_access", "True")).log
 
 
 def test_a_refusal_is_logged_without_the_token(closed: Gateway) -> None:
@@ -424,7 +492,9 @@ def test_without_retries_a_port_that_is_taken_ends_the_command(begin: Begin, tak
 
 
 def test_an_address_of_another_machine_ends_the_command_at_once(begin: Begin) -> None:
-    assert "ip=192.0.2.1 port=" in refusal(begin(option("ip", "192.0.2.1"), option("auth_token", "x"), ready=False))
+    assert "ip=192.0.2.1 port=" in refusal(
+        begin(option("ip", "192.0.2.1"), option("auth_token", "sixteen-letters!"), ready=False)
+    )
 
 
 # --- TLS ------------------------------------------------------------------------------------------

@@ -191,11 +191,33 @@ VARIABLES: dict[str, tuple[str, str, Any, Callable[[Settings], Any] | None]] = {
     "KG_PORT": ("KernelGatewayApp.port", "1234", 1234, lambda s: s.listening.port),
     "KG_PORT_RETRIES": ("KernelGatewayApp.port_retries", "3", 3, lambda s: s.listening.port_retries),
     "KG_BASE_URL": ("KernelGatewayApp.base_url", "a/b", "/a/b/", lambda s: s.base_url),
-    "KG_AUTH_TOKEN": ("KernelGatewayApp.auth_token", "t", "t", lambda s: s.access.token),
+    "KG_AUTH_TOKEN": ("KernelGatewayApp.auth_token", "t", "t", lambda s: s.access.policy.token),
     "KG_ALLOW_CREDENTIALS": ("KernelGatewayApp.allow_credentials", "true", "true", cors("Allow-Credentials")),
     "KG_ALLOW_HEADERS": ("KernelGatewayApp.allow_headers", "X", "X", cors("Allow-Headers")),
     "KG_ALLOW_METHODS": ("KernelGatewayApp.allow_methods", "GET", "GET", cors("Allow-Methods")),
-    "KG_ALLOW_ORIGIN": ("KernelGatewayApp.allow_origin", "*", "*", lambda s: s.access.allow_origin),
+    "KG_ALLOW_ORIGIN": ("KernelGatewayApp.allow_origin", "*", "*", cors("Allow-Origin")),
+    "KG_ALLOW_ORIGIN_PAT": (
+        "KernelGatewayApp.allow_origin_pat",
+        "https://.*",
+        True,
+        lambda s: s.access.policy.origins.allows("https://a"),
+    ),
+    "KG_AUTH_TOKEN_FILE": ("KernelGatewayApp.auth_token_file", "f", "f", None),
+    "KG_PROXY_USER_HEADER": ("KernelGatewayApp.proxy_user_header", "X-User", "X-User", None),
+    "KG_PROXY_SECRET_FILE": ("KernelGatewayApp.proxy_secret_file", "f", "f", None),
+    "KG_LOCAL_HOSTNAMES": (
+        "KernelGatewayApp.local_hostnames",
+        "a,b",
+        {"a", "b"},
+        lambda s: s.access.policy.local_names and s.access.policy.local_names.listed,
+    ),
+    "KG_ALLOW_REMOTE_ACCESS": (
+        "KernelGatewayApp.allow_remote_access",
+        "true",
+        None,
+        lambda s: s.access.policy.local_names,
+    ),
+    "KG_ALLOW_OPEN_ACCESS": ("KernelGatewayApp.allow_open_access", "true", True, lambda s: s.access.allowed_open),
     "KG_EXPOSE_HEADERS": ("KernelGatewayApp.expose_headers", "X", "X", cors("Expose-Headers")),
     "KG_MAX_AGE": ("KernelGatewayApp.max_age", "5", "5", cors("Max-Age")),
     "KG_TRUST_XHEADERS": ("KernelGatewayApp.trust_xheaders", "True", True, lambda s: s.listening.trust_proxy),
@@ -219,6 +241,12 @@ VARIABLES: dict[str, tuple[str, str, Any, Callable[[Settings], Any] | None]] = {
         "A,B",
         ["A", "B"],
         lambda s: s.kernels.client_env,
+    ),
+    "KG_KERNEL_ENV_PATTERN": (
+        "KernelGatewayApp.kernel_env_pattern",
+        "a*",
+        "a*",
+        lambda s: s.kernels.kernel_env_pattern,
     ),
     "KG_CLIENT_ENVS": ("JupyterWebsocketPersonality.client_envs", "A", ["A"], lambda s: s.kernels.client_env),
     "KG_CERTFILE": ("KernelGatewayApp.certfile", "c", "c", None),
@@ -270,7 +298,7 @@ def test_the_command_line_wins_over_variables(clean: pytest.MonkeyPatch, variabl
 def test_what_is_not_set_is_as_in_the_original(clean: pytest.MonkeyPatch) -> None:
     settings = read(KernelGatewayApp())
     assert (settings.listening.ip, settings.listening.port, settings.listening.port_retries) == ("127.0.0.1", 8888, 50)
-    assert (settings.base_url, settings.access.token, settings.access.cors) == ("/", "", {})
+    assert (settings.base_url, settings.access.policy.token, settings.access.cors) == ("/", "", {})
     assert (settings.kernels.max_kernels, settings.prespawn_count, settings.seed_uri) == (None, 0, None)
     assert settings.seed_cell_timeout_s == 600
     assert (settings.list_kernels, settings.listening.ping_interval_s) == (False, 30)

@@ -66,7 +66,7 @@ def many(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_address_is_all_addresses(tmp_path: Path) -> None:
-    gateway = Gateway(tmp_path / "gateway", "--KernelGatewayApp.ip=", "--KernelGatewayApp.auth_token=")
+    gateway = Gateway(tmp_path / "gateway", "--KernelGatewayApp.ip=", "--KernelGatewayApp.allow_open_access=True")
     try:
         gateway.wait_ready()
         assert {host: status(host, gateway.port) for host in LOOPBACKS} == dict.fromkeys(LOOPBACKS, 200)
@@ -89,7 +89,7 @@ def test_localhost_is_all_its_addresses(tmp_path: Path) -> None:
 def test_a_port_that_is_taken_on_one_address_is_used_on_none(tmp_path: Path) -> None:
     with socket.create_server(("::1", free_port()), family=socket.AF_INET6) as listener:
         taken = listener.getsockname()[1]
-        gateway = Gateway(tmp_path / "gateway", "--ip=", f"--port={taken}")
+        gateway = Gateway(tmp_path / "gateway", "--ip=", f"--port={taken}", "--KernelGatewayApp.allow_open_access=True")
         try:
             gateway.wait_ready()
             port = int(gateway.url.rpartition(":")[2])

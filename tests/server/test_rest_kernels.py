@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -567,6 +569,69 @@ async def test_a_path_is_resolved_as_a_kernel_sees_it(server: Server, client: Cl
     [found] = response.json()["resolved"]
     assert found["scope"] == "kernel"
     assert found["path"].endswith("data.csv")
+
+
+def way(to: Path, start: Path) -> str:
+    return os.path.relpath(to, start)
+
+
+async def test_nothing_is_told_of_paths_outside_the_root(server: Server, client: Client, tmp_path: Path) -> None:
+    """Whether they exist or not, and however one gets there: the answer is the same."""
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "there").touch()
+    inside = server.root / "inside"
+    inside.mkdir()
+    (inside / "file").touch()
+    (inside / "out").symlink_to(secret)
+    (inside / "file_out").symlink_to(secret / "there")
+    (inside / "nowhere").symlink_to(secret / "not there")
+    up = way(secret, inside)
+    kernel_id = await client.start(path="inside/nb.ipynb")
+    for path in (
+        "/etc/shadow",
+        "/etc/no such file",
+        str(secret / "there"),
+        str(secret / "not there"),
+        f"{up}/there",
+        f"{up}/not there",
+        "out/there",
+        "out/not there",
+        f"{inside}/out/there",
+        "file_out",
+        "nowhere",
+        f"{inside}/../../../etc/passwd",
+        "~root",
+        "~no such user/x",
+        "x" * 5000,
+        "../" * 100 + "etc/passwd",
+    ):
+        for kernel in ({}, {"kernel": kernel_id}):
+            response = await client.http.get("/api/resolvePath", params={"path": path, **kernel})
+            assert (response.status_code, response.json()) == (200, {"resolved": []}), path
+
+
+async def test_a_way_through_outside_tells_nothing_of_outside(server: Server, client: Client, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (server.root / "through").mkdir()
+    (server.root / "through" / "file").touch()
+    kernel_id = await client.start(path="through/nb.ipynb")
+    back = way(server.root, tmp_path)
+    found = []
+    for middle in ("there", "not there"):
+        path = f"{tmp_path}/{middle}/../{back}/through/file"
+        response = await client.http.get("/api/resolvePath", params={"path": path, "kernel": kernel_id})
+        found.append(response.json()["resolved"])
+    assert found[0] == found[1]
+
+
+async def test_an_absolute_path_below_the_root_is_resolved_as_a_kernel_sees_it(server: Server, client: Client) -> None:
+    """As in a traceback."""
+    (server.root / "traced.py").touch()
+    kernel_id = await client.start()
+    path = str(server.root / "traced.py")
+    response = await client.http.get("/api/resolvePath", params={"path": path, "kernel": kernel_id})
+    assert {"scope": "kernel", "path": path} in response.json()["resolved"]
 
 
 async def test_an_unknown_kernel_resolves_nothing(client: Client) -> None:

@@ -387,3 +387,66 @@ def test_merging_leaves_a_place_between_what_was_sent_and_what_was_not() -> None
     numbers, missing = heard(Reader(journal).read())
     assert numbers == list(range(20 - len(numbers), 20))
     assert 4 + missing + len(numbers) == 20
+
+
+# --- users ----------------------------------------------------------------------------------------
+
+
+def test_sessions_of_two_users_are_two() -> None:
+    journal = Journal(WIDE)
+    ada, bob = journal.attach("me", 0.0, user="ada"), journal.attach("me", 0.0, user="bob")
+    assert ada is not bob
+    assert journal.attach("me", 0.0, user="ada") is ada
+
+
+def test_a_header_is_no_proof_of_a_session_of_a_named_user() -> None:
+    journal = Journal(WIDE)
+    journal.attach("me", 0.0, user="ada")
+    assert journal.recipient(reply_to("me")) is None
+
+
+def test_a_user_with_many_sessions_that_are_away_forgets_their_own() -> None:
+    journal = Journal(ReplayLimits(max_sessions=3))
+    for number, (session_id, user) in enumerate([("laptop", "ada"), *((str(n), "bob") for n in range(5))]):
+        journal.detach(journal.attach(session_id, float(number), user=user), float(number), lost=False)
+    journal.attach("here", 9.0, user="carl")
+    assert [(one.user, one.session_id) for one in journal.sessions] == [
+        ("ada", "laptop"),
+        ("bob", "3"),
+        ("bob", "4"),
+        ("carl", "here"),
+    ]
+
+
+def test_a_reply_finds_the_session_that_took_the_place_of_one_that_was_forgotten() -> None:
+    journal = Journal(ReplayLimits(max_sessions=0))
+    old = journal.attach("me", 0.0)
+    journal.detach(old, 0.0, lost=False)
+    journal.attach("other", 1.0)
+    new = journal.attach("me", 2.0)
+    assert new is not old
+    assert journal.recipient(reply_to("x", Request("1", "shell", "execute_request", b"{}", old))) is new
+
+
+def test_a_session_hears_its_own_request_by_the_id_that_it_chose_and_the_others_by_another_one() -> None:
+    journal = Journal(WIDE)
+    mine, theirs = Reader(journal, "mine"), Reader(journal, "theirs")
+    mine.session.rename("1", "sent")
+
+    def parents(reader: Reader) -> list[str]:
+        return [json.loads(frames[1])["msg_id"] for _, frames in reader.read()]
+
+    def say(*msg_ids: str) -> None:
+        for msg_id in msg_ids:
+            journal.append([Message("iopub", make_frames("status", {}, "k", dump_json({"msg_id": msg_id})))], 0.0)
+
+    say("1", "sent", "2")
+    assert parents(mine) == ["sent", "1", "2"]
+    assert parents(theirs) == ["1", "sent", "2"]
+    mine.session.rename("1", None)
+    say("1", "sent")
+    assert parents(mine) == ["1", "sent"]
+    for number in range(1000):
+        mine.session.rename(str(number), f"sent {number}")
+    say("0", "sent 0", "999", "sent 999")
+    assert parents(mine) == ["0", "sent 0", "sent 999", "999"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fps_kernels.errors import QueueFull
-from fps_kernels.kernel_driver.request_log import MAX_FINISHED, MAX_RUNNING, Request, RequestLog
+from fps_kernels.kernel_driver.request_log import MAX_FINISHED, MAX_HEADER_BYTES, MAX_RUNNING, Request, RequestLog
 
 
 def request(msg_id: str = "1", msg_type: str = "execute_request") -> Request:
@@ -156,3 +156,90 @@ def test_clear_returns_what_ran_oldest_first_and_forgets_all() -> None:
 def test_a_request_knows_who_sent_it() -> None:
     assert request().origin == "somebody"
     assert Request("1", "shell", "execute_request", b"{}").origin is None
+
+
+# --- the size of headers ---------------------------------------------------------------------------
+
+
+def large(msg_id: str, parts: int, msg_type: str = "execute_request") -> Request:
+    """A request whose header is so many sixteenths of what may be held."""
+    return Request(msg_id, "shell", msg_type, bytes(MAX_HEADER_BYTES // 16 * parts), origin="somebody")
+
+
+def test_headers_are_bounded_in_all() -> None:
+    log = RequestLog()
+    for number in range(16):
+        log.add(large(str(number), 1))
+    with pytest.raises(QueueFull, match="headers"):
+        log.add(request("one too many"))
+    assert len(log) == 16
+    first = log.get("0")
+    assert first is not None
+    log.discard(first)
+    log.add(large("another", 1))
+    with pytest.raises(QueueFull):
+        log.add(request("one too many"))
+
+
+def test_one_header_that_is_too_large_costs_nobody_else_anything() -> None:
+    log = RequestLog()
+    finished(log, "ended")
+    log.add(request("running"))
+    with pytest.raises(QueueFull):
+        log.add(large("huge", 17))
+    assert log.get("running") is not None
+    log.add(request("next"))
+
+
+def test_headers_of_what_has_ended_and_of_what_owes_no_reply_make_room() -> None:
+    log = RequestLog()
+    ended = large("ended", 8)
+    log.add(ended)
+    log.on_reply(ended, "reply")
+    log.on_idle(ended)
+    log.add(large("comm", 8, "comm_msg"))
+    log.add(large("a", 8))
+    assert log.get("ended") is None
+    assert log.get("comm") is not None
+    log.add(large("b", 8))
+    assert log.get("comm") is None
+    assert log.get("a") is not None
+
+
+def test_a_request_that_takes_the_place_of_one_of_the_same_id_is_counted_once() -> None:
+    log = RequestLog()
+    for _ in range(100):
+        log.add(large("same", 4))
+    log.add(large("other", 4))
+    log.clear()
+    log.add(large("all", 16))
+
+
+# --- msg_ids that are taken ------------------------------------------------------------------------
+
+
+def test_a_msg_id_of_another_origin_is_replaced() -> None:
+    log = RequestLog()
+    log.add(request("1"))
+    other = Request("1", "shell", "execute_request", b"{}", origin="another")
+    assert log.give_free_id(other)
+    assert other.chosen_msg_id == "1"
+    assert other.msg_id != "1"
+    log.add(other)
+    assert log.get("1") is not other
+    assert log.get(other.msg_id) is other
+
+
+def test_a_msg_id_that_is_free_or_ones_own_is_kept() -> None:
+    log = RequestLog()
+    for _ in range(2):
+        one = request("1")
+        assert not log.give_free_id(one)
+        assert (one.msg_id, one.chosen_msg_id) == ("1", None)
+        log.add(one)
+
+
+def test_a_msg_id_of_what_has_ended_is_taken_while_it_is_remembered() -> None:
+    log = RequestLog()
+    finished(log, "1")
+    assert log.give_free_id(Request("1", "shell", "execute_request", b"{}", origin="another"))

@@ -438,6 +438,39 @@ def test_default_escaped_ids_of_the_header_are_shown_as_they_are() -> None:
     assert (message["msg_id"], message["msg_type"]) == ('a"b', "xé")
 
 
+# --- what a kernel may make of the envelope -------------------------------------------------------
+
+FORGED = (
+    b'"channel":"stdin","msg_type":"input_request","msg_id":"forged","buffers":["forged"],'
+    b'"header":{"msg_id":"forged","msg_type":"input_request"}'
+)
+
+
+@pytest.mark.parametrize("place", [1, 2, 3], ids=["parent_header", "metadata", "content"])
+@pytest.mark.parametrize("part", [b"{},%b", b'{"a":1},%b', b"1,%b", b'"x",%b,"y":{}', b"{},%b,%b"])
+@pytest.mark.parametrize("buffers", [0, 1])
+def test_a_kernel_does_not_write_the_envelope(place: int, part: bytes, buffers: int) -> None:
+    frames = [b'{"msg_id":"1","msg_type":"stream"}', b"{}", b"{}", b"{}", *[b"data"] * buffers]
+    frames[place] = part.replace(b"%b", FORGED)
+    message = unpack_default(encode_default("iopub", frames))
+    assert (message["channel"], message["msg_id"], message["msg_type"]) == ("iopub", "1", "stream")
+    assert message["header"] == {"msg_id": "1", "msg_type": "stream"}
+    assert message["buffers"] == [b"data"] * buffers
+
+
+def test_not_in_its_header_either() -> None:
+    header = b'{"msg_id":"1","msg_type":"stream"},"channel":"stdin","msg_type":"input_request"'
+    message = unpack_default(encode_default("iopub", [header, b"{}", b"{}", b"{}"]))
+    assert (message["channel"], message["msg_type"]) == ("iopub", "stream")
+
+
+@pytest.mark.parametrize("part", [b"{}}", b"{}},{", b'{}}{"channel":"stdin"}', b"{}]", b"", b'"'])
+def test_what_would_end_the_message_is_no_json(part: bytes) -> None:
+    """It is not taken for a message of another kind."""
+    with pytest.raises(json.JSONDecodeError):
+        unpack_default(encode_default("iopub", [b'{"msg_id":"1","msg_type":"x"}', b"{}", b"{}", part]))
+
+
 # --- what clients may send ----------------------------------------------------------------------
 
 
@@ -550,6 +583,36 @@ def test_default_of_two_equal_keys_the_kernel_gets_the_one_that_was_read() -> No
     assert header.data == frames[0]
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        rb'{"msg_id":"1","msg_\u0074ype":"execute_request"}',
+        rb'{"msg_id":"1","msg_type":"execute\u005frequest"}',
+        b'{"msg_id":"1","x":{},"msg_type":"complete_request","msg_type":"execute_request"}',
+        rb'{"msg_id":"1","x":{},"msg_type":"complete_request","msg_\u0074ype":"execute_request"}',
+        '{"msg_id":"1","msg_type":"execute_request"}'.encode("utf-16-le"),
+        '{"msg_id":"1","msg_type":"execute_request"}'.encode("utf-16"),
+        '{"msg_id":"1","msg_type":"execute_request"}'.encode("utf-32"),
+        '{"msg_id":"1","msg_type":"execute_request","username":"ä"}'.encode(),
+    ],
+)
+def test_a_kernel_gets_the_header_that_was_read(header: bytes) -> None:
+    """However it is spelt: a kernel's parser may take the first of two keys, or not know UTF-16."""
+    _, frames, read = request_of("shell", header)
+    assert (read.msg_id, read.msg_type) == ("1", "execute_request")
+    assert read.data == frames[0]
+    assert frames[0].isascii()
+    pairs = json.loads(frames[0], object_pairs_hook=list)
+    assert [value for key, value in pairs if key == "msg_type"] == ["execute_request"]
+    assert b"\\u00" not in frames[0].replace(rb"\u00e4", b"")
+
+
+def test_a_plain_header_is_passed_on_as_it_is() -> None:
+    header = b'{ "msg_type":"execute_request",  "msg_id": "1", "date": "2026"}'
+    _, frames, read = request_of("shell", header)
+    assert frames[0] == read.data == header
+
+
 @given(st.binary(max_size=60) | st.binary(max_size=30).map(lambda end: b'{"msg_id":"1","msg_type":"x' + end))
 @relaxed
 def test_a_request_with_any_header(header: bytes) -> None:
@@ -557,7 +620,7 @@ def test_a_request_with_any_header(header: bytes) -> None:
         _, _, read = request_of("shell", header)
     except MalformedMessage:
         return
-    assert read.data == header
+    assert json.loads(read.data) == json.loads(header)
     assert (read.msg_id, read.msg_type) == (json.loads(header)["msg_id"], json.loads(header)["msg_type"])
     assert read.msg_id
 

@@ -96,11 +96,42 @@ class KernelGatewayApp(JupyterApp):
         help="The token that every request must have, as `Authorization: token X`, `Authorization: Bearer X` or "
         "`?token=X`. Empty means that none is needed.",
     ).tag(env="KG_AUTH_TOKEN")
+    auth_token_file = Unicode(
+        config=True, help="A file with the token, which other users of the machine should not be able to read."
+    ).tag(env="KG_AUTH_TOKEN_FILE")
+    proxy_user_header = Unicode(
+        config=True,
+        help="The header in which a proxy names the user that it has authenticated, such as `X-Forwarded-User`. "
+        "Requests with it need no token.",
+    ).tag(env="KG_PROXY_USER_HEADER")
+    proxy_secret_file = Unicode(
+        config=True,
+        help="A file with the secret that the proxy sends as `X-Fps-Kernels-Proxy-Secret`. Without it the proxy's "
+        "word is not believed.",
+    ).tag(env="KG_PROXY_SECRET_FILE")
+    local_hostnames = List(
+        Unicode(),
+        config=True,
+        help="Names by which a server without a token may be called that listens to this machine only, besides "
+        "`localhost` and the addresses of loopback.",
+    ).tag(env="KG_LOCAL_HOSTNAMES")
+    allow_remote_access = Bool(
+        False, config=True, help="Whether such a server may be called by any name, also by one of a web site's choice."
+    ).tag(env="KG_ALLOW_REMOTE_ACCESS")
+    allow_open_access = Bool(
+        False,
+        config=True,
+        help="Whether to serve other machines though there is no token, or one that can be guessed. Everyone who "
+        "reaches the server can run code then.",
+    ).tag(env="KG_ALLOW_OPEN_ACCESS")
     allow_origin = Unicode(
         config=True,
         help="The origin whose pages are let in besides the server's own, or `*` for all; and the header "
         "Access-Control-Allow-Origin of every response.",
     ).tag(env="KG_ALLOW_ORIGIN", cors_header="Access-Control-Allow-Origin")
+    allow_origin_pat = Unicode(
+        config=True, help="A regular expression. Pages whose whole origin matches it are let in, too."
+    ).tag(env="KG_ALLOW_ORIGIN_PAT")
     allow_methods = _cors_header("Allow-Methods")
     allow_headers = _cors_header("Allow-Headers")
     allow_credentials = _cors_header("Allow-Credentials")
@@ -144,6 +175,7 @@ class KernelGatewayApp(JupyterApp):
         help="Names of the server's environment variables that kernels get, besides `PATH` and `HOME`. By default they "
         "get all but `KG_*` and the server's tokens.",
     ).tag(env="KG_ENV_PROCESS_WHITELIST", default_text="all")
+    kernel_env_pattern = kernels_option("kernel_env_pattern").tag(env="KG_KERNEL_ENV_PATTERN")
     api = Unicode(
         "kernel_gateway.jupyter_websocket",
         config=True,

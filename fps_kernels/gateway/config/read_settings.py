@@ -12,9 +12,15 @@ from urllib.parse import quote, unquote
 from traitlets.config import Application, Configurable
 
 from ...errors import BadOption
+from ...kernels.launch_environment import compile_pattern
 from ...options import OPTIONS, KernelsOptions
+from ...serving.access.access_policy import AccessPolicy
+from ...serving.access.credentials import ProxyUsers
+from ...serving.access.host_names import LocalNames
+from ...serving.access.secret_file import read_secret
+from ...serving.origin import AllowedOrigins
 from ...serving.serving_limits import ServingLimits
-from ...serving.sockets import Listening
+from ...serving.sockets import Listening, is_public
 from ...serving.tls import tls_context
 from .gateway_options import KernelGatewayApp
 from .settings import Access, Settings
@@ -35,6 +41,7 @@ def read(app: KernelGatewayApp) -> Settings:
         personality = JupyterWebsocketPersonality(parent=app)
     owners = (manager, process, app)
     _check(*owners)
+    compile_pattern(app.kernel_env_pattern)
     prespawn_count = app.prespawn_count or 0
     if prespawn_count and app.max_kernels is not None and prespawn_count > app.max_kernels:
         raise BadOption(f"prespawn_count={prespawn_count}: more than max_kernels={app.max_kernels}")
@@ -62,7 +69,7 @@ def read(app: KernelGatewayApp) -> Settings:
             keep_alive_s=app.keep_alive_s,
             head_timeout_s=app.head_timeout_s,
         ),
-        access=Access(app.auth_token, _cors(app), app.allow_origin),
+        access=Access(_policy(app), _cors(app), app.allow_open_access),
         base_url=_base_url(app.base_url),
         api=app.api,
         list_kernels=personality.list_kernels,
@@ -73,6 +80,28 @@ def read(app: KernelGatewayApp) -> Settings:
         default_kernel_name=_native(app.default_kernel_name),
         env_process_names=tuple(app.env_process_whitelist),
         kernels=KernelsOptions(**kernels),
+    )
+
+
+def _policy(app: KernelGatewayApp) -> AccessPolicy:
+    """Who may come in. Raises BadOption."""
+    token = app.auth_token
+    if not token and app.auth_token_file:
+        token = read_secret(app.auth_token_file, "auth_token_file")
+    if bool(app.proxy_user_header) != bool(app.proxy_secret_file):
+        raise BadOption("proxy_user_header and proxy_secret_file: both are needed, or none")
+    proxy = None
+    if app.proxy_user_header:
+        proxy = ProxyUsers(app.proxy_user_header.lower(), read_secret(app.proxy_secret_file, "proxy_secret_file"))
+    is_local = not is_public(app.ip) and not app.allow_remote_access
+    return AccessPolicy(
+        token=token,
+        proxy=proxy,
+        client_certificates=app.client_ca is not None,
+        origins=AllowedOrigins.parse([app.allow_origin], app.allow_origin_pat),
+        # Who has the token may come by any name, as clients of the original do.
+        local_names=LocalNames.parse(app.local_hostnames) if is_local and not (token or proxy) else None,
+        foreign_status=404,
     )
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ...options import KernelsOptions
+from ...serving.access.access_policy import AccessPolicy
 from ...serving.serving_limits import ServingLimits
 from ...serving.sockets import Listening
 
@@ -14,14 +15,14 @@ from ...serving.sockets import Listening
 class Access:
     """Who may do what.
 
-    token: the token that every request must have; "" for none.
+    policy: what requests have to show, and from where they may come.
     cors: headers of every response.
-    allow_origin: the origin whose pages are let in besides the server's own; "" for none, "*" for all.
+    allowed_open: whether to serve other machines though there is no token, or a short one.
     """
 
-    token: str = field(repr=False)
+    policy: AccessPolicy
     cors: Mapping[str, str]
-    allow_origin: str
+    allowed_open: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ def kernels_option(name: str) -> Any:
         trait = Bool(option.default, **keywords)
     elif isinstance(option.default, float):
         trait = Float(option.default, **keywords)
+    elif isinstance(option.default, int):
+        trait = Integer(option.default, **keywords)
     elif option.default is None:
         trait = Integer(None, allow_none=True, **keywords)
     else:
@@ -55,6 +57,7 @@ class MappingKernelManager(MultiKernelManager):
     cull_interval = kernels_option("cull_interval_s")
     cull_connected = kernels_option("cull_connected")
     cull_busy = kernels_option("cull_busy")
+    max_clients_per_kernel = kernels_option("max_clients_per_kernel")
     allowed_message_types = List(Unicode(), config=True, help=OPTIONS["allowed_message_types"].help).tag(
         default_text="all"
     )

@@ -22,6 +22,7 @@ from jupyverse_api.exceptions import RedirectException
 from jupyverse_api.kernels import Kernels
 from starlette.websockets import WebSocket
 
+from ...api.cross_site import check_page
 from ...api.host import Host
 from ...api.responses import Handler, error_response, respond, security_headers
 from ...api.routes import KernelRoutes
@@ -110,8 +111,12 @@ class _Kernels(KernelRoutes, Kernels):
 def api_router(kernels: KernelRoutes, auth: Auth, base_url: str) -> APIRouter:
     """The same table for FastAPI, which finds permissions in an endpoint's dependencies."""
     router = APIRouter(route_class=_api_route_class(base_url))
+
+    async def check(request: Request) -> None:
+        check_page(kernels.host, request)
+
     for endpoint in (*kernels.table, kernels.channels.plain):
-        dependencies = [Depends(kernels.host.on_request)]
+        dependencies = [Depends(check), Depends(kernels.host.on_request)]
         if endpoint.permissions is not None:
             dependencies.append(Depends(auth.current_user(permissions=endpoint.permissions or None)))
         _add(router, endpoint, dependencies)

@@ -4,164 +4,82 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import signal
-import textwrap
+import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
-from math import isfinite
-from typing import Any, NoReturn
+from typing import Any
+from urllib.parse import urlencode
 
 from asphalt.core import Context
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from ....errors import BadOption
-from ....options import OPTIONS, Bounds
+from ....serving.access.reach import warn_of_reach
 from ....serving.event_loop import new_loop
 from ....serving.gc_tuning import collect_from_now
-from ....serving.logs import configure
+from ....serving.logs import configure, hide
+from ....serving.own_memory import close_memory
 from ....serving.rlimits import raise_limit
-from ....serving.serving_limits import MESSAGE_BOUNDS, ServingLimits
 from ....serving.sockets import Listening, bind
 from ....serving.tls import tls_context
 from ....tasks import cancel_and_wait
-from ..config import HOST_OPTIONS
-from .lab_component import LabComponent
+from .browser_start import opened_in_browser
+from .lab_access import LabAccess, lab_access
+from .lab_component import PING_INTERVAL_S, LabComponent
+from .lab_options import read_options, serving_limits
 from .slow_imports import defer_iri_parsers
 
 logger = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 60
-DESCRIPTION = "JupyterLab with all installed Jupyverse plugins, on fps_kernels."
-
-
-class HelpOptions(argparse.Action):
-    """Prints the options of the kernels, and ends the command."""
-
-    def __init__(self, option_strings: Sequence[str], dest: str, **keywords: Any) -> None:
-        super().__init__(option_strings, dest, nargs=0, **keywords)
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        print("Options of the kernels, to be set with --set kernels.NAME=VALUE. Values are YAML.")
-        for option in (*OPTIONS.values(), *HOST_OPTIONS.values()):
-            print(f"\nkernels.{option.name} (default: {option.shown_default})")
-            print(textwrap.fill(option.help, 100, initial_indent="    ", subsequent_indent="    "))
-        parser.exit()
-
-
-def parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser("fps-kernels lab", description=DESCRIPTION)
-    options.add_argument("--ip", "--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    options.add_argument("--port", type=int, default=8888, help="port to listen on (default: %(default)s)")
-    options.add_argument(
-        "--port-retries",
-        type=int,
-        default=50,
-        help="how many of the next ports to try if it is taken (default: %(default)s)",
-    )
-    options.add_argument("--certfile", help="TLS certificate, a PEM file")
-    options.add_argument("--keyfile", help="private key, a PEM file; not needed if it is in the certificate's file")
-    options.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="PLUGIN.OPTION=VALUE",
-        help="set an option of a plugin, such as kernels.max_kernels=10; can be repeated",
-    )
-    options.add_argument("--help-options", action=HelpOptions, help="show the options of the plugin kernels, and exit")
-    options.add_argument(
-        "--disable", action="append", default=[], metavar="PLUGIN", help="do without a plugin; can be repeated"
-    )
-    options.add_argument(
-        "--allow-origin",
-        action="append",
-        default=[],
-        metavar="ORIGIN",
-        help="origin whose pages may use the REST API (CORS); can be repeated",
-    )
-    serving = ServingLimits()
-    options.add_argument(
-        "--max-connections",
-        type=int,
-        metavar="NUMBER",
-        help="how many connections may be open; when there are more, the oldest idle one is closed "
-        "(default: half of `ulimit -n`)",
-    )
-    options.add_argument(
-        "--keep-alive-s",
-        type=float,
-        default=serving.keep_alive_s,
-        metavar="SECONDS",
-        help="how long a connection may stay open between two requests (default: %(default)g)",
-    )
-    options.add_argument(
-        "--head-timeout-s",
-        type=float,
-        default=serving.head_timeout_s,
-        metavar="SECONDS",
-        help="how long the headers of a request may take to arrive (default: %(default)g)",
-    )
-    options.add_argument(
-        "--ws-max-message-bytes",
-        type=int,
-        default=serving.max_message_bytes,
-        metavar="BYTES",
-        help="size of the largest WebSocket message that a client may send (default: %(default)s)",
-    )
-    options.add_argument("--open-browser", action="store_true", help="open JupyterLab in a browser")
-    options.add_argument("--debug", action="store_true", help="log debug messages")
-    return options
 
 
 def main(argv: Sequence[str]) -> None:
     """Run the server until a signal ends it. Raises BadOption."""
-    options = parser().parse_args(argv)
+    options = read_options(argv)
     configure(logging.DEBUG if options.debug else logging.INFO)
+    close_memory()
     raise_limit()
     limits = serving_limits(options)
-    tls = tls_context(options.certfile, options.keyfile)
-    components = plugins(options.set, options.disable)
+    tls = tls_context(options.certfile, options.keyfile, options.client_ca)
+    components, access = prepare(options)
+    hide(*access.policy.secrets)
     defer_iri_parsers()
-    socks = bind(Listening(options.ip, options.port, options.port_retries, False, 0, tls))
+    listening = Listening(options.ip, options.port, options.port_retries, options.trust_xheaders, PING_INTERVAL_S, tls)
+    socks = bind(listening)
+    warn_of_reach(access.policy, options.ip, public=listening.public)
     with asyncio.Runner(loop_factory=new_loop) as runner:
-        component = LabComponent(
-            components,
-            socks,
-            tls,
-            limits,
-            allow_origin=tuple(options.allow_origin),
-            open_browser=options.open_browser,
-        )
-        runner.run(_serve(component))
+        component = LabComponent(components, socks, tls, access.layer(socks[0].getsockname()[1]), limits)
+        runner.run(_serve(component, access, open_browser=options.open_browser))
 
 
-def serving_limits(options: argparse.Namespace) -> ServingLimits:
-    """The bounds of the server. Raises BadOption."""
-    bounds = {
-        "max_connections": Bounds(ge=1),
-        "keep_alive_s": Bounds(gt=0),
-        "head_timeout_s": Bounds(gt=0),
-        "ws_max_message_bytes": MESSAGE_BOUNDS,
-    }
-    for name, bound in bounds.items():
-        value = getattr(options, name)
-        problem = None
-        if value is not None:
-            problem = bound.violation(value) if isfinite(value) else "should be a finite number"
-        if problem is not None:
-            raise BadOption(f"--{name.replace('_', '-')}={value}: {problem}")
-    return ServingLimits(
-        max_connections=options.max_connections,
-        keep_alive_s=options.keep_alive_s,
-        head_timeout_s=options.head_timeout_s,
-        max_message_bytes=options.ws_max_message_bytes,
-    )
+def prepare(options: argparse.Namespace) -> tuple[dict[str, dict[str, Any]], LabAccess]:
+    """The configuration of the plugins, and who may come in. Raises BadOption."""
+    components = plugins(options.set, options.disable)
+    base_url = str(components.get("frontend", {}).get("base_url", "/")).strip("/")
+    kernels = components.get("kernels", {})
+    origins, pattern = kernels.get("allow_origin", []), kernels.get("allow_origin_pat")
+    if not isinstance(origins, list) or not all(isinstance(one, str) for one in [*origins, pattern or ""]):
+        origins, pattern = [], None  # the plugin refuses them
+    elif "kernels" in components:  # its own rule holds, too
+        kernels["allow_origin"] = [*options.allow_origin, *origins]
+        kernels["allow_origin_pat"] = pattern = options.allow_origin_pat or pattern
+    return components, lab_access(options, f"/{base_url}/" if base_url else "/", origins, pattern)
 
 
 def plugins(settings: Sequence[str], disabled: Sequence[str]) -> dict[str, dict[str, Any]]:
     """The configuration of all installed plugins that are not disabled. Raises BadOption."""
-    installed = {one.name for one in entry_points(group="jupyverse.components")}
+    found = entry_points(group="jupyverse.components")
+    if any(one.value.partition(".")[0] == "fps_auth" for one in found):
+        raise BadOption(
+            "The plugin fps-auth is installed, which lets strangers in. Use `pip uninstall fps-auth fps-login`: this "
+            "command asks for a token by itself now"
+        )
+    installed = {one.name for one in found}
     for name in disabled:
         if name not in installed:
             raise BadOption(f"--disable={name}: there is no such plugin")
@@ -185,7 +103,7 @@ def plugins(settings: Sequence[str], disabled: Sequence[str]) -> dict[str, dict[
     return components
 
 
-async def _serve(component: LabComponent) -> None:
+async def _serve(component: LabComponent, access: LabAccess, *, open_browser: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -199,7 +117,13 @@ async def _serve(component: LabComponent) -> None:
                 starting.result()
                 collect_from_now()
                 logger.info("Serving at %s", component.url)
-                await stopping
+                page = f"{component.url[:-1]}{access.base_url}lab"
+                if access.policy.token:
+                    page += f"?{urlencode({'token': access.policy.token})}"
+                if access.made_token:  # not through the log, which shows no tokens
+                    print(f"\nOpen this URL in a browser, it has the token:\n    {page}\n", file=sys.stderr, flush=True)
+                with opened_in_browser(page) if open_browser else contextlib.nullcontext():
+                    await stopping
             elif not stopping.done():
                 raise BadOption(f"The plugins did not start within {START_TIMEOUT_S} s")
         finally:

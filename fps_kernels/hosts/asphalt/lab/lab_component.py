@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 from asphalt.core import Context, context_teardown
 from asphalt.web.asgi3 import ASGIComponent
 from jupyverse_api.main import JupyverseComponent
+from starlette.types import ASGIApp
 
 from ....serving.http_server import ServingLimits, make_server, url_of
 
@@ -23,10 +24,11 @@ class _ServerComponent(ASGIComponent[Any]):
     socks: Sequence[socket.socket] = ()
     tls: ssl.SSLContext | None = None
     limits = ServingLimits()
+    layer: Callable[[ASGIApp], ASGIApp]
 
     @context_teardown
     async def start_server(self, ctx: Context) -> AsyncGenerator[None, Exception | None]:
-        server = make_server(self.app, self.tls, PING_INTERVAL_S, self.limits)
+        server = make_server(self.layer(self.app), self.tls, PING_INTERVAL_S, self.limits)
         serving = asyncio.create_task(server.serve(list(self.socks)), name="HTTP server")
 
         yield
@@ -40,6 +42,7 @@ class LabComponent(JupyverseComponent, _ServerComponent):
 
     components: the configuration of the plugins, by name.
     socks: the sockets that the server listens on.
+    layer: puts around the application what decides who may come in.
     limits: the bounds on what clients may cost.
     """
 
@@ -48,14 +51,15 @@ class LabComponent(JupyverseComponent, _ServerComponent):
         components: dict[str, Any],
         socks: Sequence[socket.socket],
         tls: ssl.SSLContext | None,
-        limits: ServingLimits,
-        **options: Any,
+        layer: Callable[[ASGIApp], ASGIApp],
+        limits: ServingLimits = ServingLimits(),  # noqa: B008 - frozen
     ) -> None:
         host, port = socks[0].getsockname()[:2]
-        super().__init__(components, host=host, port=port, debug=False, **options)
+        super().__init__(components, host=host, port=port, debug=False)
         self.socks = socks
         self.tls = tls
         self.limits = limits
+        self.layer = layer
 
     @property
     def url(self) -> str:
