@@ -34,8 +34,8 @@ def safe_line(text: object) -> str:
     text = str(text).rstrip("\n")
     safe = escape(_redaction.redact(text[:MAX_TEXT_CHARS]))
     missing = len(text) - MAX_TEXT_CHARS
-    if missing > 0:  # what the cut has left of a secret at the end is not recognized as one
-        safe = safe[:MAX_LINE_CHARS]
+    if missing > 0:  # what the cut has left of a secret at the end is not recognized as one: the end goes, too
+        safe = safe[: max(0, min(MAX_LINE_CHARS, len(safe) - MAX_LINE_CHARS))]
         return f"{safe}… ({len(text) - len(safe)} more characters)"
     return shorten(safe)
 
@@ -81,11 +81,11 @@ def _traceback(record: logging.LogRecord) -> str | None:
         parts += record.exc_text.splitlines()
     if record.stack_info:
         parts += str(record.stack_info).splitlines()
-    lines = [INDENT + safe_line(line) for line in chain.from_iterable(map(_lines, parts))]
+    lines = list(chain.from_iterable(map(_lines, parts)))
     if (missing := len(lines) - MAX_TRACEBACK_LINES) > 0:
         half = MAX_TRACEBACK_LINES // 2
-        lines[half:-half] = [f"{INDENT}… ({missing} more lines)"]
-    return "\n".join(lines) or None
+        lines[half:-half] = [f"… ({missing} more lines)"]
+    return "\n".join(INDENT + safe_line(line) for line in lines) or None
 
 
 def _lines(part: str) -> Iterable[str]:
