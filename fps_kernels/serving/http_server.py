@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from ..websocket.message_budget import MessageBudget
 from ..websocket.protocol import WebSocketProtocol
 from .acceptor import Acceptor, default_max_connections
+from .access.refusal_log import RefusalLog
 from .connection_table import ConnectionTable, Slot
 from .http_protocol import HTTPProtocol
 from .serving_limits import ServingLimits
@@ -43,10 +44,11 @@ class Server(uvicorn.Server):
         """Accept connections on sockets that listen already. Called by uvicorn, in place of its own method."""
         assert sockets is not None
         limits = self._limits
+        refusals = RefusalLog()
         await self.lifespan.startup()
 
         def make_protocol(slot: Slot) -> asyncio.Protocol:
-            return HTTPProtocol(self.config, self.server_state, self.lifespan.state, limits, slot)
+            return HTTPProtocol(self.config, self.server_state, self.lifespan.state, limits, slot, refusals)
 
         bound = default_max_connections() if limits.max_connections is None else limits.max_connections
         table = ConnectionTable(bound, limits.reserved_connections)

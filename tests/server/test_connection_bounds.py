@@ -315,6 +315,31 @@ def test_a_head_that_is_too_large_is_refused(run: Run, tls: ssl.SSLContext | Non
     run(test())
 
 
+NO_REQUESTS = {
+    "another protocol": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "no host": b"GET / HTTP/1.1\r\n\r\n",
+    "two lengths": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+    "a space before the colon": b"GET / HTTP/1.1\r\nHost: x\r\nA : b\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("what", NO_REQUESTS)
+def test_what_is_no_request_is_told_so_and_not_logged_each_time(
+    run: Run, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    async def test() -> None:
+        app = App()
+        async with served(app, ServingLimits(), None) as (_, connect):
+            for _ in range(30):
+                client = await connect()
+                await client.send(NO_REQUESTS[what])
+                assert message_of(await client.rest())[0] == 400
+        assert not app.asked
+
+    run(test())
+    assert 0 < len([record for record in caplog.records if record.levelno >= logging.WARNING]) < 15
+
+
 FEW = ServingLimits(max_connections=4, reserved_connections=2, always_answered=frozenset({"/health"}))
 
 
