@@ -82,6 +82,17 @@ def test_a_gateway_without_descriptors_goes_on_when_it_has_some(begin: Begin) ->
         assert gateway.log.count("gives no more connections") == 1
 
 
+def test_a_body_that_breaks_off_is_no_error_in_the_log(begin: Begin) -> None:
+    gateway = begin()
+    for path in ("/api/kernels", "/api/sessions"):
+        with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as sock:
+            sock.sendall(f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n{{".encode())
+            assert get(gateway, "/api") == 200  # it has begun to read
+    assert get(gateway, "/api") == 200
+    assert gateway.stop() == 0
+    assert "Traceback" not in gateway.log
+
+
 @pytest.mark.parametrize("path", ["/api", "/api/kernels/unknown/channels"])
 def test_headers_are_bounded_for_requests_and_websockets(begin_shared: Begin, path: str) -> None:
     gateway = begin_shared()

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from starlette.requests import Request
 
 from fps_kernels.serving import acceptor
 from fps_kernels.serving.event_loop import new_loop
@@ -243,6 +244,36 @@ def test_a_body_that_drips_is_refused(run: Run, tls: ssl.SSLContext | None, head
             assert await answered.drip() == b""
 
     run(test())
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["drips", "leaves"])
+def test_a_body_that_breaks_off_is_no_error_in_the_log(
+    run: Run, caplog: pytest.LogCaptureFixture, leaves: bool
+) -> None:
+    reading, ended = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        try:
+            async for _ in Request(scope, receive).stream():
+                reading.set()
+        finally:
+            ended.set()
+
+    async def test() -> None:
+        async with serving(app, limits=HURRY) as (server, port):
+            client = Client(*await asyncio.open_connection("127.0.0.1", port))
+            await client.send(b"POST /body HTTP/1.1\r\n" + LENGTH + b"x")
+            await reading.wait()
+            if leaves:
+                client.writer.close()
+            else:
+                assert message_of(await client.drip())[0] == 408
+            await ended.wait()
+            await until(lambda: not server.server_state.tasks)
+            client.writer.close()
+
+    run(test())
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 @pytest.mark.parametrize("expect", [b"", b"Expect: 100-continue\r\n"])
