@@ -58,7 +58,7 @@ def build(source: Path) -> str | None:
     npm = shutil.which("npm")
     if npm is None:
         return "npm was not found"
-    for command in (["ci", "--no-audit", "--no-fund"], ["run", "build"]):
+    for command in (["ci", "--ignore-scripts", "--no-audit", "--no-fund"], ["run", "build"]):
         line = f"npm {' '.join(command)}"
         try:
             done = subprocess.run(

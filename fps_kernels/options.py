@@ -182,6 +182,23 @@ class KernelsOptions:
     client_env: list[str] = _option(
         [], "Names of environment variables that a request may set for its kernel, besides `KERNEL_*`."
     )
+    kernel_env_pattern: str = _option(
+        "",
+        "Regular expression that each variable which a request sets must match. By default values may have spaces, "
+        "letters, digits and signs of any language, and `% ( ) + , - . / : = @ ^ _ ~`: nothing that means something to "
+        "a shell or in YAML, into which provisioners of remote kernels write them.",
+        default_text="nothing special to a shell or YAML",
+    )
+    external_allow_remote: bool = _option(
+        False, "Whether to connect to external kernels that do not listen on a loopback address of this machine."
+    )
+    external_allow_unsigned: bool = _option(
+        False,
+        "Whether to connect to external kernels without a key. Anybody on their machine can pretend to be one.",
+    )
+    external_max_kernels: AtLeastOne = _option(
+        100, "How many external kernels there may be at the same time. Files of more are ignored.", unit="kernels"
+    )
 
 
 @dataclass(frozen=True, slots=True)

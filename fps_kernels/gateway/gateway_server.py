@@ -73,7 +73,7 @@ class Gateway:
             with quiet_start():
                 if not await self._start_personality(stopping):
                     return
-            server = self._make_server(await self._make_app())
+            server = self._make_server(self.guard(await self.make_app()))
             serving = asyncio.create_task(server.serve(self._socks), name="HTTP server")
             self._ready = True
             host, port = self._socks[0].getsockname()[:2]
@@ -119,7 +119,7 @@ class Gateway:
         except FPSKernelsError as exc:
             logger.error("%s", exc.message)
 
-    async def _make_app(self) -> Starlette:
+    async def make_app(self) -> Starlette:
         """The application with all routes, each behind the token."""
         personality, access, base_url = self._personality, self._settings.access, self._settings.base_url
         routes = await personality.create_routes()
@@ -151,11 +151,14 @@ class Gateway:
         app.add_exception_handler(HTTPException, _as_json)
         return app
 
-    def _make_server(self, app: ASGIApp) -> Server:
-        access, base_url, listening = self._settings.access, self._settings.base_url, self._settings.listening
+    def guard(self, app: ASGIApp) -> ASGIApp:
+        """The layers around the application that decide who may come in, and what browsers may do with the answers."""
+        access, base_url = self._settings.access, self._settings.base_url
         app = AccessLayer(BelowBaseUrl(app, base_url), access.policy, enforce=False, log=self._refusals)
-        app = Preflights(app, base_url)
-        app = CORSHeaders(PageHeaders(app, base_url, referrer="no-referrer"), access.cors)
-        if listening.trust_proxy:
-            app = TrustedProxy(app)
+        app = PageHeaders(Preflights(app, base_url), base_url, referrer="no-referrer")
+        app = CORSHeaders(app, access.cors)
+        return TrustedProxy(app) if self._settings.listening.trust_proxy else app
+
+    def _make_server(self, app: ASGIApp) -> Server:
+        listening = self._settings.listening
         return make_server(app, listening.tls, listening.ping_interval_s or None)

@@ -14,6 +14,7 @@ from ..serving.access.reach import check_reach, warn_of_reach
 from ..serving.event_loop import new_loop
 from ..serving.gc_tuning import collect_from_now
 from ..serving.logs import configure, hide
+from ..serving.own_memory import close_memory
 from ..serving.rlimits import raise_limit
 from ..serving.sockets import bind
 from .config.read_settings import read
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
 def run(app: KernelGatewayApp) -> None:
     """Serve until a signal ends the server. Raises BadOption before anything is started."""
     settings = read(app)
-    configure(app.log_level)  # type: ignore[arg-type]  # an int or a str; traitlets says object
     hide(*settings.access.policy.secrets)
+    configure(app.log_level)  # type: ignore[arg-type]  # an int or a str; traitlets says object
+    close_memory()
     raise_limit()
     personality = load_personality(settings.api, app)
     seed = read_seed(settings.seed_uri) if settings.seed_uri else None

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import KernelFailure
+from .private_files import NotRegular, problem_of, read_regular
 from .signer import Signer
 
 CHANNEL_NAMES = ("shell", "iopub", "stdin", "control", "hb")
@@ -95,15 +96,19 @@ class ConnectionInfo:
     def from_file(cls, path: Path) -> ConnectionInfo:
         """Read a connection file; blocking.
 
-        Raises InvalidConnection when it is not (yet) a whole connection file.
+        Raises InvalidConnection when it is not (yet) a whole connection file, and when others can write to it or it is
+        a link, which others may have made.
         """
         try:
-            if not stat.S_ISREG(path.stat().st_mode):  # opening a FIFO would block
-                raise InvalidConnection("is not a regular file")
-            with path.open("rb") as file:
-                data = file.read(MAX_FILE_BYTES + 1)
+            status, data = read_regular(path, MAX_FILE_BYTES)
+        except NotRegular as exc:
+            raise InvalidConnection("is not a regular file") from exc
         except OSError as exc:
+            if exc.errno == errno.ELOOP:
+                raise InvalidConnection("is a link") from exc
             raise InvalidConnection(f"cannot be read: {exc.strerror}") from exc
+        if problem := problem_of(status):
+            raise InvalidConnection(problem)
         if len(data) > MAX_FILE_BYTES:
             raise InvalidConnection(f"is larger than {MAX_FILE_BYTES} bytes")
         try:

@@ -6,6 +6,8 @@ import re
 import signal
 from dataclasses import dataclass
 
+from ..log_text import escape
+
 REASON_LINES = 3
 """Lines of stderr that a reason quotes."""
 
@@ -25,7 +27,7 @@ class ExitStatus:
 
     @property
     def reason(self) -> str:
-        """One line for people, without paths of the server's machine."""
+        """One line for people, without paths of the server's machine and without anything that a terminal obeys."""
         if self.code is None:
             return "exited"
         if self.code < 0:
@@ -38,8 +40,16 @@ class ExitStatus:
             return "killed (SIGKILL), " + ("out of memory" if self.out_of_memory else "possibly out of memory")
         lines = [line for line in self.stderr if line.strip() and not line[0].isspace()]
         lines = [line for line in lines if not line.startswith("Traceback ")]
-        quoted = f": {' | '.join(map(without_paths, lines[-REASON_LINES:]))}" if lines else ""
+        quoted = f": {' | '.join(map(quotable, lines[-REASON_LINES:]))}" if lines else ""
         return f"exited with code {self.code}{quoted}"
+
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # of tracebacks
+
+
+def quotable(line: str) -> str:
+    """A line that a process wrote, as it may be shown to people elsewhere."""
+    return escape(without_paths(_COLOUR.sub("", line)))
 
 
 _PATH = re.compile(r"(?<![\w/])(?:/[\w.@+~-]+){2,}/?")

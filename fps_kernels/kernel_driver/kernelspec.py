@@ -26,6 +26,8 @@ NATIVE_NAME = "python3"
 ALIASES = {"python": NATIVE_NAME}
 """Names that clients use for the native Python kernelspec, as jupyter_client reads them."""
 
+LOCAL_PROVISIONER = "local-provisioner"
+
 _VALID_NAME = re.compile(r"[a-z0-9._-]{1,255}", re.IGNORECASE | re.ASCII)
 
 
@@ -154,6 +156,14 @@ class Kernelspecs:
             elif file.startswith("logo-"):
                 resources[os.path.splitext(file)[0]] = url + quote(file)
         return {"name": name, "spec": spec, "resources": resources}
+
+
+def is_local(spec: KernelSpec) -> bool:
+    """Whether the kernelspec's provisioner is jupyter_client's own, which starts processes of this machine."""
+    default = os.environ.get("JUPYTER_DEFAULT_PROVISIONER_NAME", LOCAL_PROVISIONER)
+    configured = spec.metadata.get("kernel_provisioner")
+    name = configured.get("provisioner_name") if isinstance(configured, dict) else None
+    return (name or default) == LOCAL_PROVISIONER
 
 
 def spec_dict(spec: KernelSpec) -> dict[str, Any]:

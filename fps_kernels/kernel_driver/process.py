@@ -7,7 +7,6 @@ metadata. Each process has a manager of its own, which is never reused. Talking 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import signal
@@ -22,9 +21,12 @@ import zmq
 from ..errors import KernelStartFailed
 from ..tasks import TaskSet
 from .connection_file import ConnectionInfo
-from .exit_status import ExitStatus, without_paths
+from .env_values import for_remote
+from .exit_status import ExitStatus, quotable
 from .kernelspec import spec_dict
 from .oom import OomWatch
+from .own_connection_file import free_path, manager_class
+from .private_files import move_new
 from .stderr import StderrReader
 
 if TYPE_CHECKING:
@@ -173,9 +175,10 @@ class LaunchedProcess:
     def become(self, kernel_id: str, connection_file: Path, cwd: str) -> None:
         """Make this the process of another kernel, which has moved to the folder `cwd`.
 
-        Raises OSError when the connection file cannot be moved; nothing is changed then.
+        Raises OSError when the connection file cannot be moved, or when there is one of that name; nothing is changed
+        then.
         """
-        os.replace(self._manager.connection_file, connection_file)
+        move_new(Path(self._manager.connection_file), connection_file)
         self._manager.connection_file = str(connection_file)
         self._manager.kernel_id = self.kernel_id = kernel_id
         if _is_local(self._provisioner):
@@ -194,11 +197,11 @@ class LaunchedProcess:
 
         Raises KernelStartFailed when it cannot be started at all.
         """
-        manager_class = await asyncio.to_thread(_import_manager)
-        manager = manager_class(
+        manager = (await asyncio.to_thread(manager_class))(
             kernel_name=options.kernel_name,
             kernel_spec_manager=specs.manager,
-            connection_file=str(options.connection_dir / f"kernel-{kernel_id}.json"),
+            # Provisioners that do not write the file by way of the manager see a name that is free.
+            connection_file=str(free_path(options.connection_dir / f"kernel-{kernel_id}.json")),
         )
         manager.kernel_id = kernel_id
         encryption = options.encryption
@@ -213,13 +216,13 @@ class LaunchedProcess:
                 env=dict(options.env),
                 transport_encryption=encryption,
             )
-            # The provisioner has put the kernelspec's env over ours; extra_env takes precedence over both.
-            kwargs["env"].update(options.extra_env)
             provisioner = manager.provisioner
             assert provisioner is not None
             local = _is_local(provisioner)
+            # The provisioner has put the kernelspec's env over ours; extra_env takes precedence over both.
+            kwargs["env"].update(options.extra_env if local else for_remote(options.extra_env))
             if local:
-                kwargs["stderr"] = stderr_write
+                kwargs["stderr"] = kwargs["stdout"] = stderr_write  # else stdout would be the operator's terminal
             oom = OomWatch()
             info = await provisioner.launch_kernel(command, **kwargs)
             process = cls(kernel_id, manager, provisioner, ConnectionInfo.from_dict(dict(info)), oom)
@@ -325,12 +328,6 @@ class LaunchedProcess:
         await _clean_up(self._manager)
 
 
-def _import_manager() -> type[AsyncKernelManager]:
-    from jupyter_client.manager import AsyncKernelManager
-
-    return AsyncKernelManager
-
-
 def _is_local(provisioner: KernelProvisionerBase) -> bool:
     from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
@@ -345,8 +342,6 @@ async def _abandon(manager: AsyncKernelManager) -> None:
         if _is_local(provisioner):
             await provisioner.wait()
     await _clean_up(manager)
-    with contextlib.suppress(OSError):  # of a file that was written only in part, the manager knows nothing
-        os.unlink(manager.connection_file)
 
 
 async def _clean_up(manager: AsyncKernelManager) -> None:
@@ -364,4 +359,4 @@ def _why(options: LaunchOptions, exc: Exception) -> str:
     if isinstance(exc, OSError):
         program = f": {Path(str(exc.filename)).name}" if exc.filename and exc.filename != options.cwd else ""
         return f"{what}: {exc.strerror}{program}"
-    return f"{what}: {without_paths(str(exc))}"
+    return f"{what}: {quotable(str(exc))}"

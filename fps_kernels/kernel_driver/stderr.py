@@ -1,4 +1,8 @@
-"""The stderr of a kernel's process: it is read and logged, and its last lines are kept."""
+"""The stderr and stdout of a kernel's process: they are read and logged, and the last lines are kept.
+
+A kernel may write anything there, as fast as it likes: the log gets a bounded number of lines, in which nothing is left
+that a terminal would obey.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,9 @@ import asyncio
 import logging
 import os
 from collections import deque
+
+from ..log_text import printable
+from .line_rate import LineRate
 
 logger = logging.getLogger(__name__)
 
@@ -15,6 +22,15 @@ STDERR_READ_BYTES = 65_536
 """The bytes that one read takes: as many as a pipe of Linux holds."""
 STDERR_LINE_CHARS = 500
 """The number of characters of a line that are kept."""
+MAX_LINE_BYTES = 65_536
+"""The bytes that are held of a line whose end has not come; the rest of it is dropped."""
+LOG_WINDOW_S = 10.0
+LOG_LINES = 200
+"""The lines of one kernel that are logged in a window: four long tracebacks, or 1.7 million lines a day."""
+LOG_BYTES = 65_536
+"""The bytes of those lines."""
+LOG_LINE_CHARS = 1_500
+"""The characters of a line that are logged."""
 
 
 class StderrReader:
@@ -37,6 +53,8 @@ class StderrReader:
         self.kernel_id = kernel_id
         self._fd = fd
         self._partial = b""
+        self._rate = LineRate(LOG_WINDOW_S, LOG_LINES, LOG_BYTES, LOG_LINE_CHARS)
+        self._report: asyncio.TimerHandle | None = None
         os.set_blocking(fd, False)
         self._loop.add_reader(fd, self._read)
 
@@ -52,9 +70,8 @@ class StderrReader:
             self.close()
             return
         *lines, partial = (self._partial + data).split(b"\n")
-        self._partial = partial[:65_536]
-        for line in lines:
-            self._keep(line)
+        self._partial = partial[:MAX_LINE_BYTES]
+        self._keep(lines)
 
     def close(self) -> None:
         """Stop reading. May be called twice."""
@@ -63,10 +80,28 @@ class StderrReader:
         self._loop.remove_reader(self._fd)
         os.close(self._fd)
         if self._partial:
-            self._keep(self._partial)
+            self._keep([self._partial])
+        self._report_left_out()
         self.closed.set_result(None)
 
-    def _keep(self, line: bytes) -> None:
-        text = line.decode("utf-8", "replace").rstrip("\r")
-        self.lines.append(text[:STDERR_LINE_CHARS])
-        logger.info("kernel %s: %s", self.kernel_id, text)
+    def _keep(self, lines: list[bytes]) -> None:
+        now = self._loop.time()
+        for line in lines:
+            if self._rate.admits(len(line), now):
+                self._report_left_out()
+                logger.info("kernel %s: %s", self.kernel_id, printable(_text(line), LOG_LINE_CHARS))
+        self.lines.extend(_text(line)[:STDERR_LINE_CHARS] for line in lines[-STDERR_LINES:])
+        if self._rate.left_out_lines and self._report is None:
+            self._report = self._loop.call_at(self._rate.end, self._report_left_out)
+
+    def _report_left_out(self) -> None:
+        if self._report is not None:
+            self._report.cancel()
+            self._report = None
+        lines, size = self._rate.take_left_out()
+        if lines:
+            logger.info("kernel %s: %d more lines (%d bytes) are left out", self.kernel_id, lines, size)
+
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", "replace").rstrip("\r")

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import stat
 import uuid
+from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
+from typing import Self
 
-from ..kernel_driver.connection_file import ConnectionInfo, InvalidConnection
+from ..kernel_driver.connection_file import CHANNEL_NAMES, ConnectionInfo, InvalidConnection
+from ..kernel_driver.private_files import folder_problem
+from ..options import KernelsOptions
 from .registry import KernelRegistry
 
 logger = logging.getLogger(__name__)
@@ -22,17 +29,70 @@ RESCAN_MS = 2_000
 """The longest time between two scans: a file may appear after the first scan and before watching has begun."""
 
 
+@dataclass(frozen=True, slots=True)
+class ExternalPolicy:
+    """Which kernels are connected to.
+
+    allow_remote: whether those that do not listen on a loopback address of this machine are.
+    allow_unsigned: whether those whose messages are not signed are.
+    max_kernels: how many there may be at the same time.
+    """
+
+    allow_remote: bool = False
+    allow_unsigned: bool = False
+    max_kernels: int = 100
+
+    @classmethod
+    def of(cls, options: KernelsOptions) -> Self:
+        return cls(options.external_allow_remote, options.external_allow_unsigned, options.external_max_kernels)
+
+    def problem(self, info: ConnectionInfo) -> str | None:
+        """Why a kernel is not connected to, in words; None if it is. Blocks: the folder of ipc sockets is looked at."""
+        if not info.key and not self.allow_unsigned:
+            return "has no key: anybody on this machine could be that kernel (external_allow_unsigned)"
+        if info.transport == "ipc":
+            return self._ipc_problem(info)
+        if not self.allow_remote and not _is_loopback(info.ip):
+            return f"is for a kernel at {info.ip}, which is not on this machine (external_allow_remote)"
+        return None
+
+    @staticmethod
+    def _ipc_problem(info: ConnectionInfo) -> str | None:
+        if not os.path.isabs(info.ip):  # abstract sockets begin with @, and have no permissions
+            return "has sockets without an absolute path"
+        if problem := folder_problem(Path(info.ip).parent):
+            return f"has sockets in a folder that {problem}"
+        for channel in CHANNEL_NAMES:
+            try:
+                status = os.lstat(f"{info.ip}-{info.ports[channel]}")
+            except OSError:  # the kernel has not made it yet, and nobody else can
+                continue
+            if not stat.S_ISSOCK(status.st_mode):
+                return "has a path of a socket at which there is none"
+        return None
+
+
+def _is_loopback(ip: str) -> bool:
+    try:
+        return ip_address(ip).is_loopback
+    except ValueError:
+        return ip == "localhost"
+
+
 class ExternalKernels:
     """A watcher that keeps the registry's external kernels in step with a folder of connection files.
 
-    A file that is not, or not yet, a complete connection file is ignored until it changes. When a file changes, it
-    describes another kernel under the same id.
+    A file that is not, or not yet, a complete connection file is ignored until it changes, as is one that others can
+    write to or whose kernel is refused. When a file changes, it describes another kernel under the same id. As long as
+    others can write to the folder, nothing in it is believed.
     """
 
-    def __init__(self, registry: KernelRegistry, folder: Path) -> None:
+    def __init__(self, registry: KernelRegistry, folder: Path, policy: ExternalPolicy | None = None) -> None:
         self._registry = registry
         self._folder = folder
+        self._policy = policy or ExternalPolicy()
         self._known: dict[Path, ConnectionInfo] = {}
+        self._refused: dict[Path, str] = {}  # with the reason, which has been logged
         self._stop = asyncio.Event()
 
     @staticmethod
@@ -66,7 +126,7 @@ class ExternalKernels:
 
     async def _scan(self) -> None:
         """Compare the folder with the known files, which is simpler than relying on the order of events."""
-        found = await asyncio.to_thread(self._read_all)
+        found, refused = await asyncio.to_thread(self._read_all)
         for path in self._known.keys() - found.keys():
             await self._forget(path)
         for path, info in found.items():
@@ -76,10 +136,19 @@ class ExternalKernels:
                 await self._forget(path)
             if self._registry.stopping:  # nothing would disconnect from it any more
                 return
-            self._known[path] = info
             kernel_id = self._kernel_id(path)
-            logger.info("external kernel %s: %s", kernel_id, path.name)
-            self._registry.add_external(kernel_id, info.kernel_name or path.stem, info)
+            if len(self._known) >= self._policy.max_kernels:
+                refused[path] = f"is one more than {self._policy.max_kernels} (external_max_kernels)"
+            elif kernel_id in self._registry:  # a client has chosen it
+                refused[path] = "would have the id of another kernel"
+            else:
+                self._known[path] = info
+                logger.info("external kernel %s: %s", kernel_id, path.name)
+                self._registry.add_external(kernel_id, info.kernel_name or path.stem, info)
+        for path, reason in refused.items():
+            if self._refused.get(path) != reason:
+                logger.warning("ignoring %s: it %s", path if path == self._folder else path.name, reason)
+        self._refused = refused
 
     async def _forget(self, path: Path) -> None:
         del self._known[path]
@@ -89,11 +158,20 @@ class ExternalKernels:
     def _kernel_id(path: Path) -> str:
         return str(uuid.uuid5(NAMESPACE, str(path.resolve())))
 
-    def _read_all(self) -> dict[Path, ConnectionInfo]:
-        found = {}
+    def _read_all(self) -> tuple[dict[Path, ConnectionInfo], dict[Path, str]]:
+        """All files that may be believed, and why the others may not. Blocks."""
+        found: dict[Path, ConnectionInfo] = {}
+        refused: dict[Path, str] = {}
+        if problem := folder_problem(self._folder):
+            return found, {self._folder: problem}
         for path in sorted(self._folder.glob("*.json")):
             try:
-                found[path] = ConnectionInfo.from_file(path)
+                info = ConnectionInfo.from_file(path)
             except InvalidConnection as exc:
-                logger.info("ignoring %s, which is not a complete connection file: it %s", path.name, exc.message)
-        return found
+                refused[path] = exc.message
+                continue
+            if problem := self._policy.problem(info):
+                refused[path] = problem
+            else:
+                found[path] = info
+        return found, refused

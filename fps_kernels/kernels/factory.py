@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,12 +10,13 @@ from pathlib import Path
 
 import zmq
 
+from ..errors import BadOption, KernelStartFailed
 from ..kernel_driver.client import KernelClient
 from ..kernel_driver.connection_file import ConnectionInfo
 from ..kernel_driver.driver import KernelDriver, LifecycleOptions, Prepare
 from ..kernel_driver.external import ExternalLauncher
 from ..kernel_driver.heartbeat import HeartbeatOptions
-from ..kernel_driver.kernelspec import Kernelspecs
+from ..kernel_driver.kernelspec import Kernelspecs, is_local
 from ..kernel_driver.launcher import KernelspecLauncher, ProcessPool
 from ..kernel_driver.process import LaunchOptions
 from ..kernel_driver.reaper import Reaper
@@ -23,9 +25,12 @@ from ..kernel_server.journal import BacklogLimits
 from ..kernel_server.rate_limit import RateLimits
 from ..kernel_server.server import KernelServer, ServerLimits
 from ..options import KernelsOptions
+from .connection_folder import check_connection_folder, connection_folder
 from .kernel import Kernel
-from .launch_environment import request_environment, session_environment
+from .launch_environment import check_environment, compile_pattern, request_environment, session_environment
 from .start_policy import StartPolicy
+
+logger = logging.getLogger(__name__)
 
 MAX_SOCKETS = 16_384
 """The limit of sockets of the ZMQ context. libzmq's default of 1,023 would be reached at 250 kernels."""
@@ -37,9 +42,12 @@ class KernelFactory:
     options: the server's configuration.
     specs: the kernelspecs of this machine.
     policy: the host's decisions about new kernels; by default, kernels are started as requested.
+    Raises BadOption.
     """
 
     def __init__(self, options: KernelsOptions, specs: Kernelspecs, policy: StartPolicy | None = None) -> None:
+        check_connection_folder(options)
+        self._env_pattern = compile_pattern(options.kernel_env_pattern)
         self.options = options
         self.specs = specs
         self.policy = policy or StartPolicy()
@@ -87,28 +95,34 @@ class KernelFactory:
 
         name: the kernelspec that was requested; None for the default one.
         path, env, session_path: see KernelRegistry.start.
-        Raises KernelspecNotFound.
+        Raises KernelspecNotFound, KernelStartFailed, UnsafeVariable, UnsafeEnvironment.
         """
         spec = self.specs.get(self.policy.kernel_name(name))
         environ = dict(env or {})
         cwd = self.policy.working_directory(self.root, path, environ)
-        extra_env = self.policy.request_environment(request_environment(environ, self.options.client_env))
+        requested = request_environment(environ, self.options.client_env)
+        check_environment(requested, self._env_pattern, local=is_local(spec))
+        extra_env = self.policy.request_environment(requested)
         if session_path is not None:
             extra_env |= session_environment(self.root, session_path)
         if self.options.connection_dir is not None:
-            connection_dir = Path(self.options.connection_dir).expanduser()
-        else:
-            from jupyter_core.paths import jupyter_runtime_dir
-
-            connection_dir = Path(jupyter_runtime_dir())
+            self._check_connection_folder()
         return LaunchOptions(
             kernel_name=spec.name,
             cwd=str(cwd),
             env=self.policy.environment(),
             extra_env=extra_env,
-            connection_dir=connection_dir,
+            connection_dir=connection_folder(self.options),
             encryption=self.options.transport_encryption,
         )
+
+    def _check_connection_folder(self) -> None:
+        """Look again: the folder may have been deleted, and made by somebody else. Raises KernelStartFailed."""
+        try:
+            check_connection_folder(self.options)
+        except BadOption as exc:
+            logger.error("%s", exc.message)
+            raise KernelStartFailed("The folder for connection files is no longer private") from exc
 
     def make_kernel(self, kernel_id: str, options: LaunchOptions, pool: ProcessPool) -> Kernel:
         """Make a kernel whose process is ours.

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
+
+from ..errors import BadOption, ClientError, InvalidField
+from ..kernel_driver.env_values import ONE_LINE, SAFE_VALUE, SESSION_NAME, SHELL_OR_YAML
 
 SECRETS = frozenset(
     {
@@ -29,9 +33,63 @@ def request_environment(requested: Mapping[str, str], allowed: Collection[str]) 
     return {name: value for name, value in requested.items() if name.startswith("KERNEL_") or name in allowed}
 
 
+MAX_VARIABLES = 256
+"""Variables that one request may set. JupyterLab sends five, and those of its own environment named KERNEL_*."""
+MAX_ENVIRONMENT_BYTES = 256 * 1024
+"""Bytes of all of them: an eighth of what Linux takes for the arguments and the environment of a process."""
+
+_NAME = re.compile(r"KERNEL_\w{1,200}")
+PATHS = frozenset({"KERNEL_WORKING_DIR"})
+"""Variables that clients set to the folder of a notebook, whatever it is called."""
+
+
+class UnsafeVariable(InvalidField):
+    """A request wants to set an environment variable that it may not set like this; the message names it."""
+
+
+class UnsafeEnvironment(ClientError):
+    """A request wants to set too many environment variables."""
+
+
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """The pattern of values, as the option `kernel_env_pattern` says. Raises BadOption."""
+    try:
+        return re.compile(pattern) if pattern else SAFE_VALUE
+    except (re.error, OverflowError, RecursionError) as exc:
+        raise BadOption(f"kernel_env_pattern={pattern}: not a regular expression: {exc}") from exc
+
+
+def check_environment(environ: Mapping[str, str], pattern: re.Pattern[str], *, local: bool) -> None:
+    """Check what a request wants to set, and may set, before a provisioner sees it.
+
+    Provisioners write variables into lines of a shell and into the YAML of pods, so a value must be data in both. One
+    of this machine passes it on as it is; yet a value is refused there, too, as kernelspecs change and a client should
+    not have to know. Only the folder of a notebook is exempt then: its name is not chosen for a kernel.
+
+    pattern: what a value must match as a whole.
+    local: whether the provisioner starts processes of this machine.
+    Raises UnsafeVariable, UnsafeEnvironment.
+    """
+    size = sum(len(name.encode()) + len(value.encode()) + 2 for name, value in environ.items())
+    if len(environ) > MAX_VARIABLES or size > MAX_ENVIRONMENT_BYTES:
+        raise UnsafeEnvironment(
+            f"Invalid field in JSON data: env has {len(environ)} variables of {size} bytes for the kernel; at most "
+            f"{MAX_VARIABLES} of {MAX_ENVIRONMENT_BYTES} bytes are allowed"
+        )
+    for name, value in environ.items():
+        if name.startswith("KERNEL_") and not _NAME.fullmatch(name):
+            raise UnsafeVariable(f"env.{name[:100]}", "named KERNEL_ and up to 200 letters, digits and underscores")
+        if not (ONE_LINE if local and name in PATHS else pattern).fullmatch(value):
+            if pattern is SAFE_VALUE:
+                expected = f"a text without control characters and without any of {' '.join(SHELL_OR_YAML)}"
+            else:
+                expected = f"a text that matches {pattern.pattern}"
+            raise UnsafeVariable(f"env.{name}", f"{expected} (option kernel_env_pattern)")
+
+
 def session_environment(root: Path, session_path: str) -> dict[str, str]:
     """Return JPY_SESSION_NAME, the full path of the notebook, as jupyter_server sets it."""
-    return {"JPY_SESSION_NAME": str(root / session_path.strip("/"))}
+    return {SESSION_NAME: str(root / session_path.strip("/"))}
 
 
 def working_directory(root: Path, path: str) -> Path:

@@ -14,6 +14,7 @@ from ..errors import KernelDied, KernelStartFailed
 from ..kernel_driver.client import KernelClient
 from ..kernel_driver.kernelspec import spec_dict
 from ..kernel_driver.observer import LifecycleObserver
+from ..kernel_driver.own_connection_file import free_path
 from ..kernel_driver.process import LaunchedProcess, LaunchOptions
 from .factory import KernelFactory
 from .ipython_probe import NAME, ProbeFailed, move_expression, parse_answer, parse_report, report_expression
@@ -76,7 +77,7 @@ class PooledKernel(LifecycleObserver):
         changed = await asyncio.to_thread(self._what_changed)
         if changed:
             raise KernelDied(f"{changed} has changed since its launch")
-        path = options.connection_dir / f"kernel-{kernel_id}.json"
+        path = free_path(options.connection_dir / f"kernel-{kernel_id}.json")
         move = move_expression(options.cwd, options.extra_env, str(path))
         parse_answer(await evaluate(self.driver.client, move, MOVE_TIMEOUT_S))
         return await self.driver.release(kernel_id, path, options.cwd)

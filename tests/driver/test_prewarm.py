@@ -581,3 +581,27 @@ async def test_as_many_as_wanted_of_each_kernelspec(registries: Registries) -> N
 def test_a_wrong_number_is_named(value: Any) -> None:
     with pytest.raises(InvalidConfiguration, match=r"kernels\.prewarm"):
         KernelsConfig.parse({"prewarm": value})
+
+
+async def test_a_chosen_id_replaces_no_connection_file(registries: Registries, tmp_path: Path) -> None:
+    registry = registries(prewarm=1)
+    await full(registry)
+    pooled = children()
+    other = tmp_path / "runtime" / "kernel-an-id.json"
+    other.write_text('{"key": "theirs"}')
+    kernel = await registry.start("python3", kernel_id="an-id")
+    assert pid(kernel) in pooled
+    told = await evaluate(kernel, "get_ipython().kernel.parent.connection_file")
+    assert told in map(str, (tmp_path / "runtime").glob("kernel-an-id-*.json"))
+    await registry.shutdown(kernel.id)
+    assert other.read_text() == '{"key": "theirs"}'
+    other.unlink()
+
+
+async def test_a_folder_that_was_opened_meanwhile_gets_no_more_keys(registries: Registries, tmp_path: Path) -> None:
+    registry = registries(prewarm=0)
+    await registry.start(NOT_IPYTHON)
+    (tmp_path / "runtime").chmod(0o777)
+    with pytest.raises(KernelStartFailed, match="no longer private") as caught:
+        await registry.start(NOT_IPYTHON)
+    assert str(tmp_path) not in caught.value.message

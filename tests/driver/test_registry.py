@@ -71,7 +71,7 @@ async def test_an_external_kernel_that_appears_after_the_end_is_left_alone(
     ports = {
         f"{channel}_port": 1 + number for number, channel in enumerate(("shell", "iopub", "stdin", "control", "hb"))
     }
-    info = {**ports, "ip": "127.0.0.1", "transport": "tcp", "key": "", "signature_scheme": "hmac-sha256"}
+    info = {**ports, "ip": "127.0.0.1", "transport": "tcp", "key": "k", "signature_scheme": "hmac-sha256"}
     (folder / "late.json").write_text(json.dumps(info))
     external = ExternalKernels(registry, folder)
     external.stop()

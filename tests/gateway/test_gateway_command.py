@@ -242,6 +242,12 @@ VARIABLES: dict[str, tuple[str, str, Any, Callable[[Settings], Any] | None]] = {
         ["A", "B"],
         lambda s: s.kernels.client_env,
     ),
+    "KG_KERNEL_ENV_PATTERN": (
+        "KernelGatewayApp.kernel_env_pattern",
+        "a*",
+        "a*",
+        lambda s: s.kernels.kernel_env_pattern,
+    ),
     "KG_CLIENT_ENVS": ("JupyterWebsocketPersonality.client_envs", "A", ["A"], lambda s: s.kernels.client_env),
     "KG_CERTFILE": ("KernelGatewayApp.certfile", "c", "c", None),
     "KG_KEYFILE": ("KernelGatewayApp.keyfile", "k", "k", None),

@@ -24,7 +24,7 @@ from ..support.messages import text_of
 from ..support.ports import free_port
 from ..support.servers import NOT_NEEDED
 
-LEAN = [*(word for name in NOT_NEEDED for word in ("--disable", name)), "--set", "kernels.prewarm=0"]
+LEAN = ["--no-token", *(word for name in NOT_NEEDED for word in ("--disable", name)), "--set", "kernels.prewarm=0"]
 Start = Callable[..., Gateway]
 
 

@@ -22,6 +22,7 @@ from ..support.drivers import TIMEOUT_S
 from ..support.externals import ExternalKernel
 from ..support.kernelspecs import KERNEL, add_kernelspec
 from ..support.servers import Launch, Server
+from ..support.waits import until
 
 SLEEP = "import time; time.sleep(600)"
 DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); {SLEEP}"
@@ -153,6 +154,60 @@ async def test_a_new_reaper_knows_the_kernels_of_one_that_was_killed(reaper: Rea
     reaper.watch(second.pid)
     await reaper.close()
     assert await ended(first) == await ended(second) == -signal.SIGTERM
+
+
+async def test_a_number_that_is_anothers_now_is_left_alone(
+    reaper: Reaper, group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if the server had been killed before it noticed that its kernel was gone."""
+    own, other = group(SLEEP), group(SLEEP)
+    reaper.watch(own.pid)
+    monkeypatch.setattr("fps_kernels.kernel_driver.reaper.start_time", lambda pid: "1")
+    reaper.watch(other.pid)
+    await reaper.close()
+    assert await ended(own) == -signal.SIGTERM
+    assert other.poll() is None
+
+
+async def test_what_is_left_of_a_group_without_its_leader_is_ended(reaper: Reaper, group: Group) -> None:
+    process = group(PARENT)
+    [child] = psutil.Process(process.pid).children()
+    reaper.watch(process.pid)
+    process.kill()
+    await ended(process)
+    await reaper.close()
+    await asyncio.to_thread(psutil.wait_procs, [child], TIMEOUT_S)
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+
+
+@pytest.mark.parametrize("name", [") 1 2 3", "a\\nb) S", "((", " * $(id) ", "\\n\\n"])
+async def test_a_process_of_any_name_is_known_again(reaper: Reaper, group: Group, name: str) -> None:
+    rename = f"import ctypes; ctypes.CDLL(None).prctl(15, b'{name}', 0, 0, 0); print('on', flush=True); {SLEEP}"
+    process = group(rename)
+    reaper.watch(process.pid)
+    await reaper.close()
+    assert await ended(process) == -signal.SIGTERM
+
+
+async def test_what_does_not_fit_into_the_pipe_is_told_later(reaper: Reaper, group: Group) -> None:
+    first, last, gone = group(SLEEP), group(SLEEP), group(SLEEP)
+    reaper.watch(first.pid)
+    [shell] = reapers()
+    shell.suspend()
+    nobody = range(10_000_000, 10_006_000)  # larger than any process id
+    for pid in nobody:
+        reaper.watch(pid)
+    reaper.watch(gone.pid)
+    reaper.watch(last.pid)
+    reaper.forget(gone.pid)
+    for pid in nobody:
+        reaper.forget(pid)
+    assert reaper._unsent
+    shell.resume()
+    await until(lambda: not reaper._unsent)
+    await reaper.close()
+    assert await ended(first) == await ended(last) == -signal.SIGTERM
+    assert gone.poll() is None
 
 
 # --- over a server -------------------------------------------------------------------------------

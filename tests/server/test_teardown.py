@@ -212,3 +212,15 @@ def test_all_wrong_options_are_named(refused: Refused) -> None:
     assert "kernels.max_kernels: " in done.stderr
     assert "kernels.nonsense: " in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o1777, 0o775])
+def test_a_folder_for_connection_files_that_others_can_write_to(refused: Refused, tmp_path: Path, mode: int) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    folder.chmod(mode)
+    done = refused("--set", f"kernels.connection_dir={folder}")
+    assert done.returncode == 1
+    [message] = [text for text in done.stderr.splitlines() if " INFO]" not in text]
+    assert message.startswith(f"kernels.connection_dir={folder}: ")
+    assert "can be written to by others" in message

@@ -76,6 +76,7 @@ class Drivers:
         cwd: Path | None = None,
         encryption: str = "auto",
         verify: bool = True,
+        kernel_id: str | None = None,
         **lifecycle: Any,
     ) -> KernelDriver:
         """A driver of a kernel that is not started yet. lifecycle: fields of LifecycleOptions."""
@@ -87,7 +88,7 @@ class Drivers:
             connection_dir=self.connection_dir,
             encryption=encryption,
         )
-        client = KernelClient(uuid.uuid4().hex, self.context, verify=verify)
+        client = KernelClient(kernel_id or uuid.uuid4().hex, self.context, verify=verify)
         driver = KernelDriver(client, KernelspecLauncher(options, self.specs), LifecycleOptions(**lifecycle))
         self._drivers.append(driver)
         return driver

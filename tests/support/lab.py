@@ -17,7 +17,7 @@ from playwright.async_api import (
     expect,
 )
 
-from .servers import Server
+from .servers import TOKEN, Server
 
 ARGUMENTS = [
     "--headless",
@@ -53,6 +53,7 @@ document.addEventListener("readystatechange", () => {
 want it: its extensions change how all files are opened and saved. jupyverse has no options for either."""
 
 PYTHON = "Python 3 (ipykernel)"
+AUTHORIZATION = {"Authorization": f"token {TOKEN}"}
 
 
 class Lab:
@@ -113,7 +114,8 @@ class Lab:
 
     async def load(self) -> None:
         """Load JupyterLab with nothing open but its launcher."""
-        await self.page.goto(f"{self.url}/lab?reset")
+        await self.page.goto(f"{self.url}/lab?reset&token={TOKEN}")
+        await expect(self.page).to_have_url(re.compile(r"/lab\b(?!.*token)"))
         await self.launcher.wait_for()
 
     async def close_tabs(self) -> None:
@@ -194,11 +196,11 @@ class Lab:
     # --- our API's view ----------------------------------------------------------------------------
 
     async def get(self, path: str) -> Any:
-        async with httpx.AsyncClient(base_url=self.url, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=self.url, trust_env=False, headers=AUTHORIZATION) as client:
             return (await client.get(path)).json()
 
     async def delete_sessions(self) -> None:
-        async with httpx.AsyncClient(base_url=self.url, trust_env=False) as client:
+        async with httpx.AsyncClient(base_url=self.url, trust_env=False, headers=AUTHORIZATION) as client:
             for session in (await client.get("/api/sessions")).json():
                 await client.delete(f"/api/sessions/{session['id']}")
 

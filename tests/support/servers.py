@@ -22,6 +22,9 @@ from .processes import ServerProcess
 NOT_NEEDED = ("contents", "jupyterlab", "lab", "nbconvert", "terminals", "yjs")
 
 
+TOKEN = "the-token-of-the-tests"
+"""What a server with all components asks for."""
+
 # What shared documents do not need: "contents" and "yjs" are what they are made of.
 NOT_NEEDED_BY_DOCUMENTS = ("jupyterlab", "lab", "nbconvert", "terminals")
 
@@ -45,6 +48,7 @@ def jupyverse(
     if not full and not any("kernels.prewarm" in argument for argument in arguments):
         arguments = (*arguments, *options(prewarm=0))  # a kernel that nobody wants costs a second
     if full:
+        environ["FPS_KERNELS_TOKEN"] = TOKEN
         return [str(folder / "fps-kernels"), "lab", "--port", str(port), *arguments], environ
     disabled = [word for name in disable for word in ("--disable", name)]
     return [str(folder / "jupyverse"), "--port", str(port), *disabled, *arguments], environ

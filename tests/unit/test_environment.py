@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from jupyter_client.kernelspec import KernelSpec
 
+from fps_kernels.errors import BadOption
+from fps_kernels.kernel_driver.env_values import for_remote
+from fps_kernels.kernel_driver.kernelspec import is_local
 from fps_kernels.kernels.launch_environment import (
+    MAX_VARIABLES,
     SECRETS,
+    UnsafeEnvironment,
+    UnsafeVariable,
+    check_environment,
+    compile_pattern,
     request_environment,
     server_environment,
     session_environment,
@@ -154,3 +164,139 @@ def test_a_request_without_allowed_names_sets_only_kernel_variables() -> None:
 @pytest.mark.parametrize("path", ["folder/a.ipynb", "/folder/a.ipynb"])
 def test_the_session_name_is_the_full_path_of_the_notebook(path: str) -> None:
     assert session_environment(Path("/root"), path) == {"JPY_SESSION_NAME": "/root/folder/a.ipynb"}
+
+
+# --- what provisioners may see --------------------------------------------------------------------
+
+
+SAFE = compile_pattern("")
+REAL = {
+    "KERNEL_USERNAME": "josé.müller@example.org",
+    "KERNEL_WORKING_DIR": "/home/me/Dropbox (Personal)/données 漢字/a+b, c=d~",
+    "KERNEL_LAUNCH_TIMEOUT": "40.0",
+    "KERNEL_NAMESPACE": "team-a",
+    "KERNEL_IMAGE": "registry.example.org:5000/team/image:1.2@sha256:0f",
+    "KERNEL_EXTRA_SPARK_OPTS": "--conf spark.executor.memory=2g --name x",
+    "KERNEL_SESSION": "work/notebook 1.ipynb",
+    "KERNEL_UID": "1000",
+    "KERNEL_EMPTY": "",
+    "KERNEL_ü": "ä=b",
+    "KERNEL_DECOMPOSED": "e\u0301",
+    "KERNEL_EMOJI": "\U0001f468\u200d\U0001f4bb",
+}
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_what_real_clients_send_is_safe(local: bool) -> None:
+    check_environment(REAL, SAFE, local=local)
+
+
+HOSTILE = [
+    "a\nb",
+    "a\r\nb",
+    "a\x85b",
+    "a\u2028b",
+    "\x1b[2J",
+    "\t",
+    "$(touch /tmp/x)",
+    "${HOME}",
+    "`touch /tmp/x`",
+    "a; touch /tmp/x",
+    "a | sh",
+    "a && b",
+    "a & b",
+    "> /etc/passwd",
+    "< /etc/passwd",
+    "a' b",
+    'a" b',
+    "a\\b",
+    "{{ config }}",
+    "{% x %}",
+    "{a: b}",
+    "[a, b]",
+    "*alias",
+    "!!python/object/apply:os.system",
+    "a # b",
+    "?",
+]
+
+
+@pytest.mark.parametrize("local", [True, False])
+@pytest.mark.parametrize("name", ["KERNEL_USERNAME", "KERNEL_X", "LISTED"])
+@pytest.mark.parametrize("value", HOSTILE)
+def test_what_means_something_to_a_shell_or_yaml_is_refused(name: str, value: str, local: bool) -> None:
+    with pytest.raises(UnsafeVariable, match=name) as caught:
+        check_environment({"KERNEL_OK": "x", name: value}, SAFE, local=local)
+    assert caught.value.status == 400
+    assert "kernel_env_pattern" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "name", ["KERNEL_", "KERNEL_A B", "KERNEL_A;x", "KERNEL_A-B", "KERNEL_A\n", "KERNEL_" + "A" * 201]
+)
+def test_names_that_are_none(name: str) -> None:
+    with pytest.raises(UnsafeVariable, match="KERNEL_"):
+        check_environment({name: "x"}, SAFE, local=True)
+
+
+def test_the_folder_of_a_notebook_may_be_called_anything_on_this_machine() -> None:
+    folder = {"KERNEL_WORKING_DIR": "/home/me/R&D [old]/it's #1; $5"}
+    check_environment(folder, SAFE, local=True)
+    with pytest.raises(UnsafeVariable):
+        check_environment(folder, SAFE, local=False)
+    with pytest.raises(UnsafeVariable):
+        check_environment({"KERNEL_WORKING_DIR": "/home/me\nx"}, SAFE, local=True)
+
+
+@given(st.text(st.characters(codec="utf-8")))
+def test_a_safe_value_is_one_word_for_a_shell_that_quotes_it_and_plain_text_for_yaml(value: str) -> None:
+    if SAFE.fullmatch(value):
+        assert not set(value) & set("'\"`$\\;|&<>{}[]#!*?\n\r")
+        assert len(value.splitlines()) <= 1
+
+
+def test_the_pattern_can_be_widened_and_narrowed() -> None:
+    volumes = {"KERNEL_VOLUMES": '[{"name": "a"}]'}
+    check_environment(volumes, compile_pattern(r"[^\n]*"), local=False)
+    with pytest.raises(UnsafeVariable, match=r"matches \[a-z\]"):
+        check_environment({"KERNEL_USERNAME": "me2"}, compile_pattern("[a-z]+"), local=True)
+
+
+@pytest.mark.parametrize("pattern", ["[", "(?P<x", "a{2,1}", "*"])
+def test_a_pattern_that_is_none(pattern: str) -> None:
+    with pytest.raises(BadOption, match="kernel_env_pattern="):
+        compile_pattern(pattern)
+
+
+def test_how_many_and_how_large() -> None:
+    check_environment({f"KERNEL_{number}": "x" for number in range(MAX_VARIABLES)}, SAFE, local=True)
+    with pytest.raises(UnsafeEnvironment, match="257 variables"):
+        check_environment({f"KERNEL_{number}": "x" for number in range(MAX_VARIABLES + 1)}, SAFE, local=True)
+    with pytest.raises(UnsafeEnvironment, match="bytes"):
+        check_environment({f"KERNEL_{number}": "x" * 60_000 for number in range(5)}, SAFE, local=True)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "default", "expected"),
+    [
+        ({}, None, True),
+        ({"kernel_provisioner": {"provisioner_name": "local-provisioner"}}, "k8s", True),
+        ({"kernel_provisioner": {"provisioner_name": "k8s"}}, None, False),
+        ({"kernel_provisioner": {}}, "k8s", False),
+        ({"kernel_provisioner": "nonsense"}, None, True),
+        ({}, "k8s", False),
+    ],
+)
+def test_whether_a_kernelspec_is_for_this_machine(
+    metadata: dict[str, Any], default: str | None, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("JUPYTER_DEFAULT_PROVISIONER_NAME", raising=False)
+    if default is not None:
+        monkeypatch.setenv("JUPYTER_DEFAULT_PROVISIONER_NAME", default)
+    assert is_local(KernelSpec(metadata=metadata)) is expected
+
+
+def test_a_remote_provisioner_is_not_told_the_name_of_any_notebook() -> None:
+    session = {"JPY_SESSION_NAME": "/root/a b.ipynb", "KERNEL_X": "x"}
+    assert for_remote(session) == session
+    assert for_remote(session | {"JPY_SESSION_NAME": "/root/$(id).ipynb"}) == {"KERNEL_X": "x"}

@@ -23,6 +23,10 @@ from fps_kernels.kernel_driver.exit_status import ExitStatus
             ExitStatus(1, ("cannot open /home/me/.local/secret.json: no",)),
             "exited with code 1: cannot open secret.json: no",
         ),
+        (
+            ExitStatus(1, ("\x1b[31mValueError\x1b[0m: a\x1b[2J\x07\u202e\u2028", "\tat java")),
+            "exited with code 1: ValueError: a\\x1b[2J\\x07\\u202e\\u2028",
+        ),
         (ExitStatus(-signal.SIGKILL, ("noise",)), "killed (SIGKILL), possibly out of memory"),
         (ExitStatus(-signal.SIGKILL, out_of_memory=True), "killed (SIGKILL), out of memory"),
         (ExitStatus(-signal.SIGKILL, out_of_memory=False), "killed (SIGKILL)"),

@@ -17,7 +17,7 @@ import fps_kernels
 PACKAGE = Path(fps_kernels.__file__).parent
 
 FLOORS = (
-    ("errors", "options", "tasks"),
+    ("errors", "log_text", "options", "tasks"),
     ("json_model",),
     ("websocket",),
     ("serving", "kernel_driver"),

@@ -173,6 +173,7 @@ class KernelGatewayApp(JupyterApp):
         help="Names of the server's environment variables that kernels get, besides `PATH` and `HOME`. By default they "
         "get all but `KG_*` and the server's tokens.",
     ).tag(env="KG_ENV_PROCESS_WHITELIST", default_text="all")
+    kernel_env_pattern = kernels_option("kernel_env_pattern").tag(env="KG_KERNEL_ENV_PATTERN")
     api = Unicode(
         "kernel_gateway.jupyter_websocket",
         config=True,

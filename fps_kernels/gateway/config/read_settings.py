@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote
 from traitlets.config import Application, Configurable
 
 from ...errors import BadOption
+from ...kernels.launch_environment import compile_pattern
 from ...options import OPTIONS, KernelsOptions
 from ...serving.access.access_policy import AccessPolicy
 from ...serving.access.credentials import ProxyUsers
@@ -39,6 +40,7 @@ def read(app: KernelGatewayApp) -> Settings:
         personality = JupyterWebsocketPersonality(parent=app)
     owners = (manager, process, app)
     _check(*owners)
+    compile_pattern(app.kernel_env_pattern)
     prespawn_count = app.prespawn_count or 0
     if prespawn_count and app.max_kernels is not None and prespawn_count > app.max_kernels:
         raise BadOption(f"prespawn_count={prespawn_count}: more than max_kernels={app.max_kernels}")

@@ -19,8 +19,11 @@ from jupyverse_api.yjs import Yjs
 
 from ...errors import BadOption
 from ...kernel_driver.kernelspec import Kernelspecs
-from ...kernels.external_folder import ExternalKernels
+from ...kernels.connection_folder import check_connection_folder
+from ...kernels.external_folder import ExternalKernels, ExternalPolicy
+from ...kernels.launch_environment import compile_pattern
 from ...kernels.registry import KernelRegistry
+from ...serving.logs import sanitize_package
 from ...serving.origin import AllowedOrigins
 from ...tasks import TaskSet
 from .asphalt_host import AsphaltHost
@@ -44,14 +47,19 @@ class KernelsComponent(Component):
     def __init__(self, **options: Any) -> None:
         try:
             self.config = config = KernelsConfig.parse(options)
-            self._origins = AllowedOrigins.parse(
-                config.allow_origin, config.allow_origin_pat, option="kernels.allow_origin_pat"
-            )
-        except (InvalidConfiguration, BadOption) as exc:
+            values = config.options()
+            compile_pattern(values.kernel_env_pattern)
+            if values.connection_dir is not None:
+                check_connection_folder(values)
+            self._origins = AllowedOrigins.parse(values.allow_origin, values.allow_origin_pat)
+        except InvalidConfiguration as exc:
             _exit(exc.message)
+        except BadOption as exc:
+            _exit(f"kernels.{exc.message}")
 
     @context_teardown
     async def start(self, ctx: Context) -> AsyncGenerator[None, BaseException | None]:
+        sanitize_package()
         config = self.config
         ctx.add_resource(config, types=[KernelsConfig, JupyverseKernelsConfig])
         app = await ctx.request_resource(App)
@@ -87,7 +95,8 @@ class KernelsComponent(Component):
         watchers = TaskSet()
         if config.allow_external_kernels:
             folder = config.external_connection_dir
-            external = ExternalKernels(registry, Path(folder) if folder else ExternalKernels.default_folder())
+            policy = ExternalPolicy.of(options)
+            external = ExternalKernels(registry, Path(folder) if folder else ExternalKernels.default_folder(), policy)
             watchers.start(external.watch(), name="external kernels")
 
         yield

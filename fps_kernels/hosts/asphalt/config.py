@@ -25,7 +25,8 @@ HOST_OPTIONS = MappingProxyType(
                 "external_connection_dir",
                 str | None,
                 None,
-                "Folder to watch for connection files of external kernels.",
+                "Folder to watch for connection files of external kernels. It and its files must be writable for you "
+                "only.",
                 default_text="`external_kernels` in Jupyter's runtime folder",
             ),
             Option(

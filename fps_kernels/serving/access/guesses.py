@@ -95,6 +95,7 @@ def _network(address: str) -> str:
         parsed = ip_address(address)
     except ValueError:  # a Unix socket has none
         return address
-    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is None:
-        return str(ip_network((parsed, 64), strict=False))
+    if isinstance(parsed, IPv6Address):
+        mapped = parsed.ipv4_mapped
+        return str(ip_network((parsed, 64), strict=False) if mapped is None else mapped)
     return str(parsed)

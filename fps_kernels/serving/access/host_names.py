@@ -6,9 +6,12 @@ origin. What the browser still sends is that name, as Host.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
+
+_HOST = re.compile(r"(?:\[(?P<v6>[0-9a-f:.]+)\]|(?P<name>[^\[\]:/@\s]*))(?::[0-9]*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,24 +26,20 @@ class LocalNames:
     @classmethod
     def parse(cls, names: Iterable[str]) -> LocalNames:
         """The names of an option, with or without brackets around IPv6 addresses."""
-        return cls(frozenset(name.strip().strip("[]").rstrip(".").lower() for name in names))
+        return cls(frozenset(name.strip().strip("[]").rstrip(".").lower() for name in names) - {""})
 
     def allows(self, host: str | None) -> bool:
         """Whether a Host may call the server. Browsers always send one; a monitor with HTTP/1.0 may not."""
         if host is None:
             return True
         name = name_of(host)
-        if name in self.listed or name == "localhost":
-            return True
-        return is_loopback(name)
+        return name == "localhost" or name in self.listed or is_loopback(name)
 
 
 def name_of(host: str) -> str:
-    """The name or address in a Host, in lower case, without port, brackets and the dot of the root."""
-    host = host.strip().lower()
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0].rstrip(".")
+    """The name or address in a Host, in lower case, without port, brackets and the last dot; "" if it has none."""
+    found = _HOST.fullmatch(host.strip().lower())
+    return "" if found is None else (found["v6"] or found["name"].removesuffix("."))
 
 
 def is_loopback(address: str) -> bool:

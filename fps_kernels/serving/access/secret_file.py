@@ -29,14 +29,14 @@ def read_secret(path: str, option: str) -> str:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as exc:  # ValueError: a NUL in the name
         raise BadOption(f"{option}={path}: {getattr(exc, 'strerror', None) or exc}") from exc
-    if stat.S_ISREG(mode) and mode & 0o007:
-        logger.warning("%s=%s: every user of this machine can read or change this file; chmod 600 it", option, path)
     try:
         text = data.decode().strip()
     except UnicodeDecodeError as exc:
         raise BadOption(f"{option}={path}: not UTF-8") from exc
     if not text or len(data) > MAX_BYTES:
         raise BadOption(f"{option}={path}: {'longer than 4 KiB' if text else 'empty'}")
+    if stat.S_ISREG(mode) and mode & 0o007:
+        logger.warning("%s=%s: every user of this machine can read or change this file; chmod 600 it", option, path)
     return text
 
 

@@ -21,6 +21,7 @@ from ....serving.access.reach import warn_of_reach
 from ....serving.event_loop import new_loop
 from ....serving.gc_tuning import collect_from_now
 from ....serving.logs import configure, hide
+from ....serving.own_memory import close_memory
 from ....serving.rlimits import raise_limit
 from ....serving.sockets import Listening, bind
 from ....serving.tls import tls_context
@@ -40,6 +41,7 @@ def main(argv: Sequence[str]) -> None:
     """Run the server until a signal ends it. Raises BadOption."""
     options = read_options(argv)
     configure(logging.DEBUG if options.debug else logging.INFO)
+    close_memory()
     raise_limit()
     tls = tls_context(options.certfile, options.keyfile, options.client_ca)
     components = plugins(options.set, options.disable)

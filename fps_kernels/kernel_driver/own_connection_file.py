@@ -1,0 +1,100 @@
+"""jupyter_client's manager, with connection files that are nobody else's.
+
+A client may choose a kernel's id, and the name of the file is made from it: there may be one of that name, which
+belongs to a kernel of another server. jupyter_client replaces it, and deletes it when its own kernel ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import secrets
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .connection_file import MAX_FILE_BYTES
+from .private_files import move_new, read_regular
+
+if TYPE_CHECKING:
+    from jupyter_client.manager import AsyncKernelManager
+
+logger = logging.getLogger(__name__)
+
+NAMES_TRIED = 8
+"""How many names are tried; each has 32 random bits."""
+
+
+def free_path(path: Path) -> Path:
+    """Return the path, or one beside it if there is something already. May block.
+
+    A folder of that name is nobody's connection file: it is left to fail.
+    """
+    return _another(path) if os.path.lexists(path) and not path.is_dir() else path
+
+
+def _another(path: Path) -> Path:
+    return path.with_name(f"{path.stem}-{secrets.token_hex(4)}{path.suffix}")
+
+
+@cache
+def manager_class() -> type[AsyncKernelManager]:
+    """The class of managers. Imports jupyter_client, which takes 0.15 s."""
+    from jupyter_client.manager import AsyncKernelManager
+
+    class OwnFileManager(AsyncKernelManager):
+        def write_connection_file(self, **kwargs: Any) -> None:
+            """Write the connection file under a name that is free, which `connection_file` is then.
+
+            Provisioners call this, too.
+            """
+            if self._connection_file_written and os.path.exists(self.connection_file):
+                return
+            path = wanted = Path(self.connection_file)
+            draft = path.with_name(f".{path.stem}-{secrets.token_hex(8)}.part")
+            self.connection_file = str(draft)
+            try:
+                super().write_connection_file(**kwargs)
+                for _ in range(NAMES_TRIED):
+                    with contextlib.suppress(FileExistsError):
+                        move_new(draft, path)
+                        break
+                    path = free_path(wanted)
+                else:
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            except BaseException:
+                self._connection_file_written = False
+                raise
+            finally:
+                self.connection_file = str(path)
+                with contextlib.suppress(FileNotFoundError):
+                    draft.unlink()
+            if path != wanted:
+                logger.info("%s exists: the connection file of this kernel is %s", wanted.name, path.name)
+
+        def cleanup_connection_file(self) -> None:
+            """Delete the connection file if it is there and has this manager's key."""
+            if self._connection_file_written:
+                self._connection_file_written = False
+                path = Path(self.connection_file)
+                if _key_in(path) == self.session.key:
+                    with contextlib.suppress(FileNotFoundError):
+                        path.unlink()
+
+    return OwnFileManager
+
+
+def _key_in(path: Path) -> bytes | None:
+    """The key in a connection file; None if there is no such file, or no key in it.
+
+    Not the number of its inode: that is given to another file as soon as this one is deleted.
+    """
+    try:
+        _, data = read_regular(path, MAX_FILE_BYTES)
+        key = json.loads(data)["key"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return key.encode(errors="surrogatepass") if isinstance(key, str) else None
