@@ -23,8 +23,7 @@ from fps_kernels.gateway.gateway_policy import GatewayPolicy
 from fps_kernels.gateway.gateway_server import Gateway
 from fps_kernels.gateway.personality_loader import load_personality
 from fps_kernels.gateway.seed import read_seed
-from fps_kernels.hosts.asphalt.lab.command import plugins
-from fps_kernels.hosts.asphalt.lab.lab_access import lab_access
+from fps_kernels.hosts.asphalt.lab.command import prepare
 from fps_kernels.hosts.asphalt.lab.lab_component import LabComponent
 from fps_kernels.hosts.asphalt.lab.lab_options import read_options
 from fps_kernels.kernel_driver.kernelspec import Kernelspecs
@@ -52,8 +51,7 @@ Doors = tuple[str, list[tuple[str, str]]]
 async def lab(*options: str, layered: bool = True) -> AsyncIterator[Doors]:
     """JupyterLab's server; yields its URL and all that its routes can answer."""
     sock = socket.create_server(("127.0.0.1", 0))
-    components = plugins(["kernels.prewarm=0"], [])
-    access = lab_access(read_options([*options]), "/", [], None)
+    components, access = prepare(read_options(["--set", "kernels.prewarm=0", *options]))
     layer = access.layer(sock.getsockname()[1]) if layered else lambda app: app
     component = LabComponent(components, [sock], None, layer)
     async with Context() as ctx:
@@ -211,6 +209,9 @@ async def test_a_name_and_an_origin_can_be_allowed() -> None:
         ):
             opened = await open_doors(url, [("GET", "/api/kernels")], Host=host, Origin=origin, **RIGHT)
             assert opened == {expected}
+            doors = [("DELETE", "/api/kernels/x"), ("WS", "/api/kernels/x/channels")]
+            opened = await open_doors(url, doors, Host=host, Origin=origin, **RIGHT)
+            assert opened == {"DELETE /api/kernels/x 404", "WS /api/kernels/x/channels 404"}
         assert await open_doors(url, [("GET", "/api/kernels")], Origin="https://other.lan", **RIGHT) == set()
 
 

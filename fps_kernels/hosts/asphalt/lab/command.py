@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
 import logging
@@ -44,8 +45,7 @@ def main(argv: Sequence[str]) -> None:
     close_memory()
     raise_limit()
     tls = tls_context(options.certfile, options.keyfile, options.client_ca)
-    components = plugins(options.set, options.disable)
-    access = lab_access(options, *_of_plugins(components))
+    components, access = prepare(options)
     hide(*access.policy.secrets)
     defer_iri_parsers()
     listening = Listening(options.ip, options.port, options.port_retries, options.trust_xheaders, PING_INTERVAL_S, tls)
@@ -56,16 +56,18 @@ def main(argv: Sequence[str]) -> None:
         runner.run(_serve(component, access, open_browser=options.open_browser))
 
 
-def _of_plugins(components: Mapping[str, Mapping[str, Any]]) -> tuple[str, list[str], str | None]:
-    """The options of plugins that the access layer needs, too: the base URL, and the kernels' allowed origins."""
+def prepare(options: argparse.Namespace) -> tuple[dict[str, dict[str, Any]], LabAccess]:
+    """The configuration of the plugins, and who may come in. Raises BadOption."""
+    components = plugins(options.set, options.disable)
     base_url = str(components.get("frontend", {}).get("base_url", "/")).strip("/")
     kernels = components.get("kernels", {})
     origins, pattern = kernels.get("allow_origin", []), kernels.get("allow_origin_pat")
-    return (
-        f"/{base_url}/" if base_url else "/",
-        origins if isinstance(origins, list) and all(isinstance(one, str) for one in origins) else [],
-        pattern if isinstance(pattern, str) else None,
-    )
+    if not isinstance(origins, list) or not all(isinstance(one, str) for one in [*origins, pattern or ""]):
+        origins, pattern = [], None  # the plugin refuses them
+    elif "kernels" in components:  # its own rule holds, too
+        kernels["allow_origin"] = [*options.allow_origin, *origins]
+        kernels["allow_origin_pat"] = pattern = options.allow_origin_pat or pattern
+    return components, lab_access(options, f"/{base_url}/" if base_url else "/", origins, pattern)
 
 
 def plugins(settings: Sequence[str], disabled: Sequence[str]) -> dict[str, dict[str, Any]]:
