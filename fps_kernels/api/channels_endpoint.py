@@ -10,6 +10,7 @@ from starlette.websockets import WebSocket
 from ..errors import FPSKernelsError, ServerStopping
 from ..kernel_server.wire import V1_PROTOCOL
 from ..kernels.registry import KernelRegistry
+from ..serving.access.credentials import TOKEN_PROTOCOL
 from ..websocket.asgi import StarletteSocket
 from .host import Host
 from .responses import deny
@@ -52,7 +53,10 @@ class ChannelsEndpoint:
         except FPSKernelsError as exc:
             await deny(websocket, exc.status, exc.message)
             return
-        v1 = V1_PROTOCOL in websocket.scope["subprotocols"]
-        await websocket.accept(V1_PROTOCOL if v1 else None)
+        offered = websocket.scope["subprotocols"]
+        v1 = V1_PROTOCOL in offered
+        # A browser that offers protocols, if only to show a token, closes a connection that names none of them.
+        chosen = next((protocol for protocol in (V1_PROTOCOL, TOKEN_PROTOCOL) if protocol in offered), None)
+        await websocket.accept(chosen)
         may_execute = granted is None or "execute" in granted
         await server.serve(StarletteSocket(websocket), session_id, v1=v1, may_execute=may_execute, user=user)

@@ -16,6 +16,7 @@ import pytest
 import websockets
 from websockets.asyncio.client import ClientConnection
 from websockets.frames import Frame, Opcode
+from websockets.typing import Subprotocol
 
 from fps_kernels.gateway.app import KernelGatewayApp
 from fps_kernels.gateway.config.read_settings import read
@@ -162,6 +163,51 @@ def test_the_token_of_the_url_beats_that_of_the_header(
 ) -> None:
     headers = {"Authorization": f"token {header}"} if header else {}
     assert ask(f"{closed.url}/api?token={query}", headers=headers).status_code == status
+
+
+def test_the_token_is_read_from_a_file(begin: Begin, tmp_path: Path) -> None:
+    path = tmp_path / "token"
+    path.write_text(f"{TOKEN}\n")
+    path.chmod(0o600)
+    for gateway in (begin(option("auth_token_file", path)), begin(env={"KG_AUTH_TOKEN_FILE": str(path)})):
+        assert ask(f"{gateway.url}/api").status_code == 401
+        assert ask(f"{gateway.url}/api", headers={"Authorization": f"token {TOKEN}"}).status_code == 200
+        assert "WARNING" not in gateway.log.partition("Serving at")[0]
+
+
+@pytest.mark.parametrize("name", ["auth_token_file", "proxy_secret_file"])
+def test_a_secret_that_cannot_be_read_ends_the_command(begin: Begin, name: str) -> None:
+    options = [option(name, "/nowhere/secret"), option("proxy_user_header", "X-User")]
+    line = refusal(begin(*options[: 2 if name == "proxy_secret_file" else 1], ready=False))
+    assert line == f"fps-kernels: {name}=/nowhere/secret: No such file or directory"
+
+
+async def test_a_websocket_may_show_the_token_as_a_subprotocol(closed: Gateway) -> None:
+    right = {"Authorization": f"token {TOKEN}"}
+    kernel_id = start_kernel(closed.url, **right)
+    url = f"ws{closed.url[4:]}/api/kernels/{kernel_id}/channels"
+    base = Subprotocol("v1.token.websocket.jupyter.org")
+    shown = Subprotocol(f"{base}.{TOKEN}")
+    v1 = Subprotocol("v1.kernel.websocket.jupyter.org")
+    async with websockets.connect(url, subprotocols=[v1, base, shown], proxy=None) as socket:
+        assert socket.subprotocol == v1
+    async with websockets.connect(url, subprotocols=[base, shown], proxy=None) as socket:
+        assert socket.subprotocol == base
+    with pytest.raises(websockets.InvalidStatus):
+        await websockets.connect(url, subprotocols=[base, Subprotocol(f"{base}.wrong")], proxy=None)
+    assert ask(f"{closed.url}/api/kernels/{kernel_id}", "DELETE", right).status_code == 204
+
+
+def test_a_proxy_lets_in_the_users_that_it_has_authenticated(begin: Begin, tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text("between us")
+    path.chmod(0o600)
+    gateway = begin(option("proxy_user_header", "X-User"), option("proxy_secret_file", path), option("ip", "0.0.0.0"))
+    proof = {"X-Fps-Kernels-Proxy-Secret": "between us"}
+    url = f"http://127.0.0.1:{gateway.port}/api"
+    assert ask(url, headers=proof | {"X-User": "ann"}).status_code == 200
+    for wrong in ({"X-User": "ann"}, proof, {"X-User": "ann", "X-Fps-Kernels-Proxy-Secret": "guess"}):
+        assert ask(url, headers=wrong).status_code == 401
 
 
 @pytest.mark.parametrize("path", ["/api/swagger.json", "/api/swagger.yaml", "/healthz", "/readyz"])

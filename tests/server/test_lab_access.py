@@ -122,7 +122,7 @@ def test_no_token_is_asked_for_by_name(start_shared: Start) -> None:
     server = start_shared("--no-token")
     with client(server) as http:
         assert http.get("/api").status_code == 200
-    assert "This server needs no token" in server.log
+    assert "This server is open: every user" in server.log
 
 
 @pytest.mark.parametrize(

@@ -42,4 +42,4 @@ def warn_of_reach(policy: AccessPolicy, ip: str, *, public: bool) -> None:
     if public:
         logger.warning("This server is open to everyone who can reach %s, and lets them run code", ip or "this machine")
     else:
-        logger.warning("This server needs no token: every user and program of this machine can run code as you")
+        logger.warning("This server is open: every user and program of this machine can run code as you")
