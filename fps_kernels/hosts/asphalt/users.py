@@ -40,8 +40,8 @@ class Users:
         """What the user who sent a request is told apart by: an id, else a name; "" if Auth does not tell."""
         try:
             user = await self._ask(scope, None)
-        except Exception:  # of a plugin; what a WebSocket may do is decided elsewhere
-            logger.exception("the Auth of this server does not tell who opens a WebSocket")
+        except Exception:  # of a plugin; what a request may do is decided elsewhere
+            logger.exception("the Auth of this server does not tell whose a request is")
             return ""
         return str(getattr(user, "id", None) or getattr(user, "username", None) or "")
 
