@@ -1,7 +1,8 @@
 """Builds the JupyterLab extension and puts it into the wheel and the sdist.
 
-An sdist carries the built extension, so that installing it needs no npm; the wheel made from it takes
-the extension as it is there, unless its sources were changed since.
+Building from a clone runs `npm` from PATH, which reads from the network. No scripts of packages are run, and what
+comes is compared with the digests in package-lock.json. An sdist carries the built extension, so that installing it
+needs no npm; the wheel made from it takes the extension as it is there, unless its sources were changed since.
 """
 
 from __future__ import annotations

@@ -57,6 +57,16 @@ class MissingField(ClientError):
         self.field = field
 
 
+class NotAWebSocket(ClientError):
+    """A plain request came where WebSockets are opened."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This is a WebSocket: the request needs the headers `Upgrade: websocket` and `Connection: Upgrade`. "
+            "A proxy may have removed them"
+        )
+
+
 class InvalidKernelId(ClientError):
     """The client chose a kernel id that is not allowed."""
 

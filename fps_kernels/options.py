@@ -28,11 +28,11 @@ class Bounds:
     def violation(self, value: float) -> str | None:
         """What the value should be that it is not, in words."""
         if self.gt is not None and not value > self.gt:  # also true of NaN
-            return f"should be greater than {self.gt:g}"
+            return f"should be greater than {self.gt:.15g}"
         if self.ge is not None and not value >= self.ge:
-            return f"should be greater than or equal to {self.ge:g}"
+            return f"should be greater than or equal to {self.ge:.15g}"
         if self.le is not None and not value <= self.le:
-            return f"should be less than or equal to {self.le:g}"
+            return f"should be less than or equal to {self.le:.15g}"
         return None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:

@@ -5,25 +5,38 @@ from __future__ import annotations
 import uuid
 from collections.abc import Collection
 
+from starlette.responses import Response
 from starlette.websockets import WebSocket
 
-from ..errors import FPSKernelsError, ServerStopping
+from ..errors import FPSKernelsError, NotAWebSocket, ServerStopping
 from ..kernel_server.wire import V1_PROTOCOL
 from ..kernels.registry import KernelRegistry
 from ..serving.access.credentials import TOKEN_PROTOCOL
 from ..websocket.asgi import StarletteSocket
 from .host import Host
 from .responses import deny
+from .table import ALL_METHODS, CHANNELS_PATH, Endpoint
 
 MAX_SESSION_ID_CHARS = 256
 
 
 class ChannelsEndpoint:
-    """`/api/kernels/ID/channels`."""
+    """`/api/kernels/ID/channels`.
+
+    plain: the endpoint for requests that are no WebSockets.
+    """
 
     def __init__(self, registry: KernelRegistry, host: Host) -> None:
         self._registry = registry
         self._host = host
+        self.plain = Endpoint(
+            "no_websocket",
+            " ".join(ALL_METHODS),
+            CHANNELS_PATH,
+            self.refuse_plain,
+            {"kernels": ["read"]},
+            in_schema=False,
+        )
 
     async def serve(
         self, websocket: WebSocket, kernel_id: str, session_id: str | None, granted: Collection[str] | None
@@ -60,3 +73,8 @@ class ChannelsEndpoint:
         await websocket.accept(chosen)
         may_execute = granted is None or "execute" in granted
         await server.serve(StarletteSocket(websocket), session_id, v1=v1, may_execute=may_execute, user=user)
+
+    async def refuse_plain(self, kernel_id: str) -> Response:
+        """The answer to a plain request, with the status that Tornado has for it."""
+        self._registry.get(kernel_id)
+        raise NotAWebSocket

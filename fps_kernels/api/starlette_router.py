@@ -53,7 +53,7 @@ class EndpointRoute(ExactRoute):
 
 def starlette_routes(table: Iterable[Endpoint], channels: ChannelsEndpoint, host: Host) -> list[BaseRoute]:
     """All routes, and the answers to requests that none of them takes."""
-    routes: list[BaseRoute] = [EndpointRoute(endpoint, host) for endpoint in table]
+    routes: list[BaseRoute] = [EndpointRoute(endpoint, host) for endpoint in (*table, channels.plain)]
 
     async def serve(websocket: WebSocket) -> None:
         session_id = websocket.query_params.get("session_id")

@@ -11,6 +11,7 @@ from jupyter_core.application import NoStart
 from traitlets import TraitError
 
 from ..errors import FPSKernelsError
+from ..log_text import escape
 from ..serving.gc_tuning import collect_later
 from .config.gateway_options import KernelGatewayApp
 
@@ -59,5 +60,6 @@ def _command(name: str) -> Callable[[list[str]], None] | None:
 
 
 def _exit(message: str) -> NoReturn:
-    print(f"fps-kernels: {' '.join(message.split())}", file=sys.stderr)
+    # It may quote a kernel, as when a cell of the seed fails.
+    print(f"fps-kernels: {escape(' '.join(message.split()))}", file=sys.stderr)
     sys.exit(1)

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -161,4 +162,6 @@ class Gateway:
 
     def _make_server(self, app: ASGIApp) -> Server:
         listening = self._settings.listening
-        return make_server(app, listening.tls, listening.ping_interval_s or None)
+        health = frozenset(unquote(self._settings.base_url) + path for path in HEALTH_PATHS)
+        limits = replace(self._settings.serving, always_answered=health)
+        return make_server(app, listening.tls, listening.ping_interval_s or None, limits)

@@ -25,7 +25,7 @@ from ..kernel_driver.message import (
     peek_msg_type,
 )
 from ..websocket.frame_batch import Chunks, IncomingMessage
-from ..websocket.frames import LARGE_BYTES
+from ..websocket.frames import LARGE_BYTES, Lease, Payload
 
 V1_PROTOCOL = "v1.kernel.websocket.jupyter.org"
 CHANNELS = frozenset({"shell", "control", "stdin", "iopub"})
@@ -199,16 +199,26 @@ def decode_default(data: str | bytes | bytearray) -> tuple[str, list[Buffer], di
     header = message.get("header")
     if not isinstance(header, dict):
         raise MalformedMessage("a message without a header")
+    lease = getattr(data, "lease", None)
     frames: list[Buffer] = [dump_json(header)]
     for name in ("parent_header", "metadata", "content"):
         value = message.get(name)
         if value is None:
             frames.append(EMPTY_DICT)
         elif isinstance(value, dict):
-            frames.append(dump_json(value))
+            frames.append(_counted(dump_json(value), lease))
         else:
             raise MalformedMessage(f"{name} is not a JSON object")
     return _known_channel(channel.encode("utf-8", "replace")), frames + buffers, header
+
+
+def _counted(frame: bytes, lease: Lease | None) -> Buffer:
+    """A frame that was made from a client's message, counted with it as long as it is held."""
+    if lease is None or len(frame) < LARGE_BYTES:
+        return frame
+    payload = Payload(frame)
+    payload.lease = lease
+    return memoryview(payload)
 
 
 def _read_offsets(data: bytes | bytearray, number: struct.Struct, *, fewest: int, kind: str) -> tuple[int, ...]:

@@ -11,10 +11,16 @@ MIB = 1024 * 1024
 class Bounds:
     """Times and sizes within which a notebook answers its requests."""
 
-    max_body_bytes: int = 100 * MIB
-    """The largest body of a request: what Kernel Gateway takes, by a default of Tornado's."""
     max_bodies_bytes: int = 512 * MIB
     """The bodies of all requests under way, together: a full queue of large ones would take more than a machine has."""
+    body_grace_s: float = 30.0
+    """Time for a body, whatever its size; what takes longer must come at a rate."""
+    min_body_bytes_per_s: int = 8 * 1024
+    """The least rate of a body on average: what its Content-Length says is kept from others until it has come."""
+    max_refused_bytes: int = 128 * MIB
+    """What is still received, and dropped, of a body that has been refused."""
+    refused_s: float = 10.0
+    """How long that may take."""
     max_unsent_bytes: int = 16 * MIB
     """Output that waits for a client that reads its stream slowly; with more, the cell is interrupted."""
     keep_alive_s: float = 15.0

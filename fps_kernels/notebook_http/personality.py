@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jupyter_core.paths import jupyter_runtime_dir
 from starlette.routing import BaseRoute
 
 from ..errors import BadOption
@@ -17,7 +18,9 @@ from ..gateway.config.traits import NotebookHTTPPersonality
 from ..gateway.health import HEALTH_PATHS
 from ..gateway.personality_loader import Personality
 from ..gateway.prespawn import prespawn
-from .bounds import Bounds
+from ..kernels.kernel import Kernel
+from .bounds import MIB, Bounds
+from .kernel_language import MAX_NAME_CHARS, UnknownLanguage, language_of, name_of_language
 from .notebook_routes import notebook_routes
 from .openapi import openapi, swagger
 from .parsing.annotations import parse as parse_annotations
@@ -26,6 +29,9 @@ from .parsing.notebook_error import NotebookError
 from .parsing.swagger_parser import parse as parse_swagger
 from .pipeline import Pipeline
 from .pool import KernelPool, PoolStatistics
+from .request.literals import LANGUAGES, Language
+from .request.request_files import RequestFiles
+from .request.request_limits import RequestLimits
 
 if TYPE_CHECKING:
     from ..gateway.config.gateway_options import KernelGatewayApp
@@ -39,6 +45,9 @@ PARSERS: dict[str, Parser] = {
     "kernel_gateway.notebook_http.swagger.parser": parse_swagger,
 }
 """The parsers by the names that Kernel Gateway has for them."""
+LIMITS = {"max_body_bytes": (1, 512 * MIB), "max_fields": (1, 1_000_000), "max_depth": (1, 500)}
+"""What the options of the same names may be. More than 512 MiB would never fit into `Bounds.max_bodies_bytes`; a parser
+of JSON that calls itself for each level, as many do, gives up somewhere beyond 500."""
 
 
 class NotebookHttp(Personality):
@@ -52,6 +61,8 @@ class NotebookHttp(Personality):
 
     _seed: Seed
     _table: EndpointTable
+    _kernel_language: str
+    _files: RequestFiles
     _pool: KernelPool
     _pipeline: Pipeline | None = None
     """None until init_configurables() has ended, and with it what is set there."""
@@ -66,14 +77,28 @@ class NotebookHttp(Personality):
             raise BadOption("api=notebook-http: there is no notebook; set seed_uri")
         self._seed = seed = self.context.seed
         self._check_options()
-        language = await asyncio.to_thread(self._language)
-        self._table = self._parse(language)
+        self._table = self._parse(await asyncio.to_thread(self._notebook_language))
         self._seed_codes = frozenset(self._table.seeds)
         kernels = await prespawn(self.context, max(1, self.context.settings.prespawn_count))
         registry = self.context.kernels.registry
         start = partial(registry.start, seed.kernel_name)
+        for kernel in kernels:
+            try:
+                self._language_of(kernel)
+            except UnknownLanguage as exc:
+                raise BadOption(f"seed_uri={seed.uri}: {exc.message}") from exc
+        self._kernel_language = name_of_language(kernels[0].client.kernel_info)
+        self._files = RequestFiles(self._runtime_folder())
+        try:
+            await asyncio.to_thread(self._files.open)
+        except OSError as exc:
+            raise BadOption(
+                f"api=notebook-http: no folder for requests can be made in Jupyter's runtime folder: {exc}"
+            ) from exc
         self._pool = KernelPool(kernels, start, registry.shutdown, self._options.queue_limit, self.bounds)
-        self._pipeline = Pipeline(self._pool, language, self._options.request_timeout_s, self.bounds)
+        self._pipeline = Pipeline(
+            self._pool, self._language_of, self._files, self._limits, self._options.request_timeout_s, self.bounds
+        )
 
     def _check_options(self) -> None:
         options = self._options
@@ -83,11 +108,35 @@ class NotebookHttp(Personality):
             raise BadOption(f"queue_limit={options.queue_limit}: less than 0")
         if not options.request_timeout_s >= 0:  # NaN is refused, too
             raise BadOption(f"request_timeout_s={options.request_timeout_s:g}: less than 0")
+        for name, (low, high) in LIMITS.items():
+            value = getattr(options, name)
+            if not low <= value <= high:
+                raise BadOption(f"{name}={value}: not from {low} to {high}")
+        if options.request_literal and options.request_literal.lower() not in LANGUAGES:
+            raise BadOption(f"request_literal={options.request_literal}: not one of {', '.join(LANGUAGES)}")
 
-    def _language(self) -> str:
-        """The language of the kernels. A notebook that no front end has ever saved names only its kernelspec."""
-        found = self._seed.notebook.get("metadata", {}).get("language_info", {}).get("name")
-        return found or self.context.kernels.registry.specs.get(self._seed.kernel_name or None).language
+    def _runtime_folder(self) -> Path:
+        folder = self.context.settings.kernels.connection_dir
+        return Path(jupyter_runtime_dir() if folder is None else folder).expanduser()
+
+    @property
+    def _limits(self) -> RequestLimits:
+        return RequestLimits(self._options.max_body_bytes, self._options.max_fields, self._options.max_depth)
+
+    def _language_of(self, kernel: Kernel) -> Language:
+        """Raises UnknownLanguage."""
+        return language_of(kernel.client.kernel_info, self._options.request_literal.lower())
+
+    def _named_language(self) -> str:
+        """What the notebook says of its language; "" if nothing."""
+        name = self._seed.notebook.get("metadata", {}).get("language_info", {}).get("name")
+        return name if isinstance(name, str) else ""
+
+    def _notebook_language(self) -> str:
+        """The language of the notebook. One that no front end has ever saved names only its kernelspec."""
+        return (
+            self._named_language() or self.context.kernels.registry.specs.get(self._seed.kernel_name or None).language
+        )
 
     def _parse(self, language: str) -> EndpointTable:
         name = self._options.cell_parser
@@ -110,6 +159,13 @@ class NotebookHttp(Personality):
         name = Path(self._seed.uri).name
         for warning in self._table.warnings:
             logger.warning("%s: %s", name, warning)
+        if (named := self._named_language()) and named.lower() != self._kernel_language.lower():
+            logger.warning(
+                "%s: its metadata names the language %r, but its kernel runs %r: REQUEST is written in that",
+                name,
+                named[:MAX_NAME_CHARS],
+                self._kernel_language[:MAX_NAME_CHARS],
+            )
         for endpoint in self._table.endpoints:
             if endpoint.path.removeprefix("/") in HEALTH_PATHS:
                 where = f"cell {endpoint.cells[0]}: " if endpoint.cells else ""
@@ -136,6 +192,7 @@ class NotebookHttp(Personality):
                 await self._pipeline.drain()
             finally:
                 await self._pool.close()
+                await asyncio.to_thread(self._files.close)
 
 
 def create_personality(parent: KernelGatewayApp) -> NotebookHttp:

@@ -3,9 +3,9 @@
 Each stage is a module that takes what the one before it has made:
 
     match    endpoint_route          path and verb          -> Endpoint and parameters
-    read     request.body_reader     Endpoint and request   -> body
-    assign   request.assignment      body and parameters    -> Assignment: code that sets REQUEST
-    run      endpoint_run            Assignment and worker  -> CellOutputs
+    read     request.body_reader     Endpoint and request   -> Body
+    convert  request.request_text    Body and parameters    -> RequestText: the text of REQUEST
+    run      endpoint_run            RequestText and worker -> CellOutputs
     reply    response.reply          CellOutputs            -> Reply, as a response
 
 A response that is streamed is sent while its cell runs: response.streamed_reply is both of the last stages.
@@ -14,8 +14,10 @@ A response that is streamed is sent while its cell runs: response.streamed_reply
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -24,18 +26,23 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..api.responses import error_response
 from ..errors import FPSKernelsError, ServerStopping
+from ..kernels.kernel import Kernel
 from .bounds import Bounds
 from .deadline import ClientDisconnected, RequestDeadline
 from .endpoint_run import run_cell, run_endpoint
 from .parsing.endpoints import Endpoint
 from .pool import KernelPool
-from .request.assignment import assign
 from .request.body_reader import BodyReader
+from .request.literals import Language
+from .request.request_files import RequestFiles
+from .request.request_limits import RequestLimits
+from .request.request_text import Converter, RequestText
 from .response.http_response import failure_response, http_response
+from .response.refusal import Refusal
 from .response.reply import head_reply, respond
 from .response.stream_formats import stream_for
 from .response.streamed_reply import StreamedReply
-from .worker import OnOutput
+from .worker import OnOutput, Worker
 
 logger = logging.getLogger(__name__)
 
@@ -46,20 +53,34 @@ CLIENT_CLOSED_REQUEST = 499
 class Pipeline:
     """Answers the requests that were matched with an endpoint.
 
-    language: the language of the kernels.
+    language_of: the language of a kernel. Raises FPSKernelsError.
     timeout_s: seconds that a request may take, with its wait for a kernel; 0 for no limit.
     """
 
-    def __init__(self, pool: KernelPool, language: str, timeout_s: float, bounds: Bounds) -> None:
+    def __init__(
+        self,
+        pool: KernelPool,
+        language_of: Callable[[Kernel], Language],
+        files: RequestFiles,
+        limits: RequestLimits,
+        timeout_s: float,
+        bounds: Bounds,
+    ) -> None:
         self._pool = pool
-        self._language = language
+        self._language_of = language_of
         self._timeout_s = timeout_s
         self._bounds = bounds
-        self._bodies = BodyReader(bounds.max_body_bytes, bounds.max_bodies_bytes)
+        self._bodies = BodyReader(limits.max_body_bytes, bounds)
+        self._converter = Converter(files, limits)
         self._draining = False
         self._under_way = 0
         self._idle = asyncio.Event()
         self._idle.set()
+
+    @property
+    def bodies_bytes(self) -> int:
+        """What the bodies of all requests under way count."""
+        return self._bodies.total_bytes
 
     async def __call__(
         self, endpoint: Endpoint, parameters: Mapping[str, str], scope: Scope, receive: Receive, send: Send
@@ -82,18 +103,23 @@ class Pipeline:
         stream = None if request.method == "HEAD" else stream_for(accept, declared=endpoint.stream)
         deadline = RequestDeadline(request, self._timeout_s)
         try:
-            async with self._bodies.read(request, deadline) as body:
-                assignment = await assign(self._language, request.scope, parameters, body)
+            with contextlib.ExitStack() as held:
+                try:
+                    body = await self._bodies.read(request, deadline)
+                except FPSKernelsError as exc:
+                    return Refusal(failure_response(exc), self._bounds)
+                held.callback(body.release)
+                text = self._converter.short(request.scope, parameters, body)
+                if text is None:
+                    text = await deadline.wait_for(self._converter.long(request.scope, parameters, body))
+                held.callback(text.release)
                 worker = await deadline.wait_for(self._pool.acquire())
                 if stream is not None:
-
-                    async def run(on_output: OnOutput) -> dict[str, Any]:
-                        with self._pool.releasing(worker):
-                            return await deadline.wait_for(run_cell(worker, assignment, endpoint.source, on_output))
-
+                    run = partial(self._run_streamed, held.pop_all(), deadline, worker, text, endpoint.source)
                     return StreamedReply(run, stream, deadline, self._bounds)
                 with self._pool.releasing(worker):
-                    outputs, info = await deadline.wait_for(run_endpoint(worker, assignment, endpoint))
+                    language = self._language_of(worker.kernel)
+                    outputs, info = await deadline.wait_for(run_endpoint(worker, language, text, endpoint))
             reply = respond(outputs, info, accept)
             if request.method == "HEAD":
                 reply = head_reply(reply, of_get=endpoint.verb == "GET")
@@ -105,6 +131,20 @@ class Pipeline:
             return error_response(504, f"No answer within {self._timeout_s:g} s")
         except FPSKernelsError as exc:
             return failure_response(exc)
+
+    async def _run_streamed(
+        self,
+        held: contextlib.ExitStack,
+        deadline: RequestDeadline,
+        worker: Worker,
+        text: RequestText,
+        source: str,
+        on_output: OnOutput,
+    ) -> dict[str, Any]:
+        """Run a cell whose output is streamed. held: what to release at its end."""
+        with held, self._pool.releasing(worker):
+            language = self._language_of(worker.kernel)
+            return await deadline.wait_for(run_cell(worker, language, text, source, on_output))
 
     async def drain(self) -> None:
         """Refuse new requests, and wait until those under way have been answered."""

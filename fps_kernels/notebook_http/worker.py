@@ -45,10 +45,13 @@ class Worker(LifecycleObserver):
     """A kernel that runs the cells of requests.
 
     on_lost(worker): called when the kernel dies, whether or not it is restarted.
+
+    reads_files: whether the kernel reads files of this machine, as far as is known.
     """
 
     def __init__(self, kernel: Kernel, on_lost: Callable[[Worker], None], bounds: Bounds) -> None:
         self.kernel = kernel
+        self.reads_files = True
         self._on_lost = on_lost
         self._bounds = bounds
         self._client = kernel.client

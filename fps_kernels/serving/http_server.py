@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import Iterator
 from functools import partial
@@ -12,19 +13,52 @@ from typing import cast
 import uvicorn
 from starlette.types import ASGIApp
 
-from ..websocket.flow_control import WebSocketLimits
+from ..websocket.message_budget import MessageBudget
 from ..websocket.protocol import WebSocketProtocol
+from .acceptor import Acceptor, default_max_connections
+from .connection_table import ConnectionTable, Slot
+from .http_protocol import HTTPProtocol
+from .serving_limits import ServingLimits
+
+__all__ = ["Server", "ServingLimits", "make_server", "url_of"]
 
 STOP_TIMEOUT_S = 15
 """Seconds that open requests and WebSockets have to end when the server stops."""
-MAX_MESSAGE_BYTES = 1024 * 1024 * 1024
-"""Size of the largest WebSocket message. Kernel Gateway has no bound, as jupyter_server lifts Tornado's."""
 REUSED_BYTES = 4 * 1024 * 1024
 """Freeing one block this large raises glibc's mmap threshold, so smaller buffers are reused instead of unmapped."""
 
 
 class Server(uvicorn.Server):
-    """A uvicorn server that leaves signals to its application."""
+    """A uvicorn server that leaves signals to its application, and has bounds.
+
+    limits: the bounds on what clients may cost.
+    """
+
+    def __init__(self, config: uvicorn.Config, limits: ServingLimits = ServingLimits()) -> None:  # noqa: B008 - frozen
+        super().__init__(config)
+        self._limits = limits
+        self._acceptor: Acceptor | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept connections on sockets that listen already. Called by uvicorn, in place of its own method."""
+        assert sockets is not None
+        limits = self._limits
+        await self.lifespan.startup()
+
+        def make_protocol(slot: Slot) -> asyncio.Protocol:
+            return HTTPProtocol(self.config, self.server_state, self.lifespan.state, limits, slot)
+
+        bound = default_max_connections() if limits.max_connections is None else limits.max_connections
+        table = ConnectionTable(bound, limits.reserved_connections)
+        self.servers = []  # of the event loop
+        self._acceptor = Acceptor(table, make_protocol, self.config.ssl, limits.head_timeout_s)
+        self._acceptor.start(sockets)
+        self.started = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._acceptor is not None:
+            await self._acceptor.close()
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -35,24 +69,31 @@ def make_server(
     app: ASGIApp,
     tls: ssl.SSLContext | None,
     ping_interval_s: float | None,
-    limits: WebSocketLimits = WebSocketLimits(),  # noqa: B008 - frozen
+    limits: ServingLimits = ServingLimits(),  # noqa: B008 - frozen
 ) -> Server:
     """A server that has not started.
 
     tls: None to serve without TLS.
     ping_interval_s: seconds between the pings of a WebSocket, and seconds to wait for each pong; None or 0: no pings.
-    limits: the bounds of each WebSocket connection.
+    limits: the bounds on what clients may cost.
     """
     bytes(REUSED_BYTES)  # freed immediately; see mallopt(3), M_MMAP_THRESHOLD
+    websocket = partial(
+        WebSocketProtocol,
+        limits=limits.websocket,
+        budget=MessageBudget(limits.held_max_bytes, limits.held_max_bytes),
+        size_option="ws_max_message_bytes",
+    )
     config = uvicorn.Config(
         app,
+        http="h11",
         access_log=False,
         log_config=None,
         lifespan="off",
         proxy_headers=False,  # TrustedProxy does that
         server_header=False,
-        ws=cast(type[asyncio.Protocol], partial(WebSocketProtocol, limits=limits)),
-        ws_max_size=MAX_MESSAGE_BYTES,
+        ws=cast(type[asyncio.Protocol], websocket),
+        ws_max_size=limits.max_message_bytes,
         ws_per_message_deflate=False,  # the client is near, or a proxy compresses
         ws_ping_interval=ping_interval_s,
         ws_ping_timeout=ping_interval_s,
@@ -60,7 +101,7 @@ def make_server(
     )
     config.load()
     config.ssl = tls
-    return Server(config)
+    return Server(config, limits)
 
 
 def url_of(host: str, port: int, tls: ssl.SSLContext | None) -> str:

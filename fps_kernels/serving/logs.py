@@ -81,11 +81,11 @@ def _traceback(record: logging.LogRecord) -> str | None:
         parts += record.exc_text.splitlines()
     if record.stack_info:
         parts += str(record.stack_info).splitlines()
-    lines = [INDENT + safe_line(line) for line in chain.from_iterable(map(_lines, parts))]
+    lines = list(chain.from_iterable(map(_lines, parts)))
     if (missing := len(lines) - MAX_TRACEBACK_LINES) > 0:
         half = MAX_TRACEBACK_LINES // 2
-        lines[half:-half] = [f"{INDENT}… ({missing} more lines)"]
-    return "\n".join(lines) or None
+        lines[half:-half] = [f"… ({missing} more lines)"]
+    return "\n".join(INDENT + safe_line(line) for line in lines) or None
 
 
 def _lines(part: str) -> Iterable[str]:

@@ -155,8 +155,10 @@ def _hide_value(match: re.Match[str]) -> str:
 
 def _hide_header(match: re.Match[str]) -> str:
     group = "rest" if match["rest"] is not None else "quoted"
-    value = match[group]
-    if match["name"].lower() == "sec-websocket-protocol":
+    value, header = match[group], match["name"].lower()
+    if group == "rest" and header.isalpha() and header not in ("authorization", "cookie") and " " in value.strip():
+        return match[0]  # a sentence: "it needs no token: …"
+    if header == "sec-websocket-protocol":
         names = (name.strip() for name in value.split(","))
         hidden = ", ".join(name if name in SHOWN_SUBPROTOCOLS else HIDDEN for name in names)
     else:

@@ -29,3 +29,13 @@ def raise_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     except (OSError, ValueError) as exc:  # macOS has a lower bound of its own
         logger.info("The limit of open files stays at %d: %s", soft, exc)
+
+
+def file_limit() -> int:
+    """The number of files and sockets that this process may have open; as many as are wanted where nobody limits it."""
+    if sys.platform == "win32":
+        return WANTED_FILES
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return WANTED_FILES if soft == resource.RLIM_INFINITY else soft

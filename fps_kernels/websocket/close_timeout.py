@@ -17,12 +17,16 @@ class CloseTimeout:
     """Aborts a closed transport when its client takes nothing more of what was written.
 
     stuck_s: seconds without a single byte taken; a client that reads slowly keeps its connection.
+    also_open: whether to abort a transport that is not closed, too.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, stuck_s: float) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport, stuck_s: float, *, also_open: bool = False
+    ) -> None:
         self._loop = loop
         self._transport = transport
         self._stuck_s = stuck_s
+        self._also_open = also_open
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -31,16 +35,17 @@ class CloseTimeout:
             self._check_later(self._unsent_bytes())
 
     def cancel(self) -> None:
-        """The connection is gone."""
+        """The connection is gone, or is not to be watched for now."""
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
 
     def _check_later(self, unsent: int) -> None:
         self._timer = self._loop.call_later(self._stuck_s, self._check, unsent)
 
     def _check(self, before: int) -> None:
         unsent = self._unsent_bytes()
-        if self._transport.is_closing() and unsent >= before:
+        if unsent >= before and (self._also_open or self._transport.is_closing()):
             self._transport.abort()
         else:
             self._check_later(unsent)

@@ -12,6 +12,8 @@ of these holds:
                       too much is held                              much is held; then by a release
     application       a message was put into the queue of           the application has emptied its queue, or
      behind           `receive`                                     asks for delivery by callback
+    over budget       all connections together hold too much,       enough is released, or this connection is the
+                      and this one brings a large message           first in line; see message_budget
 
 Frames that arrive before the WebSocket is accepted are kept, and the first of them pauses the transport; a
 connection without any stays readable, so that a client that gives up is noticed.
@@ -24,7 +26,7 @@ The queue of `receive` therefore holds no more messages than one read of the tra
 is no queue: the callback takes each message and passes it on. It has its own bounds for small messages; large ones
 (64 KiB and more, and those joined from fragments) are counted here from the moment they are complete until the last
 reference to their bytes is gone, wherever that is: in a queue of the kernel's, or in libzmq's I/O thread. More than
-64 MiB of them ("held") stop the reading. The bound is checked after each message, so one message can exceed it; its
+32 MiB of them ("held") stop the reading. The bound is checked after each message, so one message can exceed it; its
 size is limited by `ws_max_size`.
 
 Application to client. The transport calls `pause_writing` when its buffer passes the high-water mark (64 KiB) and
@@ -50,31 +52,22 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from .frames import Payload
+from .connection_limits import WebSocketLimits as WebSocketLimits
+from .frames import Lease, Payload
+from .message_budget import Account, MessageBudget
 
-
-@dataclass(frozen=True, slots=True)
-class WebSocketLimits:
-    """The bounds of one connection.
-
-    turn_messages: messages read from one client before the others get their turn.
-    held_max_bytes: size of the large messages that nobody has consumed yet, above which reading stops.
-    stuck_s: seconds without a byte taken by the client, after which a closing connection is aborted.
-    echo_timeout_s: seconds to wait for the client's close frame after ours.
-    """
-
-    turn_messages: int = 16
-    held_max_bytes: int = 64 * 1024 * 1024
-    stuck_s: float = 5.0
-    echo_timeout_s: float = 10.0
+BUDGET_CHECK_S = 1.0
+"""Seconds between two looks at who has held something for too long, while the budget is used up."""
 
 
 class FlowControl:
     """The brakes of one connection; the module's docstring explains them.
 
+    budget: what all connections share.
     read_one: reads the next message that the transport has handed over; returns whether there was one.
+    unfinished: returns the number of bytes that have arrived and do not belong to a complete message that was read.
+    refuse: ends the connection because the budget is used up.
     """
 
     def __init__(
@@ -82,7 +75,11 @@ class FlowControl:
         loop: asyncio.AbstractEventLoop,
         transport: asyncio.Transport,
         limits: WebSocketLimits,
+        budget: MessageBudget,
+        *,
         read_one: Callable[[], bool],
+        unfinished: Callable[[], int],
+        refuse: Callable[[], None],
     ) -> None:
         self.writable = asyncio.Event()
         self.writable.set()
@@ -91,10 +88,14 @@ class FlowControl:
         self._loop = loop
         self._transport = transport
         self._limits = limits
+        self._budget = budget
+        self._account = Account(budget, self._budget_allows, refuse)
         self._read_one = read_one
+        self._unfinished = unfinished
         self._opened = False
         self._turn_waiting = False
         self._application_behind = False
+        self._over_budget = False
 
     def open(self) -> None:
         """The WebSocket is accepted: read what arrived before."""
@@ -109,6 +110,7 @@ class FlowControl:
             self._pause()
         elif not self._turn_waiting:
             self._take_turn()
+        self._count()
 
     def message_queued(self) -> None:
         """The application has a message in the queue of `receive`."""
@@ -119,13 +121,24 @@ class FlowControl:
         """The application has taken all messages from the queue."""
         if self._application_behind:
             self._application_behind = False
+            self._count()
             self._resume()
 
     def hold(self, payload: Payload) -> None:
-        """Count a message until the last reference to its bytes is gone."""
+        """Count a message until the last reference to its bytes, or to its lease, is gone."""
         size = len(payload)
         self.held_bytes += size
-        weakref.finalize(payload, self._release_soon, size).atexit = False
+        self._budget.hold(size)
+        self._watch_budget()
+        payload.lease = Lease()
+        weakref.finalize(payload.lease, self._release_soon, size).atexit = False
+
+    def discard(self) -> None:
+        """Nothing of what has arrived or will arrive is kept: read on, so that the client can read our last words."""
+        self._count()
+        self._opened, self._turn_waiting, self._application_behind = True, False, False
+        if not self._transport.is_closing():
+            self._resume()
 
     def _release_soon(self, size: int) -> None:
         """Called in the thread that dropped the last reference."""
@@ -134,6 +147,7 @@ class FlowControl:
 
     def _release(self, size: int) -> None:
         self.held_bytes -= size
+        self._budget.release(size, self._loop.time())
         self._continue()
 
     def _take_turn(self) -> None:
@@ -156,7 +170,33 @@ class FlowControl:
             return
         self._turn_waiting = False
         self._take_turn()
+        self._count()
         self._resume()
+
+    def _count(self) -> None:
+        """Tell the budget what this connection holds, and stop reading if it says so."""
+        size = self._unfinished()
+        if not size and not self._account.incomplete:
+            return
+        blocked = self._turn_waiting or self._application_behind or not self._opened
+        if self._account.update(size, self._loop.time(), blocked=blocked) or blocked:
+            self._over_budget = False
+        elif self._account.hopeless:
+            self._account.refuse()
+        else:
+            self._over_budget = True
+            self._pause()
+        self._watch_budget()
+
+    def _budget_allows(self) -> None:
+        self._over_budget = False
+        self._resume()
+
+    def _watch_budget(self) -> None:
+        """Look after the budget while it is used up; one connection does so for all."""
+        if self._budget.used_up and not self._budget.watched:
+            self._budget.watched = True
+            self._loop.call_later(BUDGET_CHECK_S, _check_budget, self._loop, self._budget)
 
     def _pause(self) -> None:
         if not self.paused:
@@ -164,6 +204,15 @@ class FlowControl:
             self._transport.pause_reading()
 
     def _resume(self) -> None:
-        if self.paused and self._opened and not (self._turn_waiting or self._application_behind):
+        waits = self._turn_waiting or self._application_behind or self._over_budget
+        if self.paused and self._opened and not waits and not self._transport.is_closing():
             self.paused = False
             self._transport.resume_reading()
+
+
+def _check_budget(loop: asyncio.AbstractEventLoop, budget: MessageBudget) -> None:
+    for account in budget.late(loop.time()):
+        account.refuse()
+    budget.watched = budget.used_up
+    if budget.watched:
+        loop.call_later(BUDGET_CHECK_S, _check_budget, loop, budget)

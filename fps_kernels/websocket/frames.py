@@ -51,13 +51,27 @@ def frame_header(is_text: bool, size: int) -> bytes:
     return _LONG.pack(opcode, 127, size)
 
 
+class Lease:
+    """What a large message is counted by: as long as anything of it is referred to, so is its lease."""
+
+    __slots__ = ("__weakref__",)
+
+
 class Payload(bytearray):
     """The bytes of a message that is large or arrived in pieces.
 
-    Unlike a bytearray, it can be referenced weakly, which tells when it is no longer used.
+    lease: set when the message is counted.
     """
 
-    __slots__ = ("__weakref__",)
+    __slots__ = ("lease",)
+    lease: Lease
+
+
+class LargeText(str):
+    """A large text message."""
+
+    __slots__ = ("lease",)
+    lease: Lease
 
 
 class WebSocketMessage(NamedTuple):
@@ -100,6 +114,11 @@ class FrameReader:
     def partial_bytes(self) -> int:
         """Number of bytes that were read of a frame whose end has not arrived."""
         return self._passed if self._payload is None else len(self._payload)
+
+    @property
+    def unfinished_bytes(self) -> int:
+        """Number of bytes that were fed and do not belong to what was read completely."""
+        return len(self._data) + (self._passed if self._payload is None else len(self._payload))
 
     def feed(self, data: bytes) -> None:
         """Add received bytes. Read until None before feeding more, or they are copied."""

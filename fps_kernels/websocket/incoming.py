@@ -10,7 +10,7 @@ from websockets.frames import Frame, Opcode
 
 from .flow_control import FlowControl
 from .frame_batch import IncomingMessage
-from .frames import LARGE_BYTES, Payload
+from .frames import LARGE_BYTES, Lease, Payload
 
 
 class IncomingMessages:
@@ -19,7 +19,7 @@ class IncomingMessages:
     def __init__(self, flow: FlowControl) -> None:
         self._flow = flow
         self._discarding = False
-        self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._queue: asyncio.Queue[tuple[dict[str, Any], Lease | None]] = asyncio.Queue()
         self._deliver: Callable[[IncomingMessage], None] | None = None
         self._fragments: Payload | None = None
         self._is_text = False
@@ -48,7 +48,7 @@ class IncomingMessages:
 
     def connect(self) -> None:
         """Ask the application whether it accepts the WebSocket."""
-        self._queue.put_nowait({"type": "websocket.connect"})
+        self._queue.put_nowait(({"type": "websocket.connect"}, None))
 
     def put(self, message: IncomingMessage) -> None:
         """Give the application a message."""
@@ -57,10 +57,8 @@ class IncomingMessages:
         if self._deliver is not None:
             self._deliver(message)
             return
-        if isinstance(message, str):
-            self._queue.put_nowait({"type": "websocket.receive", "text": message})
-        else:
-            self._queue.put_nowait({"type": "websocket.receive", "bytes": bytes(message)})
+        kind, plain = ("text", str(message)) if isinstance(message, str) else ("bytes", bytes(message))
+        self._queue.put_nowait(({"type": "websocket.receive", kind: plain}, getattr(message, "lease", None)))
         self._flow.message_queued()
 
     def end(self, code: int, reason: str | None = None) -> None:
@@ -71,11 +69,11 @@ class IncomingMessages:
         if self._discarding:
             return
         event = {"type": "websocket.disconnect", "code": code}
-        self._queue.put_nowait(event if reason is None else event | {"reason": reason})
+        self._queue.put_nowait((event if reason is None else event | {"reason": reason}, None))
 
     async def receive(self) -> dict[str, Any]:
         """The application's `receive`."""
-        event = await self._queue.get()
+        event, _ = await self._queue.get()
         if self._queue.empty():
             self._flow.queue_emptied()
         return event
@@ -84,17 +82,21 @@ class IncomingMessages:
         """From now on call it with each message, first with those in the queue; the end still comes by `receive`."""
         self._deliver = callback
         for _ in range(self._queue.qsize()):
-            event = self._queue.get_nowait()
+            event, lease = self._queue.get_nowait()
             if event["type"] == "websocket.receive":
                 callback(event["text"] if "text" in event else event["bytes"])
             else:
-                self._queue.put_nowait(event)
+                self._queue.put_nowait((event, lease))
         self._flow.queue_emptied()
 
     def discard(self) -> None:
         """Drop all messages from now on: the application has closed the WebSocket."""
         self._discarding = True
         self._flow.queue_emptied()
+
+    def forget_fragments(self) -> None:
+        """The rest of the message will not come."""
+        self._fragments = None
 
     def clear(self) -> None:
         """The connection is lost: forget the callback and the fragments, which reference cycles would keep."""

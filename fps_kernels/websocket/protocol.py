@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, cast
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
-from websockets.frames import Close, Frame, Opcode
-from websockets.http11 import Request
+from websockets.frames import Close, CloseCode, Frame, Opcode
 from websockets.protocol import SEND_EOF, State
 from websockets.server import ServerProtocol
 
@@ -27,10 +26,11 @@ from .application import Application
 from .asgi import DELIVER_EXTENSION, WRITE_EXTENSION
 from .flow_control import FlowControl, WebSocketLimits
 from .frame_batch import IncomingMessage
-from .frames import FrameReader, Payload
+from .frames import FrameReader, LargeText, Payload
 from .incoming import IncomingMessages
 from .keepalive import Keepalive
-from .upgrade import Upgrade, UpgradeState, request_scope
+from .message_budget import MessageBudget
+from .upgrade import SHORTEST_REQUEST, Upgrade, UpgradeState, read_request, request_scope
 from .writer import WebSocketWriter
 
 logger = logging.getLogger("uvicorn.error")
@@ -60,7 +60,14 @@ class WebSocketStatistics:
 
 
 class WebSocketProtocol(asyncio.Protocol):
-    """One WebSocket connection, from the request that opens it to the end of its transport."""
+    """One WebSocket connection, from the request that opens it to the end of its transport.
+
+    config, server_state, app_state: uvicorn's.
+    limits: the bounds of the connection.
+    budget: what all connections of the server share; by default the connection has one of its own.
+    size_option: the option that sets the size of the largest message, to be named in errors.
+    on_lost: called when the connection is gone.
+    """
 
     transport: asyncio.Transport
     _flow: FlowControl
@@ -74,12 +81,18 @@ class WebSocketProtocol(asyncio.Protocol):
         server_state: ServerState,
         app_state: dict[str, Any],
         limits: WebSocketLimits = WebSocketLimits(),  # noqa: B008 - frozen
+        budget: MessageBudget | None = None,
+        size_option: str = "ws_max_size",
+        on_lost: Callable[[], None] = lambda: None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self._config = config
         self._server_state = server_state
         self._app_state = app_state
         self._limits = limits
+        self._budget = budget or MessageBudget(2 * config.ws_max_size, 2 * config.ws_max_size)
+        self._size_option = size_option
+        self._on_lost = on_lost
         self._machine = ServerProtocol(max_size=config.ws_max_size, logger=logger)
         self._reader = FrameReader(config.ws_max_size)
         self._upgrade: Upgrade | None = None
@@ -87,7 +100,15 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
-        self._flow = FlowControl(self.loop, transport, self._limits, self._read_one)
+        self._flow = FlowControl(
+            self.loop,
+            transport,
+            self._limits,
+            self._budget,
+            read_one=self._read_one,
+            unfinished=lambda: self._reader.unfinished_bytes + self._incoming.fragment_bytes,
+            refuse=self._refuse_more,
+        )
         self._incoming = IncomingMessages(self._flow)
         self._writer = WebSocketWriter(self.loop, transport, self._machine, self._flow, self._limits)
         self._keepalive = Keepalive(
@@ -105,7 +126,7 @@ class WebSocketProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._upgrade is None:
             self._open(data)
-        else:
+        elif not self._input_ended:
             self._reader.feed(data)
             self._flow.data_arrived()
 
@@ -129,11 +150,13 @@ class WebSocketProtocol(asyncio.Protocol):
             accepted = self._upgrade is not None and self._upgrade.state is UpgradeState.ACCEPTED
             self._incoming.end(1005 if accepted else ABNORMAL_CLOSURE)
             self._server_state.connections.discard(self)
+            self._on_lost()
             self._trace("connection lost")
             # Reference cycles must not keep the beginning of a message until the collector passes.
             self._machine.fail(ABNORMAL_CLOSURE)
             self._incoming.clear()
             self._reader = FrameReader(self._config.ws_max_size)
+            self._flow.discard()
 
     def shutdown(self) -> None:
         """End the connection because the server stops. Called by uvicorn."""
@@ -157,18 +180,21 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def _open(self, data: bytes) -> None:
         """Read the request, which uvicorn hands over in one piece, and start the application."""
-        self._machine.receive_data(data)
-        request = next(iter(self._machine.events_received()), None)
-        if not isinstance(request, Request):  # not one that the state machine takes; too long a header, for example
-            self._writer.flush()
-            self._writer.end()
-            return
-        response = self._machine.accept(request)
+        request, headers, wrong = read_request(data)
+        self._machine.receive_data(SHORTEST_REQUEST)
+        self._machine.events_received()  # what it makes of that
+        if wrong is None:
+            response = self._machine.accept(request)
+        else:
+            status, why = wrong
+            response = self._machine.reject(status, f"Failed to open a WebSocket connection: {why}.\n")
+            if status is HTTPStatus.METHOD_NOT_ALLOWED:
+                response.headers["Allow"] = "GET"
         if response.status_code != 101:
             self._writer.respond(response)
             return
         secure = self.transport.get_extra_info("sslcontext") is not None
-        scope = request_scope(request, self._config.root_path) | {
+        scope = request_scope(request, headers, self._config.root_path) | {
             "asgi": {"version": self._config.asgi_version, "spec_version": "2.4"},
             "scheme": "wss" if secure else "ws",
             "server": _address(self.transport.get_extra_info("sockname")),
@@ -229,7 +255,13 @@ class WebSocketProtocol(asyncio.Protocol):
             output = self._machine.data_to_send()
             if SEND_EOF in output:  # the state machine has given up
                 # Before the end of the stream, there is our close frame with two bytes of header, unless we sent one.
-                self._end_input(output, Close.parse(output[0][2:]) if len(output) > 1 else None)
+                close = Close.parse(output[0][2:]) if len(output) > 1 else None
+                if close is not None and close.code == CloseCode.MESSAGE_TOO_BIG:
+                    reason = f"a message has more than {self._config.ws_max_size} bytes ({self._size_option})"
+                    logger.warning("A WebSocket was closed: %s", reason)
+                    self._break_off(Close(close.code, reason))
+                else:
+                    self._end_input(output, close)
 
     def _end_input(self, output: Sequence[bytes], close: Close | None) -> None:
         """The client's last frame was read: its close frame, or a violation of the protocol.
@@ -243,6 +275,27 @@ class WebSocketProtocol(asyncio.Protocol):
             self.transport.write(b"".join(output))
         self._writer.end()
 
+    def _refuse_more(self) -> None:
+        """The budget is used up, and it was not this connection's message that could be completed."""
+        if not self._writer.open:
+            self._writer.end()
+        else:
+            reason = f"too many large messages at the same time: try again later ({self._size_option})"
+            logger.warning("A WebSocket was closed: %s", reason)
+            self._machine.fail(CloseCode.TRY_AGAIN_LATER)  # it forgets what it had
+            self._machine.data_to_send()
+            self._break_off(Close(CloseCode.TRY_AGAIN_LATER, reason))
+
+    def _break_off(self, close: Close) -> None:
+        """Forget a message of which we want no more, and tell the client why, which may be still sending."""
+        self._input_ended = True
+        self._incoming.end(close.code)  # without a reason: nobody knows what the client has read
+        self._incoming.forget_fragments()
+        self._reader = FrameReader(self._config.ws_max_size)
+        self.transport.write(Frame(Opcode.CLOSE, close.serialize()).serialize(mask=False))
+        self._writer.end_reading()
+        self._flow.discard()
+
     def _receive(self, is_text: bool, data: bytes | Payload) -> None:
         """Give a complete message to the application."""
         message: IncomingMessage = data
@@ -252,6 +305,9 @@ class WebSocketProtocol(asyncio.Protocol):
             except UnicodeDecodeError:
                 self._refuse_text()
                 return
+            if isinstance(data, Payload):
+                message = LargeText(message)
+                message.lease = data.lease
         self._incoming.put(message)
 
     def _refuse_text(self) -> None:

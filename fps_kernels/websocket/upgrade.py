@@ -19,7 +19,35 @@ from .writer import WebSocketWriter
 logger = logging.getLogger("uvicorn.error")
 
 
-def request_scope(request: Request, root_path: str) -> dict[str, Any]:
+RawHeaders = list[tuple[bytes, bytes]]
+SHORTEST_REQUEST = b"GET / HTTP/1.1\r\n\r\n"
+"""What the state machine is told to have received, see `read_request`."""
+
+
+def read_request(data: bytes) -> tuple[Request, RawHeaders, tuple[HTTPStatus, str] | None]:
+    """A request that wants to open a WebSocket, its headers as they came, and the error to answer with if it cannot.
+
+    data: the request, which the HTTP server has parsed already and written down again.
+
+    The state machine's own parser is not used: it has bounds of its own, 8 KiB for a line and 128 headers, and a cookie
+    of a single sign-on is longer. How long a request may be is for the HTTP server to say, for all requests alike.
+    """
+    first, *lines = data[: data.index(b"\r\n\r\n")].split(b"\r\n")
+    method, target, _ = first.split(b" ", 2)
+    raw: RawHeaders = []
+    for line in lines:
+        name, _, value = line.partition(b":")
+        raw.append((name, value.strip()))
+    headers = Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in raw)
+    wrong = None
+    if method != b"GET":
+        wrong = HTTPStatus.METHOD_NOT_ALLOWED, "a WebSocket is opened with GET"
+    elif "Transfer-Encoding" in headers or not set(headers.get_all("Content-Length")) <= {"0"}:
+        wrong = HTTPStatus.BAD_REQUEST, "the request has a body"
+    return Request(target.decode("latin-1"), headers), raw, wrong
+
+
+def request_scope(request: Request, headers: RawHeaders, root_path: str) -> dict[str, Any]:
     """The part of an ASGI scope that the request determines."""
     path, _, query = request.path.partition("?")
     return {
@@ -27,18 +55,13 @@ def request_scope(request: Request, root_path: str) -> dict[str, Any]:
         "http_version": "1.1",
         "root_path": root_path,
         "path": root_path + unquote(path),
-        "raw_path": _as_sent(root_path + path),
-        "query_string": _as_sent(query),
-        "headers": [(_as_sent(name), _as_sent(value)) for name, value in request.headers.raw_items()],
+        "raw_path": (root_path + path).encode("latin-1"),
+        "query_string": query.encode("latin-1"),
+        "headers": headers,
         "subprotocols": [
             name.strip() for value in request.headers.get_all("Sec-WebSocket-Protocol") for name in value.split(",")
         ],
     }
-
-
-def _as_sent(text: str) -> bytes:
-    """The bytes of a header: websockets decodes them as Latin-1; before version 17 as ASCII with surrogates."""
-    return text.encode("latin-1", "surrogateescape")
 
 
 class UpgradeState(Enum):

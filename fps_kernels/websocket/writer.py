@@ -12,6 +12,9 @@ from websockets.server import ServerProtocol
 from .close_timeout import CloseTimeout
 from .flow_control import FlowControl, WebSocketLimits
 
+LINGER_S = 2.0
+"""Seconds for which the rest of a message that was refused is read and thrown away."""
+
 
 class ClientDisconnected(ConnectionResetError):
     """The WebSocket is closed, and nothing more can be sent."""
@@ -126,6 +129,17 @@ class WebSocketWriter:
             self._machine.send_close(code, reason)
             self.flush()
         self.end()
+
+    def end_reading(self) -> None:
+        """Close our side after our last word, and the transport when the client has had time to read it.
+
+        The client may be still sending: the system would reset a connection that is closed, with all that is unread.
+        """
+        self._open = False
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        if self._echo_timer is None:
+            self._echo_timer = self._loop.call_later(LINGER_S, self.end)
 
     def end(self) -> None:
         """Close the transport: once its buffer is written, or earlier if the client takes nothing of it."""

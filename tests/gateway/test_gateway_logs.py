@@ -98,7 +98,7 @@ async def test_a_kernel_and_its_websocket(gateway: Gateway) -> None:
     """The debug log has the headers of the handshake, and what is in frames."""
     async with Client(gateway.url) as client:
         client.http.headers["Authorization"] = f"token {TOKEN}"
-        body = {"name": "tiny_plain", "env": {"KERNEL_TOKEN": TOKEN}, "path": TOKEN}
+        body = {"name": "tiny_plain", "env": {"KERNEL_TOKEN": TOKEN.replace("'", "")}, "path": TOKEN}
         kernel = (await client.http.post("/api/kernels", json=body)).json()
         for name in (TOKEN, "no_such_kernel"):
             await client.http.post("/api/kernels", json={"name": name, "kernel_id": TOKEN})

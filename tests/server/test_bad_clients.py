@@ -17,7 +17,7 @@ from websockets.client import ClientProtocol
 from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
 
-from fps_kernels.serving.http_server import Server
+from fps_kernels.serving.http_server import Server, ServingLimits
 from fps_kernels.websocket.asgi import DELIVER_EXTENSION, WRITE_EXTENSION
 from fps_kernels.websocket.flow_control import WebSocketLimits
 from fps_kernels.websocket.frames import frame_header
@@ -141,7 +141,10 @@ async def stop(server: Server) -> None:
 async def test_a_connection_ends_although_its_client_reads_nothing(name: str) -> None:
     app = Talker(leaves="left" in name)
     async with (
-        serving(app, 0.2 if "ping" in name else 20, WebSocketLimits(stuck_s=0.1)) as (server, port),
+        serving(app, 0.2 if "ping" in name else 20, ServingLimits(websocket=WebSocketLimits(stuck_s=0.1))) as (
+            server,
+            port,
+        ),
         connected(port) as peer,
     ):
         await app.wrote.wait()
@@ -152,7 +155,7 @@ async def test_a_connection_ends_although_its_client_reads_nothing(name: str) ->
 async def test_the_server_stops_although_a_client_that_closed_reads_nothing() -> None:
     limits = WebSocketLimits(stuck_s=0.5)  # not before the server sees that it is to stop
     app = Talker()
-    async with serving(app, limits=limits) as (server, port), connected(port) as peer:
+    async with serving(app, limits=ServingLimits(websocket=limits)) as (server, port), connected(port) as peer:
         await app.wrote.wait()
         connection = the_connection(server)
         await peer.write(frame(b"\x03\xe8", Opcode.CLOSE))
@@ -164,7 +167,7 @@ async def test_the_server_stops_although_a_client_that_closed_reads_nothing() ->
 async def test_a_client_that_reads_slowly_gets_all_that_was_written() -> None:
     limits = WebSocketLimits(stuck_s=1.5)  # longer than a busy machine keeps this process waiting
     app = Talker(leaves=True)
-    async with serving(app, limits=limits) as (server, port), connected(port) as peer:
+    async with serving(app, limits=ServingLimits(websocket=limits)) as (server, port), connected(port) as peer:
         await app.wrote.wait()
         got, wanted = 0, len(frame_header(False, MUCH)) + MUCH
         began = asyncio.get_running_loop().time()
@@ -307,7 +310,7 @@ async def test_large_messages_in_fragments_that_nobody_takes_stop_the_reading() 
     app = Listener()
     half = bytes(MIB // 2)
     message = frame(half, fin=False) + frame(b"", Opcode.CONT, fin=False) + frame(half, Opcode.CONT)
-    async with serving(app, limits=limits) as (server, port), connected(port) as peer:
+    async with serving(app, limits=ServingLimits(websocket=limits)) as (server, port), connected(port) as peer:
         connection = the_connection(server)
         sending = asyncio.create_task(peer.write(message * 20))
         await until(lambda: connection.statistics().paused and connection.statistics().held_bytes > 3 * MIB)

@@ -95,6 +95,25 @@ def test_options_reach_the_plugins(start: Start) -> None:
     assert httpx.post(f"{server.url}/api/kernels", trust_env=False).status_code == 403
 
 
+async def test_its_bounds_are_options(start: Start) -> None:
+    bounds = ("--head-timeout-s", "0.3", "--keep-alive-s", "0.2", "--ws-max-message-bytes", "100000")
+    server = start("--port", str(free_port()), *bounds)
+    port = int(server.url.rpartition(":")[2])
+    async with asyncio.timeout(30):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        assert await reader.read() == b""
+        writer.close()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /api HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 ")
+        writer.close()
+    async with Client(server.url) as client, await client.connect(await client.start()) as channel:
+        await channel.ws.send(b"x" * 100_001)
+        code, reason = await channel.closed()
+        assert code == 1009
+        assert "ws_max_message_bytes" in reason
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -105,6 +124,10 @@ def test_options_reach_the_plugins(start: Start) -> None:
         (["--disable", "nobody"], "--disable=nobody: there is no such plugin"),
         (["--keyfile", "x.pem"], "keyfile=x.pem: has no effect without certfile"),
         (["--certfile", "x.pem"], "certfile=x.pem: no such file"),
+        (["--max-connections", "0"], "--max-connections=0: should be"),
+        (["--keep-alive-s", "0"], "--keep-alive-s=0.0: should be"),
+        (["--head-timeout-s", "inf"], "--head-timeout-s=inf: should be"),
+        (["--ws-max-message-bytes", "10"], "--ws-max-message-bytes=10: should be"),
         (["--port", "1", "--port-retries", "0", "--ip", "192.0.2.1"], "ip=192.0.2.1 port=1: "),
     ],
 )

@@ -169,6 +169,20 @@ async def test_an_unknown_path_is_not_found(server: Server, method: str, path: s
         assert is_error(response, 404)
 
 
+UPGRADES = [{}, {"Upgrade": "websocket"}, {"Connection": "Upgrade"}, {"Upgrade": "h2c", "Connection": "Upgrade"}]
+
+
+@pytest.mark.parametrize("headers", UPGRADES)
+async def test_a_websocket_of_which_a_proxy_left_a_plain_request_is_named(
+    server: Server, client: Client, headers: dict[str, str]
+) -> None:
+    kernel_id = await client.start()
+    path = f"/api/kernels/{kernel_id}/channels?session_id=x"
+    response = await raw_request(server.url, "GET", path, headers={"Connection": "close"} | headers)
+    assert is_error(response, 400)
+    assert "`Upgrade: websocket`" in response.json()["message"]
+
+
 @pytest.mark.parametrize("path", ["/api/kernels", "/api/sessions", "/api/kernelspecs", "/api/status"])
 async def test_a_trailing_slash_leads_to_the_same(client: Client, path: str) -> None:
     response = await client.http.get(f"{path}/", follow_redirects=True)

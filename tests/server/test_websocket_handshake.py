@@ -404,9 +404,51 @@ async def test_a_denial_that_breaks_off_closes_the_connection(caplog: pytest.Log
     assert not (await run(breaks_off_a_denial, REQUEST, b"", caplog)).answer
 
 
-async def test_a_request_that_the_state_machine_does_not_take_ends(caplog: pytest.LogCaptureFixture) -> None:
-    seen = await run(listens, REQUEST.replace(b"a=b", b"a" * 10_000), b"", caplog)
-    assert seen.answer.startswith(b"HTTP/1.1 431 ") or not seen.answer  # websockets answers since version 17
+LARGE = {
+    "cookie": REQUEST.replace(b"a=b", b"a=" + b"x" * 60_000),
+    "path": REQUEST.replace(b"/a%20b", b"/" + b"a" * 60_000),
+    "number of headers": REQUEST.replace(b"Cookie", b"X-More: 1\r\n" * 900 + b"Cookie"),
+}
+TOO_LARGE = {
+    "cookie": REQUEST.replace(b"a=b", b"a=" + b"x" * 66_000),
+    "path": REQUEST.replace(b"/a%20b", b"/" + b"a" * 66_000),
+    "number of headers": REQUEST.replace(b"Cookie", b"X-More: 1\r\n" * 1000 + b"Cookie"),
+}
+
+
+@pytest.mark.parametrize("what", LARGE)
+async def test_a_request_may_be_as_large_as_any_other(what: str, caplog: pytest.LogCaptureFixture) -> None:
+    seen = await run(accepts_and_closes, LARGE[what], CLOSE, caplog)
+    assert seen.answer.startswith(b"HTTP/1.1 101 ")
+    lines = LARGE[what].split(b"\r\n")[1:-2]
+    pairs = [line.split(b": ", 1) for line in lines]
+    assert seen.scope["headers"] == [(name.lower(), value) for name, value in pairs]
+    target = LARGE[what].split(b" ")[1]
+    assert seen.scope["raw_path"] + b"?" + seen.scope["query_string"] == b"/root" + target
+
+
+@pytest.mark.parametrize("what", TOO_LARGE)
+async def test_a_request_that_is_too_large_is_told_so(what: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        seen = await run(accepts_and_closes, TOO_LARGE[what], b"", caplog)
+    assert seen.answer.startswith(b"HTTP/1.1 431 ")
+    assert not seen.scope
+    assert "headers have more than 64 KiB" in caplog.text
+
+
+NOT_UPGRADES = {
+    "another method": (REQUEST.replace(b"GET", b"POST"), b"405 ", b"opened with GET"),
+    "a body": (REQUEST.replace(b"Cookie", b"Content-Length: 5\r\nCookie") + b"12345", b"400 ", b"has a body"),
+    "chunks": (REQUEST.replace(b"Cookie", b"Transfer-Encoding: chunked\r\nCookie"), b"400 ", b"has a body"),
+}
+
+
+@pytest.mark.parametrize("what", NOT_UPGRADES)
+async def test_a_request_that_cannot_open_a_websocket_is_told_so(what: str, caplog: pytest.LogCaptureFixture) -> None:
+    opening, status, why = NOT_UPGRADES[what]
+    seen = await run(accepts_and_closes, opening, b"", caplog)
+    assert seen.answer.startswith(b"HTTP/1.1 " + status)
+    assert why in seen.answer
     assert not seen.scope
 
 

@@ -16,7 +16,11 @@ OF_THE_PERSONALITY = {
     "allow_notebook_download",
     "cell_parser",
     "comment_prefix",
+    "max_body_bytes",
+    "max_depth",
+    "max_fields",
     "queue_limit",
+    "request_literal",
     "request_timeout_s",
     "static_path",
 }
@@ -53,7 +57,7 @@ DIE = "# GET /die\nos._exit(7)"
 RECORD = '# GET /record\nopen(args("file"), "a").write(args("text"))\nstream("written")'
 
 HASTY = """
-import asyncio, dataclasses
+import asyncio, dataclasses, os
 
 from fps_kernels.api.responses import json_response
 from fps_kernels.api.starlette_router import ExactRoute
@@ -63,6 +67,7 @@ from fps_kernels.notebook_http.personality import NotebookHttp
 class Watched(NotebookHttp):
     bounds = Bounds(
         max_bodies_bytes=1_000_000,
+        body_grace_s=float(os.environ.get("TEST_BODY_GRACE_S", "30")),
         stop_timeout_s=0.3,
         idle_timeout_s=1_000,
         replace_delays_s=(0.05,),
@@ -79,6 +84,7 @@ class Watched(NotebookHttp):
         clients = [kernel.client.statistics() for kernel in kernels]
         return json_response({
             "runs": pool.pop("unfinished"),
+            "bodies": self._pipeline.bodies_bytes,
             "pool": pool,
             "listeners": [client.listeners for client in clients],
             "observers": [len(kernel.observers) for kernel in kernels],
@@ -97,10 +103,11 @@ Serve = Callable[..., Gateway]
 
 @contextlib.contextmanager
 def apis(base: Path) -> Iterator[Serve]:
-    """serve(*cells, kernel="tiny_plain", hasty=False, ready=True, token="", **options): a gateway of a notebook.
+    """serve(*cells, kernel="tiny_plain", ready=True, env=None, **options): a gateway of a notebook.
 
-    The notebook's first cell is IMPORTS. hasty: with HASTY. At the end all are stopped; none may have left a kernel,
-    or have lost a task.
+    The notebook's first cell is IMPORTS, if its kernel is one of Python. language: what its metadata says, "python" by
+    default. hasty: with HASTY. token: none by default. At the end all are stopped; none may have left a kernel, or have
+    lost a task.
     """
     started: list[Gateway] = []
     with gateways(base) as begin:
@@ -109,13 +116,16 @@ def apis(base: Path) -> Iterator[Serve]:
         def serve(
             *cells: str | dict[str, Any],
             kernel: str = "tiny_plain",
+            language: str = "python",
             hasty: bool = False,
             ready: bool = True,
             token: str = "",
+            env: dict[str, str] | None = None,
             **options: Any,
         ) -> Gateway:
             path = base / f"notebook{len(started)}.ipynb"
-            seed = write_notebook(path, IMPORTS, *cells, kernel=kernel)
+            first = [IMPORTS] if kernel.startswith("tiny") or kernel == "python3" else []
+            seed = write_notebook(path, *first, *cells, kernel=kernel, language=language)
             arguments = [f"--api={'hasty' if hasty else 'notebook-http'}", seed, f"--token={token}"]
             for name, value in options.items():
                 if name in OF_THE_PERSONALITY:
@@ -125,7 +135,7 @@ def apis(base: Path) -> Iterator[Serve]:
                 else:
                     arguments.append(option(name, value))
             python_path = os.pathsep.join([str(base), os.environ.get("PYTHONPATH", "")])
-            gateway = begin(*arguments, env={"PYTHONPATH": python_path} if hasty else None, ready=False)
+            gateway = begin(*arguments, env={"PYTHONPATH": python_path, **(env or {})}, ready=False)
             started.append(gateway)
             if ready:
                 gateway.wait_ready()
@@ -138,9 +148,18 @@ def apis(base: Path) -> Iterator[Serve]:
 
 
 def check_log(gateway: Gateway) -> None:
-    """That no task of a gateway that has ended failed unseen."""
+    """That no task of a gateway that has ended failed unseen. What kernels wrote to stderr does not count."""
+    own = "\n".join(line for line in gateway.log.splitlines() if "[fps_kernels.kernel_driver.stderr]" not in line)
     for sign in SIGNS_OF_A_LOST_TASK:
-        assert sign not in gateway.log, gateway.log
+        assert sign not in own, gateway.log
+
+
+def complaint(gateway: Gateway) -> str:
+    """The line that a gateway that does not start ends with."""
+    assert gateway.wait_end() == 1
+    [line] = [line for line in gateway.log.splitlines() if line.startswith("fps-kernels: ")]
+    assert gateway.log.endswith(f"{line}\n")
+    return line
 
 
 def kill(pid: int) -> None:

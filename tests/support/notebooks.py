@@ -30,21 +30,21 @@ def markdown_cell(source: Source, *, id: str | None = None) -> Json:
     return cell if id is None else cell | {"id": id}
 
 
-def notebook(*cells: Source | Json, kernel: str = "tiny_plain") -> Json:
-    """A notebook in Python.
+def notebook(*cells: Source | Json, kernel: str = "tiny_plain", language: str = "python") -> Json:
+    """A notebook that says of itself that it is in a language.
 
     cells: the sources of code cells, or whole cells. One without an id gets its position as its id.
     """
     made = [cell if isinstance(cell, dict) else code_cell(cell) for cell in cells]
     return {
         "cells": [{"id": str(number), **cell} for number, cell in enumerate(made)],
-        "metadata": {"kernelspec": {"name": kernel, "display_name": kernel}, "language_info": {"name": "python"}},
+        "metadata": {"kernelspec": {"name": kernel, "display_name": kernel}, "language_info": {"name": language}},
         "nbformat": 4,
         "nbformat_minor": 5,
     }
 
 
-def write_notebook(path: Path, *cells: Source | Json, kernel: str = "tiny_plain") -> str:
+def write_notebook(path: Path, *cells: Source | Json, kernel: str = "tiny_plain", language: str = "python") -> str:
     """Write a notebook to a file; returns the option that seeds a gateway with it."""
-    path.write_text(json.dumps(notebook(*cells, kernel=kernel)))
+    path.write_text(json.dumps(notebook(*cells, kernel=kernel, language=language)))
     return f"--seed_uri={path}"

@@ -1,7 +1,8 @@
-"""Programs that some tests need, and that pip does not install."""
+"""Programs that some tests need, and that may not be there."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import sys
@@ -12,17 +13,34 @@ import pytest
 
 REQUIRE = "FPS_KERNELS_TESTS_REQUIRE"
 """The environment variable by which tests fail instead of being skipped: `all`."""
-PACKAGES = {"node": "npm"}
+PACKAGES = {
+    "Rscript": "r-base-core",
+    "node": "npm",
+    "octave-cli": "octave",
+    "php": "php-cli",
+    "tclsh": "tcl",
+}
 """The names of Debian's packages, where they are not those of the programs."""
+FROM_PYPI = {"deno"}
+"""Programs that pip does install, with the extra `test`."""
 EXTENSION = Path(sys.prefix, "share", "jupyter", "labextensions", "@fps-kernels", "stdin", "package.json")
 
 
 def need(program: str) -> str:
     """The path of a program. A test without it is skipped, with a line in pytest's summary that says how to have it."""
-    path = shutil.which(program)
+    path = shutil.which(program) or shutil.which(program, path=Path(sys.executable).parent)
     if path is None:
-        _lack(f"{program} is missing: apt-get install {PACKAGES.get(program, program)}")
+        command = (
+            f"pip install {program}" if program in FROM_PYPI else f"apt-get install {PACKAGES.get(program, program)}"
+        )
+        _lack(f"{program} is missing: {command}")
     return path
+
+
+def need_module(name: str, package: str) -> None:
+    """Skip a test for which Python lacks a module, as need() does. package: of Debian."""
+    if importlib.util.find_spec(name) is None:
+        _lack(f"Python's {name} is missing: apt-get install {package}")
 
 
 def need_extension() -> None:

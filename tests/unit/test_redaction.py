@@ -112,7 +112,9 @@ def test_quotes_in_a_value_do_not_end_it(value: str) -> None:
         assert FREE not in Redaction().redact(f"got {shown}")
 
 
-@pytest.mark.parametrize("name", ["X-Proxy-Secret", "X-Auth-Token", "X-Api-Key", "x-user-password", "X-CSRFToken"])
+@pytest.mark.parametrize(
+    "name", ["X-Proxy-Secret", "X-Auth-Token", "X-Api-Key", "x-user-password", "X-CSRFToken", "Token"]
+)
 def test_headers_whose_names_speak_of_secrets(name: str) -> None:
     assert FREE not in Redaction().redact(f"< {name}: {FREE}")
 
@@ -155,6 +157,8 @@ def test_a_token_among_the_subprotocols(form: str) -> None:
         "This server is open to everyone. Set auth_token",
         "kernel 3f2c (python3) launched, pid 12",
         "the cookie of port 8888 has expired",
+        "This server needs no token: everybody can run code",
+        "SyntaxError: unexpected token: line 5, column 1",
         'POST /api/kernels?name=python3&path=a%20b "HTTP/1.1 201 Created"',
         "a token\nof another line",
     ],

@@ -14,6 +14,7 @@ from traitlets import Any, Bool, Dict, Float, Integer, List, Unicode
 
 from ... import __version__
 from ...options import Bounds
+from ...serving.serving_limits import MESSAGE_BOUNDS, ServingLimits
 from .config_files import StrictJSONFileConfigLoader, StrictPyFileConfigLoader, check_named
 from .env_vars import EnvironmentDefaults
 from .traits import CLASSES, kernels_option, meaningless_options, unknown_options
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ..seed import Seed
     from .settings import Settings
 
+SERVING = ServingLimits()
 SHARED_FLAGS = ("debug", "y", "generate-config", "show-config", "show-config-json")
 FLAGS = {name: flag for name, flag in base_flags.items() if name in SHARED_FLAGS}
 ALIASES = base_aliases | {
@@ -204,6 +206,29 @@ class KernelGatewayApp(JupyterApp):
     ws_ping_interval = Integer(30, config=True, help="Seconds between pings of a WebSocket. 0 disables them.").tag(
         env="KG_WS_PING_INTERVAL_SECS", bounds=Bounds(ge=0)
     )
+    ws_max_message_bytes = Integer(
+        SERVING.max_message_bytes,
+        config=True,
+        help="Size of the largest WebSocket message that a client may send. All messages that have not arrived "
+        "completely or not been taken may have twice that size together.",
+    ).tag(env="KG_WS_MAX_MESSAGE_BYTES", bounds=MESSAGE_BOUNDS)
+    max_connections = Integer(
+        None,
+        allow_none=True,
+        config=True,
+        help="How many connections may be open. When there are more, the oldest idle one is closed.",
+    ).tag(env="KG_MAX_CONNECTIONS", bounds=Bounds(ge=1), default_text="half of `ulimit -n`")
+    keep_alive_s = Float(
+        SERVING.keep_alive_s,
+        config=True,
+        help="Seconds that a connection may stay open between two requests. Should be longer than a proxy's own.",
+    ).tag(env="KG_KEEP_ALIVE_S", bounds=Bounds(gt=0))
+    head_timeout_s = Float(
+        SERVING.head_timeout_s,
+        config=True,
+        help="Seconds within which the headers of a request have to arrive, counted from the connection or from the "
+        "first byte of a later request.",
+    ).tag(env="KG_HEAD_TIMEOUT_S", bounds=Bounds(gt=0))
     cookie_secret = _without_meaning()
     kernel_manager_class = _without_meaning()
     kernel_spec_manager_class = _without_meaning()

@@ -19,6 +19,7 @@ from ...serving.access.credentials import ProxyUsers
 from ...serving.access.host_names import LocalNames
 from ...serving.access.secret_file import read_secret
 from ...serving.origin import AllowedOrigins
+from ...serving.serving_limits import ServingLimits
 from ...serving.sockets import Listening, is_public
 from ...serving.tls import tls_context
 from .gateway_options import KernelGatewayApp
@@ -62,6 +63,12 @@ def read(app: KernelGatewayApp) -> Settings:
     tls = tls_context(app.certfile, app.keyfile, app.client_ca, app.ssl_version)
     return Settings(
         listening=Listening(app.ip, app.port, app.port_retries, app.trust_xheaders, app.ws_ping_interval, tls),
+        serving=ServingLimits(
+            max_connections=app.max_connections,
+            max_message_bytes=app.ws_max_message_bytes,
+            keep_alive_s=app.keep_alive_s,
+            head_timeout_s=app.head_timeout_s,
+        ),
         access=Access(_policy(app), _cors(app), app.allow_open_access),
         base_url=_base_url(app.base_url),
         api=app.api,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ...options import KernelsOptions
 from ...serving.access.access_policy import AccessPolicy
+from ...serving.serving_limits import ServingLimits
 from ...serving.sockets import Listening
 
 
@@ -32,6 +33,7 @@ class Settings:
     """
 
     listening: Listening
+    serving: ServingLimits
     access: Access
     base_url: str
     api: str

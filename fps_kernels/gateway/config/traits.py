@@ -119,6 +119,28 @@ class NotebookHTTPPersonality(Configurable):
         help="notebook-http: seconds that a request may take, including its wait for a kernel. Then it is answered "
         "504, and its cell is interrupted. 0 means no limit.",
     ).tag(env="KG_REQUEST_TIMEOUT_S")
+    max_body_bytes = Integer(
+        10 * 1024 * 1024,
+        config=True,
+        help="notebook-http: the size of the largest body of a request, in bytes. Larger ones are answered 413.",
+    ).tag(env="KG_MAX_BODY_BYTES")
+    max_fields = Integer(
+        10_000,
+        config=True,
+        help="notebook-http: how many fields a query or a form may have, and how many parts a multipart body. With "
+        "more, a request is answered 400.",
+    ).tag(env="KG_MAX_FIELDS")
+    max_depth = Integer(
+        100,
+        config=True,
+        help="notebook-http: how deeply a body of JSON may be nested. With more, a request is answered 400.",
+    ).tag(env="KG_MAX_DEPTH")
+    request_literal = Unicode(
+        "",
+        config=True,
+        help="notebook-http: the language whose string literals a kernel of an unknown language has, such as `python`. "
+        "Without it, such kernels are refused: a client's text could run code, as it can with a wrong value.",
+    ).tag(env="KG_REQUEST_LITERAL")
 
 
 CLASSES = [

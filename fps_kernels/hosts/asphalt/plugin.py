@@ -115,7 +115,7 @@ def api_router(kernels: KernelRoutes, auth: Auth, base_url: str) -> APIRouter:
     async def check(request: Request) -> None:
         check_page(kernels.host, request)
 
-    for endpoint in kernels.table:
+    for endpoint in (*kernels.table, kernels.channels.plain):
         dependencies = [Depends(check), Depends(kernels.host.on_request)]
         if endpoint.permissions is not None:
             dependencies.append(Depends(auth.current_user(permissions=endpoint.permissions or None)))

@@ -34,6 +34,7 @@ MODES = {
     "message_interrupt": "is interrupted by interrupt_request, not by SIGINT",
     "control_first": "says that it is starting, and answers on shell, after it has answered on control",
     "old_protocol": "speaks version 4.1 of the message spec",
+    "klingon": "says that its language is Klingon, though it is Python",
 }
 DELIMITER = b"<IDS|MSG>"
 OLD_TYPES = {"execute_result": "pyout", "execute_input": "pyin", "error": "pyerr"}
@@ -127,12 +128,13 @@ class Kernel:
     def info(self) -> dict:
         if self.mode == "old_protocol":
             return {"protocol_version": [4, 1], "language": "python", "language_version": [2, 7]}
+        language = "Klingon" if self.mode == "klingon" else "python"
         return {
             "status": "ok",
             "protocol_version": "5.4",
             "implementation": "tiny",
             "implementation_version": "1",
-            "language_info": {"name": "python", "version": "3", "mimetype": "text/x-python", "file_extension": ".py"},
+            "language_info": {"name": language, "version": "3", "mimetype": "text/x-python", "file_extension": ".py"},
             "banner": "",
             "help_links": [],
         }

@@ -30,7 +30,7 @@ from ....tasks import cancel_and_wait
 from .browser_start import opened_in_browser
 from .lab_access import LabAccess, lab_access
 from .lab_component import PING_INTERVAL_S, LabComponent
-from .lab_options import read_options
+from .lab_options import read_options, serving_limits
 from .slow_imports import defer_iri_parsers
 
 logger = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ def main(argv: Sequence[str]) -> None:
     configure(logging.DEBUG if options.debug else logging.INFO)
     close_memory()
     raise_limit()
+    limits = serving_limits(options)
     tls = tls_context(options.certfile, options.keyfile, options.client_ca)
     components, access = prepare(options)
     hide(*access.policy.secrets)
@@ -52,7 +53,7 @@ def main(argv: Sequence[str]) -> None:
     socks = bind(listening)
     warn_of_reach(access.policy, options.ip, public=listening.public)
     with asyncio.Runner(loop_factory=new_loop) as runner:
-        component = LabComponent(components, socks, tls, access.layer(socks[0].getsockname()[1]))
+        component = LabComponent(components, socks, tls, access.layer(socks[0].getsockname()[1]), limits)
         runner.run(_serve(component, access, open_browser=options.open_browser))
 
 

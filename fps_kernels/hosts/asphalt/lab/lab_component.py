@@ -13,7 +13,7 @@ from asphalt.web.asgi3 import ASGIComponent
 from jupyverse_api.main import JupyverseComponent
 from starlette.types import ASGIApp
 
-from ....serving.http_server import make_server, url_of
+from ....serving.http_server import ServingLimits, make_server, url_of
 
 PING_INTERVAL_S = 20
 
@@ -23,11 +23,12 @@ class _ServerComponent(ASGIComponent[Any]):
 
     socks: Sequence[socket.socket] = ()
     tls: ssl.SSLContext | None = None
+    limits = ServingLimits()
     layer: Callable[[ASGIApp], ASGIApp]
 
     @context_teardown
     async def start_server(self, ctx: Context) -> AsyncGenerator[None, Exception | None]:
-        server = make_server(self.layer(self.app), self.tls, PING_INTERVAL_S)
+        server = make_server(self.layer(self.app), self.tls, PING_INTERVAL_S, self.limits)
         serving = asyncio.create_task(server.serve(list(self.socks)), name="HTTP server")
 
         yield
@@ -42,6 +43,7 @@ class LabComponent(JupyverseComponent, _ServerComponent):
     components: the configuration of the plugins, by name.
     socks: the sockets that the server listens on.
     layer: puts around the application what decides who may come in.
+    limits: the bounds on what clients may cost.
     """
 
     def __init__(
@@ -50,11 +52,13 @@ class LabComponent(JupyverseComponent, _ServerComponent):
         socks: Sequence[socket.socket],
         tls: ssl.SSLContext | None,
         layer: Callable[[ASGIApp], ASGIApp],
+        limits: ServingLimits = ServingLimits(),  # noqa: B008 - frozen
     ) -> None:
         host, port = socks[0].getsockname()[:2]
         super().__init__(components, host=host, port=port, debug=False)
         self.socks = socks
         self.tls = tls
+        self.limits = limits
         self.layer = layer
 
     @property

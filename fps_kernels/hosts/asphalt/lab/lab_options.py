@@ -5,16 +5,24 @@ from __future__ import annotations
 import argparse
 import textwrap
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any, NoReturn
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from ....errors import BadOption
-from ....options import OPTIONS
+from ....options import OPTIONS, Bounds
+from ....serving.serving_limits import MESSAGE_BOUNDS, ServingLimits
 from ..config import HOST_OPTIONS
 
-KINDS: dict[type, str] = {bool: "true or false", int: "a number", list: "a list of texts", str: "a text"}
+KINDS: dict[type, str] = {
+    bool: "true or false",
+    int: "a number",
+    float: "a number",
+    list: "a list of texts",
+    str: "a text",
+}
 DESCRIPTION = "JupyterLab with all installed Jupyverse plugins, on fps_kernels."
 
 
@@ -59,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--disable", action="append", default=[], metavar="PLUGIN", help="do without a plugin; can be repeated"
     )
+    _add_bounds(options)
     options.add_argument("--open-browser", action="store_true", help="open JupyterLab in a browser")
     options.add_argument("--debug", action="store_true", help="log debug messages")
     return options
@@ -134,6 +143,62 @@ def _add_access(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_bounds(parser: argparse.ArgumentParser) -> None:
+    options = parser.add_argument_group("what clients may cost")
+    limits = ServingLimits()
+    options.add_argument(
+        "--max-connections",
+        type=int,
+        metavar="NUMBER",
+        help="how many connections may be open; when there are more, the oldest idle one is closed "
+        "(default: half of `ulimit -n`)",
+    )
+    options.add_argument(
+        "--keep-alive-s",
+        type=float,
+        default=limits.keep_alive_s,
+        metavar="SECONDS",
+        help="how long a connection may stay open between two requests (default: %(default)g)",
+    )
+    options.add_argument(
+        "--head-timeout-s",
+        type=float,
+        default=limits.head_timeout_s,
+        metavar="SECONDS",
+        help="how long the headers of a request may take to arrive (default: %(default)g)",
+    )
+    options.add_argument(
+        "--ws-max-message-bytes",
+        type=int,
+        default=limits.max_message_bytes,
+        metavar="BYTES",
+        help="size of the largest WebSocket message that a client may send (default: %(default)s)",
+    )
+
+
+def serving_limits(options: argparse.Namespace) -> ServingLimits:
+    """The bounds of the server. Raises BadOption."""
+    bounds = {
+        "max_connections": Bounds(ge=1),
+        "keep_alive_s": Bounds(gt=0),
+        "head_timeout_s": Bounds(gt=0),
+        "ws_max_message_bytes": MESSAGE_BOUNDS,
+    }
+    for name, bound in bounds.items():
+        value = getattr(options, name)
+        problem = None
+        if value is not None:
+            problem = bound.violation(value) if isfinite(value) else "should be a finite number"
+        if problem is not None:
+            raise BadOption(f"--{name.replace('_', '-')}={value}: {problem}")
+    return ServingLimits(
+        max_connections=options.max_connections,
+        keep_alive_s=options.keep_alive_s,
+        head_timeout_s=options.head_timeout_s,
+        max_message_bytes=options.ws_max_message_bytes,
+    )
+
+
 def _read_config(path: str, options: argparse.ArgumentParser) -> dict[str, Any]:
     """The values of a file, by their names in the namespace. Raises BadOption."""
     where = f"--config={path}"
@@ -148,14 +213,17 @@ def _read_config(path: str, options: argparse.ArgumentParser) -> dict[str, Any]:
         return {}
     if not isinstance(values, dict):
         raise BadOption(f"{where}: not a mapping of options to values")
-    known = {action.dest: action.default for action in options._actions}
+    known = {action.dest: action for action in options._actions}
     checked: dict[str, Any] = {}
     for name, value in values.items():
         key = str(name).replace("-", "_")
         if key not in known or key in ("help", "help_options", "config"):
             raise BadOption(f"{where}: there is no option {name}")
-        expected = next((kind for kind in (bool, int, list) if type(known[key]) is kind), str)
-        is_right = type(value) is expected
+        action = known[key]
+        expected: type = action.type if action.type in (int, float) else type(action.default)
+        if expected not in KINDS:
+            expected = str
+        is_right = type(value) is expected or (expected is float and type(value) is int)
         if isinstance(value, list):
             is_right = is_right and all(isinstance(one, str) for one in value)
         if not is_right:
