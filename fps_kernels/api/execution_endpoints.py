@@ -12,6 +12,7 @@ from ..errors import KernelNotFound, MissingField, NotAvailable
 from ..execution.stdin_clients import EXPIRY_S
 from ..kernels.registry import KernelRegistry
 from ..kernels.sessions import SessionStore
+from .host import Host
 from .json_body import Text, read_body, read_model
 from .responses import json_response
 
@@ -32,8 +33,11 @@ class ExecutionEndpoints:
     service: None where there are no shared documents; all requests are answered 501 then.
     """
 
-    def __init__(self, registry: KernelRegistry, sessions: SessionStore, service: ExecutionService | None) -> None:
+    def __init__(
+        self, registry: KernelRegistry, sessions: SessionStore, host: Host, service: ExecutionService | None
+    ) -> None:
         self._registry = registry
+        self._host = host
         self._sessions = sessions
         self._executions = service
 
@@ -63,13 +67,14 @@ class ExecutionEndpoints:
         queue.answer(request_id, body.value)
         return Response(status_code=204)
 
-    async def add_stdin_client(self, kernel_id: str, client_id: str) -> Response:
+    async def add_stdin_client(self, request: Request, kernel_id: str, client_id: str) -> Response:
         queue = self._queue(kernel_id)
-        queue.register_client(client_id)
+        queue.register_client(client_id, await self._host.user(request))
         return json_response({"expires_in_s": EXPIRY_S, "pending": queue.pending()})
 
-    async def remove_stdin_client(self, kernel_id: str, client_id: str) -> Response:
-        self._queue(kernel_id).stdin_clients.remove(client_id)
+    async def remove_stdin_client(self, request: Request, kernel_id: str, client_id: str) -> Response:
+        queue = self._queue(kernel_id)
+        queue.stdin_clients.remove(client_id, await self._host.user(request))
         return Response(status_code=204)
 
     def _service(self) -> ExecutionService:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from starlette.datastructures import Headers
-from starlette.requests import Request
-from starlette.websockets import WebSocket
+from starlette.requests import HTTPConnection, Request
 
 
 class Host(Protocol):
@@ -32,8 +31,8 @@ class Host(Protocol):
         """Whether the user who sent a request has permissions besides those in the table."""
         ...
 
-    async def user(self, websocket: WebSocket) -> str:
-        """The name of the user who opens a WebSocket; "" where all are one user, or nothing tells."""
+    async def user(self, connection: HTTPConnection) -> str:
+        """The name of the user whose request or WebSocket it is; "" where all are one user, or nothing tells."""
         ...
 
     async def on_request(self) -> None:

@@ -35,7 +35,7 @@ class KernelRoutes:
         self.host = host
         self.sessions = SessionStore(registry)
         self.kernelspec_endpoints = KernelspecEndpoints(registry.specs)
-        self.execution_endpoints = ExecutionEndpoints(registry, self.sessions, executions)
+        self.execution_endpoints = ExecutionEndpoints(registry, self.sessions, host, executions)
         self.session_endpoints = SessionEndpoints(registry, self.sessions, host)
         self.channels = ChannelsEndpoint(registry, host)
         self.table = api_table(

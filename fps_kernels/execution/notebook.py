@@ -77,12 +77,15 @@ class SharedNotebook:
         return tags if isinstance(tags, list) else []
 
     def begin(self, cell_ids: Sequence[str]) -> None:
-        """Show cells that are going to be executed as running, without outputs and count."""
+        """Show cells that are going to be executed as running, without outputs and count.
+
+        Nothing is said of trust: the document is for all, and whether HTML and JavaScript are trusted is up to the page
+        of the user who runs the cell, as in JupyterLab.
+        """
         with self.document.ydoc.transaction():
             for cell in filter(None, map(self._find_code, cell_ids)):
                 cell["outputs"].clear()
                 cell["execution_count"] = None
-                cell["metadata"]["trusted"] = True
                 cell["metadata"].pop("execution", None)
                 cell[STATE_KEY] = "running"
         self.changed = True
@@ -133,7 +136,6 @@ def _begin_again_if_replaced(cell: Any, outputs: Outputs) -> None:
     """
     if cell.get(STATE_KEY) is None:
         cell["outputs"].clear()
-        cell["metadata"]["trusted"] = True
         cell[STATE_KEY] = "running"
         outputs.write_anew()
 

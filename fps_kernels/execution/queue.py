@@ -121,10 +121,10 @@ class ExecutionQueue(LifecycleObserver):
             if not execution.ended:
                 self._waiting.put_nowait(execution)
 
-    def register_client(self, client_id: str) -> None:
+    def register_client(self, client_id: str, user: str = "") -> None:
         """Note that a client can answer input requests. Raises Forbidden when clients may not."""
         self._client.admission.check_type("input_reply")
-        self.stdin_clients.register(client_id)
+        self.stdin_clients.register(client_id, user)
 
     def has(self, execution: Execution) -> bool:
         """Whether another execution of the same cell waits or runs."""

@@ -32,6 +32,10 @@ class PendingInput:
     header: bytes
 
 
+Client = tuple[str, str]
+"""A client: its user, "" where all are one, and the id that it chose, which is no proof of anything by itself."""
+
+
 class StdinClients:
     """The clients that can answer input requests of one kernel, until they leave or fall silent.
 
@@ -41,18 +45,19 @@ class StdinClients:
     def __init__(self, clock: Callable[[], float] = monotonic, max_clients: int = MAX_CLIENTS) -> None:
         self._clock = clock
         self._max_clients = max_clients
-        self._until: dict[str, float] = {}
+        self._until: dict[Client, float] = {}
 
     def __len__(self) -> int:
         now = self._clock()
         self._until = {client: until for client, until in self._until.items() if until > now}
         return len(self._until)
 
-    def register(self, client_id: str) -> None:
-        self._until.pop(client_id, None)
+    def register(self, client_id: str, user: str = "") -> None:
+        client = user, client_id
+        self._until.pop(client, None)
         if len(self) >= self._max_clients:
             del self._until[next(iter(self._until))]
-        self._until[client_id] = self._clock() + EXPIRY_S
+        self._until[client] = self._clock() + EXPIRY_S
 
-    def remove(self, client_id: str) -> None:
-        self._until.pop(client_id, None)
+    def remove(self, client_id: str, user: str = "") -> None:
+        self._until.pop((user, client_id), None)

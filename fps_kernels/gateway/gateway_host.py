@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from starlette.datastructures import Headers
-from starlette.requests import Request
-from starlette.websockets import WebSocket
+from starlette.requests import HTTPConnection, Request
 
 from ..serving.identity import user_of
 
@@ -21,8 +20,8 @@ class GatewayHost:
     async def may(self, request: Request, permissions: dict[str, list[str]]) -> bool:
         return True  # who has the token may do everything
 
-    async def user(self, websocket: WebSocket) -> str:
-        return user_of(websocket.scope)
+    async def user(self, connection: HTTPConnection) -> str:
+        return user_of(connection.scope)
 
     async def on_request(self) -> None:
         """Nothing depends on it here."""

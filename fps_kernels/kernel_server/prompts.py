@@ -2,6 +2,7 @@
 
 A kernel takes whatever comes on stdin for the answer to what it asked last: it looks neither at the parent header nor
 at the session of an input_reply. So it is the server that sees to it that nobody answers what somebody else was asked.
+What a cell of a shared document asks is none of these: it is answered over REST.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ MAX_PROMPTS = 100
 class Prompt:
     """An input request.
 
-    key: the session that was asked; None for a cell of a shared document, for which all clients are asked.
+    key: the session that was asked.
     replied: whether the request that caused it had its reply already, as when a thread of its cell asks.
     """
 
-    key: SessionKey | None
+    key: SessionKey
     request: Request | None
     replied: bool
 
@@ -40,17 +41,14 @@ class Prompts:
     def __init__(self) -> None:
         self._prompts: deque[Prompt] = deque(maxlen=MAX_PROMPTS)
 
-    def ask(self, session: ClientSession | None, request: Request | None) -> None:
-        """The kernel asks the session; without one all are asked, if it is a client's request and not the server's."""
-        if session is None and (request is None or request.origin is None):
-            return
-        replied = request is not None and request.replied
-        self._prompts.append(Prompt(None if session is None else session.key, request, replied))
+    def ask(self, session: ClientSession, request: Request | None) -> None:
+        """The kernel asks the session."""
+        self._prompts.append(Prompt(session.key, request, request is not None and request.replied))
 
     def answer(self, session: ClientSession) -> bool:
         """The session answers: returns whether it was asked. Each question is answered once."""
         for prompt in self._prompts:
-            if prompt.waits and prompt.key in (None, session.key):
+            if prompt.waits and prompt.key == session.key:
                 self._prompts.remove(prompt)
                 return True
         return False

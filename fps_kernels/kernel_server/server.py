@@ -145,9 +145,9 @@ class KernelServer(LifecycleObserver):
         if channel != "iopub":
             for message in messages:
                 session = self._journal.recipient(message)
-                if channel == "stdin":
-                    self._prompts.ask(session, message.request)
                 if session is not None:
+                    if channel == "stdin":
+                        self._prompts.ask(session, message.request)
                     self._put(session, channel, _as_asked(message))
             return
         now = monotonic()
@@ -178,10 +178,8 @@ class KernelServer(LifecycleObserver):
             if channel == "stdin" and not self._prompts.answer(session):
                 raise Forbidden("The kernel does not wait for input from this session")
             adapter = self._encoders[connection.v1].adapter
-            if adapter is None:
-                request = self.client.send(channel, frames, session, header=header)
-            else:
-                request = self.client.send(channel, adapter.to_kernel(frames), session)  # it changes headers, too
+            adapted = frames if adapter is None else adapter.to_kernel(frames)
+            request = self.client.send(channel, adapted, session, header=header)
             if request is not None and (request.chosen_msg_id is not None or session.hears_other_ids):
                 session.rename(header.msg_id, request.msg_id if request.chosen_msg_id is not None else None)
             self.times.to_kernel = time()

@@ -27,7 +27,7 @@ const plugin = {
 
 /**
  * Trust the outputs of a cell that the user runs, as JupyterLab does when it runs the cell itself: else widgets and
- * plots are shown as plain text until the page is loaded again.
+ * plots are shown as plain text. The server trusts nobody's outputs: its documents are for all.
  */
 function trustWhatIsRun(): void {
   NotebookActions.executionScheduled.connect((_, { cell }) => {

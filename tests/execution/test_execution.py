@@ -49,7 +49,7 @@ async def test_a_cell_is_executed_and_its_document_shows_everything(desk: Desk) 
     assert cell["outputs"] == [stream("done")]
     assert cell["execution_count"] == 1
     assert "execution_state" not in cell
-    assert cell["metadata"]["trusted"] is True
+    assert cell["metadata"].get("trusted") is not True  # that is for the page of the user who ran it to say
     assert set(cell["metadata"]["execution"]) >= {
         "iopub.status.busy",
         "iopub.execute_input",

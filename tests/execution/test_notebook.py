@@ -129,7 +129,7 @@ def test_a_cell_that_begins_has_no_outputs_and_no_count_and_is_running(notebook:
         assert len(cell["outputs"]) == 0
         assert cell["execution_count"] is None
         assert cell[STATE_KEY] == "running"
-        assert cell["metadata"]["trusted"] is True
+        assert "trusted" not in cell["metadata"]
         assert "execution" not in cell["metadata"]
 
 
@@ -154,7 +154,7 @@ def test_a_cell_that_ended_has_its_count_and_no_state(notebook: SharedNotebook) 
     assert cell["execution_count"] == 7
     assert STATE_KEY not in cell
     assert cell["metadata"]["execution"] == TIMING
-    assert cell["metadata"]["trusted"] is True
+    assert "trusted" not in cell["metadata"]
 
 
 def test_a_cell_that_ended_without_count_or_timing_has_neither(notebook: SharedNotebook) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from ..support.client import Client
 from ..support.messages import Json, of_type, text_of
+from ..support.servers import Launch, options
 
 
 def reply_of(messages: list[Json]) -> Json:
@@ -53,6 +54,19 @@ async def test_a_request_to_an_old_kernel(client: Client, msg_type: str, content
         reply = reply_of(await socket.answers(msg_id))
     assert reply["msg_type"] == msg_type.replace("request", "reply")
     assert expected.items() <= reply["content"].items()
+
+
+async def test_what_clients_may_send_goes_by_the_name_that_they_have_for_it(launch: Launch) -> None:
+    """An old kernel calls an inspect_request an object_info_request."""
+    server = launch(*options(allowed_message_types=["inspect_request"]))
+    async with Client(server.url) as client:
+        kernel_id = await client.start("tiny_old_protocol")
+        async with await client.connect(kernel_id, v1=False) as socket:
+            content = {"code": "tiny", "cursor_pos": 4, "detail_level": 0}
+            reply = reply_of(await socket.answers(await socket.send("inspect_request", content)))
+            assert reply["content"]["data"] == {"text/plain": "about tiny"}
+            reply = reply_of(await socket.answers(await socket.send("complete_request", content)))
+            assert reply["content"]["ename"] == "Forbidden"
 
 
 async def test_buffers_of_an_old_kernel(client: Client) -> None:

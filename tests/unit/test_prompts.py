@@ -48,20 +48,6 @@ def test_a_thread_may_ask_after_the_reply_of_its_cell() -> None:
     assert prompts.answer(asked)
 
 
-def test_all_are_asked_for_a_cell_of_a_shared_document() -> None:
-    prompts = Prompts()
-    prompts.ask(None, cell("an execution"))
-    assert prompts.answer(session("b"))
-    assert not prompts.answer(session("a"))
-
-
-def test_nobody_is_asked_for_the_server() -> None:
-    prompts = Prompts()
-    prompts.ask(None, cell(None))
-    prompts.ask(None, None)
-    assert not prompts.answer(session())
-
-
 def test_what_a_kernel_asks_without_end_is_bounded() -> None:
     prompts, asked = Prompts(), session()
     for _ in range(MAX_PROMPTS + 5):

@@ -97,3 +97,16 @@ def test_a_client_that_is_there_does_not_push_another_out(
     for client in ("a", "b", "b"):
         clients.register(client)
     assert len(clients) == 2
+
+
+def test_a_user_does_not_remove_the_client_of_another_one() -> None:
+    clients = StdinClients()
+    clients.register("me", "ada")
+    clients.remove("me", "bob")
+    clients.remove("me")
+    assert len(clients) == 1
+    clients.register("me", "bob")
+    assert len(clients) == 2
+    clients.remove("me", "ada")
+    clients.remove("me", "bob")
+    assert len(clients) == 0

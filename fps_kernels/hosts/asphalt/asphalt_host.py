@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from starlette.datastructures import Headers
-from starlette.requests import Request
-from starlette.websockets import WebSocket
+from starlette.requests import HTTPConnection, Request
 
 from ...serving.identity import user_of
 from ...serving.origin import AllowedOrigins, foreign_page
@@ -35,8 +34,8 @@ class AsphaltHost:
     async def may(self, request: Request, permissions: dict[str, list[str]]) -> bool:
         return await self._users.may(request.scope, permissions)
 
-    async def user(self, websocket: WebSocket) -> str:
-        return user_of(websocket.scope) or await self._users.name(websocket.scope)
+    async def user(self, connection: HTTPConnection) -> str:
+        return user_of(connection.scope) or await self._users.name(connection.scope)
 
     async def on_request(self) -> None:
         callback, self._on_first_request = self._on_first_request, None

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Scope
 logger = logging.getLogger(__name__)
 
 ANSWER = "fps_kernels.answer"
-"""Where a route leaves the user, if there is one with the permissions."""
+"""Where a route leaves the user, alone in a tuple, if it was let through."""
 
 Permissions = dict[str, list[str]]
 
@@ -39,29 +39,31 @@ class Users:
     async def name(self, scope: Scope) -> str:
         """What the user who sent a request is told apart by: an id, else a name; "" if Auth does not tell."""
         try:
-            user = await self._ask(scope, None)
-        except Exception:  # of a plugin; what a WebSocket may do is decided elsewhere
-            logger.exception("the Auth of this server does not tell who opens a WebSocket")
+            answer = await self._ask(scope, None)
+        except Exception:  # of a plugin; what a request may do is decided elsewhere
+            logger.exception("the Auth of this server does not tell whose a request is")
             return ""
+        user = answer[0] if answer else None
         return str(getattr(user, "id", None) or getattr(user, "username", None) or "")
 
-    async def _ask(self, scope: Scope, permissions: Permissions | None) -> Any:
+    async def _ask(self, scope: Scope, permissions: Permissions | None) -> tuple[Any] | None:
         route = self._routes.get(str(permissions))
         if route is None:
             route = self._routes[str(permissions)] = _question(self._auth, permissions)
-        asked = {**scope, "type": "http", "method": "GET", ANSWER: None}
+        asked: Scope = {**scope, "type": "http", "method": "GET", ANSWER: None}
         try:
             await route(asked, _receive, _send)
         except (HTTPException, RedirectException) as exc:
             logger.debug("no user with the permissions %s: %r", permissions, exc)
-        return asked[ANSWER]
+        answer: tuple[Any] | None = asked[ANSWER]
+        return answer
 
 
 def _question(auth: Auth, permissions: Permissions | None) -> ASGIApp:
     current_user = Depends(auth.current_user(permissions=permissions))
 
     async def answer(request: Request, user: Any = current_user) -> Response:
-        request.scope[ANSWER] = user
+        request.scope[ANSWER] = (user,)
         return Response()
 
     return APIRoute("/", answer, methods=["GET"], response_model=None).app
