@@ -50,6 +50,8 @@ def _char_pattern(char: str) -> str:
         forms.append(f"{_BACKSLASHES}U{_any_case(f'{code:08x}')}")
     if char == " ":
         forms.append(r"\+")
+    if char == "%":  # its own code is what _HEX takes for an encoding of an encoding
+        forms.append("%(?:25){1,9}+")
     if code > 0x7F:
         forms.append(re.escape(_utf8(char).decode("latin-1")))  # UTF-8 that was read as Latin-1, as headers are
         if code < 0x100:
