@@ -38,7 +38,7 @@ class ServingLimits:
     body_min_bytes: int = 4096
     stuck_s: float = 60.0
     max_head_bytes: int = 64 * 1024
-    max_message_bytes: int = 64 * MIB
+    max_message_bytes: int = 64 * MIB + 64 * 1024  # a buffer of 64 MiB, and the message around it
     websocket: WebSocketLimits = WebSocketLimits()  # noqa: RUF009 - frozen
 
     @property

@@ -331,7 +331,7 @@ def test_an_old_browser_tells_by_the_referer(values: dict[str, str], ambient: bo
 
 
 def test_a_password_is_known_by_its_hash() -> None:
-    hashed = hash_password("correct horse")
+    hashed = hash_password("correct horse", 10)
     assert is_password_hash(hashed)
     assert password_matches("correct horse", hashed)
     assert not password_matches("correct horsf", hashed)

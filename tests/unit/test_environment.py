@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from jupyter_client.kernelspec import KernelSpec
 
 from fps_kernels.errors import BadOption
 from fps_kernels.kernel_driver.env_values import for_remote
-from fps_kernels.kernel_driver.kernelspec import is_local
 from fps_kernels.kernels.launch_environment import (
     MAX_VARIABLES,
     SECRETS,
@@ -274,26 +271,6 @@ def test_how_many_and_how_large() -> None:
         check_environment({f"KERNEL_{number}": "x" for number in range(MAX_VARIABLES + 1)}, SAFE, local=True)
     with pytest.raises(UnsafeEnvironment, match="bytes"):
         check_environment({f"KERNEL_{number}": "x" * 60_000 for number in range(5)}, SAFE, local=True)
-
-
-@pytest.mark.parametrize(
-    ("metadata", "default", "expected"),
-    [
-        ({}, None, True),
-        ({"kernel_provisioner": {"provisioner_name": "local-provisioner"}}, "k8s", True),
-        ({"kernel_provisioner": {"provisioner_name": "k8s"}}, None, False),
-        ({"kernel_provisioner": {}}, "k8s", False),
-        ({"kernel_provisioner": "nonsense"}, None, True),
-        ({}, "k8s", False),
-    ],
-)
-def test_whether_a_kernelspec_is_for_this_machine(
-    metadata: dict[str, Any], default: str | None, expected: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("JUPYTER_DEFAULT_PROVISIONER_NAME", raising=False)
-    if default is not None:
-        monkeypatch.setenv("JUPYTER_DEFAULT_PROVISIONER_NAME", default)
-    assert is_local(KernelSpec(metadata=metadata)) is expected
 
 
 def test_a_remote_provisioner_is_not_told_the_name_of_any_notebook() -> None:

@@ -363,7 +363,7 @@ def test_a_large_body_takes_a_small_multiple_of_its_size(content_type: str, unit
 # --- slices --------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=[1, 3, 8])
+@pytest.fixture(params=[1, 8])
 def sliced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Slices so short that everything is cut somewhere."""
     for module in (text_slices, json_scan, urlencoded):
@@ -398,7 +398,7 @@ def test_json_in_slices_is_what_python_reads(text: str, cut: int, put: str) -> N
 
 
 @pytest.mark.usefixtures("sliced")
-@pytest.mark.parametrize("lead", [0, 1, 4])
+@pytest.mark.parametrize("lead", [0, 4])
 @pytest.mark.parametrize(
     ("number", "fits"),
     [
@@ -411,13 +411,16 @@ def test_json_in_slices_is_what_python_reads(text: str, cut: int, put: str) -> N
         ("9" * 309, True),  # an integer of Python
         ("9" * 309 + ".0", False),
         ("1" * 250 + "e99", False),
-        ("1" * 4_300, True),
-        ("1" * 4_301, False),
     ],
 )
 def test_a_number_that_is_cut_is_still_too_large(lead: int, number: str, fits: bool) -> None:
     for text in (f"{' ' * lead}{number}", f'[{" " * lead}{number}, "1e999"]', f'{{"a{" " * lead}":{number}}}'):
         assert isinstance(body_of("application/json", text.encode()), str) is not fits
+
+
+@pytest.mark.parametrize(("digits", "fits"), [(4_300, True), (4_301, False)])
+def test_a_number_has_as_many_digits_as_python_reads(digits: int, fits: bool) -> None:
+    assert isinstance(body_of("application/json", f"[{'1' * digits}]".encode()), str) is not fits
 
 
 @pytest.mark.usefixtures("sliced")

@@ -16,9 +16,10 @@ _FORM = re.compile(r"scrypt:(\d{1,2}):(\d{1,2}):(\d{1,2}):([0-9a-f]{32,128}):([0
 _MAX_MEMORY = 256 * 1024 * 1024
 
 
-def hash_password(password: str) -> str:
+def hash_password(password: str, log2_n: int = LOG2_N) -> str:
+    """The hash of a password. log2_n: how much it costs; one more is twice as much."""
     salt = secrets.token_bytes(16)
-    return f"scrypt:{LOG2_N}:{R}:{P}:{salt.hex()}:{_key(password, salt, LOG2_N, R, P).hex()}"
+    return f"scrypt:{log2_n}:{R}:{P}:{salt.hex()}:{_key(password, salt, log2_n, R, P).hex()}"
 
 
 def is_password_hash(text: str) -> bool:
