@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
@@ -45,6 +45,8 @@ async def respond(
         response = error_response(exc.status, exc.message)
     except HTTPException as exc:
         response = error_response(exc.status_code, str(exc.detail), exc.headers)
+    except ClientDisconnect:
+        response = error_response(400, "The request broke off")  # nobody reads it
     except Exception:  # a bug of ours: the log gets all of it, the client nothing
         logger.exception("%s %s failed", request.method, request.url.path)
         response = error_response(500, "Internal Server Error")

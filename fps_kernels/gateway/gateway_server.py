@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ..api.responses import error_response
 from ..errors import FPSKernelsError, ServerStopping
 from ..serving.access.access_layer import AccessLayer
+from ..serving.access.reach import warn_of_reach
 from ..serving.access.refusal_log import RefusalLog
 from ..serving.http_server import Server, make_server, url_of
 from ..serving.logs import quiet_start
@@ -79,6 +80,8 @@ class Gateway:
             self._ready = True
             host, port = self._socks[0].getsockname()[:2]
             url = url_of(host, port, self._settings.listening.tls)
+            listening = self._settings.listening
+            warn_of_reach(self._settings.access.policy, listening.ip, public=listening.public)
             logger.info("Serving at %s", url + self._settings.base_url[1:])
             try:
                 await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)

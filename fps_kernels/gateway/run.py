@@ -10,7 +10,7 @@ from ..api.routes import KernelRoutes
 from ..errors import BadOption, KernelspecNotFound
 from ..kernel_driver.kernelspec import Kernelspecs
 from ..kernels.registry import KernelRegistry
-from ..serving.access.reach import check_reach, warn_of_reach
+from ..serving.access.reach import check_reach
 from ..serving.event_loop import new_loop
 from ..serving.gc_tuning import collect_from_now
 from ..serving.logs import configure, hide
@@ -52,7 +52,6 @@ def run(app: KernelGatewayApp) -> None:
         open_option="allow_open_access",
     )
     socks = bind(listening)
-    warn_of_reach(access.policy, listening.ip, public=listening.public)
 
     async def serve() -> None:
         options = settings.kernels

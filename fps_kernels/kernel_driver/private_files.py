@@ -80,8 +80,8 @@ def read_regular(path: Path, max_bytes: int) -> tuple[os.stat_result, bytes]:
     What is looked at is what is read: the file cannot be exchanged in between. Raises OSError; a FIFO or a device does
     not block.
     """
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
-    descriptor = os.open(path, flags | getattr(os, "O_CLOEXEC", 0))
+    names = ("O_NOFOLLOW", "O_NONBLOCK", "O_NOCTTY", "O_CLOEXEC", "O_BINARY")  # those that the system has
+    descriptor = os.open(path, os.O_RDONLY | sum(getattr(os, name, 0) for name in names))
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):

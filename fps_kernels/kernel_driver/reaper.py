@@ -63,6 +63,7 @@ class Reaper:
             return
         if self._process is not None and self._process.stdin is not None:
             self._close_pipe(self._process.stdin)  # the reaper was killed
+            self._process = None
         script = (files(__package__) / "reaper.sh").read_text()
         try:
             # Not asyncio's: on Python 3.11 that takes a thread to wait for the process.

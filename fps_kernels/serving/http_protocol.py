@@ -20,8 +20,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import re
+from collections.abc import Callable
 from enum import Enum, auto
 from functools import partial
 from http import HTTPStatus
@@ -34,10 +34,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from ..websocket.close_timeout import CloseTimeout
+from .access.refusal_log import RefusalLog
 from .connection_table import Slot, Stage
 from .serving_limits import ServingLimits
-
-logger = logging.getLogger(__name__)
 
 MAX_HEADERS = 1000
 """Number of headers of a request. Browsers send 20, and proxies add as many."""
@@ -63,29 +62,29 @@ class HeadLimitedConnection(h11.Connection):
 
     The number of headers is looked at before they are parsed: 64 KiB of tiny ones would hold the loop for 80 ms.
 
-    status: the status to answer with after an error.
+    on_error: called with the status for what cannot be read. There are no more events then; uvicorn would log each.
     """
 
-    def __init__(self, max_head_bytes: int) -> None:
+    def __init__(self, max_head_bytes: int, on_error: Callable[[int], None]) -> None:
         super().__init__(h11.SERVER, max_head_bytes)
-        self.status = 400
         self._max_head_bytes = max_head_bytes
+        self._on_error = on_error
 
     def next_event(self) -> Any:
         if self.their_state is h11.IDLE:
             arrived = self.trailing_data[0]
             end = END_OF_HEAD.search(arrived)
             if end is not None and arrived.count(b"\n", 0, end.start()) > MAX_HEADERS:
-                self.status = 431
-                raise h11.RemoteProtocolError("too many headers", error_status_hint=431)
+                self._on_error(431)
+                return h11.NEED_DATA
         try:
             event = super().next_event()
         except h11.RemoteProtocolError as exc:
-            self.status = exc.error_status_hint
-            raise
+            self._on_error(exc.error_status_hint)
+            return h11.NEED_DATA
         if isinstance(event, h11.Request) and head_bytes(event) > self._max_head_bytes:
-            self.status = 431
-            raise h11.RemoteProtocolError("too large a head", error_status_hint=431)
+            self._on_error(431)
+            return h11.NEED_DATA
         return event
 
 
@@ -131,22 +130,32 @@ class OnlyHealthChecks:
 class HTTPProtocol(H11Protocol):
     """One connection, until it ends or becomes a WebSocket.
 
+    config, server_state, app_state: uvicorn's.
+    limits: the bounds of the server.
     slot: its place among all connections.
+    refusals: logs requests that cannot be read.
     """
 
     conn: HeadLimitedConnection
 
     def __init__(
-        self, config: Config, server_state: ServerState, app_state: dict[str, Any], limits: ServingLimits, slot: Slot
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        limits: ServingLimits,
+        slot: Slot,
+        refusals: RefusalLog,
     ) -> None:
         super().__init__(config, server_state, app_state)
-        self.conn = HeadLimitedConnection(limits.max_head_bytes)
+        self.conn = HeadLimitedConnection(limits.max_head_bytes, self._cannot_read)
         self.timeout_keep_alive = cast(int, limits.keep_alive_s)  # uvicorn only hands it to call_later
         self.ws_protocol_class = cast(Any, partial(cast(Any, self.ws_protocol_class), on_lost=slot.leave))
         if slot.reserved:
             self.app = cast(Any, OnlyHealthChecks(cast(ASGIApp, self.app), limits))
         self._limits = limits
         self._slot = slot
+        self._refusals = refusals
         self._made = self.loop.time()  # before its TLS handshake
         self._awaiting: Awaiting | None = None
         self._deadline: asyncio.TimerHandle | None = None
@@ -187,13 +196,14 @@ class HTTPProtocol(H11Protocol):
         self._slot.enter(Stage.BUSY)
         super().handle_websocket_upgrade(event)
 
-    def send_400_response(self, msg: str) -> None:
-        if self.conn.status == 431:
-            limit = self._limits.max_head_bytes
-            logger.warning("Refused a request: its headers have more than %d KiB, or are too many", limit // 1024)
-            self._refuse(431, f"The headers have more than {limit} bytes, or are more than {MAX_HEADERS}")
-        else:
-            super().send_400_response(msg)
+    def _cannot_read(self, status: int) -> None:
+        """What came is no request, or one that is too large."""
+        limit = self._limits.max_head_bytes
+        message = "Invalid HTTP request received."
+        if status == 431:
+            message = f"The headers have more than {limit} bytes, or are more than {MAX_HEADERS}"
+        self._refusals.refused({"client": self.client, "path": "a request"}, status, message)
+        self._refuse(status, message)
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 import ssl
 from collections.abc import Iterator
@@ -11,21 +12,38 @@ from functools import partial
 from typing import cast
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..websocket.message_budget import MessageBudget
 from ..websocket.protocol import WebSocketProtocol
 from .acceptor import Acceptor, default_max_connections
+from .access.refusal_log import RefusalLog
 from .connection_table import ConnectionTable, Slot
 from .http_protocol import HTTPProtocol
 from .serving_limits import ServingLimits
 
 __all__ = ["Server", "ServingLimits", "make_server", "url_of"]
 
+logger = logging.getLogger(__name__)
+
 STOP_TIMEOUT_S = 15
 """Seconds that open requests and WebSockets have to end when the server stops."""
 REUSED_BYTES = 4 * 1024 * 1024
 """Freeing one block this large raises glibc's mmap threshold, so smaller buffers are reused instead of unmapped."""
+
+
+class LeavingClients:
+    """An application without an error for each client that leaves, or is cut off, in the middle of its request."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except ClientDisconnect:
+            logger.debug("A client left in the middle of its request")
 
 
 class Server(uvicorn.Server):
@@ -43,10 +61,11 @@ class Server(uvicorn.Server):
         """Accept connections on sockets that listen already. Called by uvicorn, in place of its own method."""
         assert sockets is not None
         limits = self._limits
+        refusals = RefusalLog()
         await self.lifespan.startup()
 
         def make_protocol(slot: Slot) -> asyncio.Protocol:
-            return HTTPProtocol(self.config, self.server_state, self.lifespan.state, limits, slot)
+            return HTTPProtocol(self.config, self.server_state, self.lifespan.state, limits, slot, refusals)
 
         bound = default_max_connections() if limits.max_connections is None else limits.max_connections
         table = ConnectionTable(bound, limits.reserved_connections)
@@ -85,7 +104,7 @@ def make_server(
         size_option="ws_max_message_bytes",
     )
     config = uvicorn.Config(
-        app,
+        LeavingClients(app),
         http="h11",
         access_log=False,
         log_config=None,

@@ -34,8 +34,8 @@ def safe_line(text: object) -> str:
     text = str(text).rstrip("\n")
     safe = escape(_redaction.redact(text[:MAX_TEXT_CHARS]))
     missing = len(text) - MAX_TEXT_CHARS
-    if missing > 0:  # what the cut has left of a secret at the end is not recognized as one
-        safe = safe[:MAX_LINE_CHARS]
+    if missing > 0:  # what the cut has left of a secret at the end is not recognized as one: the end goes, too
+        safe = safe[: max(0, min(MAX_LINE_CHARS, len(safe) - MAX_LINE_CHARS))]
         return f"{safe}… ({len(text) - len(safe)} more characters)"
     return shorten(safe)
 

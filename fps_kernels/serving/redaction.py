@@ -50,6 +50,8 @@ def _char_pattern(char: str) -> str:
         forms.append(f"{_BACKSLASHES}U{_any_case(f'{code:08x}')}")
     if char == " ":
         forms.append(r"\+")
+    if char == "%":  # its own code is what _HEX takes for an encoding of an encoding
+        forms.append("%(?:25){1,9}+")
     if code > 0x7F:
         forms.append(re.escape(_utf8(char).decode("latin-1")))  # UTF-8 that was read as Latin-1, as headers are
         if code < 0x100:
@@ -71,10 +73,10 @@ def _utf8(text: str) -> bytes:
 
 def _base64_cores(secret: str) -> Iterator[str]:
     """The parts of a secret in Base64 that are the same whatever comes before and after it, for Basic credentials."""
-    datas = {_utf8(secret)}
+    encodings = {_utf8(secret)}
     if all(ord(char) < 0x100 for char in secret):
-        datas.add(secret.encode("latin-1"))
-    for data in datas:
+        encodings.add(secret.encode("latin-1"))
+    for data in encodings:
         for before in range(3):
             encoded = base64.b64encode(b"\0" * before + data).decode()
             first = -(-before * 8 // 6)  # characters with bits of what comes before
@@ -93,7 +95,7 @@ _PARAMETER = re.compile(
 _HEADER = re.compile(
     rf"(?<![\w-])(?P<name>[\w-]{{0,60}}(?:{'|'.join(_WORDS)})[\w-]*+|sec-websocket-protocol)"
     r"(?:(?P<end>\\{0,16}[\"'])\s*[:,=]\s*|\s*:\s*|=(?=[\"']))"
-    r"(?:[bu]?(?P<quote>[\"'])(?P<quoted>(?:\\.|(?!(?P=quote))[^\\\n])*)|(?P<rest>[^\r\n]*))",
+    r"(?:[ub]?(?P<quote>[\"'])(?P<quoted>(?:\\.|(?!(?P=quote))[^\\\n])*)|(?P<rest>[^\r\n]*))",
     re.I,
 )
 """`authorization: …` to the end of its line, and the same as a field of a dict, a tuple or JSON."""

@@ -128,7 +128,7 @@ class FlowControl:
         """Count a message until the last reference to its bytes, or to its lease, is gone."""
         size = len(payload)
         self.held_bytes += size
-        self._budget.hold(size)
+        self._account.completed(size)
         self._watch_budget()
         payload.lease = Lease()
         weakref.finalize(payload.lease, self._release_soon, size).atexit = False

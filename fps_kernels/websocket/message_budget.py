@@ -74,6 +74,12 @@ class Account:
         budget.wake(now)
         return may_read
 
+    def completed(self, size: int) -> None:
+        """A large message is complete, and held from now on. What comes after it is another, at the end of the line."""
+        self._budget.held_bytes += size
+        self._budget.line.pop(self, None)
+        self.waiting_since = None
+
     @property
     def hopeless(self) -> bool:
         """Whether there is no point in waiting."""
@@ -113,10 +119,6 @@ class MessageBudget:
     def overdrawn(self) -> bool:
         """Whether even the excess is used up, so that not even the first in line may go on."""
         return self.held_bytes > self._max_bytes + self._excess_bytes
-
-    def hold(self, size: int) -> None:
-        """Count a complete message."""
-        self.held_bytes += size
 
     def release(self, size: int, now: float) -> None:
         """A message is no longer held."""

@@ -84,7 +84,9 @@ async def test_an_error_is_500(client: Client) -> None:
 async def test_a_page_may_have_scripts_and_an_error_may_not(client: Client) -> None:
     page = await client.http.get("/page")
     assert (page.status_code, page.text, page.headers["content-type"]) == (203, "<h1>page</h1>", "text/html")
-    assert "content-security-policy" not in page.headers
+    policy = page.headers["content-security-policy"]  # who may frame it, and nothing about scripts
+    assert policy.startswith("frame-ancestors 'self'; report-uri ")
+    assert "-src" not in policy
     assert "default-src 'none'" in (await client.http.get("/nowhere")).headers["content-security-policy"]
 
 

@@ -14,8 +14,11 @@ from typing import Any
 import httpx
 import pytest
 
+from fps_kernels.notebook_http.bounds import Bounds
+from fps_kernels.notebook_http.request.body_reader import Body, BodyReader
 from fps_kernels.notebook_http.request.request_files import LOCK, PREFIX, RequestFiles
-from fps_kernels.notebook_http.request.request_text import SHORT_CHARS
+from fps_kernels.notebook_http.request.request_limits import RequestLimits
+from fps_kernels.notebook_http.request.request_text import SHORT_CHARS, Converter
 
 from ..support.apis import GATE, Serve
 from ..support.client import Client
@@ -50,9 +53,13 @@ BODIES: list[tuple[str, bytes, Any]] = [
 ]
 
 
+def files_in(runtime: Path) -> list[Path]:
+    """The files of requests that are in a runtime folder."""
+    return sorted(path for path in runtime.glob(f"{PREFIX}*/*") if path.name != LOCK)
+
+
 def files(gateway: Gateway) -> list[Path]:
-    """The files of requests that are there."""
-    return sorted(path for path in gateway.runtime.glob(f"{PREFIX}*/*") if path.name != LOCK)
+    return files_in(gateway.runtime)
 
 
 async def echo_all(gateway: Gateway) -> None:
@@ -147,6 +154,32 @@ async def test_what_a_killed_server_has_left_is_removed_at_the_next_start(serve:
     assert len(list(killed.runtime.glob(f"{PREFIX}*"))) == 1
     async with Client(other.url) as client:
         assert (await client.http.post("/echo", content=b"x" * 100_000)).status_code == 200
+
+
+async def test_a_conversion_that_is_cancelled_leaves_no_file(tmp_path: Path) -> None:
+    opened = RequestFiles(tmp_path)
+    opened.open()
+    converter = Converter(opened, RequestLimits())
+    scope = {"headers": [(b"content-type", b"application/json")], "query_string": b""}
+    body = Body(BodyReader(10**8, Bounds()))
+    body.data += b"[" + b"[]," * 3_000_000 + b"[]]"
+    first = asyncio.create_task(converter.long(scope, {}, body))
+    second = asyncio.create_task(converter.long(scope, {}, body))  # waits for its turn
+    await until(lambda: files_in(tmp_path))
+    for task in (second, first):
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert files_in(tmp_path) == []
+    third = Body(BodyReader(10**8, Bounds()))
+    third.data += b"[" * 60 + b"]" * 60 + b" " * 20_000
+    text = await converter.long(scope, {}, third)
+    assert json.loads("".join(text.read(1_000)))["body"] == json.loads("[" * 60 + "]" * 60)
+    assert third.data == b""
+    text.release()
+    text.release()
+    assert files_in(tmp_path) == []
+    opened.close()
 
 
 def test_a_folder_in_use_stays(tmp_path: Path) -> None:

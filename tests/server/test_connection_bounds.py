@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from starlette.requests import Request
 
 from fps_kernels.serving import acceptor
 from fps_kernels.serving.event_loop import new_loop
@@ -245,6 +246,36 @@ def test_a_body_that_drips_is_refused(run: Run, tls: ssl.SSLContext | None, head
     run(test())
 
 
+@pytest.mark.parametrize("leaves", [False, True], ids=["drips", "leaves"])
+def test_a_body_that_breaks_off_is_no_error_in_the_log(
+    run: Run, caplog: pytest.LogCaptureFixture, leaves: bool
+) -> None:
+    reading, ended = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Scope, receive: Any, send: Any) -> None:
+        try:
+            async for _ in Request(scope, receive).stream():
+                reading.set()
+        finally:
+            ended.set()
+
+    async def test() -> None:
+        async with serving(app, limits=HURRY) as (server, port):
+            client = Client(*await asyncio.open_connection("127.0.0.1", port))
+            await client.send(b"POST /body HTTP/1.1\r\n" + LENGTH + b"x")
+            await reading.wait()
+            if leaves:
+                client.writer.close()
+            else:
+                assert message_of(await client.drip())[0] == 408
+            await ended.wait()
+            await until(lambda: not server.server_state.tasks)
+            client.writer.close()
+
+    run(test())
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
 @pytest.mark.parametrize("expect", [b"", b"Expect: 100-continue\r\n"])
 def test_a_body_that_the_application_does_not_want_yet_is_not_late(run: Run, expect: bytes) -> None:
     async def test() -> None:
@@ -313,6 +344,31 @@ def test_a_head_that_is_too_large_is_refused(run: Run, tls: ssl.SSLContext | Non
             assert (await client.answer())[0] == 200
 
     run(test())
+
+
+NO_REQUESTS = {
+    "another protocol": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "no host": b"GET / HTTP/1.1\r\n\r\n",
+    "two lengths": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+    "a space before the colon": b"GET / HTTP/1.1\r\nHost: x\r\nA : b\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("what", NO_REQUESTS)
+def test_what_is_no_request_is_told_so_and_not_logged_each_time(
+    run: Run, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    async def test() -> None:
+        app = App()
+        async with served(app, ServingLimits(), None) as (_, connect):
+            for _ in range(30):
+                client = await connect()
+                await client.send(NO_REQUESTS[what])
+                assert message_of(await client.rest())[0] == 400
+        assert not app.asked
+
+    run(test())
+    assert 0 < len([record for record in caplog.records if record.levelno >= logging.WARNING]) < 15
 
 
 FEW = ServingLimits(max_connections=4, reserved_connections=2, always_answered=frozenset({"/health"}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import signal
 import subprocess
@@ -194,7 +195,10 @@ async def test_what_does_not_fit_into_the_pipe_is_told_later(reaper: Reaper, gro
     reaper.watch(first.pid)
     [shell] = reapers()
     shell.suspend()
-    nobody = range(10_000_000, 10_006_000)  # larger than any process id
+    assert reaper._process is not None
+    assert reaper._process.stdin is not None
+    fcntl.fcntl(reaper._process.stdin, fcntl.F_SETPIPE_SZ, 4096)
+    nobody = range(10_000_000, 10_000_400)  # larger than any process id
     for pid in nobody:
         reaper.watch(pid)
     reaper.watch(gone.pid)

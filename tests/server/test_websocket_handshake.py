@@ -433,7 +433,7 @@ async def test_a_request_that_is_too_large_is_told_so(what: str, caplog: pytest.
         seen = await run(accepts_and_closes, TOO_LARGE[what], b"", caplog)
     assert seen.answer.startswith(b"HTTP/1.1 431 ")
     assert not seen.scope
-    assert "headers have more than 64 KiB" in caplog.text
+    assert "headers have more than 65536 bytes" in caplog.text
 
 
 NOT_UPGRADES = {

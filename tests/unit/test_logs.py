@@ -123,6 +123,15 @@ def test_a_cut_shows_no_part_of_a_secret(before: int) -> None:
     assert SECRET[:8] not in formatted(hidden)
 
 
+def test_a_text_that_shrinks_shows_no_part_of_a_secret_at_its_end() -> None:
+    secret = "0123456789abcdef" * 8
+    logs.hide(secret)
+    for before in range(0, 140, 7):
+        line = formatted("-" * before + f"{secret} " * 1_000)
+        assert secret[:6] not in line
+        assert line.endswith("more characters)")
+
+
 def raised(exc: BaseException) -> Any:
     try:
         raise exc

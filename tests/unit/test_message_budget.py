@@ -27,6 +27,11 @@ def budget() -> MessageBudget:
     return MessageBudget(10 * MIB, 5 * MIB)
 
 
+def held(budget: MessageBudget, size: int) -> None:
+    """A kernel does not take this much of complete messages."""
+    Holder(budget).account.completed(size)
+
+
 def late(budget: MessageBudget, now: float) -> list[Account]:
     """Those that have to go; what they hold is freed as it is then."""
     gone = []
@@ -53,13 +58,25 @@ def test_only_the_oldest_goes_on_when_there_is_none(budget: MessageBudget) -> No
     assert second.told == third.told == ["go on"]
 
 
+def test_who_has_completed_a_message_goes_to_the_end_of_the_line(budget: MessageBudget) -> None:
+    first, second = Holder(budget), Holder(budget)
+    first.bring(6 * MIB)
+    second.bring(5 * MIB)
+    assert not late(budget, 1)
+    first.account.completed(6 * MIB)  # and what arrived with its end is the beginning of another
+    assert not first.bring(MIB, PATIENCE_S)
+    assert second.told == ["go on"]
+    assert late(budget, 2 * PATIENCE_S + 1) == [second.account]
+    assert first.told == ["go on"]
+
+
 def test_small_messages_are_always_read(budget: MessageBudget) -> None:
-    budget.hold(100 * MIB)
+    held(budget, 100 * MIB)
     assert all(Holder(budget).bring(60_000) for _ in range(100))
 
 
 def test_the_first_may_not_use_more_than_the_excess(budget: MessageBudget) -> None:
-    budget.hold(10 * MIB)  # by kernels that do not take it
+    held(budget, 10 * MIB)  # by kernels that do not take it
     first, second = Holder(budget), Holder(budget)
     assert first.bring(5 * MIB)
     assert not second.bring(MIB)
@@ -101,7 +118,7 @@ def test_messages_that_do_not_come_to_an_end_make_room_oldest_first(budget: Mess
 
 
 def test_nobody_waits_for_ever(budget: MessageBudget) -> None:
-    budget.hold(12 * MIB)
+    held(budget, 12 * MIB)
     first, second = Holder(budget), Holder(budget)
     assert first.bring(MIB)
     assert not second.bring(MIB)

@@ -7,7 +7,7 @@ import json
 from urllib.parse import quote, quote_plus, urlencode
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fps_kernels.serving.redaction import HIDDEN, MIN_SECRET_CHARS, Redaction
@@ -71,6 +71,7 @@ def test_a_value_is_found_in_basic_credentials(redaction: Redaction, before: str
 secrets = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=MIN_SECRET_CHARS, max_size=30)
 
 
+@example("00%0", quote)
 @given(secrets, st.sampled_from([str, quote, quote_plus, every_char_encoded, json.dumps, repr, ascii]))
 def test_no_value_is_shown(secret: str, spell: object) -> None:
     redaction = Redaction()

@@ -24,7 +24,7 @@ from ....serving.gc_tuning import collect_from_now
 from ....serving.logs import configure, hide
 from ....serving.own_memory import close_memory
 from ....serving.rlimits import raise_limit
-from ....serving.sockets import Listening, bind
+from ....serving.sockets import Listening, bind, is_public
 from ....serving.tls import tls_context
 from ....tasks import cancel_and_wait
 from .browser_start import opened_in_browser
@@ -51,10 +51,9 @@ def main(argv: Sequence[str]) -> None:
     defer_iri_parsers()
     listening = Listening(options.ip, options.port, options.port_retries, options.trust_xheaders, PING_INTERVAL_S, tls)
     socks = bind(listening)
-    warn_of_reach(access.policy, options.ip, public=listening.public)
     with asyncio.Runner(loop_factory=new_loop) as runner:
         component = LabComponent(components, socks, tls, access.layer(socks[0].getsockname()[1]), limits)
-        runner.run(_serve(component, access, open_browser=options.open_browser))
+        runner.run(_serve(component, access, options.ip, open_browser=options.open_browser))
 
 
 def prepare(options: argparse.Namespace) -> tuple[dict[str, dict[str, Any]], LabAccess]:
@@ -103,7 +102,7 @@ def plugins(settings: Sequence[str], disabled: Sequence[str]) -> dict[str, dict[
     return components
 
 
-async def _serve(component: LabComponent, access: LabAccess, *, open_browser: bool) -> None:
+async def _serve(component: LabComponent, access: LabAccess, ip: str, *, open_browser: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
@@ -116,6 +115,7 @@ async def _serve(component: LabComponent, access: LabAccess, *, open_browser: bo
             if starting.done():
                 starting.result()
                 collect_from_now()
+                warn_of_reach(access.policy, ip, public=is_public(ip))
                 logger.info("Serving at %s", component.url)
                 page = f"{component.url[:-1]}{access.base_url}lab"
                 if access.policy.token:
