@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -91,7 +92,7 @@ async def test_another_user_with_the_same_session_id_takes_nothing(
 
 
 async def test_what_waits_for_a_session_is_not_given_to_another_user(
-    tmp_path, ada: UserClient, bob: UserClient
+    tmp_path: Path, ada: UserClient, bob: UserClient
 ) -> None:
     kernel_id = await ada.start()
     end = tmp_path / "end"
@@ -110,7 +111,7 @@ async def test_what_waits_for_a_session_is_not_given_to_another_user(
 
 
 async def test_another_users_visit_does_not_cost_the_output_of_a_reloaded_page(
-    tmp_path, ada: UserClient, bob: UserClient
+    tmp_path: Path, ada: UserClient, bob: UserClient
 ) -> None:
     """A page that is reloaded has a new session_id, and gets what was said meanwhile."""
     kernel_id = await ada.start()
@@ -151,7 +152,7 @@ async def test_two_tabs_of_one_user_with_one_session_id_replace_each_other(ada: 
     ],
 )
 async def test_a_request_with_the_msg_id_of_a_running_cell_steals_nothing(
-    tmp_path, client: Client, v1: bool, channel: str, msg_type: str
+    tmp_path: Path, client: Client, v1: bool, channel: str, msg_type: str
 ) -> None:
     """Nor does it end the cell for the client that runs it: busy and idle are found by msg_id, too."""
     kernel_id = await client.start()
@@ -185,24 +186,32 @@ def mine(socket: Socket, msg_id: str, msg_type: str) -> list[Json]:
 
 
 @both
-async def test_clients_that_choose_the_same_ids_at_the_same_time_each_get_their_own(client: Client, v1: bool) -> None:
+async def test_clients_that_choose_the_same_ids_at_the_same_time_each_get_their_own(
+    tmp_path: Path, client: Client, v1: bool
+) -> None:
     """As scripts do that number their requests from one."""
     kernel_id = await client.start()
-    sockets = [await client.connect(kernel_id, v1=v1) for _ in range(4)]
-    for number, socket in enumerate(sockets):
-        for count in range(3):
-            head = header("execute_request", "the same") | {"msg_id": str(count)}
-            await socket.send_message(head, {"code": f"stream('{number}.{count}')", "silent": False})
-    for number, socket in enumerate(sockets):
-        got = await socket.all_answers("0", "1", "2")
-        for count in range(3):
-            assert text_of(got[str(count)]) == f"{number}.{count}"
-            assert statuses(got[str(count)]) == ["busy", "idle"]
-            assert len([one for one in got[str(count)] if one["channel"] == "shell"]) == 1
-    await asyncio.gather(*(socket.ws.close() for socket in sockets))
+    end = tmp_path / "end"
+    async with await client.connect(kernel_id, v1=v1) as first:
+        await begin(first, WAIT.format(path=str(end)))
+        sockets = [await client.connect(kernel_id, v1=v1) for _ in range(4)]
+        for number, socket in enumerate(sockets):
+            for count in range(3):
+                head = header("execute_request", "the same") | {"msg_id": str(count)}
+                await socket.send_message(head, {"code": f"stream('{number}.{count}')", "silent": False})
+            # What comes after the requests is answered, so the server has taken them before the kernel runs any.
+            await socket.answers(await socket.send("kernel_info_request", {}, channel="control"))
+        end.touch()
+        for number, socket in enumerate(sockets):
+            got = await socket.all_answers("0", "1", "2")
+            for count in range(3):
+                assert text_of(got[str(count)]) == f"{number}.{count}"
+                assert statuses(got[str(count)]) == ["busy", "idle"]
+                assert len([one for one in got[str(count)] if one["channel"] == "shell"]) == 1
+        await asyncio.gather(*(socket.ws.close() for socket in sockets))
 
 
-async def test_a_client_may_use_a_msg_id_again_that_was_taken_once(tmp_path, client: Client) -> None:
+async def test_a_client_may_use_a_msg_id_again_that_was_taken_once(tmp_path: Path, client: Client) -> None:
     kernel_id = await client.start()
     end = tmp_path / "end"
     async with await client.connect(kernel_id) as first, await client.connect(kernel_id) as second:
@@ -221,7 +230,7 @@ async def test_a_client_may_use_a_msg_id_again_that_was_taken_once(tmp_path, cli
         assert text_of(await second.answers("1")) == "b"
 
 
-async def test_an_input_request_goes_to_whose_cell_it_is(tmp_path, client: Client) -> None:
+async def test_an_input_request_goes_to_whose_cell_it_is(tmp_path: Path, client: Client) -> None:
     kernel_id = await client.start()
     async with await client.connect(kernel_id) as victim, await client.connect(kernel_id) as thief:
         end = tmp_path / "end"
@@ -319,7 +328,7 @@ async def test_a_kernel_has_room_for_so_many_clients(launch: Launch) -> None:
         await sockets[1].ws.close()
 
 
-async def test_a_named_user_leaves_room_for_others(tmp_path) -> None:
+async def test_a_named_user_leaves_room_for_others(tmp_path: Path) -> None:
     people = {"ada": EVERYTHING, "bob": EVERYTHING}
     server = server_of(tmp_path, people, *options(max_clients_per_kernel=4))
     try:
