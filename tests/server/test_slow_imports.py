@@ -51,6 +51,7 @@ def test_jupyterlab_does_not_need_them(tmp_path: Path) -> None:
     server = Gateway(
         tmp_path / "lab",
         "lab",
+        "--no-token",
         "--port",
         str(free_port()),
         env={"PYTHONPROFILEIMPORTTIME": "1"},
