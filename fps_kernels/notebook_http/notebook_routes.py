@@ -43,8 +43,11 @@ def notebook_routes(
         files = StaticFiles(directory=static_path)
 
         async def public(request: Request) -> Response:
+            path = request.path_params["path"] or "index.html"
             try:
-                response = await files.get_response(request.path_params["path"] or "index.html", request.scope)
+                if is_hidden(path):
+                    raise HTTPException(404)
+                response = await files.get_response(path, request.scope)
             except HTTPException as exc:
                 return error_response(exc.status_code, f"Not found: {request.scope['path']}")
             content_type = response.headers.get("content-type", "")
@@ -53,3 +56,9 @@ def notebook_routes(
 
         routes.append(ExactRoute("/public/{path:path}", public, methods=["GET", "HEAD"]))
     return [*routes, EndpointRoute(table, answer)]
+
+
+def is_hidden(path: str) -> bool:
+    """Whether a file is nobody's business, such as .env or something in .git. RFC 8615 wants .well-known served."""
+    names = path.replace("\\", "/").split("/")
+    return any(name.startswith(".") for name in names if name not in (".", ".well-known"))

@@ -162,6 +162,10 @@ async def test_files_of_the_static_folder(serve: Serve, client: Client, tmp_path
         page = await other.http.get("/public/a.html")
         assert (page.text, page.headers["content-type"]) == ("<p>", "text/html")
         assert (await other.http.get("/public/b.html")).status_code == 404
+        for name in (".env", ".git/config", "a/.ssh/id", ".well-known/x.txt"):
+            (tmp_path / "public" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "public" / name).write_text("secret")
+            assert (await other.http.get(f"/public/{name}")).status_code == (200 if "well" in name else 404), name
     assert (await raw_request(gateway.url, "GET", "/public/%2e%2e/secret")).status_code == 404
 
 
