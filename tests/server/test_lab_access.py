@@ -203,7 +203,7 @@ def test_a_page_without_credentials_leads_to_the_form_and_back(closed: Gateway) 
         form = dict(re.findall(r'name="(\w+)" value="([^"]*)"', page.text))
         assert form["next"] == "/lab/tree/a%2Fb?x=1"
         wrong = http.post("/login", data=form | {"secret": "wrong"})
-        assert (wrong.status_code, "That is not right" in wrong.text) == (401, True)
+        assert (wrong.status_code, "Wrong token." in wrong.text) == (401, True)
         right = http.post("/login", data=form | {"secret": TOKEN})
         assert (right.status_code, right.headers["location"]) == (303, "/lab/tree/a%2Fb?x=1")
         assert http.get("/api/kernels").status_code == 200

@@ -155,7 +155,7 @@ class AccessLayer:
             return login.logged_in(ask, next_path)
         self._log.refused(scope, 401, "a wrong password or token in the form")
         await self._hold_back(address)
-        return login.form(ask, next_path, "That is not right.", 401)
+        return login.form(ask, next_path, login.wrong_secret, 401)
 
     async def _hold_back(self, address: str) -> None:
         """Note a wrong guess of an address, and wait before it is answered."""

@@ -118,6 +118,11 @@ class BrowserLogin:
         async with self._checking:
             return await asyncio.to_thread(password_matches, secret, self._policy.password_hash)
 
+    @property
+    def wrong_secret(self) -> str:
+        """What a user is told who has typed another one."""
+        return "Wrong password." if self._policy.password_hash else "Wrong token."
+
     def logged_in(self, ask: Ask, next_path: str) -> Response:
         """The answer to the right password."""
         response = RedirectResponse(local_path(next_path, self._home), 303)
