@@ -13,7 +13,7 @@ FOLDER = Path(__file__).parent
 
 # How long an example takes is no matter of the tests: a busy machine has nothing to report.
 settings.register_profile("thorough", max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("quick", settings.get_profile("thorough"), max_examples=10)
+settings.register_profile("quick", settings.get_profile("thorough"), max_examples=6)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -15,6 +15,7 @@ is_ours() {
   start=${1#*:} stat=
   [ -n "$start" ] && [ -e "/proc/${1%:*}/stat" ] || return 0
   while read -r line; do stat="$stat$line "; done 2>/dev/null <"/proc/${1%:*}/stat"
+  # shellcheck disable=SC2086 # it is several words, none of which is a pattern
   set -- ${stat##*) }  # the process's name, in parentheses, may have any characters
   [ $# -lt 20 ] || [ "${20}" = "$start" ]
 }

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
-import subprocess
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
@@ -42,7 +39,6 @@ NOT_IN_PURE_MODULES = {
     "subprocess",
     "threading",
 }
-NOT_IN_THE_DRIVER = {"fastapi", "starlette", "uvicorn", "jupyverse_api", "asphalt", "pydantic"}
 
 
 def modules() -> dict[str, Path]:
@@ -139,37 +135,9 @@ def needed(name: str) -> frozenset[str]:
     return frozenset(others).union(*(needed(one) for one in ours if one in MODULES and one != name))
 
 
-def loaded_with(*names: str) -> set[str]:
-    """The top-level names of everything that a fresh Python has imported after these modules."""
-    code = f"import sys, json, {', '.join(f'fps_kernels.{name}' for name in names)}; print(json.dumps([*sys.modules]))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = json.loads(done.stdout)
-    assert {f"fps_kernels.{name}" for name in names} <= set(loaded)
-    return {name.partition(".")[0] for name in loaded}
-
-
 def test_pure_modules_do_no_io() -> None:
     assert len(PURE) > 20
     assert {name: needed(name) & NOT_IN_PURE_MODULES for name in PURE if needed(name) & NOT_IN_PURE_MODULES} == {}
-
-
-def test_the_driver_knows_nothing_of_the_web() -> None:
-    driver = [name for name in MODULES if name.startswith("kernel_driver.")]
-    loaded = loaded_with(*driver)
-    assert "zmq" in loaded
-    assert loaded.isdisjoint(NOT_IN_THE_DRIVER)
-
-
-def test_jupyter_client_is_imported_on_first_use() -> None:
-    """It takes 0.15 s, which a server should not need to start."""
-    driver = [name for name in MODULES if name.startswith("kernel_driver.")]
-    assert loaded_with(*driver, "kernels.registry").isdisjoint({"jupyter_client", "IPython", "traitlets"})
-
-
-def test_a_notebook_is_served_without_fastapi() -> None:
-    loaded = loaded_with("notebook_http.personality")
-    assert "starlette" in loaded
-    assert loaded.isdisjoint({"fastapi", "jupyverse_api", "pydantic"})
 
 
 MAX_LINES = 400
