@@ -60,11 +60,11 @@ def tree(name: str) -> ast.Module:
     return ast.parse(MODULES[name].read_text())
 
 
-def imports(name: str) -> Iterator[str]:
+@cache
+def imports(name: str) -> list[str]:
     """The modules of ours that a module imports, wherever it does so."""
-    for node in ast.walk(tree(name)):
-        if isinstance(node, ast.ImportFrom) and node.level:
-            yield from resolved(name, node)
+    found = [node for node in ast.walk(tree(name)) if isinstance(node, ast.ImportFrom) and node.level]
+    return [target for node in found for target in resolved(name, node)]
 
 
 def resolved(name: str, node: ast.ImportFrom) -> Iterator[str]:
