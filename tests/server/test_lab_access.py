@@ -101,7 +101,7 @@ def test_a_token_is_given_in_five_ways(start_shared: Start, tmp_path: Path, give
         "file": (["--token-file", path], {"FPS_KERNELS_TOKEN": "another"}),
         "variable": ([], {"FPS_KERNELS_TOKEN": TOKEN}),
         "variable of a file": ([], {"FPS_KERNELS_TOKEN_FILE": path}),
-        "config": (["--config", secret_file(tmp_path, f"token: {TOKEN}\n", "lab.yaml")], {}),
+        "config": (["--config", secret_file(tmp_path, f"token: {TOKEN}\nlocal-hostnames: [a]\n", "lab.yaml")], {}),
     }[given]
     server = start_shared(*options, env=env)
     with client(server) as http:

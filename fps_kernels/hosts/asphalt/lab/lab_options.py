@@ -126,6 +126,7 @@ def _add_access(parser: argparse.ArgumentParser) -> None:
     options.add_argument("--allow-origin-pat", metavar="REGEX", help="the same, for all origins that match")
     options.add_argument(
         "--local-hostname",
+        "--local-hostnames",
         action="append",
         default=[],
         metavar="NAME",
@@ -213,13 +214,17 @@ def _read_config(path: str, options: argparse.ArgumentParser) -> dict[str, Any]:
         return {}
     if not isinstance(values, dict):
         raise BadOption(f"{where}: not a mapping of options to values")
-    known = {action.dest: action for action in options._actions}
+    known = {
+        spelling.lstrip("-").replace("-", "_"): action
+        for action in options._actions
+        for spelling in action.option_strings
+        if action.dest not in ("help", "help_options", "config")
+    }
     checked: dict[str, Any] = {}
     for name, value in values.items():
-        key = str(name).replace("-", "_")
-        if key not in known or key in ("help", "help_options", "config"):
+        action = known.get(str(name).replace("-", "_"))
+        if action is None:
             raise BadOption(f"{where}: there is no option {name}")
-        action = known[key]
         expected: type = action.type if action.type in (int, float) else type(action.default)
         if expected not in KINDS:
             expected = str
@@ -228,5 +233,5 @@ def _read_config(path: str, options: argparse.ArgumentParser) -> dict[str, Any]:
             is_right = is_right and all(isinstance(one, str) for one in value)
         if not is_right:
             raise BadOption(f"{where}: {name} should be {KINDS[expected]}, not {value!r}")
-        checked[key] = value
+        checked[action.dest] = value
     return checked
