@@ -66,7 +66,7 @@ def kernel(host: Host) -> ExternalKernel:
 async def test_it_executes(host: Host, kernel: ExternalKernel) -> None:
     driver = host.driver(kernel)
     await driver.start()
-    assert driver.client.execution_state == "idle"
+    await until(lambda: driver.client.execution_state == "idle")  # busy, if its answer on control comes first
     code = "import os\nstream(str(os.getpid()))"
     assert await run(driver.client, code) == str(kernel.process.pid)
 
