@@ -5,6 +5,7 @@ Whoever can write to the folder of a connection file can put another one in its 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
@@ -36,6 +37,8 @@ def folder_problem(folder: Path) -> str | None:
     no danger to a folder that is ours.
     """
     try:
+        with contextlib.suppress(FileNotFoundError):
+            folder.stat()  # from Python 3.13 on, resolve() takes a circle of links for a folder
         real = folder.resolve()
         if real.exists():
             if not real.is_dir():
