@@ -9,9 +9,8 @@ from __future__ import annotations
 from starlette.requests import Request
 
 from ..errors import Forbidden
+from ..serving.access.xsrf import SAFE_METHODS
 from .host import Host
-
-SAFE_METHODS = ("GET", "HEAD", "OPTIONS", "TRACE")
 
 
 def check_page(host: Host, request: Request) -> None:

@@ -67,7 +67,8 @@ class AccessLayer:
         headers = Headers(scope=scope)
         is_websocket = scope["type"] == "websocket"
         method = "GET" if is_websocket else scope["method"]
-        target = scope.get("raw_path", quote(scope["path"]).encode()).decode("latin-1")
+        raw_path = scope.get("raw_path")
+        target = quote(scope["path"]) if raw_path is None else raw_path.decode("latin-1")
         ask = Ask(
             method,
             scope["path"],

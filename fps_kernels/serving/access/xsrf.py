@@ -15,7 +15,6 @@ from urllib.parse import parse_qs
 from ..origin import RequestHeaders
 
 COOKIE = "_xsrf"
-UNSAFE_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 MIN_CHARS = 16
 """A shorter value is not from a server: all of them make 32 characters and more."""

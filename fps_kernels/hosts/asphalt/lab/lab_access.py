@@ -6,7 +6,7 @@ import argparse
 import os
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from jupyter_core.paths import jupyter_runtime_dir
@@ -42,13 +42,14 @@ class LabAccess:
     made_token: whether the token was made for this start.
     trust_proxy: whether to believe the headers of a proxy.
     base_url: the path that all paths begin with.
+    allow_origins: the origins that options list.
     """
 
     policy: AccessPolicy
     made_token: bool
     trust_proxy: bool
     base_url: str
-    allow_origins: tuple[str, ...] = field(default=())
+    allow_origins: tuple[str, ...]
 
     def layer(self, port: int) -> Callable[[ASGIApp], ASGIApp]:
         """What is put around the application; port: the one that is listened on."""
@@ -112,11 +113,12 @@ def _secrets(options: argparse.Namespace) -> tuple[str, str, bool]:
     """
     token = os.environ.pop(TOKEN_VARIABLE, "")
     token_file = os.environ.pop(TOKEN_FILE_VARIABLE, "")
-    password_file = options.password_file or os.environ.pop(PASSWORD_FILE_VARIABLE, "")
+    password_file = os.environ.pop(PASSWORD_FILE_VARIABLE, "")
     if options.no_token and (options.token is not None or options.token_file or options.password_file):
         raise BadOption("--no-token: there is another option with a token or a password")
     if options.no_token:
         return "", "", False
+    password_file = options.password_file or password_file
     password_hash = read_secret(password_file, "--password-file") if password_file else ""
     if password_hash and not is_password_hash(password_hash):
         raise BadOption(f"--password-file={password_file}: not made by `fps-kernels password`")
