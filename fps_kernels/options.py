@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, dataclass, field, fields
+from math import isfinite
 from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
@@ -34,6 +35,10 @@ class Bounds:
         if self.le is not None and not value <= self.le:
             return f"should be less than or equal to {self.le:.15g}"
         return None
+
+    def violation_if_finite(self, value: float) -> str | None:
+        """The same for a number that must not be infinite, as a time that an event loop waits."""
+        return self.violation(value) if isfinite(value) else "should be a finite number"
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
         """The same bounds for pydantic, where an option is a field of a model."""

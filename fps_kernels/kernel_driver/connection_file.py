@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import KernelFailure
-from .private_files import NotRegular, problem_of, read_regular
+from ..private_files import NotRegular, problem_of, read_regular
 from .signer import Signer
 
 CHANNEL_NAMES = ("shell", "iopub", "stdin", "control", "hb")

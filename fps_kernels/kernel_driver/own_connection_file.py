@@ -16,8 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..private_files import move_new, read_regular
 from .connection_file import MAX_FILE_BYTES
-from .private_files import move_new, read_regular
 
 if TYPE_CHECKING:
     from jupyter_client.manager import AsyncKernelManager

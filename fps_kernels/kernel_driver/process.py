@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import zmq
 
 from ..errors import KernelStartFailed
+from ..private_files import move_new
 from ..tasks import TaskSet
 from .connection_file import ConnectionInfo
 from .env_values import for_remote
@@ -26,7 +27,6 @@ from .exit_status import ExitStatus, quotable
 from .kernelspec import spec_dict
 from .oom import OomWatch
 from .own_connection_file import free_path, manager_class
-from .private_files import move_new
 from .stderr import StderrReader
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 
 from ..errors import BadOption
-from ..kernel_driver.private_files import folder_problem
 from ..options import KernelsOptions
+from ..private_files import folder_problem
 
 logger = logging.getLogger(__name__)
 

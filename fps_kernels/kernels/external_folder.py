@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Self
 
 from ..kernel_driver.connection_file import CHANNEL_NAMES, ConnectionInfo, InvalidConnection
-from ..kernel_driver.private_files import folder_problem
 from ..options import KernelsOptions
+from ..private_files import folder_problem
 from .registry import KernelRegistry
 
 logger = logging.getLogger(__name__)

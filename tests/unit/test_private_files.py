@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fps_kernels.kernel_driver.private_files import folder_problem, move_new, problem_of, read_regular
+from fps_kernels.private_files import folder_problem, move_new, problem_of, read_regular
 
 
 def make(folder: Path, mode: int) -> Path:

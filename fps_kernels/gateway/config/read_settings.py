@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator
-from math import isfinite
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -120,7 +119,7 @@ def _out_of_bounds(owner: Configurable) -> Iterator[str]:
             problem = OPTIONS[option].violation(value)
         elif (bounds := trait.metadata.get("bounds")) is not None and value is not None:
             # Infinity is for the kernels' options only: an event loop cannot wait that long.
-            problem = bounds.violation(value) if isfinite(value) else "should be a finite number"
+            problem = bounds.violation_if_finite(value)
         if problem is not None:
             shown = f"{value:g}" if isinstance(value, float) else str(value)
             yield f"{spelling(owner, name)}={shown}: {problem}"

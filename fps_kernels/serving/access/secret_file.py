@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ...errors import BadOption
+from ...private_files import read_regular
 
 logger = logging.getLogger(__name__)
 
@@ -62,15 +63,11 @@ def cookie_secret(path: Path) -> bytes:
     that fails, the key lasts as long as this process, and so do logins.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-        with open(descriptor, "rb") as file:
-            status = os.fstat(file.fileno())
-            data = file.read(COOKIE_SECRET_BYTES + 1)
-        private = stat.S_ISREG(status.st_mode) and not status.st_mode & 0o077 and status.st_uid == os.geteuid()
-        if private and len(data) == COOKIE_SECRET_BYTES:
-            return data
-    except FileNotFoundError:
-        pass  # the first start
+        with suppress(FileNotFoundError):  # at the first start
+            status, data = read_regular(path, COOKIE_SECRET_BYTES)
+            is_private = not status.st_mode & 0o077 and status.st_uid == os.geteuid()
+            if is_private and len(data) == COOKIE_SECRET_BYTES:
+                return data
     except OSError as exc:
         logger.warning("Cannot read %s: %s", path, exc.strerror)
     key = secrets.token_bytes(COOKIE_SECRET_BYTES)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import textwrap
 from collections.abc import Sequence
-from math import isfinite
 from typing import Any, NoReturn
 
 from ruamel.yaml import YAML
@@ -187,10 +186,7 @@ def serving_limits(options: argparse.Namespace) -> ServingLimits:
     }
     for name, bound in bounds.items():
         value = getattr(options, name)
-        problem = None
-        if value is not None:
-            problem = bound.violation(value) if isfinite(value) else "should be a finite number"
-        if problem is not None:
+        if value is not None and (problem := bound.violation_if_finite(value)) is not None:
             raise BadOption(f"--{name.replace('_', '-')}={value}: {problem}")
     return ServingLimits(
         max_connections=options.max_connections,
