@@ -42,6 +42,10 @@ class LineRate:
         self._bytes += logged
         return True
 
+    def end_window(self) -> None:
+        """Begin a new window with the next line, whatever the clock says."""
+        self._end = float("-inf")
+
     def take_left_out(self) -> tuple[int, int]:
         """The number of lines and bytes that were left out since this was asked last."""
         left_out = self.left_out_lines, self.left_out_bytes

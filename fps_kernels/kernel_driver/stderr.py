@@ -92,7 +92,12 @@ class StderrReader:
                 logger.info("kernel %s: %s", self.kernel_id, printable(_text(line), LOG_LINE_CHARS))
         self.lines.extend(_text(line)[:STDERR_LINE_CHARS] for line in lines[-STDERR_LINES:])
         if self._rate.left_out_lines and self._report is None:
-            self._report = self._loop.call_at(self._rate.end, self._report_left_out)
+            self._report = self._loop.call_at(self._rate.end, self._end_window)
+
+    def _end_window(self) -> None:
+        """End the window with its report, which uvloop makes up to a millisecond early: the next line is admitted."""
+        self._rate.end_window()
+        self._report_left_out()
 
     def _report_left_out(self) -> None:
         if self._report is not None:

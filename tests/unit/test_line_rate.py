@@ -38,6 +38,15 @@ def test_a_window_begins_with_the_first_line() -> None:
     assert limit.end == 1_010
 
 
+def test_a_window_that_was_ended_admits_as_a_new_one() -> None:
+    limit = rate()
+    for _ in range(4):
+        limit.admits(1, 0)
+    limit.end_window()
+    assert limit.admits(1, 9)
+    assert limit.end == 19
+
+
 @given(st.lists(st.tuples(st.integers(0, 200), st.floats(0, 5)), max_size=100))
 def test_no_window_has_more(lines: list[tuple[int, float]]) -> None:
     limit, now = rate(), 0.0
