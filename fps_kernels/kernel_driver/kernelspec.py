@@ -28,8 +28,6 @@ ALIASES = {"python": NATIVE_NAME}
 
 LOCAL_PROVISIONER = "local-provisioner"
 
-NAMEABLE = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
-"""Names of files that can stand in a URL and in a list: what is not UTF-8 comes from the disk as surrogates."""
 _USUAL_NAME = re.compile(r"[a-z0-9._-]{1,255}", re.IGNORECASE | re.ASCII)
 """What jupyter_client wants names to be; a folder may be called anything else."""
 
@@ -160,6 +158,8 @@ class Kernelspecs:
         return real
 
     def _model(self, name: str, spec: dict[str, Any], folder: Path) -> KernelspecModel:
+        from .spec_reader import NAMEABLE
+
         url = f"{self._base_url}kernelspecs/{quote(name)}/"
         resources = {}
         try:

@@ -10,17 +10,20 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from typing import Any, Self
 
 from jupyter_client.kernelspec import NATIVE_KERNEL_NAME, KernelSpec, KernelSpecManager, NoSuchKernel
 
 from ..json_model import finite
-from .kernelspec import NAMEABLE
 
 logger = logging.getLogger(__name__)
 
 MAX_FILE_BYTES = 1024 * 1024
 """The largest kernel.json that is read; they have some hundred bytes."""
+
+NAMEABLE = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
+"""Names of files that can stand in a URL and in a list: what is not UTF-8 comes from the disk as surrogates."""
 
 
 class UnfitKernelspec(ValueError):

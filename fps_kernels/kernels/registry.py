@@ -183,12 +183,12 @@ class KernelRegistry:
         await self.get(kernel_id).driver.interrupt()
 
     async def shutdown(self, kernel_id: str) -> None:
-        """Stop a kernel and forget it; returns when its process is gone.
+        """Stop a kernel and forget it; returns when its process is gone. One that is external is only forgotten.
 
-        Raises KernelNotFound, ExternalKernel.
+        Raises KernelNotFound; ExternalKernel for one that answers.
         """
         kernel = self.get(kernel_id)
-        if kernel.external:
+        if kernel.external and kernel.client.state.ready:
             raise ExternalKernel(kernel_id, "shut down")
         await self._remove(kernel)
 
