@@ -9,6 +9,7 @@ import os
 import stat
 import uuid
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Self
@@ -37,6 +38,8 @@ RESCAN_MS = 2_000
 HALF_WRITTEN_S = 5.0
 """How long a kernel is kept whose file is not whole any more: it may be being written again."""
 
+LEFT_S = 30.0
+"""How long a kernel is listed as dead that has never answered."""
 SEARCH_S, MAX_SEARCH_S = 1.0, 300.0
 """Shortest and longest time between two looks for a kernel that is dead."""
 MAX_SEARCHES = 20
@@ -113,8 +116,9 @@ class ExternalKernels:
     write to or whose kernel is refused. When a file changes, it describes another kernel under the same id. As long as
     others can write to the folder, nothing in it is believed.
 
-    A kernel that is dead is looked for again, as it may only have been stopped. One that a client has removed comes
-    back when its file is written again, and dead ones make room for others.
+    A kernel that is dead is looked for again, as it may only have been stopped. One that has never answered, as a file
+    of another day, is not listed for long. One that a client has removed comes back when its file is written again, and
+    dead ones make room for others.
     """
 
     def __init__(self, registry: KernelRegistry, folder: Path, policy: ExternalPolicy | None = None) -> None:
@@ -124,6 +128,7 @@ class ExternalKernels:
         self._known: dict[Path, _File] = {}
         self._broken: dict[Path, float] = {}  # since when known files are half written
         self._refused: dict[Path, str] = {}  # with the reason, which has been logged
+        self._left: set[Path] = set()  # known files whose kernels have never answered, and are not listed any more
         self._searches = TaskSet()
         self._search_at: dict[Path, tuple[float, float]] = {}  # when dead kernels are next looked for, after what pause
         self._stop = asyncio.Event()
@@ -208,7 +213,7 @@ class ExternalKernels:
                     "ignoring %s: it %s", path if path == self._folder else printable(path.name, MAX_NAME_CHARS), reason
                 )
         self._refused = refused
-        self._search()
+        await self._search()
 
     def _keep_half_written(self, found: dict[Path, _File], refused: dict[Path, str]) -> None:
         """Have files that are known, and just being written again, as they were."""
@@ -228,6 +233,7 @@ class ExternalKernels:
         if kernel_id in self._registry:  # a client has chosen it
             return "would have the id of another kernel"
         self._known[path] = file
+        self._left.discard(path)
         self._search_at.pop(path, None)
         logger.info("external kernel %s: %s", kernel_id, printable(path.name, MAX_NAME_CHARS))
         self._registry.add_external(kernel_id, printable(file.info.kernel_name or path.stem, MAX_NAME_CHARS), file.info)
@@ -245,6 +251,7 @@ class ExternalKernels:
 
     async def _forget(self, path: Path) -> None:
         del self._known[path]
+        self._left.discard(path)
         self._search_at.pop(path, None)
         await self._registry.remove_external(self._kernel_id(path))
 
@@ -258,15 +265,31 @@ class ExternalKernels:
         kernel = self._kernel(path)
         return kernel is not None and kernel.execution_state is ExecutionState.DEAD
 
-    def _search(self) -> None:
+    async def _search(self) -> None:
         """Look for dead kernels, each in the background and less and less often if it listens but does not answer."""
         now = asyncio.get_running_loop().time()
-        for path in self._known:
+        for path, file in list(self._known.items()):
             kernel = self._kernel(path)
+            if kernel is not None and _was_left(kernel):
+                logger.warning("external kernel %s (%s) has never answered: not listed", kernel.id, kernel.driver.name)
+                self._left.add(path)
+                await self._registry.remove_external(kernel.id)
+                kernel = None
+            if not self._is_dead(path) and path not in self._left:
+                continue
             at, pause_s = self._search_at.get(path, (0.0, SEARCH_S))
-            if kernel is not None and self._is_dead(path) and now >= at and len(self._searches) < MAX_SEARCHES:
+            if now >= at and len(self._searches) < MAX_SEARCHES:
                 self._search_at[path] = now + pause_s, pause_s
-                self._searches.start(self._reconnect(path, kernel), name=f"search for {kernel.id}")
+                search = self._reconnect(path, kernel) if kernel is not None else self._take_back(path, file)
+                self._searches.start(search, name=f"search for {self._kernel_id(path)}")
+
+    async def _take_back(self, path: Path, file: _File) -> None:
+        """List a kernel again that never answered, if it listens now."""
+        if not await self._registry.listens(file.info) or path not in self._left or self._registry.stopping:
+            return
+        pause_s = min(self._search_at[path][1] * 2, MAX_SEARCH_S)  # another kernel may have its ports
+        if await self._add(path, file) is None:
+            self._search_at[path] = asyncio.get_running_loop().time() + pause_s, pause_s
 
     async def _reconnect(self, path: Path, kernel: Kernel) -> None:
         pause_s = SEARCH_S
@@ -309,3 +332,11 @@ class ExternalKernels:
             else:
                 found[path] = _File(info, (status.st_mtime_ns, status.st_ino))
         return found, refused
+
+
+def _was_left(kernel: Kernel) -> bool:
+    """Whether a kernel is only a file that somebody left behind: it has never answered, and nobody waits for it."""
+    state = kernel.client.state
+    if state.execution_state is not ExecutionState.DEAD or kernel.client.kernel_info or kernel.server.connections:
+        return False
+    return (datetime.now(UTC) - state.last_change).total_seconds() >= LEFT_S

@@ -11,7 +11,9 @@ from typing import Any
 
 from ..errors import ExternalKernel, KernelNotFound, ServerStopping
 from ..kernel_driver.connection_file import ConnectionInfo
+from ..kernel_driver.external import LISTENS_TIMEOUT_S
 from ..kernel_driver.kernelspec import Kernelspecs
+from ..kernel_driver.peer_watch import listens
 from ..kernel_server.connection import CLOSE_NORMAL, CLOSE_RESTART
 from ..options import KernelsOptions
 from ..serving.malloc_trim import release_memory
@@ -160,6 +162,10 @@ class KernelRegistry:
         kernel = self._factory.make_external_kernel(kernel_id, name, info)
         self._add(kernel)
         return kernel
+
+    async def listens(self, info: ConnectionInfo) -> bool:
+        """Whether a kernel that is not ours takes connections."""
+        return await listens(self._factory.context, info, LISTENS_TIMEOUT_S)
 
     def _add(self, kernel: Kernel) -> None:
         self._kernels[kernel.id] = kernel

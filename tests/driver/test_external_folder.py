@@ -16,8 +16,9 @@ import pytest
 from fps_kernels.kernels.external_folder import ExternalKernels, ExternalPolicy
 from fps_kernels.kernels.registry import KernelRegistry
 
-from ..support.externals import CHANNELS
+from ..support.externals import CHANNELS, ExternalKernel
 from ..support.ports import free_ports
+from ..support.waits import until
 
 pytestmark = pytest.mark.usefixtures("bounded")
 
@@ -267,3 +268,30 @@ async def test_the_dead_make_room_for_others(registry: KernelRegistry, folder: P
         await external._scan()
     assert [one.driver.name for one in registry.list()] == ["b"]
     await external._searches.close()
+
+
+async def test_a_file_that_somebody_left_is_not_listed_for_long_and_comes_back_when_it_answers(
+    registry: KernelRegistry, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fps_kernels.kernels.external_folder.LEFT_S", 0)
+    external = ExternalKernels(registry, folder)
+    kernel = ExternalKernel(tmp_path)
+    try:
+        kernel.stop()
+        kernel.show(folder).chmod(0o600)
+        await external._scan()
+        [listed] = registry.list()
+        listed.driver._become_dead("nobody is there")
+        await external._scan()
+        assert registry.list() == []
+        kernel.restart()
+
+        async def is_back() -> bool:
+            await external._scan()
+            return [one.execution_state for one in registry.list()] == ["idle"]
+
+        await until(is_back, 30)
+        assert [one.id for one in registry.list()] == [listed.id]
+    finally:
+        await external._searches.close()
+        kernel.stop()
