@@ -390,7 +390,7 @@ async def test_a_kernel_that_its_owner_restarts_is_back(visitor: Client, watched
 def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that soon takes silence for death."""
     base = tmp_path_factory.mktemp("hasty")
-    server = Server(base, *arguments(base / "watched"), *options(external_heartbeat_timeout_s=2))
+    server = Server(base, *arguments(base / "watched"), *options(external_heartbeat_timeout_s=5))
     server.wait_ready()
     yield server
     server.stop()
@@ -406,7 +406,7 @@ async def test_a_kernel_that_hangs_is_dead_until_it_goes_on(hasty: Server, run: 
             kernel.process.send_signal(signal.SIGSTOP)
             msg_id = await socket.execute("2")
             [reply] = [m for m in await socket.answers(msg_id) if m["msg_type"] == "execute_reply"]
-            assert reply["content"]["evalue"] == "The kernel died: it has not answered its heartbeat for 2 s"
+            assert "it has not answered its heartbeat for 5 s" in reply["content"]["evalue"]
         await dead(client, model["id"])
         kernel.process.send_signal(signal.SIGCONT)
         await client.until_kernel(model["id"], lambda model: model["execution_state"] == "idle")
