@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any, Protocol, Self, TypeVar
 
 import msgspec
@@ -43,6 +44,17 @@ class FieldType(Protocol):
     def from_json(cls, value: Any) -> Self:
         """Raises Unfit."""
         ...
+
+
+def finite(value: Any) -> Any:
+    """The value with None for NaN and infinite numbers, which Python's json reads and writes, and browsers do not."""
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return value
 
 
 def decode(data: bytes) -> Any:

@@ -201,6 +201,12 @@ class KernelsOptions:
         False,
         "Whether to connect to external kernels without a key. Anybody on their machine can pretend to be one.",
     )
+    external_heartbeat_timeout_s: NotNegative = _option(
+        15.0,
+        "Seconds of silence after which an external kernel is dead, until it answers again; one whose ports are closed "
+        "is dead at once. 0 for never.",
+        unit="seconds",
+    )
     external_max_kernels: AtLeastOne = _option(
         100, "How many external kernels there may be at the same time. Files of more are ignored.", unit="kernels"
     )

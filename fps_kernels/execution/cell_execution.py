@@ -6,12 +6,12 @@ import asyncio
 import logging
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any
 
 from ..errors import FPSKernelsError
 from ..kernel_driver.message import Message
 from .notebook import SharedNotebook
-from .outputs import Output, Outputs
+from .output_messages import OUTPUT_TYPES, display_id, encodable, error_output, take_output
+from .outputs import Outputs
 
 logger = logging.getLogger(__name__)
 
@@ -19,9 +19,6 @@ FLUSH_INTERVAL_S = 0.04
 """The shortest time between two changes of the document: each costs every front end a message and a rendering."""
 FLUSH_CHARS = 32 * 1024
 """The amount of text that is written before that time is over."""
-
-MAX_SAFE_INTEGER = 2**53 - 1
-"""The largest integer up to which all of JavaScript's numbers are exact."""
 
 
 class CellState(StrEnum):
@@ -34,9 +31,6 @@ class CellState(StrEnum):
     ABORTED = "aborted"
     SKIPPED = "skipped"  # nothing to execute, or the cell is gone
 
-
-PROGRESS = frozenset({"status", "execute_input", "execute_reply"})
-"""Messages about the progress of an execution, which is told even after it was retired."""
 
 ENDED = frozenset({CellState.OK, CellState.ERROR, CellState.ABORTED, CellState.SKIPPED})
 """The states of an execution that has ended."""
@@ -58,14 +52,10 @@ class Execution:
         self.reason: str | None = None
         self.retired = False
         self.outputs = Outputs()
+        self._next_input: tuple[str, bool] | None = None  # a text for another cell, or for this one
         self._timing: dict[str, str] = {}
         self._flush_handle: asyncio.TimerHandle | None = None
         self._handlers: dict[str, Callable[[Message], None]] = {
-            "stream": self._on_stream,
-            "display_data": self._on_display_data,
-            "execute_result": self._on_execute_result,
-            "error": self._on_error,
-            "clear_output": self._on_clear_output,
             "execute_input": self._on_execute_input,
             "status": self._on_status,
             "execute_reply": self._on_reply,
@@ -82,51 +72,18 @@ class Execution:
 
     def on_message(self, message: Message) -> None:
         """Take a message of the kernel about this execution. Raises MalformedMessage."""
-        handler = self._handlers.get(message.msg_type)
-        if handler is None or (self.retired and message.msg_type not in PROGRESS):
-            return
-        handler(message)
+        if message.msg_type in OUTPUT_TYPES:
+            if self.retired:
+                return
+            take_output(self.outputs, message)
+        elif message.msg_type in self._handlers:
+            self._handlers[message.msg_type](message)
         if self.retired:
             return
         if self.outputs.pending_chars >= FLUSH_CHARS:
             self.flush()
         elif self.outputs.changed:
             self._flush_soon()
-
-    def _on_stream(self, message: Message) -> None:
-        content = message.content
-        name, text = content.get("name"), content.get("text")
-        if isinstance(name, str) and isinstance(text, str):
-            self.outputs.stream(encodable(name), encodable(text))
-
-    def _on_display_data(self, message: Message) -> None:
-        content = message.content
-        output = {
-            "output_type": "display_data",
-            "data": content.get("data") or {},
-            "metadata": content.get("metadata") or {},
-        }
-        self.outputs.add(encodable(output), len(message.frames[3]), display_id(content))
-
-    def _on_execute_result(self, message: Message) -> None:
-        content = message.content
-        output = {
-            "output_type": "execute_result",
-            "execution_count": content.get("execution_count"),
-            "data": content.get("data") or {},
-            "metadata": content.get("metadata") or {},
-        }
-        self.outputs.add(encodable(output), len(message.frames[3]), display_id(content))
-
-    def _on_error(self, message: Message) -> None:
-        content = message.content
-        self.outputs.add(
-            encodable(error_output(content.get("ename"), content.get("evalue"), content.get("traceback"))),
-            len(message.frames[3]),
-        )
-
-    def _on_clear_output(self, message: Message) -> None:
-        self.outputs.clear(wait=bool(message.content.get("wait")))
 
     def _on_execute_input(self, message: Message) -> None:
         self._note_time("iopub.execute_input", message)
@@ -149,9 +106,14 @@ class Execution:
         if isinstance(count, int):
             self.count = encodable(count)
         for payload in content.get("payload") or ():
-            if isinstance(payload, dict) and payload.get("source") == "page":  # the answer to `name?`
+            if not isinstance(payload, dict):
+                continue
+            text = payload.get("text")
+            if payload.get("source") == "page":  # the answer to `name?`
                 output = {"output_type": "display_data", "data": payload.get("data") or {}, "metadata": {}}
                 self.outputs.add(encodable(output), len(message.frames[3]))
+            elif payload.get("source") == "set_next_input" and isinstance(text, str) and self._next_input is None:
+                self._next_input = encodable(text), bool(payload.get("replace"))  # the first one counts
 
     def _note_time(self, name: str, message: Message) -> None:
         date = message.header.get("date")
@@ -206,6 +168,9 @@ class Execution:
         try:
             self.notebook.finish(self.cell_id, self.outputs, self.count, self._timing)
             self.outputs.drop_settled()
+            if self._next_input is not None:
+                text, replace = self._next_input
+                self.notebook.set_next_input(self.cell_id, text, instead_of=self.code if replace else None)
         except Exception:  # as above
             logger.exception("finishing cell %s failed", self.cell_id)
 
@@ -214,40 +179,3 @@ class Execution:
         self.retired = True
         self.outputs = Outputs()
         self._cancel_flush()
-
-
-def error_output(ename: Any, evalue: Any, traceback: Any) -> Output:
-    """An error as an output of the notebook format."""
-    lines = [str(line) for line in traceback] if isinstance(traceback, list) else []
-    return {"output_type": "error", "ename": str(ename), "evalue": str(evalue), "traceback": lines}
-
-
-def display_id(content: dict[str, Any]) -> str | None:
-    """The display_id that a message has, if any."""
-    transient = content.get("transient")
-    name = transient.get("display_id") if isinstance(transient, dict) else None
-    return name if isinstance(name, str) and name else None
-
-
-def encodable(value: Any) -> Any:
-    """The value without what JSON can hold but a shared document cannot: pycrdt panics, and is unusable after that.
-
-    Lone surrogates are replaced. Integers are only as exact as in JavaScript: pycrdt has none beyond 64 bits, and front
-    ends cannot write those beyond 53 bits to a file.
-    """
-    if isinstance(value, str):
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            return value.encode("utf-8", "replace").decode()
-        return value
-    if isinstance(value, int) and abs(value) > MAX_SAFE_INTEGER:
-        try:
-            return float(value)
-        except OverflowError:
-            return None  # infinity in JavaScript, which is null in a file
-    if isinstance(value, dict):
-        return {encodable(key): encodable(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [encodable(one) for one in value]
-    return value

@@ -9,6 +9,7 @@ Text are in UTF-8 bytes; an offset out of bounds makes pycrdt panic.
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -118,6 +119,32 @@ class SharedNotebook:
             if count is not None:
                 cell["execution_count"] = count
             cell.pop(STATE_KEY, None)
+        self.changed = True
+
+    def set_next_input(self, cell_id: str, text: str, *, instead_of: str | None) -> None:
+        """Put code that the kernel proposes into a new cell below this one, as for `%recall`.
+
+        instead_of: the cell's source that it replaces, as for `%load`; when somebody has changed that meanwhile,
+          there is a new cell.
+        """
+        number = self.position(cell_id)
+        if number is None:
+            return
+        source = self.cells[number]["source"]
+        with self.document.ydoc.transaction():
+            if instead_of is not None and str(source) == instead_of:
+                source.clear()
+                source += text
+            else:
+                cell: dict[str, Any] = {
+                    "id": str(uuid.uuid4()),
+                    "cell_type": "code",
+                    "source": text,
+                    "metadata": {"trusted": False},  # as in JupyterLab: it is the kernel's, not the user's
+                    "outputs": [],
+                    "execution_count": None,
+                }
+                self.cells.insert(number + 1, self.document.create_ycell(cell))
         self.changed = True
 
     def release(self, cell_ids: Sequence[str]) -> None:

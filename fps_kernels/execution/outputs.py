@@ -174,6 +174,10 @@ class Outputs:
         self._changed = False
         return Change(keep, delete, append, insert)
 
+    def snapshot(self) -> list[Output]:
+        """All outputs as they are now, for where there is no document: nothing is noted as taken."""
+        return [item.as_output() for item in self._items]
+
     def write_anew(self) -> None:
         """Start over: the document was replaced (for example reloaded from disk) and has lost our outputs."""
         self.base = self.written = self._valid = 0

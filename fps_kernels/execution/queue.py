@@ -20,10 +20,12 @@ from ..kernel_driver.observer import LifecycleObserver
 from ..kernel_driver.request_log import Request
 from ..kernel_driver.state import ExecutionState
 from ..tasks import cancel_and_wait
-from .cell_execution import CellState, Execution, display_id
+from .cell_execution import CellState, Execution
 from .execution_request import ExecutionRequest, ExecutionRequestModel
 from .fps_yjs.documents import Documents
 from .ordering import RequestOrder
+from .output_messages import display_id, encodable
+from .output_widgets import COMM_TYPES, OutputWidgets
 from .sent_executions import SentExecutions
 from .stdin_clients import PendingInput, PendingModel, StdinClients
 
@@ -40,6 +42,7 @@ LISTENED_TO = (
     "status",
     "execute_reply",
     "input_request",
+    *COMM_TYPES,
 )
 
 
@@ -59,6 +62,7 @@ class QueueLimits:
     """Wait for the kernel's idle after its reply: a kernel that forgets to send it must not block the next cell."""
 
 
+# Large: the state of one queue; its order, widgets and requests are classes of their own.
 class ExecutionQueue(LifecycleObserver):
     """A queue that executes cells on one kernel.
 
@@ -86,6 +90,7 @@ class ExecutionQueue(LifecycleObserver):
         self._requests: OrderedDict[str, ExecutionRequest] = OrderedDict()
         self._request_of: dict[Execution, ExecutionRequest] = {}
         self._sent = SentExecutions(self._limits.max_late, self._limits.late_bytes)
+        self._widgets = OutputWidgets(client, broadcast, self._session)
         self._listener = client.add_listener(self._on_message, LISTENED_TO)
         self._worker = asyncio.create_task(self._work(), name=f"executions of {client.kernel_id}")
 
@@ -204,6 +209,8 @@ class ExecutionQueue(LifecycleObserver):
             if execution.ended:
                 return  # by on_requests_failed, which has dealt with the rest of the queue
             raise
+        finally:
+            self._widgets.on_end(header["msg_id"])
         if execution.ended:
             return
         status = reply.content.get("status")
@@ -232,26 +239,38 @@ class ExecutionQueue(LifecycleObserver):
     async def close(self) -> None:
         """End all executions, and free their cells."""
         self._abort("The kernel is gone")
+        self._widgets.clear()
         await cancel_and_wait(self._worker)
         self._client.remove_listener(self._listener)
 
     def _on_message(self, channel: str, frames: Sequence[bytes]) -> None:
         message = Message(channel, list(frames))
         try:
+            if message.msg_type in COMM_TYPES:
+                self._widgets.on_comm(message)
+                return
             execution = self._sent.get(message.parent_msg_id)
             if message.msg_type == "update_display_data":
-                name = display_id(message.content)
-                for one in self._sent:
-                    if name in one.outputs.display_ids:
-                        one.update_display(message)
+                self._on_update_display(message)
             elif execution is None:
                 return
             elif message.msg_type == "input_request":
                 self._on_input_request(execution, message)
-            else:
+            elif execution.retired or not self._widgets.take(message):
                 execution.on_message(message)
         except MalformedMessage as exc:
             logger.warning("kernel %s: ignoring a malformed message: %s", self._client.kernel_id, exc)
+
+    def _on_update_display(self, message: Message) -> None:
+        content = message.content
+        name = display_id(content)
+        if name is None:
+            return
+        for one in self._sent:
+            if name in one.outputs.display_ids:
+                one.update_display(message)
+        data, metadata = content.get("data") or {}, content.get("metadata") or {}
+        self._widgets.update_display(name, encodable(data), encodable(metadata), len(message.frames[3]))
 
     def _on_input_request(self, execution: Execution, message: Message) -> None:
         if execution is not self._running:
@@ -276,9 +295,12 @@ class ExecutionQueue(LifecycleObserver):
 
     def on_user_restart(self) -> None:
         self._abort("The kernel was restarted")
+        self._widgets.clear()
 
     def on_restarting(self, reason: str) -> None:
         self._abort(reason)
+        self._widgets.clear()
 
     def on_dead(self, reason: str) -> None:
         self._abort(reason)
+        self._widgets.clear()

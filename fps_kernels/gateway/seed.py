@@ -10,6 +10,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
+from urllib.request import url2pathname
 
 from ..errors import BadOption, KernelStartFailed, KernelTimeout
 from ..kernel_driver.client import KernelClient
@@ -72,7 +73,7 @@ def read_seed(uri: str) -> Seed:
             with urllib.request.urlopen(uri, timeout=FETCH_TIMEOUT_S) as response:  # an operator's URL
                 data = response.read(MAX_BYTES)
         else:
-            data = Path(uri.removeprefix("file://")).read_bytes()
+            data = _local_path(uri).read_bytes()
         return _parse(uri, json.loads(data))
     except HTTPError as exc:
         raise BadOption(f"seed_uri={uri}: the server answers {exc.code} {exc.reason}") from exc
@@ -81,22 +82,59 @@ def read_seed(uri: str) -> Seed:
         raise BadOption(f"seed_uri={uri}: {getattr(reason, 'strerror', None) or reason}") from exc
     except HTTPException as exc:
         raise BadOption(f"seed_uri={uri}: {exc!r}") from exc
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as exc:
+    except (ValueError, RecursionError) as exc:
         raise BadOption(f"seed_uri={uri}: not a notebook ({exc})") from exc
 
 
+def _local_path(uri: str) -> Path:
+    """The path of a file: URL, which may be percent-encoded or not, or of what is no URL."""
+    plain = Path(uri.removeprefix("file://"))
+    if not uri.startswith("file://") or plain.exists():
+        return plain
+    return Path(url2pathname(uri.removeprefix("file://").removeprefix("localhost")))
+
+
 def _parse(uri: str, notebook: Any) -> Seed:
+    """The notebook of any version, as nbformat 4 has it; what is null is taken for missing. Raises ValueError."""
+    if not isinstance(notebook, dict):
+        raise ValueError("it is not a JSON object")
     if "cells" in notebook:
-        cells = notebook["cells"]
-    else:  # nbformat 3
-        cells = [cell for sheet in notebook["worksheets"] for cell in sheet["cells"]]
-    kernel_name = notebook.get("metadata", {}).get("kernelspec", {}).get("name", "")
+        cells = _list(notebook["cells"], "its cells")
+    elif "worksheets" in notebook:  # nbformat 3
+        sheets = _list(notebook["worksheets"], "its worksheets")
+        cells = [cell for sheet in sheets for cell in _list(_object(sheet).get("cells"), "its cells")]
+    else:
+        raise ValueError("it has neither cells nor worksheets")
+    cells = [_cell(number, cell) for number, cell in enumerate(cells)]
+    metadata = dict(_object(notebook.get("metadata")))
+    for name in {"kernelspec", "language_info"} & metadata.keys():
+        metadata[name] = _object(metadata[name])
+    kernel_name = metadata.get("kernelspec", {}).get("name") or ""
     if not isinstance(kernel_name, str):
         raise ValueError("the name of its kernelspec is not a string")
-    cells = [{**cell, "source": _text(cell.get("source", cell.get("input", "")))} for cell in cells]
     codes = [(number, cell["source"]) for number, cell in enumerate(cells) if cell["cell_type"] == "code"]
-    return Seed(uri, kernel_name, tuple(codes), {**notebook, "cells": cells})
+    return Seed(uri, kernel_name, tuple(codes), {**notebook, "metadata": metadata, "cells": cells})
 
 
-def _text(source: str | list[str]) -> str:
-    return source if isinstance(source, str) else "".join(source)
+def _cell(number: int, cell: Any) -> dict[str, Any]:
+    """A cell with its source as one string, whose lines end as kernels expect it. Raises ValueError."""
+    if not isinstance(cell, dict):
+        raise ValueError(f"cell {number} is not an object")
+    source = cell.get("source", cell.get("input"))  # that is its name in nbformat 3
+    lines = [source] if isinstance(source, str) else source or []
+    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+        raise ValueError(f"the source of cell {number} is neither a string nor a list of strings")
+    text = "".join(lines).removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    kind = cell.get("cell_type") or ""
+    return {**cell, "cell_type": kind, "source": text, "metadata": _object(cell.get("metadata"))}
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any, what: str) -> list[Any]:
+    """Raises ValueError."""
+    if value is not None and not isinstance(value, list):
+        raise ValueError(f"{what} are not a list")
+    return value or []

@@ -264,11 +264,13 @@ def open_socket(
     info: ConnectionInfo,
     channel: str,
     kind: int,
+    prepare: Callable[[zmq.Socket[bytes]], None] | None = None,
     **options: bytes | int,
 ) -> zmq.Socket[bytes]:
     """A socket that connects to one channel of a kernel, encrypted if the connection info has keys.
 
     kind: the socket type, such as zmq.DEALER.
+    prepare: called with the socket before it connects.
     options: socket options that must be set before the socket connects.
     Raises zmq.ZMQError.
     """
@@ -285,6 +287,8 @@ def open_socket(
         socket.reconnect_ivl_max = 80
         for name, value in options.items():
             setattr(socket, name, value)
+        if prepare is not None:
+            prepare(socket)
         socket.connect(info.url(channel))
     except BaseException:
         socket.close(0)

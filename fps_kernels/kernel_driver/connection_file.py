@@ -25,6 +25,10 @@ class InvalidConnection(KernelFailure):
     """A file or a dict that should be connection info is not valid; the message says what is wrong."""
 
 
+class IncompleteConnection(InvalidConnection):
+    """A connection file is not valid JSON, perhaps because it is being written."""
+
+
 @dataclass(frozen=True, slots=True)
 class ConnectionInfo:
     """Where a kernel listens, and how its messages are signed and encrypted.
@@ -96,8 +100,8 @@ class ConnectionInfo:
     def from_file(cls, path: Path) -> ConnectionInfo:
         """Read a connection file; blocking.
 
-        Raises InvalidConnection when it is not (yet) a whole connection file, and when others can write to it or it is
-        a link, which others may have made.
+        Raises IncompleteConnection when it is not (yet) whole; InvalidConnection when it is no connection file, and
+        when others can write to it or it is a link, which others may have made.
         """
         try:
             status, data = read_regular(path, MAX_FILE_BYTES)
@@ -114,7 +118,7 @@ class ConnectionInfo:
         try:
             info = json.loads(data)
         except (ValueError, RecursionError) as exc:
-            raise InvalidConnection("is not valid JSON") from exc
+            raise IncompleteConnection("is not valid JSON") from exc
         if not isinstance(info, dict):
             raise InvalidConnection("is not a JSON object")
         return cls.from_dict(info)

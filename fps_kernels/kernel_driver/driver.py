@@ -59,6 +59,7 @@ class LifecycleOptions:
     kill_timeout_s: float = 5.0
 
 
+# Large: each operation of a kernel's life shares its lock and its process; their parts are in shutdown.py and others.
 class KernelDriver:
     """The life of one kernel: gets its processes, and keeps its client connected to the one that runs.
 
@@ -86,7 +87,8 @@ class KernelDriver:
         self._launcher = launcher
         self._lifecycle = lifecycle = lifecycle or LifecycleOptions()
         self._prepare = prepare
-        self._restarts = RestartBudget(lifecycle.restart_limit, lifecycle.restart_window_s, lifecycle.restart_backoff_s)
+        limit = lifecycle.restart_limit if launcher.owned else 0
+        self._restarts = RestartBudget(limit, lifecycle.restart_window_s, lifecycle.restart_backoff_s)
         self._process: Process | None = None
         self._lock = asyncio.Lock()  # start, restart, shutdown: one at a time
         self._tasks = TaskSet()  # the start or restart, and the watchdog
@@ -156,6 +158,22 @@ class KernelDriver:
 
         await self._run(replace_process, "restart")
 
+    async def reconnect(self) -> bool:
+        """Connect again to a process that is not ours and was lost; whether it answers.
+
+        Raises KernelStartFailed, KernelTimeout when it listens, but does not answer; Conflict when the kernel is shut
+        down meanwhile.
+        """
+        if self.client.execution_state is not ExecutionState.DEAD or not await self._launcher.listens():
+            return False
+
+        async def connect() -> None:
+            self.client.set_state(ExecutionState.RESTARTING, "The kernel listens again")
+            await self._launch()
+
+        await self._run(connect, "reconnection")
+        return True
+
     async def _run(self, operation: Callable[[], Awaitable[None]], name: str) -> None:
         """Start or restart, one at a time; the kernel is dead if that fails. A shutdown cancels it."""
 
@@ -204,7 +222,9 @@ class KernelDriver:
                 await self._end(process, now=True)
                 if not isinstance(exc, KernelStartFailed):
                     raise
-                if taken and not launches:  # what prepares a kernel may have ended it, and is done only once
+                if not self._launcher.owned:
+                    retry = False
+                elif taken and not launches:  # what prepares a kernel may have ended it, and is done only once
                     retry = died and not preparing.is_set()
                 else:
                     retry = launches < PORT_RETRIES and _port_taken(process)
@@ -251,7 +271,10 @@ class KernelDriver:
             raise KernelStartFailed(f"Kernel {self.name} did not start: {exc.message}") from exc
         finally:
             await cancel_and_wait(answer)
-        raise KernelStartFailed(f"Kernel {self.name} died at start: {process.exited.result().reason}")
+        reason = process.exited.result().reason
+        if not self._launcher.owned:
+            raise KernelStartFailed(f"The kernel cannot be reached: {reason}")
+        raise KernelStartFailed(f"Kernel {self.name} died at start: {reason}")
 
     async def _watch(self, process: Process) -> None:
         """Wait for the end of the process. If that comes unasked, restart the kernel or leave it dead."""

@@ -19,17 +19,19 @@ class ExitStatus:
     code: the exit status, negative for a signal (as in subprocess); None if it is not known.
     stderr: the last lines of stderr, oldest first.
     out_of_memory: whether Linux killed the process because memory ran out; None if that cannot be told.
+    said: what is known of the end of a process that is not ours, in words.
     """
 
     code: int | None
     stderr: tuple[str, ...] = ()
     out_of_memory: bool | None = None
+    said: str = ""
 
     @property
     def reason(self) -> str:
         """One line for people, without paths of the server's machine and without anything that a terminal obeys."""
         if self.code is None:
-            return "exited"
+            return self.said or "exited"
         if self.code < 0:
             try:
                 name = signal.Signals(-self.code).name

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 from urllib.parse import quote
@@ -28,7 +28,8 @@ ALIASES = {"python": NATIVE_NAME}
 
 LOCAL_PROVISIONER = "local-provisioner"
 
-_VALID_NAME = re.compile(r"[a-z0-9._-]{1,255}", re.IGNORECASE | re.ASCII)
+_USUAL_NAME = re.compile(r"[a-z0-9._-]{1,255}", re.IGNORECASE | re.ASCII)
+"""What jupyter_client wants names to be; a folder may be called anything else."""
 
 
 class KernelspecModel(TypedDict):
@@ -59,20 +60,24 @@ class Kernelspecs:
         self._allowed = {ALIASES.get(name, name).lower() for name in allowed}
         self._base_url = base_url
         self._manager: KernelSpecManager | None = None
+        self._told: dict[str, str] = {}  # why kernelspecs are not listed
 
     @property
     def manager(self) -> KernelSpecManager:
         """jupyter_client's manager of kernelspecs."""
         if self._manager is None:
             # Importing jupyter_client takes 0.15 s: only when it is needed.
-            from jupyter_client.kernelspec import KernelSpecManager
             from jupyter_core.paths import jupyter_path
+
+            from .spec_reader import FoundKernelspec, FoundKernelspecs
 
             # Its own default imports IPython, 3 MiB, only to find the last of these folders.
             ipython = os.environ.get("IPYTHONDIR") or os.path.expanduser("~/.ipython")
             folders = [*jupyter_path("kernels"), os.path.join(ipython, "kernels")]
-            self._manager = KernelSpecManager(kernel_dirs=folders, allowed_kernelspecs=self._allowed)
-            self._manager.log = logger  # a broken kernel.json is skipped there, with a warning
+            self._manager = FoundKernelspecs(
+                kernel_dirs=folders, allowed_kernelspecs=self._allowed, kernel_spec_class=FoundKernelspec
+            )
+            self._manager.log = logger
         return self._manager
 
     def get(self, name: str | None) -> KernelSpec:
@@ -85,7 +90,7 @@ class Kernelspecs:
         wanted = name or self.default()
         wanted = ALIASES.get(wanted, wanted)
         hidden = bool(self._allowed) and wanted.lower() not in self._allowed  # jupyter_client only does not list it
-        if hidden or not _VALID_NAME.fullmatch(wanted):
+        if hidden or not (_USUAL_NAME.fullmatch(wanted) or wanted.lower() in self.manager.find_kernel_specs()):
             raise KernelspecNotFound(wanted)
         try:
             spec = self.manager.get_kernel_spec(wanted)
@@ -94,6 +99,9 @@ class Kernelspecs:
         except Exception as exc:  # whatever a kernel.json may hold: jupyter_client does not say
             logger.warning("kernelspec %s cannot be read: %s", wanted, exc)
             raise KernelspecNotFound(wanted) from exc
+        if problem := _start_problem(spec.to_dict()):
+            logger.warning("kernelspec %s cannot be started: %s", wanted, problem)
+            raise KernelspecNotFound(wanted)
         spec.name = wanted.lower()
         return spec
 
@@ -109,14 +117,20 @@ class Kernelspecs:
 
     def list(self) -> KernelspecsModel:
         """All kernelspecs that can be read, for `GET /api/kernelspecs`."""
-        specs = self.manager.get_all_specs()
-        return {
-            "default": self.default(),
-            "kernelspecs": {
-                name: self._model(name, found["spec"], Path(found["resource_dir"]))
-                for name, found in sorted(specs.items())
-            },
-        }
+        models = {}
+        for name, found in sorted(self.manager.get_all_specs().items()):
+            spec = found["spec"]
+            if problem := _start_problem(spec):
+                self._tell(name, problem)
+            else:
+                models[name] = self._model(name, spec, Path(found["resource_dir"]))
+        return {"default": self.default(), "kernelspecs": models}
+
+    def _tell(self, name: str, problem: str) -> None:
+        """Say, once, why a kernelspec is not listed."""
+        if self._told.get(name) != problem:
+            self._told[name] = problem
+            logger.warning("the kernelspec %s is not listed, because it cannot be started: %s", name, problem)
 
     def model(self, name: str) -> KernelspecModel:
         """One kernelspec, for `GET /api/kernelspecs/{name}`. Raises KernelspecNotFound."""
@@ -139,11 +153,13 @@ class Kernelspecs:
             inside = real.is_relative_to(folder.resolve(strict=True))
         except (OSError, RuntimeError, ValueError) as exc:
             raise missing from exc
-        if not inside or not real.is_file():
+        if not inside or not real.is_file() or not os.access(real, os.R_OK):
             raise missing
         return real
 
     def _model(self, name: str, spec: dict[str, Any], folder: Path) -> KernelspecModel:
+        from .spec_reader import NAMEABLE
+
         url = f"{self._base_url}kernelspecs/{quote(name)}/"
         resources = {}
         try:
@@ -151,6 +167,8 @@ class Kernelspecs:
         except OSError:
             files = []
         for file in files:
+            if not NAMEABLE.fullmatch(file) or not os.access(folder / file, os.R_OK):
+                continue
             if file in ("kernel.js", "kernel.css"):
                 resources[file] = url + file
             elif file.startswith("logo-"):
@@ -160,10 +178,21 @@ class Kernelspecs:
 
 def is_local(spec: KernelSpec) -> bool:
     """Whether the kernelspec's provisioner is jupyter_client's own, which starts processes of this machine."""
+    return _is_local(spec.metadata)
+
+
+def _is_local(metadata: Mapping[str, Any]) -> bool:
     default = os.environ.get("JUPYTER_DEFAULT_PROVISIONER_NAME", LOCAL_PROVISIONER)
-    configured = spec.metadata.get("kernel_provisioner")
+    configured = metadata.get("kernel_provisioner")
     name = configured.get("provisioner_name") if isinstance(configured, dict) else None
     return (name or default) == LOCAL_PROVISIONER
+
+
+def _start_problem(spec: Mapping[str, Any]) -> str | None:
+    """Why nothing can be started from a kernelspec, in words; None if that is not known."""
+    if not spec["argv"] and _is_local(spec["metadata"]):
+        return "its argv is missing or empty"
+    return None
 
 
 def spec_dict(spec: KernelSpec) -> dict[str, Any]:

@@ -31,6 +31,9 @@ class Launcher(Protocol):
     async def launch(self, kernel_id: str) -> Process:
         """A new process, which need not answer yet. Raises KernelStartFailed."""
 
+    async def listens(self) -> bool:
+        """Whether a process that is not ours, and was lost, can be connected to again."""
+
     def on_ready(self) -> None:
         """A process that `launch` returned answers."""
 
@@ -87,6 +90,10 @@ class KernelspecLauncher:
             process.exited.add_done_callback(lambda _: reaper.forget(pid))
         logger.info("kernel %s (%s) launched, pid %s", kernel_id, self.kernel_name, pid)
         return process
+
+    async def listens(self) -> bool:
+        """False: a process of ours that has ended does not come back."""
+        return False
 
     def on_ready(self) -> None:
         if self._pool is not None:

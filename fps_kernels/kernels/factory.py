@@ -20,6 +20,7 @@ from ..kernel_driver.kernelspec import Kernelspecs, is_local
 from ..kernel_driver.launcher import KernelspecLauncher, ProcessPool
 from ..kernel_driver.process import LaunchOptions
 from ..kernel_driver.reaper import Reaper
+from ..kernel_driver.state import ExecutionState
 from ..kernel_server.iopub_log import ReplayLimits
 from ..kernel_server.journal import BacklogLimits
 from ..kernel_server.rate_limit import RateLimits
@@ -139,8 +140,15 @@ class KernelFactory:
 
     def make_external_kernel(self, kernel_id: str, name: str, info: ConnectionInfo) -> Kernel:
         """Make a kernel that is connected to a process that is not ours."""
-        client = self._make_client(kernel_id, self._heartbeat)
-        driver = KernelDriver(client, ExternalLauncher(name, info), self._lifecycle)
+        timeout_s = self.options.external_heartbeat_timeout_s  # the launcher watches over it then
+        client = self._make_client(kernel_id, HeartbeatOptions(interval_s=0) if timeout_s else self._heartbeat)
+        state = client.state
+
+        def busy() -> bool:
+            return client.pending > 0 or state.execution_state is ExecutionState.BUSY
+
+        launcher = ExternalLauncher(name, info, self.context, timeout_s, busy)
+        driver = KernelDriver(client, launcher, self._lifecycle)
         return Kernel(driver, self._make_server(driver), external=True)
 
     def make_pooled_driver(self, kernel_id: str, options: LaunchOptions, prepare: Prepare) -> KernelDriver:

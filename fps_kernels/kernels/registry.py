@@ -11,7 +11,9 @@ from typing import Any
 
 from ..errors import ExternalKernel, KernelNotFound, ServerStopping
 from ..kernel_driver.connection_file import ConnectionInfo
+from ..kernel_driver.external import LISTENS_TIMEOUT_S
 from ..kernel_driver.kernelspec import Kernelspecs
+from ..kernel_driver.peer_watch import listens
 from ..kernel_server.connection import CLOSE_NORMAL, CLOSE_RESTART
 from ..options import KernelsOptions
 from ..serving.malloc_trim import release_memory
@@ -161,6 +163,10 @@ class KernelRegistry:
         self._add(kernel)
         return kernel
 
+    async def listens(self, info: ConnectionInfo) -> bool:
+        """Whether a kernel that is not ours takes connections."""
+        return await listens(self._factory.context, info, LISTENS_TIMEOUT_S)
+
     def _add(self, kernel: Kernel) -> None:
         self._kernels[kernel.id] = kernel
         _call(self._on_added, kernel.id)
@@ -183,12 +189,12 @@ class KernelRegistry:
         await self.get(kernel_id).driver.interrupt()
 
     async def shutdown(self, kernel_id: str) -> None:
-        """Stop a kernel and forget it; returns when its process is gone.
+        """Stop a kernel and forget it; returns when its process is gone. One that is external is only forgotten.
 
-        Raises KernelNotFound, ExternalKernel.
+        Raises KernelNotFound; ExternalKernel for one that answers.
         """
         kernel = self.get(kernel_id)
-        if kernel.external:
+        if kernel.external and kernel.client.state.ready:
             raise ExternalKernel(kernel_id, "shut down")
         await self._remove(kernel)
 

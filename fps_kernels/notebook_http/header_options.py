@@ -25,3 +25,11 @@ def header_options(value: str) -> tuple[str, dict[str, str]]:
             option = option.strip()
         options.setdefault(name.lower(), option)
     return main.strip().lower(), options
+
+
+def with_charset(media_type: str) -> str:
+    """The type of a text that is sent in UTF-8, with that charset: browsers guess another one where none is told."""
+    kind, options = header_options(media_type)
+    if "charset" in options or not (kind.startswith("text/") or kind == "application/javascript"):
+        return media_type
+    return f"{media_type}; charset=utf-8"

@@ -9,9 +9,16 @@ from typing import Any
 
 from starlette.responses import Response
 
+from ..json_model import finite
+
 
 def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(json.dumps(value), status, dict(headers or {}), "application/json")
+    """A response that a browser can read: NaN and infinite numbers of kernelspecs and notebooks become null."""
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except ValueError:
+        text = json.dumps(finite(value))
+    return Response(text, status, dict(headers or {}), "application/json")
 
 
 def error_response(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:

@@ -16,8 +16,9 @@ import pytest
 from fps_kernels.kernels.external_folder import ExternalKernels, ExternalPolicy
 from fps_kernels.kernels.registry import KernelRegistry
 
-from ..support.externals import CHANNELS
+from ..support.externals import CHANNELS, ExternalKernel
 from ..support.ports import free_ports
+from ..support.waits import until
 
 pytestmark = pytest.mark.usefixtures("bounded")
 
@@ -218,3 +219,79 @@ async def test_a_reason_that_changes_is_told_again(registry: KernelRegistry, fol
     for _ in range(2):
         await external._scan()
     warnings += ["ignoring a.json: it can be written to by others (mode 0666)", "ignoring a.json: it is not valid JSON"]
+
+
+async def test_a_file_that_is_being_written_again_keeps_its_kernel(registry: KernelRegistry, folder: Path) -> None:
+    external = ExternalKernels(registry, folder)
+    path = write(folder / "a.json")
+    await external._scan()
+    [kernel] = registry.list()
+    whole = path.read_text()
+    for text in ("", whole[:20], whole):
+        path.write_text(text)
+        await external._scan()
+        assert registry.list() == [kernel]
+
+
+async def test_a_file_that_stays_broken_loses_its_kernel(
+    registry: KernelRegistry, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fps_kernels.kernels.external_folder.HALF_WRITTEN_S", 0)
+    external = ExternalKernels(registry, folder)
+    path = write(folder / "a.json")
+    await external._scan()
+    path.write_text("{")
+    await external._scan()
+    assert registry.list() == []
+
+
+async def test_a_file_that_others_can_write_to_meanwhile_loses_its_kernel(
+    registry: KernelRegistry, folder: Path, warnings: list[str]
+) -> None:
+    external = ExternalKernels(registry, folder)
+    path = write(folder / "a.json")
+    await external._scan()
+    path.chmod(0o666)
+    await external._scan()
+    assert registry.list() == []
+    warnings.append("ignoring a.json: it can be written to by others (mode 0666)")
+
+
+async def test_the_dead_make_room_for_others(registry: KernelRegistry, folder: Path) -> None:
+    external = ExternalKernels(registry, folder, ExternalPolicy(max_kernels=1))
+    write(folder / "a.json")
+    await external._scan()
+    [kernel] = registry.list()
+    kernel.driver._become_dead("nobody is there")
+    write(folder / "b.json")
+    for _ in range(2):
+        await external._scan()
+    assert [one.driver.name for one in registry.list()] == ["b"]
+    await external._searches.close()
+
+
+async def test_a_file_that_somebody_left_is_not_listed_for_long_and_comes_back_when_it_answers(
+    registry: KernelRegistry, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fps_kernels.kernels.external_folder.LEFT_S", 0)
+    external = ExternalKernels(registry, folder)
+    kernel = ExternalKernel(tmp_path)
+    try:
+        kernel.stop()
+        kernel.show(folder).chmod(0o600)
+        await external._scan()
+        [listed] = registry.list()
+        listed.driver._become_dead("nobody is there")
+        await external._scan()
+        assert registry.list() == []
+        kernel.restart()
+
+        async def is_back() -> bool:
+            await external._scan()
+            return [one.execution_state for one in registry.list()] == ["idle"]
+
+        await until(is_back, 30)
+        assert [one.id for one in registry.list()] == [listed.id]
+    finally:
+        await external._searches.close()
+        kernel.stop()

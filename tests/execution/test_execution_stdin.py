@@ -143,6 +143,18 @@ async def test_an_answer_that_is_no_text_is_refused_and_the_question_stays(desk:
     assert doc.text("a") == "answer: x"
 
 
+async def test_a_cell_can_ask_after_a_restart_in_the_middle_of_a_question(desk: Desk) -> None:
+    doc, old = await ask(desk)
+    assert (await desk.client.http.post(f"/api/kernels/{doc.kernel_id}/restart")).status_code == 200
+    assert (await answer(desk, doc, old, "too late")).status_code == 409
+    request_id = await doc.execute("a")
+    await doc.request_until(request_id, lambda model: model["input"])
+    assert (await answer(desk, doc, old, "of another time")).status_code == 409
+    assert (await answer(desk, doc, request_id, "now")).status_code == 204
+    await doc.request_until(request_id, lambda model: model["state"] == "done")
+    await doc.until(lambda: doc.text("a") == "answer: now")
+
+
 @pytest.mark.parametrize("action", ["interrupt", "restart"])
 async def test_a_question_ends_with_its_execution(desk: Desk, action: str) -> None:
     doc, request_id = await ask(desk)

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from pycrdt import Array, ArrayEvent, Map, Text, TextEvent
 
 from fps_kernels.execution import terminal
-from fps_kernels.execution.cell_execution import encodable
 from fps_kernels.execution.fps_yjs.cell_states import never_save_states
 from fps_kernels.execution.notebook import SharedNotebook
+from fps_kernels.execution.output_messages import encodable
 from fps_kernels.execution.outputs import NOTICE, OutputLimits, Outputs
 
 from ..support.documents import as_dict

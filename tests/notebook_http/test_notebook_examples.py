@@ -15,6 +15,8 @@ from ..support.events import parse_events
 from ..support.gateways import Begin, gateways
 from ..support.notebooks import code_cell, markdown_cell, write_notebook
 
+TEXT = "text/plain; charset=utf-8"
+
 # The API's introduction.
 INTRODUCTION = [
     "import base64, json, os, sys, time\nfrom IPython.display import display\nnotes = {}\ngreeting = 'Hello'",
@@ -110,7 +112,7 @@ def begin(tmp_path: Path) -> Iterator[Begin]:
 
 def test_a_cell_answers_with_what_it_prints(http: httpx.Client) -> None:
     answer = http.get("/hello")
-    assert (answer.status_code, answer.headers["Content-Type"], answer.text) == (200, "text/plain", "Hello, world\n")
+    assert (answer.status_code, answer.headers["Content-Type"], answer.text) == (200, TEXT, "Hello, world\n")
 
 
 @pytest.mark.parametrize("verb", ["GET", "PUT", "POST", "DELETE", "PATCH"])
@@ -292,7 +294,7 @@ def test_a_response_info_that_fails_is_500_with_its_error(http: httpx.Client) ->
 
 def test_an_error_is_500_with_its_name_and_nothing_that_was_printed(http: httpx.Client) -> None:
     answer = http.get("/failing")
-    assert (answer.status_code, answer.headers["Content-Type"]) == (500, "text/plain")
+    assert (answer.status_code, answer.headers["Content-Type"]) == (500, TEXT)
     assert answer.text == "Error ValueError: no such row \n"
 
 
@@ -303,7 +305,7 @@ def test_an_error_is_not_followed_by_the_response_info(http: httpx.Client) -> No
 
 def test_a_result_is_json_of_its_types_and_stderr_is_dropped(http: httpx.Client) -> None:
     answer = http.get("/result")
-    assert (answer.headers["Content-Type"], answer.json()) == ("text/plain", {"text/plain": "42"})
+    assert (answer.headers["Content-Type"], answer.json()) == (TEXT, {"text/plain": "42"})
 
 
 def test_what_is_printed_comes_before_the_result(http: httpx.Client) -> None:
@@ -321,8 +323,8 @@ def test_a_cell_that_neither_prints_nor_has_a_result_answers_nothing(http: httpx
     [
         ("image/png", "image/png", b"\x89PNG"),
         ("image/*", "image/png", b"\x89PNG"),
-        ("text/html,application/xhtml+xml,*/*;q=0.8", "text/html", b"<b>picture</b>"),
-        ("image/webp", "text/plain", b""),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", "text/html; charset=utf-8", b"<b>picture</b>"),
+        ("image/webp", TEXT, b""),
     ],
 )
 def test_a_type_that_is_asked_for_comes_alone(http: httpx.Client, accept: str, content_type: str, body: bytes) -> None:
@@ -367,7 +369,7 @@ def test_a_streamed_cell_is_heard_while_it_runs(http: httpx.Client, tmp_path: Pa
         assert next(lines) == "first"
         until.touch()
         assert list(lines) == ["last"]
-    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/plain")
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, TEXT)
 
 
 def test_an_error_is_the_last_line_of_a_stream(http: httpx.Client, tmp_path: Path) -> None:

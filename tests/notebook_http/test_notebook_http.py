@@ -72,7 +72,7 @@ async def client(shared: Gateway) -> AsyncIterator[Client]:
 async def test_what_a_cell_prints_is_the_response(client: Client) -> None:
     response = await client.http.get("/hello/you")
     assert (response.status_code, response.text) == (200, "you")
-    assert response.headers["content-type"] == "text/plain"
+    assert response.headers["content-type"] == "text/plain; charset=utf-8"
     assert response.headers["x-content-type-options"] == "nosniff"
 
 
@@ -228,7 +228,7 @@ async def test_pieces_arrive_while_the_cell_runs(
     params = {"started": str(tmp_path / "started"), "gate": str(gate)}
     async with client.http.stream("GET", path, params=params, headers={"Accept": accept}) as response:
         assert response.status_code == 200
-        assert response.headers["content-type"] == ("text/plain" if accept == "*/*" else accept)
+        assert response.headers["content-type"] == ("text/plain; charset=utf-8" if accept == "*/*" else accept)
         assert "content-length" not in response.headers
         first, rest = "", ""
         async for text in response.aiter_text():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -300,3 +301,146 @@ async def test_the_end_of_the_server_leaves_an_external_kernel_running(
         assert servers[0].stop() in (0, 143, -15)
         assert shown.exists()
         assert await staying.evaluate(model["id"], "os.getpid()") == str(kernel.process.pid)
+
+
+# --- dying ----------------------------------------------------------------------------------------
+
+GONE = "The kernel died: nothing listens on its ports any more"
+
+
+async def dead(client: Client, kernel_id: str) -> Json:
+    return await client.until_kernel(kernel_id, lambda model: model["execution_state"] == "dead")
+
+
+@pytest.mark.parametrize("v1", [True, False], ids=["v1", "default"])
+async def test_a_kernel_that_is_killed_is_dead_and_its_requests_are_answered(
+    visitor: Client, watched: Path, run: Run, v1: bool
+) -> None:
+    kernel = run()
+    kernel.show(watched)
+    model = await appeared(visitor)
+    async with await visitor.connect(model["id"], v1=v1) as socket:
+        running = await socket.execute(SLEEP)
+        await socket.until(lambda m: m["msg_type"] == "stream")
+        waiting = await socket.execute("1")
+        kernel.stop()
+        answers = await socket.all_answers(running, waiting)
+        for msg_id in (running, waiting):
+            [reply] = [m for m in answers[msg_id] if m["msg_type"] == "execute_reply"]
+            assert (reply["content"]["status"], reply["content"]["evalue"]) == ("error", GONE)
+        if not any(m["content"].get("execution_state") == "dead" for m in socket.received):
+            await socket.until_status("dead")
+        late = await socket.execute("2")
+        [reply] = [m for m in await socket.answers(late) if m["msg_type"] == "execute_reply"]
+        assert GONE in reply["content"]["evalue"]
+    assert (await dead(visitor, model["id"]))["reason"] == GONE
+    response = await visitor.http.post(f"/api/kernels/{model['id']}/interrupt")
+    assert (response.status_code, GONE in response.json()["message"]) == (409, True)
+
+
+async def test_a_dead_kernel_can_be_removed_and_comes_back_with_its_file(
+    visitor: Client, watched: Path, run: Run
+) -> None:
+    kernel = run()
+    shown = kernel.show(watched)
+    model = await appeared(visitor)
+    session = await visitor.start_session(kernel={"id": model["id"]})
+    kernel.stop()
+    await dead(visitor, model["id"])
+    assert (await visitor.http.delete(f"/api/kernels/{model['id']}")).status_code == 204
+    assert (await visitor.http.get(f"/api/sessions/{session['id']}")).status_code == 404
+    marker = run("message_interrupt")
+    marker.show(watched)
+    other = await appeared(visitor, "external_message_interrupt")  # so the folder has been looked at since
+    assert await visitor.kernels() == [other]
+    assert shown.exists()
+    kernel.restart()
+    os.utime(shown)
+    assert (await appeared(visitor))["id"] == model["id"]
+    assert await visitor.evaluate(model["id"], "os.getpid()") == str(kernel.process.pid)
+
+
+async def test_a_dead_kernel_goes_with_its_file(visitor: Client, watched: Path, run: Run) -> None:
+    kernel = run()
+    shown = kernel.show(watched)
+    model = await appeared(visitor)
+    kernel.stop()
+    await dead(visitor, model["id"])
+    shown.unlink()
+    await visitor.until(lambda kernels: not kernels)
+
+
+async def test_a_kernel_that_its_owner_restarts_is_back(visitor: Client, watched: Path, run: Run) -> None:
+    kernel = run()
+    kernel.show(watched)
+    model = await appeared(visitor)
+    session = await visitor.start_session(kernel={"id": model["id"]})
+    async with await visitor.connect(model["id"]) as socket:
+        running = await socket.execute(SLEEP)
+        await socket.until(lambda m: m["msg_type"] == "stream")
+        kernel.restart()
+        [reply] = [m for m in await socket.answers(running) if m["msg_type"] == "execute_reply"]
+        assert reply["content"]["status"] == "error"
+    await visitor.until_kernel(model["id"], lambda model: model["execution_state"] == "idle")
+    assert await visitor.evaluate(model["id"], "os.getpid()") == str(kernel.process.pid)
+    assert (await visitor.http.get(f"/api/sessions/{session['id']}")).json()["kernel"]["id"] == model["id"]
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server that soon takes silence for death."""
+    base = tmp_path_factory.mktemp("hasty")
+    server = Server(base, *arguments(base / "watched"), *options(external_heartbeat_timeout_s=5))
+    server.wait_ready()
+    yield server
+    server.stop()
+
+
+async def test_a_kernel_that_hangs_is_dead_until_it_goes_on(hasty: Server, run: Run) -> None:
+    kernel = run()
+    async with Client(hasty.url) as client:
+        shown = kernel.show(hasty.log.parent / "watched")
+        model = await appeared(client)
+        async with await client.connect(model["id"]) as socket:
+            await socket.run("1")
+            kernel.process.send_signal(signal.SIGSTOP)
+            msg_id = await socket.execute("2")
+            [reply] = [m for m in await socket.answers(msg_id) if m["msg_type"] == "execute_reply"]
+            assert "it has not answered its heartbeat for 5 s" in reply["content"]["evalue"]
+        await dead(client, model["id"])
+        kernel.process.send_signal(signal.SIGCONT)
+        await client.until_kernel(model["id"], lambda model: model["execution_state"] == "idle")
+        assert await client.evaluate(model["id"], "os.getpid()") == str(kernel.process.pid)
+        shown.unlink()
+        await client.until(lambda kernels: not kernels)
+
+
+async def test_a_file_that_a_kernel_left_is_told_and_can_be_removed(hasty: Server, run: Run) -> None:
+    kernel = run()
+    kernel.stop()
+    async with Client(hasty.url) as client:
+        shown = kernel.show(hasty.log.parent / "watched")
+        [model] = await client.until(lambda kernels: kernels and kernels[0]["execution_state"] == "dead")
+        assert model["reason"] == "The kernel cannot be reached: nothing listens on its ports"
+        kernel.restart()  # it was only late
+        await client.until_kernel(model["id"], lambda model: model["execution_state"] == "idle")
+        kernel.stop()
+        await dead(client, model["id"])
+        assert (await client.http.delete(f"/api/kernels/{model['id']}")).status_code == 204
+        assert await client.kernels() == []
+        shown.unlink()
+
+
+async def test_files_and_kernels_with_odd_names(visitor: Client, watched: Path, run: Run) -> None:
+    names = [b"sp ace.json", b".hidden.json", "größe.json".encode(), b"not-utf-8-\xff.json", b"line\nend.json"]
+    kernel = run()
+    info = json.loads(kernel.file.read_text())
+    for number, name in enumerate(names):
+        text = json.dumps(info | {"kernel_name": f"{number}\n\ud800\x1b[2J"})
+        (watched / os.fsdecode(name)).write_text(text)
+    kernels = await visitor.until(lambda kernels: len(kernels) == len(names))
+    assert len({model["id"] for model in kernels}) == len(names)
+    assert sorted(model["name"] for model in kernels) == [f"{number}\\n\\ud800\\x1b[2J" for number in range(5)]
+    for model in kernels:
+        await visitor.until_kernel(model["id"], lambda model: model["execution_state"] == "idle")
+        assert await visitor.evaluate(model["id"], "os.getpid()") == str(kernel.process.pid)

@@ -30,7 +30,8 @@ class ExternalKernel:
             "kernel_name": f"external_{mode}",
         }
         self.file.write_text(json.dumps(info))
-        self.process = subprocess.Popen([sys.executable, KERNEL, mode, self.file], stdin=subprocess.DEVNULL)
+        self._command = [sys.executable, str(KERNEL), mode, str(self.file)]
+        self.process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)
 
     def show(self, folder: Path) -> Path:
         """Put the connection file, whole, where a server sees it."""
@@ -41,3 +42,8 @@ class ExternalKernel:
     def stop(self) -> None:
         self.process.kill()
         self.process.wait()
+
+    def restart(self) -> None:
+        """Another process with the same connection file, as a manager elsewhere starts it."""
+        self.stop()
+        self.process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)

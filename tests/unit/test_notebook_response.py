@@ -16,6 +16,7 @@ from fps_kernels.notebook_http.response.reply import Reply, head_reply, respond
 
 PNG = b"\x89PNG\r\n\x1a\n\x00"
 PNG_TEXT = base64.encodebytes(PNG).decode()
+TEXT = "text/plain; charset=utf-8"
 AXIOS = "application/json, text/plain, */*"
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,image/apng,*/*;q=0.8"
 
@@ -45,7 +46,7 @@ def sent(reply: Reply) -> tuple[int, str | None, bytes]:
 
 
 def test_nothing_is_an_empty_text() -> None:
-    assert respond(CellOutputs()) == Reply(200, [("Content-Type", "text/plain"), ("Content-Length", "0")], b"")
+    assert respond(CellOutputs()) == Reply(200, [("Content-Type", TEXT), ("Content-Length", "0")], b"")
 
 
 def test_stdout_is_joined_and_stderr_dropped() -> None:
@@ -53,13 +54,31 @@ def test_stdout_is_joined_and_stderr_dropped() -> None:
     for content in ({"name": "stdout", "text": "a\n"}, {"name": "stderr", "text": "x"}, {"text": "é"}):
         outputs.add("stream", content)
     outputs.execute_result({"data": {"text/plain": "2"}})
-    assert sent(respond(outputs)) == (200, "text/plain", "a\né".encode())
+    assert sent(respond(outputs)) == (200, TEXT, "a\né".encode())
+
+
+@pytest.mark.parametrize("media_type", ["text/html", "text/csv", "text/x-own", "TEXT/HTML", "application/javascript"])
+def test_the_charset_of_text_is_told(media_type: str) -> None:
+    """Browsers guess another one where none is."""
+    reply = respond(outputs_of(displayed={media_type: "é"}), accept=media_type)
+    assert sent(reply) == (200, f"{media_type}; charset=utf-8", "é".encode())
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "image/svg+xml", "application/vnd.own"])
+def test_types_that_are_no_text_have_no_charset(media_type: str) -> None:
+    assert respond(outputs_of(displayed={media_type: "é"}), accept=media_type).header("Content-Type") == media_type
+
+
+@pytest.mark.parametrize("content_type", ["text/html", "text/plain;charset=US-ASCII", "x/y"])
+def test_a_type_of_the_author_is_sent_as_written(content_type: str) -> None:
+    reply = respond(outputs_of("x"), info({"headers": {"content-type": content_type}}))
+    assert sent(reply) == (200, content_type, b"x")
 
 
 def test_the_last_result_is_json_of_its_bundle() -> None:
     outputs = outputs_of(result={"text/plain": "1"}, displayed={"text/html": "x"})
     outputs.execute_result({"data": {"text/plain": "'é'", "a/b": {"c": 1}}})
-    assert sent(respond(outputs)) == (200, "text/plain", b'{"text/plain": "\'\\u00e9\'", "a/b": {"c": 1}}')
+    assert sent(respond(outputs)) == (200, TEXT, b'{"text/plain": "\'\\u00e9\'", "a/b": {"c": 1}}')
 
 
 def test_what_is_displayed_alone_is_no_body() -> None:
@@ -70,13 +89,13 @@ def test_an_error_comes_before_everything() -> None:
     outputs = outputs_of("a", {"text/plain": "2"})
     outputs.add("error", {"ename": "ValueError", "evalue": "é", "traceback": []})
     reply = respond(outputs, info({"status": 201}), "text/plain")
-    assert sent(reply) == (500, "text/plain", "Error ValueError: é \n".encode())
+    assert sent(reply) == (500, TEXT, "Error ValueError: é \n".encode())
 
 
 def test_an_error_that_only_the_reply_tells_of() -> None:
     outputs = outputs_of("a")
     outputs.reply({"status": "error", "ename": "Stopped", "evalue": "x"})
-    assert sent(respond(outputs)) == (500, "text/plain", b"Error Stopped: x \n")
+    assert sent(respond(outputs)) == (500, TEXT, b"Error Stopped: x \n")
 
 
 def test_an_aborted_cell_is_an_error() -> None:
@@ -112,7 +131,7 @@ def test_outputs_are_bounded() -> None:
     assert not outputs.too_large
     outputs.display_data({"data": {"text/plain": "b"}})
     assert outputs.too_large
-    assert sent(respond(outputs)) == (500, "text/plain", b"The cell produced more than 10 characters of output\n")
+    assert sent(respond(outputs)) == (500, TEXT, b"The cell produced more than 10 characters of output\n")
 
 
 def test_what_is_replaced_does_not_count_any_more() -> None:
@@ -166,7 +185,7 @@ def test_an_image_that_is_asked_for(accept: str) -> None:
 def test_who_does_not_ask_for_an_image_gets_none(accept: str | None) -> None:
     outputs = outputs_of("", {"text/plain": "x", "application/json": {"a": 1}, "image/png": PNG_TEXT})
     body = json.dumps({"text/plain": "x", "application/json": {"a": 1}, "image/png": PNG_TEXT}).encode()
-    assert sent(respond(outputs, accept=accept)) == (200, "text/plain", body)
+    assert sent(respond(outputs, accept=accept)) == (200, TEXT, body)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +211,8 @@ def test_the_best_of_several_types(accept: str, media_type: str) -> None:
         "text/html": "<b>",
         "application/json": {},
     }
-    assert respond(outputs_of(result=bundle), accept=accept).header("Content-Type") == media_type
+    charset = "; charset=utf-8" if media_type.startswith("text/") else ""
+    assert respond(outputs_of(result=bundle), accept=accept).header("Content-Type") == media_type + charset
 
 
 def test_a_type_that_is_liked_less_than_anything() -> None:
@@ -256,7 +276,7 @@ def test_a_type_that_is_asked_for_is_told_instead_of_that_of_stdout() -> None:
     outputs = outputs_of("{}", {"text/html": "<b>"})
     json_info = info({"headers": {"Content-Type": "application/json"}})
     assert respond(outputs, json_info).header("Content-Type") == "application/json"
-    assert respond(outputs, json_info, "text/html").header("Content-Type") == "text/html"
+    assert respond(outputs, json_info, "text/html").header("Content-Type") == "text/html; charset=utf-8"
     html_info = info({"headers": {"Content-Type": "text/html; charset=utf-8"}})
     assert respond(outputs, html_info, "text/html").header("Content-Type") == "text/html; charset=utf-8"
 
@@ -305,7 +325,7 @@ def test_reset_content_says_that_there_is_none() -> None:
 )
 def test_an_info_that_cannot_be_sent(printed: Any, what: str) -> None:
     reply = respond(outputs_of("x"), info(printed))
-    assert (reply.status, reply.header("Content-Type")) == (500, "text/plain")
+    assert (reply.status, reply.header("Content-Type")) == (500, TEXT)
     assert reply.body.startswith(b"Invalid ResponseInfo: ")
     assert what in reply.body.decode()
     assert reply.body.endswith(b"\n")
@@ -320,7 +340,7 @@ def test_a_length_that_is_true_is_sent_once() -> None:
 def test_an_error_in_the_info_is_an_error() -> None:
     failed = CellOutputs()
     failed.error({"ename": "KeyError", "evalue": "'a'"})
-    assert sent(respond(outputs_of("x"), failed)) == (500, "text/plain", b"Error KeyError: 'a' \n")
+    assert sent(respond(outputs_of("x"), failed)) == (500, TEXT, b"Error KeyError: 'a' \n")
 
 
 # --- HTTP ----------------------------------------------------------------------------------------

@@ -91,4 +91,4 @@ def test_who_gets_a_stream(accept: str | None, declared: bool, kind: type | None
     stream = stream_for(accept, declared=declared)
     assert (stream and type(stream)) == kind
     if stream is not None:
-        assert stream.content_type == ("text/event-stream" if kind is EventStream else "text/plain")
+        assert stream.content_type == ("text/event-stream" if kind is EventStream else "text/plain; charset=utf-8")

@@ -14,6 +14,7 @@ from ...errors import DocumentNotFound
 from ...tasks import TaskSet
 from ..notebook import SharedNotebook
 from .cell_states import never_save_states
+from .odd_notebooks import read_odd_notebooks
 from .rooms import RoomLease, outlive_clients
 from .saving import Saver
 
@@ -33,6 +34,7 @@ class Documents:
         self._saver: Saver | None = None
         if self._manager is not None:
             outlive_clients(self._manager)
+            read_odd_notebooks(self._manager)
             self._saver = Saver(self._manager)
         self._notebooks: dict[str, SharedNotebook] = {}
         self._leases: dict[str, RoomLease] = {}

@@ -36,8 +36,9 @@ def read_cells(cells: Sequence[Mapping[str, Any]]) -> list[Cell]:
     for number, cell in enumerate(cells):
         source = cell.get("source", cell.get("input", ""))
         text = source if isinstance(source, str) else "".join(source)
-        metadata = cell.get("metadata") or {}
-        read.append(Cell(number, cell.get("cell_type", ""), text, metadata.get("stream")))
+        metadata = cell.get("metadata")
+        stream = metadata.get("stream") if isinstance(metadata, dict) else None
+        read.append(Cell(number, cell.get("cell_type", ""), text, stream))
     return read
 
 

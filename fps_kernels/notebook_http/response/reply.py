@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from ..header_options import header_options
+from ..header_options import header_options, with_charset
 from .cell_outputs import CellOutputs
 from .negotiation import Accept, explicit_type
 from .response_info import InvalidInfo, parse_info
@@ -90,8 +90,11 @@ def _failed(message: str) -> Reply:
     return _reply(500, [], "text/plain", message.encode("utf-8", "replace"))
 
 
-def _reply(status: int, headers: list[tuple[str, str]], content_type: str, body: bytes) -> Reply:
-    """A reply with its Content-Type and Content-Length. Raises InvalidInfo when the headers contradict these."""
+def _reply(status: int, headers: list[tuple[str, str]], media_type: str, body: bytes) -> Reply:
+    """A reply with its Content-Type and Content-Length. Raises InvalidInfo when the headers contradict these.
+
+    media_type: the type of the body, unless `headers` have one: that is sent as its author wrote it.
+    """
     names = [name.lower() for name, _ in headers]
     if names.count("content-type") > 1:
         raise InvalidInfo("there is more than one Content-Type")
@@ -103,5 +106,5 @@ def _reply(status: int, headers: list[tuple[str, str]], content_type: str, body:
         raise InvalidInfo("the Content-Length is not that of the body")
     headers = [(name, value) for name, value in headers if name.lower() != "content-length"]
     if "content-type" not in names:
-        headers.append(("Content-Type", content_type))
+        headers.append(("Content-Type", with_charset(media_type)))
     return Reply(status, [*headers, ("Content-Length", str(len(body)))], body)

@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 from typing import Protocol
 
+from ..header_options import with_charset
 from .cell_outputs import error_text
 from .negotiation import Accept
 
 EVENT_STREAM = "text/event-stream"
 """Server-sent events. They are always UTF-8 (HTML standard)."""
 PLAIN = "text/plain"
-"""Text in UTF-8. The type has no charset, as for all responses of cells."""
+"""Text; its charset is told by `with_charset`."""
 
 
 class Stream(Protocol):
@@ -96,7 +97,7 @@ def _event(data: str) -> bytes:
 class PlainStream:
     """What was printed, unchanged; an error is one more line, in the words of a response that is not streamed."""
 
-    content_type = PLAIN
+    content_type = with_charset(PLAIN)
 
     def __init__(self) -> None:
         self._in_line = False

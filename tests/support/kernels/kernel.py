@@ -7,6 +7,7 @@ Code of an execute_request is Python that finds these names:
     publish(msg_type, content, buffers=(), metadata={}, parent=None)    any iopub message
     reply_input(prompt, password=False)  asks the client on stdin, returns the value
     raw(channel, frames)                 ZMQ frames as they are: "iopub" or "shell" (with the requester's identity)
+    kernel.comms, kernel.payload         what clients have sent to comms; the payload of the reply
     request                              the request: idents, header, metadata, content, buffers
 MODE is one of MODES; what each does stands beside it.
 """
@@ -53,6 +54,8 @@ class Kernel:
         self.count = 0
         self.lock = threading.Lock()  # iopub is used by two threads
         self.namespace: dict = {}
+        self.comms: list[dict] = []  # what clients have sent to comms
+        self.payload: list[dict] = []  # of the next reply
         self.parent: dict = {}
         self.busy = False
         self.timer: threading.Timer | None = None
@@ -155,7 +158,8 @@ class Kernel:
             return {"status": "error", "execution_count": self.count, **error}
         finally:
             self.busy = False
-        return {"status": "ok", "execution_count": self.count, "user_expressions": {}, "payload": []}
+        payload, self.payload = self.payload, []
+        return {"status": "ok", "execution_count": self.count, "user_expressions": {}, "payload": payload}
 
     def handle(self, channel: str, frames: list[bytes]) -> None:
         request = self.unpack(frames)
@@ -203,6 +207,7 @@ class Kernel:
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
         elif msg_type == "comm_msg":
             # An echo with its buffers turned round.
+            self.comms.append(request["content"])
             content = {"comm_id": request["content"].get("comm_id", ""), "data": request["content"].get("data", {})}
             self.publish("comm_msg", content, [buffer[::-1] for buffer in request["buffers"]])
         elif msg_type.endswith("_request"):
