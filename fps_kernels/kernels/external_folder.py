@@ -12,7 +12,9 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Self
 
-from ..kernel_driver.connection_file import CHANNEL_NAMES, ConnectionInfo, InvalidConnection
+import zmq
+
+from ..kernel_driver.connection_file import CHANNEL_NAMES, MAX_SOCKET_PATH_BYTES, ConnectionInfo, InvalidConnection
 from ..options import KernelsOptions
 from ..private_files import folder_problem
 from .registry import KernelRegistry
@@ -50,6 +52,8 @@ class ExternalPolicy:
         """Why a kernel is not connected to, in words; None if it is. Blocks: the folder of ipc sockets is looked at."""
         if not info.key and not self.allow_unsigned:
             return "has no key: anybody on this machine could be that kernel (external_allow_unsigned)"
+        if info.curve_publickey and not zmq.has("curve"):
+            return "is for an encrypted connection, and this libzmq was built without CURVE"
         if info.transport == "ipc":
             return self._ipc_problem(info)
         if not self.allow_remote and not _is_loopback(info.ip):
@@ -60,6 +64,9 @@ class ExternalPolicy:
     def _ipc_problem(info: ConnectionInfo) -> str | None:
         if not os.path.isabs(info.ip):  # abstract sockets begin with @, and have no permissions
             return "has sockets without an absolute path"
+        size = max(len(os.fsencode(f"{info.ip}-{port}")) for port in info.ports.values())
+        if size > MAX_SOCKET_PATH_BYTES:
+            return f"has sockets whose paths have {size} bytes, more than the {MAX_SOCKET_PATH_BYTES} that are possible"
         if problem := folder_problem(Path(info.ip).parent):
             return f"has sockets in a folder that {problem}"
         for channel in CHANNEL_NAMES:
@@ -110,7 +117,11 @@ class ExternalKernels:
         """Take in the files that exist, then all changes, until `stop` is called."""
         from watchfiles import awatch
 
-        await asyncio.to_thread(self._folder.mkdir, mode=0o700, parents=True, exist_ok=True)
+        try:
+            await asyncio.to_thread(self._folder.mkdir, mode=0o700, parents=True, exist_ok=True)
+        except OSError as exc:
+            logger.error("No external kernels are connected to: %s: %s", self._folder, exc.strerror)
+            return
         changes = awatch(
             self._folder,
             stop_event=self._stop,

@@ -25,6 +25,7 @@ from ...kernels.launch_environment import compile_pattern
 from ...kernels.registry import KernelRegistry
 from ...serving.logs import sanitize_package
 from ...serving.origin import AllowedOrigins
+from ...serving.supported_system import check_system
 from ...tasks import TaskSet
 from .asphalt_host import AsphaltHost
 from .config import InvalidConfiguration, KernelsConfig
@@ -45,6 +46,10 @@ class KernelsComponent(Component):
     """
 
     def __init__(self, **options: Any) -> None:
+        try:
+            check_system()
+        except BadOption as exc:
+            _exit(exc.message)
         try:
             self.config = config = KernelsConfig.parse(options)
             values = config.options()
@@ -70,7 +75,10 @@ class KernelsComponent(Component):
         base_url = f"/{frontend.base_url.strip('/')}/".replace("//", "/")
         options = config.options()
         specs = Kernelspecs(options.default_kernel, base_url, options.allowed_kernelspecs)
-        registry = KernelRegistry(options, specs)
+        try:
+            registry = KernelRegistry(options, specs)
+        except BadOption as exc:
+            _exit(f"kernels.{exc.message}")
 
         interrupt = InterruptChain(registry.stop)
         executions = None
