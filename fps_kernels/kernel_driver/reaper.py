@@ -90,6 +90,8 @@ class Reaper:
     def _start(self) -> None:
         shell = shutil.which("sh")
         if shell is None or not hasattr(os, "killpg"):
+            if len(self._groups) == 1:  # not with each kernel
+                logger.warning("there is no sh: kernels may outlive a server that is killed")
             return
         if self._process is not None and self._process.stdin is not None:
             self._close_pipe(self._process.stdin)  # the reaper was killed

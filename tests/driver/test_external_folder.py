@@ -208,6 +208,15 @@ async def test_sockets_in_a_folder_of_our_own(registry: KernelRegistry, folder: 
     assert await names(registry, folder) == ["ipc"]
 
 
+async def test_sockets_whose_paths_are_too_long(registry: KernelRegistry, folder: Path, warnings: list[str]) -> None:
+    ports = {f"{channel}_port": number + 1 for number, channel in enumerate(CHANNELS)}
+    prefix = str(folder / ("k" * 106))
+    write(folder / "ipc.json", transport="ipc", ip=prefix, **ports)
+    assert await names(registry, folder) == []
+    why = f"has sockets whose paths have {len(prefix) + 2} bytes, more than the 107 that are possible"
+    warnings.append(f"ignoring ipc.json: it {why}")
+
+
 async def test_a_reason_that_changes_is_told_again(registry: KernelRegistry, folder: Path, warnings: list[str]) -> None:
     external = ExternalKernels(registry, folder)
     path = write(folder / "a.json", 0o666)
