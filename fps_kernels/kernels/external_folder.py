@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import stat
 import uuid
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -115,25 +117,37 @@ class ExternalKernels:
 
     async def watch(self) -> None:
         """Take in the files that exist, then all changes, until `stop` is called."""
-        from watchfiles import awatch
-
         try:
             await asyncio.to_thread(self._folder.mkdir, mode=0o700, parents=True, exist_ok=True)
         except OSError as exc:
             logger.error("No external kernels are connected to: %s: %s", self._folder, exc.strerror)
             return
-        changes = awatch(
-            self._folder,
-            stop_event=self._stop,
-            debounce=DEBOUNCE_MS,
-            step=50,
-            rust_timeout=RESCAN_MS,
-            yield_on_timeout=True,
-            recursive=False,
-        )
         await self._scan()
-        async for _ in changes:
+        async for _ in self._changes():
             await self._scan()
+
+    async def _changes(self) -> AsyncIterator[None]:
+        """Yields when the folder may have changed, until `stop` is called."""
+        try:
+            from watchfiles import awatch
+
+            async for _ in awatch(
+                self._folder,
+                stop_event=self._stop,
+                debounce=DEBOUNCE_MS,
+                step=50,
+                rust_timeout=RESCAN_MS,
+                yield_on_timeout=True,
+                recursive=False,
+            ):
+                yield
+        except (ImportError, OSError) as exc:  # OSError: the user has no more watches, say
+            logger.warning("%s cannot be watched (%s): looking at it every %g s", self._folder, exc, RESCAN_MS / 1000)
+        while not self._stop.is_set():
+            yield
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(RESCAN_MS / 1000):
+                    await self._stop.wait()
 
     async def _scan(self) -> None:
         """Compare the folder with the known files, which is simpler than relying on the order of events."""

@@ -54,7 +54,7 @@ class KernelFactory:
         self.options = options
         self.specs = specs
         self.policy = policy or StartPolicy()
-        self.root = Path(options.root_dir or os.getcwd()).expanduser().resolve()
+        self.root = Path(options.root_dir or _working_directory()).expanduser().resolve()
         self._lifecycle = LifecycleOptions(
             startup_timeout_s=options.startup_timeout_s,
             shutdown_wait_time_s=options.shutdown_wait_time_s,
@@ -170,6 +170,14 @@ class KernelFactory:
         driver.client.admission.allow(self.options.allowed_message_types)
         server.status_has_parent = self.policy.status_has_parent
         return server
+
+
+def _working_directory() -> str:
+    """Raises BadOption when it has been deleted."""
+    try:
+        return os.getcwd()
+    except OSError as exc:
+        raise BadOption(f"root_dir: the folder in which the server was started is gone ({exc.strerror})") from exc
 
 
 def _check_zmq(options: KernelsOptions) -> None:

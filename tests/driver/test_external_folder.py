@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
 import os
 import socket
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from fps_kernels.kernels.registry import KernelRegistry
 
 from ..support.externals import CHANNELS
 from ..support.ports import free_ports
+from ..support.waits import until
 
 pytestmark = pytest.mark.usefixtures("bounded")
 
@@ -215,6 +218,29 @@ async def test_sockets_whose_paths_are_too_long(registry: KernelRegistry, folder
     assert await names(registry, folder) == []
     why = f"has sockets whose paths have {len(prefix) + 2} bytes, more than the 107 that are possible"
     warnings.append(f"ignoring ipc.json: it {why}")
+
+
+async def test_a_folder_that_cannot_be_watched_is_looked_at(
+    registry: KernelRegistry, folder: Path, warnings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "watchfiles", None)
+    monkeypatch.setattr("fps_kernels.kernels.external_folder.RESCAN_MS", 10)
+    external = ExternalKernels(registry, folder)
+    watching = asyncio.create_task(external.watch())
+    try:
+        write(folder / "late.json")
+        await until(registry.list)
+    finally:
+        external.stop()
+        await watching
+    warnings.append(
+        f"{folder} cannot be watched (import of watchfiles halted; None in sys.modules): looking at it every 0.01 s"
+    )
+
+
+async def test_a_folder_that_cannot_be_made_is_told(registry: KernelRegistry, warnings: list[str]) -> None:
+    await ExternalKernels(registry, Path("/proc/no-folder")).watch()
+    warnings.append("No external kernels are connected to: /proc/no-folder: No such file or directory")
 
 
 async def test_a_reason_that_changes_is_told_again(registry: KernelRegistry, folder: Path, warnings: list[str]) -> None:

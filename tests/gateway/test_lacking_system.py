@@ -124,6 +124,16 @@ def test_without_any_folder_one_line_names_it(tmp_path: Path) -> None:
     assert "JUPYTER_RUNTIME_DIR" in line
 
 
+def test_a_working_directory_that_is_gone_is_told(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    command = ["sh", "-c", f"rmdir {gone}; exec {COMMAND} --port=0"]
+    done = subprocess.run(command, cwd=gone, env=environment(tmp_path), stdin=subprocess.DEVNULL, capture_output=True)
+    assert done.returncode == 1
+    assert b"root_dir: the folder in which the server was started is gone" in done.stderr.splitlines()[-1]
+    assert b"Traceback" not in done.stderr
+
+
 def test_a_config_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     assert NOWHERE in refused(tmp_path, "--generate-config", JUPYTER_CONFIG_DIR=NOWHERE)
 
