@@ -30,12 +30,6 @@ class ConnectionFolder:
         self.path = connection_folder(options)
         if options.connection_dir is None and (problem := _write_problem(self.path)):
             self.path = self._temporary = _make_temporary(self.path, problem)
-        if options.transport == "ipc" and (size := socket_path_bytes(self.path)) > MAX_SOCKET_PATH_BYTES:
-            self.close()
-            raise BadOption(
-                f"transport=ipc: the paths of sockets in {self.path} would have {size} bytes, more than the "
-                f"{MAX_SOCKET_PATH_BYTES} that are possible. Name a shorter folder with JUPYTER_RUNTIME_DIR"
-            )
 
     def close(self) -> None:
         """Remove the folder if it is a temporary one. May be called twice."""
@@ -50,6 +44,17 @@ def connection_folder(options: KernelsOptions) -> Path:
     from jupyter_core.paths import jupyter_runtime_dir
 
     return Path(jupyter_runtime_dir())
+
+
+def check_socket_paths(options: KernelsOptions) -> None:
+    """Raises BadOption when sockets in the folder that is configured would have paths that are too long."""
+    folder = connection_folder(options)
+    if options.transport == "ipc" and (size := socket_path_bytes(folder)) > MAX_SOCKET_PATH_BYTES:
+        raise BadOption(
+            f"transport=ipc: the paths of sockets in {folder} would have {size} bytes, more than the "
+            f"{MAX_SOCKET_PATH_BYTES} that are possible. Name a shorter folder with connection_dir or "
+            "JUPYTER_RUNTIME_DIR"
+        )
 
 
 def check_connection_folder(options: KernelsOptions) -> None:

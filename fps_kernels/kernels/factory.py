@@ -27,7 +27,7 @@ from ..kernel_server.journal import BacklogLimits
 from ..kernel_server.rate_limit import RateLimits
 from ..kernel_server.server import KernelServer, ServerLimits
 from ..options import KernelsOptions
-from .connection_folder import ConnectionFolder, check_connection_folder
+from .connection_folder import ConnectionFolder, check_connection_folder, check_socket_paths
 from .kernel import Kernel
 from .launch_environment import check_environment, compile_pattern, request_environment, session_environment
 from .start_policy import StartPolicy
@@ -48,13 +48,13 @@ class KernelFactory:
     """
 
     def __init__(self, options: KernelsOptions, specs: Kernelspecs, policy: StartPolicy | None = None) -> None:
-        _check_zmq(options)
+        check_system_for(options)
         self.connection_folder = ConnectionFolder(options)
         self._env_pattern = compile_pattern(options.kernel_env_pattern)
         self.options = options
         self.specs = specs
         self.policy = policy or StartPolicy()
-        self.root = Path(options.root_dir or _working_directory()).expanduser().resolve()
+        self.root = Path(options.root_dir or os.getcwd()).expanduser().resolve()
         self._lifecycle = LifecycleOptions(
             startup_timeout_s=options.startup_timeout_s,
             shutdown_wait_time_s=options.shutdown_wait_time_s,
@@ -172,17 +172,15 @@ class KernelFactory:
         return server
 
 
-def _working_directory() -> str:
-    """Raises BadOption when it has been deleted."""
-    try:
-        return os.getcwd()
-    except OSError as exc:
-        raise BadOption(f"root_dir: the folder in which the server was started is gone ({exc.strerror})") from exc
-
-
-def _check_zmq(options: KernelsOptions) -> None:
-    """Raises BadOption for what this libzmq was built without."""
+def check_system_for(options: KernelsOptions) -> None:
+    """Raises BadOption for what this system, or its libzmq, cannot do."""
     if options.transport_encryption == "required" and not zmq.has("curve"):
         raise BadOption("transport_encryption=required: this libzmq was built without CURVE")
     if options.transport == "ipc" and not zmq.has("ipc"):
         raise BadOption("transport=ipc: this libzmq was built without it")
+    check_socket_paths(options)
+    if not options.root_dir:
+        try:
+            os.getcwd()
+        except OSError as exc:
+            raise BadOption(f"root_dir: the folder in which the server was started is gone ({exc.strerror})") from exc

@@ -53,12 +53,10 @@ async def test_a_kernel_that_does_not_start_leaves_no_sockets(begin: Begin) -> N
     assert (sockets(gateway), gateway.connection_files()) == ([], [])
 
 
-def refusal(tmp_path: Path, folder: Path) -> str:
+def refusal(tmp_path: Path, command: list[str], folder: Path) -> str:
     """What the command says when connection files are in the folder."""
     environ = environment(tmp_path, JUPYTER_RUNTIME_DIR=str(folder))
-    done = subprocess.run(
-        [COMMAND, IPC, "--port=0"], cwd=tmp_path, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True
-    )
+    done = subprocess.run(command, cwd=tmp_path, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     [line] = done.stderr.splitlines()
     assert done.returncode == 1
     return line
@@ -67,10 +65,15 @@ def refusal(tmp_path: Path, folder: Path) -> str:
 @pytest.mark.parametrize("letter", ["x", "é"])
 def test_paths_that_are_too_long_for_sockets_are_named(tmp_path: Path, letter: str) -> None:
     folder = tmp_path / (letter * 50) / ("y" * 50)
-    line = refusal(tmp_path, folder)
+    line = refusal(tmp_path, [COMMAND, IPC, "--port=0"], folder)
     size = len(os.fsencode(folder)) + len("/ipc-01234567-5")
     assert f"transport=ipc: the paths of sockets in {folder} would have {size} bytes, more than the 107" in line
     assert "JUPYTER_RUNTIME_DIR" in line
+
+
+def test_a_lab_names_them_too(tmp_path: Path) -> None:
+    command = [COMMAND, "lab", "--port=0", "--set", "kernels.transport=ipc"]
+    assert "kernels.transport=ipc: the paths of sockets in" in refusal(tmp_path, command, tmp_path / ("x" * 100))
 
 
 async def test_the_longest_path_that_is_possible_works(begin: Begin, tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from ...errors import BadOption
 from ...kernel_driver.kernelspec import Kernelspecs
 from ...kernels.connection_folder import check_connection_folder
 from ...kernels.external_folder import ExternalKernels, ExternalPolicy
+from ...kernels.factory import check_system_for
 from ...kernels.launch_environment import compile_pattern
 from ...kernels.registry import KernelRegistry
 from ...serving.logs import sanitize_package
@@ -54,6 +55,7 @@ class KernelsComponent(Component):
             self.config = config = KernelsConfig.parse(options)
             values = config.options()
             compile_pattern(values.kernel_env_pattern)
+            check_system_for(values)
             if values.connection_dir is not None:
                 check_connection_folder(values)
             self._origins = AllowedOrigins.parse(values.allow_origin, values.allow_origin_pat)
