@@ -62,10 +62,10 @@ def _poller(loop: asyncio.AbstractEventLoop) -> _Poller:
 
 def need_descriptors(number: int) -> None:
     """Raise OSError when this process may not open so many more descriptors."""
-    opened: list[int] = []
+    opened = list(os.pipe())
     try:
         while len(opened) < number:
-            opened += os.pipe()
+            opened.append(os.dup(opened[0]))
     finally:
         for fd in opened:
             os.close(fd)

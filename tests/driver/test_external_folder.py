@@ -220,6 +220,15 @@ async def test_sockets_whose_paths_are_too_long(registry: KernelRegistry, folder
     warnings.append(f"ignoring ipc.json: it {why}")
 
 
+async def test_an_encrypted_kernel_needs_curve(
+    registry: KernelRegistry, folder: Path, warnings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zmq.has", lambda name: name != "curve")
+    write(folder / "curve.json", curve_publickey="k" * 40, curve_secretkey="k" * 40)
+    assert await names(registry, folder) == []
+    warnings.append("ignoring curve.json: it is for an encrypted connection, and this libzmq was built without CURVE")
+
+
 async def test_a_folder_that_cannot_be_watched_is_looked_at(
     registry: KernelRegistry, folder: Path, warnings: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
