@@ -1,13 +1,12 @@
 """What ends the process groups of kernels: when a kernel is gone, and when the server is.
 
 Children of a kernel are in its process group. Those that are left when the kernel has crashed, or has ended without
-ending them, get SIGTERM, and SIGKILL later; a process that has made a session of its own is nobody's child.
+ending them, get SIGTERM, and SIGKILL later; a process that has made a session of its own goes on.
 
 A shell outlives the server: if the server is killed, it ends the kernels. ipykernel watches its parent itself; most
-other kernels would go on running. The reaper is a shell, not a Python: it
-takes 1 MiB. It reads process groups from a pipe that only the server holds open, and ends those that are left when
-the pipe is closed. Each comes with the time at which its leader was started: the number of one that has ended may be
-another's before the shell is told.
+other kernels would go on running. It is a shell, not a Python: it takes 1 MiB. It reads process groups from a pipe that
+only the server holds open, and ends those that are left when the pipe is closed. Each comes with the time at which its
+leader was started: the number of one that has ended may be another's before the shell is told.
 """
 
 from __future__ import annotations
@@ -69,7 +68,7 @@ class Reaper:
 
     async def _end_rest(self, pid: int) -> None:
         for signum in (signal.SIGTERM, signal.SIGKILL):
-            if not _send_to_group(pid, signum):
+            if not self._is_ours(pid) or not _send_to_group(pid, signum):
                 break
             if signum == signal.SIGTERM:
                 logger.info("ending what is left of process group %d, whose kernel is gone", pid)
@@ -77,6 +76,11 @@ class Reaper:
             while time.monotonic() < give_up and _send_to_group(pid, 0):  # noqa: ASYNC110 - there is no event
                 await asyncio.sleep(LOOK_S)
         self.forget(pid)
+
+    def _is_ours(self, pid: int) -> bool:
+        """Whether the number has not been given to another process; what is left of a group keeps it from that."""
+        now = start_time(pid)
+        return not now or self._groups.get(pid) == f"{pid}:{now}"
 
     def forget(self, pid: int) -> None:
         """The process and its group have ended: their id may become that of another."""

@@ -104,7 +104,8 @@ class KernelFactory:
         try:
             need_descriptors(DESCRIPTORS)  # without any, kernelspecs would not be found
         except OSError as exc:
-            raise KernelStartFailed(f"Kernel {name or self.options.default_kernel}: {exc.strerror}") from exc
+            wanted = name or self.options.default_kernel
+            raise KernelStartFailed(f"Kernel {wanted} could not be started: {exc.strerror}") from exc
         spec = self.specs.get(self.policy.kernel_name(name))
         environ = dict(env or {})
         cwd = self.policy.working_directory(self.root, path, environ)
