@@ -52,7 +52,7 @@ class Peer:
         await asyncio.get_running_loop().sock_sendall(self.socket, data)
 
     async def read(self, size: int) -> bytes:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             return await asyncio.get_running_loop().sock_recv(self.socket, size)
 
 

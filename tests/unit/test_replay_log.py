@@ -564,7 +564,7 @@ class StallingSocket:
 
     async def until(self, sign: str) -> list[dict[str, Any]]:
         """Read until a frame holds this; returns all messages so far."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not any(sign in str(frame) for frame in self.frames):
                 self.arrived.clear()
                 await self.arrived.wait()
