@@ -167,6 +167,11 @@ class KernelsOptions:
         "CurveZMQ encryption between server and kernels: `auto` encrypts for kernels that support it, `required` "
         "refuses all others, `disabled` never encrypts.",
     )
+    transport: Literal["tcp", "ipc"] = _option(
+        "tcp",
+        "How the server talks to kernels: `tcp` over ports of this machine, `ipc` over sockets in the folder of "
+        "connection files, which only this user can reach. Not every kernel can do `ipc`.",
+    )
     verify_signatures: bool = _option(True, "Whether to drop messages from kernels with a wrong signature.")
     connection_dir: str | None = _option(None, "Folder for connection files.", default_text="Jupyter's runtime folder")
     allow_origin: list[str] = _option(

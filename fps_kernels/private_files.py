@@ -12,8 +12,8 @@ import stat
 from pathlib import Path
 
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
-NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EXDEV}
-"""What filesystems without hard links say."""
+NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EMLINK, errno.EXDEV}
+"""What filesystems without hard links say, and systems that do not allow them."""
 
 
 def problem_of(status: os.stat_result) -> str | None:
@@ -55,13 +55,20 @@ def folder_problem(folder: Path) -> str | None:
     return None
 
 
+def link(source: Path, target: Path) -> None:
+    """Give a file a second name. Raises OSError, also where Python cannot do that."""
+    if not hasattr(os, "link"):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    os.link(source, target)
+
+
 def move_new(source: Path, target: Path) -> None:
     """Move a file to a name that is free: atomically, and with its content from the first moment.
 
     Raises FileExistsError when the name is taken, also by a link that leads nowhere; nothing is changed then.
     """
     try:
-        os.link(source, target)
+        link(source, target)
     except FileExistsError:
         raise
     except OSError as exc:

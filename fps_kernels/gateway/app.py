@@ -5,22 +5,48 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from jupyter_core.application import NoStart
-from traitlets import TraitError
-
-from ..errors import FPSKernelsError
+from ..errors import BadOption, FPSKernelsError
 from ..log_text import escape
 from ..serving.gc_tuning import collect_later
-from .config.gateway_options import KernelGatewayApp
+from ..serving.init_process import leave_init_behind
+from ..serving.signal_handlers import survive_hangup
+from ..serving.standard_streams import open_standard_streams, tell
+from ..serving.supported_system import check_system
+
+if TYPE_CHECKING:
+    from .config.gateway_options import KernelGatewayApp
 
 __all__ = ["KernelGatewayApp", "main"]
 
 
+def __getattr__(name: str) -> Any:
+    if name == "KernelGatewayApp":  # not before the system is known to have what it imports
+        from .config.gateway_options import KernelGatewayApp
+
+        return KernelGatewayApp
+    raise AttributeError(name)
+
+
 def main(argv: list[str] | None = None) -> None:
     """The script. If it cannot start, it prints one line to stderr and ends with exit code 1."""
-    arguments = sys.argv[1:] if argv is None else argv
+    open_standard_streams()
+    try:
+        check_system()
+    except BadOption as exc:
+        _exit(exc.message)
+    leave_init_behind()
+    survive_hangup()
+    _run(sys.argv[1:] if argv is None else argv, argv)
+
+
+def _run(arguments: list[str], argv: list[str] | None) -> None:
+    from jupyter_core.application import NoStart
+    from traitlets import TraitError
+
+    from .config.gateway_options import KernelGatewayApp
+
     try:
         with collect_later():
             if arguments and (command := _command(arguments[0])) is not None:
@@ -61,5 +87,5 @@ def _command(name: str) -> Callable[[list[str]], None] | None:
 
 def _exit(message: str) -> NoReturn:
     # It may quote a kernel, as when a cell of the seed fails.
-    print(f"fps-kernels: {escape(' '.join(message.split()))}", file=sys.stderr)
+    tell(f"fps-kernels: {escape(' '.join(message.split()))}")
     sys.exit(1)

@@ -6,6 +6,9 @@ import asyncio
 import signal
 import sys
 
+from ..descriptors import add_reader, remove_reader
+from ..serving.signal_handlers import on_signal
+
 ANSWER_TIMEOUT_S = 5
 """Seconds to wait for an answer on the terminal before the server resumes, as in Jupyter."""
 
@@ -19,25 +22,25 @@ def stop_on_signals(*, ask: bool) -> asyncio.Event:
     stop = asyncio.Event()
 
     def confirm() -> None:
-        loop.add_signal_handler(signal.SIGINT, stop.set)
+        on_signal(loop, signal.SIGINT, stop.set)
         print("Shut down this server (y/[n])? ", end="", flush=True)
         resuming = loop.call_later(ANSWER_TIMEOUT_S, resume)
 
         def on_answer() -> None:
             resuming.cancel()
             if sys.stdin.readline().strip().lower().startswith("y"):
-                loop.remove_reader(sys.stdin)
+                remove_reader(loop, sys.stdin.fileno())
                 stop.set()
             else:
                 resume()
 
-        loop.add_reader(sys.stdin, on_answer)
+        add_reader(loop, sys.stdin.fileno(), on_answer)
 
     def resume() -> None:
-        loop.remove_reader(sys.stdin)
+        remove_reader(loop, sys.stdin.fileno())
         print("Resuming.", flush=True)
-        loop.add_signal_handler(signal.SIGINT, confirm)
+        on_signal(loop, signal.SIGINT, confirm)
 
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
-    loop.add_signal_handler(signal.SIGINT, confirm if ask else stop.set)
+    on_signal(loop, signal.SIGTERM, stop.set)
+    on_signal(loop, signal.SIGINT, confirm if ask else stop.set)
     return stop

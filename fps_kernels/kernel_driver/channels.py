@@ -15,6 +15,7 @@ from typing import Protocol, cast
 
 import zmq
 
+from ..descriptors import add_reader, remove_reader
 from ..errors import KernelNotConnected, QueueFull
 from .connection_file import ConnectionInfo
 from .message import DELIMITER, Buffer
@@ -128,7 +129,7 @@ class ZMQChannels:
         except zmq.ZMQError as exc:
             raise KernelNotConnected(f"cannot connect to the kernel: {exc.strerror}") from exc
         self._sockets[channel] = socket
-        self._loop.add_reader(socket.FD, self._drain, channel)
+        add_reader(self._loop, socket.FD, self._drain, channel)
         self._schedule(channel)  # edge-triggered: what came before we looked is not announced
 
     def connected(self, channel: str) -> bool:
@@ -155,7 +156,7 @@ class ZMQChannels:
         """Close one socket and connect again. What waits to be sent is sent then. Raises KernelNotConnected."""
         socket = self._sockets.pop(channel, None)
         if socket is not None:
-            self._loop.remove_reader(socket.FD)
+            remove_reader(self._loop, socket.FD)
             socket.close(0)
             self._open(channel)
 
@@ -229,7 +230,7 @@ class ZMQChannels:
         """Close all sockets; what was not sent is dropped, so that it does not reach the next process."""
         sockets, self._sockets = self._sockets, {}
         for socket in sockets.values():
-            self._loop.remove_reader(socket.FD)
+            remove_reader(self._loop, socket.FD)
             socket.close(0)
 
 

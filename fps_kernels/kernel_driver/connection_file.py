@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import re
+import secrets
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +21,19 @@ CHANNEL_NAMES = ("shell", "iopub", "stdin", "control", "hb")
 """The channels of a kernel."""
 MAX_FILE_BYTES = 65_536
 """The largest connection file that is read; they have some hundred bytes."""
+MAX_SOCKET_PATH_BYTES = 107 if sys.platform == "linux" else 103
+"""The length of the longest path of a socket that the system takes."""
 _CURVE_KEY = re.compile(rb"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")  # 32 bytes in Z85, ZeroMQ RFC 32
+
+
+def new_socket_prefix(folder: Path) -> str:
+    """What the paths of a kernel's ipc sockets begin with: shorter than the kernel's id, as the space is small."""
+    return str(folder.absolute() / f"ipc-{secrets.token_hex(4)}")
+
+
+def socket_path_bytes(folder: Path) -> int:
+    """How long the path of a kernel's ipc socket in the folder is."""
+    return len(os.fsencode(f"{new_socket_prefix(folder)}-5"))
 
 
 class InvalidConnection(KernelFailure):

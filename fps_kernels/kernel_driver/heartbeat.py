@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import zmq
 
+from ..descriptors import add_reader, remove_reader
 from .channels import open_socket
 from .connection_file import ConnectionInfo
 from .state import KernelState
@@ -69,7 +70,7 @@ class Heartbeat:
                 socket.recv_multipart(zmq.NOBLOCK)
                 answered.set()
 
-        loop.add_reader(socket.FD, look)
+        add_reader(loop, socket.FD, look)
         try:
             socket.send_multipart([b"", b"ping"], zmq.NOBLOCK)  # the empty frame is what REQ would send
             look()
@@ -84,5 +85,5 @@ class Heartbeat:
                 logger.info("kernel %s answers its heartbeat again", self._kernel_id)
             self._state.unresponsive = None
         finally:
-            loop.remove_reader(socket.FD)
+            remove_reader(loop, socket.FD)
             socket.close(0)

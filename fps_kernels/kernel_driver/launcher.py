@@ -87,7 +87,7 @@ class KernelspecLauncher:
         reaper, pid = self._reaper, process.pid
         if reaper is not None and pid is not None:
             reaper.watch(pid)
-            process.exited.add_done_callback(lambda _: reaper.forget(pid))
+            process.exited.add_done_callback(lambda _: reaper.end_rest(pid))
         logger.info("kernel %s (%s) launched, pid %s", kernel_id, self.kernel_name, pid)
         return process
 

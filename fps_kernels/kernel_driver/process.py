@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import signal
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,10 +17,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import zmq
 
+from ..descriptors import add_reader, need_descriptors, remove_reader
 from ..errors import KernelStartFailed
 from ..private_files import move_new
 from ..tasks import TaskSet
-from .connection_file import ConnectionInfo
+from .connection_file import MAX_SOCKET_PATH_BYTES, ConnectionInfo, new_socket_prefix, socket_path_bytes
 from .env_values import for_remote
 from .exit_status import ExitStatus, quotable
 from .kernelspec import spec_dict
@@ -38,9 +38,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 POLL_INTERVAL_S = 1.0
-"""Interval between two polls of a process that has no pidfd: a remote one, or not on Linux."""
+"""Interval between two polls of a process on another machine."""
+LOCAL_POLL_INTERVAL_S = 0.25
+"""Interval between two polls of a process on this machine where there are no pidfds; a poll takes 15 µs."""
 POLL_TIMEOUT_S = 30.0
 """The longest wait for a provisioner's answer to one poll."""
+DESCRIPTORS = 16
+"""Descriptors that must be free for a launch. A kernel takes ten; with fewer, it would be connected only in part."""
 STDERR_GRACE_S = 0.05
 """How long to wait for the rest of stderr after the exit: a grandchild may keep the pipe open."""
 
@@ -55,6 +59,7 @@ class LaunchOptions:
     extra_env: environment variables that take precedence over both.
     connection_dir: the folder for the connection file.
     encryption: whether connections are encrypted by CurveZMQ: `auto`, `required` or `disabled`.
+    transport: how to talk to the kernel: `tcp` or `ipc`.
     """
 
     kernel_name: str
@@ -63,6 +68,7 @@ class LaunchOptions:
     extra_env: Mapping[str, str] = field(repr=False)
     connection_dir: Path
     encryption: str = "auto"
+    transport: str = "tcp"
 
 
 class Process(Protocol):
@@ -197,18 +203,23 @@ class LaunchedProcess:
 
         Raises KernelStartFailed when it cannot be started at all.
         """
-        manager = (await asyncio.to_thread(manager_class))(
-            kernel_name=options.kernel_name,
-            kernel_spec_manager=specs.manager,
-            # Provisioners that do not write the file by way of the manager see a name that is free.
-            connection_file=str(free_path(options.connection_dir / f"kernel-{kernel_id}.json")),
-        )
-        manager.kernel_id = kernel_id
         encryption = options.encryption
         if encryption == "auto" and not zmq.has("curve"):
             encryption = "disabled"
+        manager: AsyncKernelManager | None = None
+        process: LaunchedProcess | None = None
         stderr_read = stderr_write = -1
         try:
+            manager = (await asyncio.to_thread(manager_class))(
+                kernel_name=options.kernel_name,
+                kernel_spec_manager=specs.manager,
+                # Provisioners that do not write the file by way of the manager see a name that is free.
+                connection_file=str(free_path(options.connection_dir / f"kernel-{kernel_id}.json")),
+            )
+            manager.kernel_id = kernel_id
+            if options.transport == "ipc":
+                manager.transport, manager.ip = "ipc", _socket_prefix(options.connection_dir)
+            need_descriptors(DESCRIPTORS)
             options.connection_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             stderr_read, stderr_write = os.pipe()
             command, kwargs = await manager.pre_start_kernel(
@@ -231,10 +242,16 @@ class LaunchedProcess:
             if local:
                 process._stderr = StderrReader(kernel_id, stderr_read)
                 stderr_read = -1  # it closes that
+            process._watch(local)
         except BaseException as exc:
             if stderr_read >= 0:
                 os.close(stderr_read)
-            await _abandon(manager)
+            if process is not None:
+                await process._tasks.close()
+                if process._stderr is not None:
+                    process._stderr.close()
+            if manager is not None:
+                await _abandon(manager)
             if isinstance(exc, Exception):
                 raise KernelStartFailed(_why(options, exc)) from exc
             raise
@@ -243,32 +260,25 @@ class LaunchedProcess:
                 os.close(stderr_write)
         if stderr_read >= 0:
             os.close(stderr_read)
-        process._watch(local)
         return process
 
     def _watch(self, local: bool) -> None:
-        fd = -1
-        if local and self.pid and sys.platform == "linux":
-            try:
-                fd = os.pidfd_open(self.pid)
-            except OSError as exc:  # an old kernel, or no descriptor left
-                logger.warning("no pidfd for kernel %s (%s): polling it", self.kernel_id, exc.strerror)
         loop = asyncio.get_running_loop()
         name = f"exit of {self.kernel_id}"
-        if fd < 0:
-            self._tasks.start(self._poll(), name=name)
-            return
 
-        def on_exit() -> None:
-            loop.remove_reader(fd)
+        def on_exit(fd: int) -> None:
+            remove_reader(loop, fd)
             os.close(fd)
             self._tasks.start(self._on_exit(), name=name)
 
-        loop.add_reader(fd, on_exit)
+        if (fd := _open_pidfd(self.pid) if local and self.pid else None) is None:
+            self._tasks.start(self._poll(LOCAL_POLL_INTERVAL_S if local else POLL_INTERVAL_S), name=name)
+        else:
+            add_reader(loop, fd, on_exit, fd)
 
-    async def _poll(self) -> None:
+    async def _poll(self, interval_s: float) -> None:
         while True:
-            await asyncio.sleep(POLL_INTERVAL_S)
+            await asyncio.sleep(interval_s)
             try:
                 async with asyncio.timeout(POLL_TIMEOUT_S):
                     code = await self._provisioner.poll()
@@ -332,6 +342,27 @@ def _is_local(provisioner: KernelProvisionerBase) -> bool:
     from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
     return isinstance(provisioner, LocalProvisioner)
+
+
+def _socket_prefix(folder: Path) -> str:
+    """Raises KernelStartFailed when the paths of sockets in the folder are too long."""
+    if (size := socket_path_bytes(folder)) > MAX_SOCKET_PATH_BYTES:
+        limit = f"more than the {MAX_SOCKET_PATH_BYTES} that are possible"
+        raise KernelStartFailed(f"the paths of its ipc sockets would have {size} bytes, {limit}")
+    return new_socket_prefix(folder)
+
+
+def _open_pidfd(pid: int) -> int | None:
+    """A descriptor that tells the end of a process; None where it has to be polled instead."""
+    pidfd_open = getattr(os, "pidfd_open", None)  # Linux; not in a Python that was built where there was none
+    if pidfd_open is None:
+        return None
+    try:
+        fd: int = pidfd_open(pid)
+    except OSError as exc:  # an old kernel, a filter of system calls, or no descriptor left
+        logger.debug("no pidfd (%s): polling process %d", exc.strerror, pid)
+        return None
+    return fd
 
 
 async def _abandon(manager: AsyncKernelManager) -> None:

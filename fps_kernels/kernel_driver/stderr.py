@@ -11,6 +11,7 @@ import logging
 import os
 from collections import deque
 
+from ..descriptors import add_reader, remove_reader
 from ..log_text import printable
 from .line_rate import LineRate
 
@@ -56,7 +57,7 @@ class StderrReader:
         self._rate = LineRate(LOG_WINDOW_S, LOG_LINES, LOG_BYTES, LOG_LINE_CHARS)
         self._report: asyncio.TimerHandle | None = None
         os.set_blocking(fd, False)
-        self._loop.add_reader(fd, self._read)
+        add_reader(self._loop, fd, self._read)
 
     def _read(self) -> None:
         try:
@@ -77,7 +78,7 @@ class StderrReader:
         """Stop reading. May be called twice."""
         if self.closed.done():
             return
-        self._loop.remove_reader(self._fd)
+        remove_reader(self._loop, self._fd)
         os.close(self._fd)
         if self._partial:
             self._keep([self._partial])

@@ -8,14 +8,23 @@ import logging
 import os
 import stat
 import uuid
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Self
 
+import zmq
+
 from ..errors import FPSKernelsError
-from ..kernel_driver.connection_file import CHANNEL_NAMES, ConnectionInfo, IncompleteConnection, InvalidConnection
+from ..kernel_driver.connection_file import (
+    CHANNEL_NAMES,
+    MAX_SOCKET_PATH_BYTES,
+    ConnectionInfo,
+    IncompleteConnection,
+    InvalidConnection,
+)
 from ..kernel_driver.state import ExecutionState
 from ..log_text import printable
 from ..options import KernelsOptions
@@ -72,6 +81,8 @@ class ExternalPolicy:
         """Why a kernel is not connected to, in words; None if it is. Blocks: the folder of ipc sockets is looked at."""
         if not info.key and not self.allow_unsigned:
             return "has no key: anybody on this machine could be that kernel (external_allow_unsigned)"
+        if info.curve_publickey and not zmq.has("curve"):
+            return "is for an encrypted connection, and this libzmq was built without CURVE"
         if info.transport == "ipc":
             return self._ipc_problem(info)
         if not self.allow_remote and not _is_loopback(info.ip):
@@ -82,6 +93,9 @@ class ExternalPolicy:
     def _ipc_problem(info: ConnectionInfo) -> str | None:
         if not os.path.isabs(info.ip):  # abstract sockets begin with @, and have no permissions
             return "has sockets without an absolute path"
+        size = max(len(os.fsencode(f"{info.ip}-{port}")) for port in info.ports.values())
+        if size > MAX_SOCKET_PATH_BYTES:
+            return f"has sockets whose paths have {size} bytes, more than the {MAX_SOCKET_PATH_BYTES} that are possible"
         if problem := folder_problem(Path(info.ip).parent):
             return f"has sockets in a folder that {problem}"
         for channel in CHANNEL_NAMES:
@@ -149,39 +163,40 @@ class ExternalKernels:
         try:
             await asyncio.to_thread(self._folder.mkdir, mode=0o700, parents=True, exist_ok=True)
         except OSError as exc:
-            logger.error("the folder of external kernels cannot be made: %s", exc)
+            logger.error("No external kernels are connected to: %s: %s", self._folder, exc.strerror)
+            return
         try:
             await self._look()
-            told = ""
-            while not self._stop.is_set():
-                try:
-                    await self._watch_changes()
-                except (
-                    Exception
-                ) as exc:  # a name that is not UTF-8, no inotify watch left: watchfiles does not say what
-                    if told != (told := type(exc).__name__):
-                        logger.warning("the folder of external kernels cannot be watched, it is looked at: %s", exc)
-                    with contextlib.suppress(TimeoutError):
-                        async with asyncio.timeout(RESCAN_MS / 1000):
-                            await self._stop.wait()
-                    await self._look()
+            async for _ in self._changes():
+                await self._look()
         finally:
             await self._searches.close()
 
-    async def _watch_changes(self) -> None:
-        """Take in changes until `stop` is called. Raises whatever watchfiles does."""
-        from watchfiles import awatch
+    async def _changes(self) -> AsyncIterator[None]:
+        """Yields when the folder may have changed, until `stop` is called."""
+        told = ""
+        while not self._stop.is_set():
+            try:
+                from watchfiles import awatch
 
-        async for _ in awatch(
-            self._folder,
-            stop_event=self._stop,
-            debounce=DEBOUNCE_MS,
-            step=50,
-            rust_timeout=RESCAN_MS,
-            yield_on_timeout=True,
-            recursive=False,
-        ):
-            await self._look()
+                async for _ in awatch(
+                    self._folder,
+                    stop_event=self._stop,
+                    debounce=DEBOUNCE_MS,
+                    step=50,
+                    rust_timeout=RESCAN_MS,
+                    yield_on_timeout=True,
+                    recursive=False,
+                ):
+                    yield
+            except Exception as exc:  # it is not there, or no watch is left, or a name is not UTF-8: it does not say
+                if told != (told := type(exc).__name__):
+                    every_s = RESCAN_MS / 1000
+                    logger.warning("%s cannot be watched (%s): looking at it every %g s", self._folder, exc, every_s)
+                yield
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(RESCAN_MS / 1000):
+                        await self._stop.wait()
 
     async def _look(self) -> None:
         """Scan the folder; a failure is logged, and ends nothing."""

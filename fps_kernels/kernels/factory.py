@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import zmq
 
+from ..descriptors import need_descriptors
 from ..errors import BadOption, KernelStartFailed
 from ..kernel_driver.client import KernelClient
 from ..kernel_driver.connection_file import ConnectionInfo
@@ -18,7 +20,7 @@ from ..kernel_driver.external import ExternalLauncher
 from ..kernel_driver.heartbeat import HeartbeatOptions
 from ..kernel_driver.kernelspec import Kernelspecs, is_local
 from ..kernel_driver.launcher import KernelspecLauncher, ProcessPool
-from ..kernel_driver.process import LaunchOptions
+from ..kernel_driver.process import DESCRIPTORS, LaunchOptions
 from ..kernel_driver.reaper import Reaper
 from ..kernel_driver.state import ExecutionState
 from ..kernel_server.iopub_log import ReplayLimits
@@ -26,7 +28,7 @@ from ..kernel_server.journal import BacklogLimits
 from ..kernel_server.rate_limit import RateLimits
 from ..kernel_server.server import KernelServer, ServerLimits
 from ..options import KernelsOptions
-from .connection_folder import check_connection_folder, connection_folder
+from .connection_folder import ConnectionFolder, check_connection_folder, check_socket_paths
 from .kernel import Kernel
 from .launch_environment import check_environment, compile_pattern, request_environment, session_environment
 from .start_policy import StartPolicy
@@ -47,7 +49,8 @@ class KernelFactory:
     """
 
     def __init__(self, options: KernelsOptions, specs: Kernelspecs, policy: StartPolicy | None = None) -> None:
-        check_connection_folder(options)
+        check_system_for(options)
+        self.connection_folder = ConnectionFolder(options)
         self._env_pattern = compile_pattern(options.kernel_env_pattern)
         self.options = options
         self.specs = specs
@@ -83,6 +86,7 @@ class KernelFactory:
         if context is not None:
             context.destroy(linger=0)
         await self._reaper.close()
+        await asyncio.to_thread(self.connection_folder.close)
 
     def launch_options(
         self,
@@ -98,11 +102,17 @@ class KernelFactory:
         path, env, session_path: see KernelRegistry.start.
         Raises KernelspecNotFound, KernelStartFailed, UnsafeVariable, UnsafeEnvironment.
         """
+        try:
+            need_descriptors(DESCRIPTORS)  # without any, kernelspecs would not be found
+        except OSError as exc:
+            wanted = name or self.options.default_kernel
+            raise KernelStartFailed(f"Kernel {wanted} could not be started: {exc.strerror}") from exc
         spec = self.specs.get(self.policy.kernel_name(name))
         environ = dict(env or {})
         cwd = self.policy.working_directory(self.root, path, environ)
         requested = request_environment(environ, self.options.client_env)
-        check_environment(requested, self._env_pattern, local=is_local(spec))
+        local = is_local(spec)
+        check_environment(requested, self._env_pattern, local=local)
         extra_env = self.policy.request_environment(requested)
         if session_path is not None:
             extra_env |= session_environment(self.root, session_path)
@@ -113,8 +123,9 @@ class KernelFactory:
             cwd=str(cwd),
             env=self.policy.environment(),
             extra_env=extra_env,
-            connection_dir=connection_folder(self.options),
+            connection_dir=self.connection_folder.path,
             encryption=self.options.transport_encryption,
+            transport=self.options.transport if local else "tcp",
         )
 
     def _check_connection_folder(self) -> None:
@@ -168,3 +179,17 @@ class KernelFactory:
         driver.client.admission.allow(self.options.allowed_message_types)
         server.status_has_parent = self.policy.status_has_parent
         return server
+
+
+def check_system_for(options: KernelsOptions) -> None:
+    """Raises BadOption for what this system, or its libzmq, cannot do."""
+    if options.transport_encryption == "required" and not zmq.has("curve"):
+        raise BadOption("transport_encryption=required: this libzmq was built without CURVE")
+    if options.transport == "ipc" and not zmq.has("ipc"):
+        raise BadOption("transport=ipc: this libzmq was built without it")
+    check_socket_paths(options)
+    if not options.root_dir:
+        try:
+            os.getcwd()
+        except OSError as exc:
+            raise BadOption(f"root_dir: the folder in which the server was started is gone ({exc.strerror})") from exc

@@ -136,6 +136,8 @@ class PrewarmPool:
                 if options is not None:
                     await self._add(options)
                     self._refill.set()  # more may be missing
+            except FPSKernelsError as exc:
+                logger.warning("the prewarm pool could not be filled: %s", exc.message)
             except Exception:  # the pool must survive any one kernel
                 logger.exception("the prewarm pool could not be filled")
 

@@ -48,6 +48,7 @@ class KernelRegistry:
     ) -> None:
         self._factory = factory = KernelFactory(options, specs, policy)
         self.specs = factory.specs
+        self.connection_dir = factory.connection_folder.path
         self.policy = factory.policy
         self.root = factory.root
         self.started = datetime.now(UTC)

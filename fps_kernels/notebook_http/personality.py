@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jupyter_core.paths import jupyter_runtime_dir
 from starlette.routing import BaseRoute
 
 from ..errors import BadOption
@@ -88,7 +87,7 @@ class NotebookHttp(Personality):
             except UnknownLanguage as exc:
                 raise BadOption(f"seed_uri={seed.uri}: {exc.message}") from exc
         self._kernel_language = name_of_language(kernels[0].client.kernel_info)
-        self._files = RequestFiles(self._runtime_folder())
+        self._files = RequestFiles(self.context.kernels.registry.connection_dir)
         try:
             await asyncio.to_thread(self._files.open)
         except OSError as exc:
@@ -114,10 +113,6 @@ class NotebookHttp(Personality):
                 raise BadOption(f"{name}={value}: not from {low} to {high}")
         if options.request_literal and options.request_literal.lower() not in LANGUAGES:
             raise BadOption(f"request_literal={options.request_literal}: not one of {', '.join(LANGUAGES)}")
-
-    def _runtime_folder(self) -> Path:
-        folder = self.context.settings.kernels.connection_dir
-        return Path(jupyter_runtime_dir() if folder is None else folder).expanduser()
 
     @property
     def _limits(self) -> RequestLimits:

@@ -23,12 +23,12 @@ def resident_bytes() -> int:
 
 
 def find_malloc_trim() -> Callable[[int], int] | None:
-    """glibc's `malloc_trim`; None where the C library is another one."""
-    import ctypes  # not before it is needed
-
+    """glibc's `malloc_trim`; None where the C library is another one, or Python cannot call it."""
     try:
+        import ctypes  # not before it is needed
+
         trim: Callable[[int], int] = ctypes.CDLL(None).malloc_trim
-    except (AttributeError, OSError, TypeError):  # TypeError: Windows
+    except (ImportError, AttributeError, OSError):  # a Python without it, too
         return None
     return trim
 

@@ -16,9 +16,9 @@ def close_memory() -> None:
     """
     if sys.platform != "linux" or logging.getLogger().isEnabledFor(logging.DEBUG):
         return
-    import ctypes
-
     try:
+        import ctypes
+
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
-    except (AttributeError, OSError):  # a C library without it
+    except (ImportError, AttributeError, OSError):  # a Python, or a C library, without it
         logging.getLogger(__name__).info("This server's memory cannot be closed to other processes of its user")

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
-import sys
+
+try:
+    import resource
+except ImportError:  # a Python without it
+    resource = None  # type: ignore[assignment]
 
 logger = logging.getLogger(__name__)
 
@@ -17,10 +21,8 @@ def raise_limit() -> None:
     Many systems start with 1,024, which 90 kernels use up: further kernels connect only partly or are not found, and
     clients are turned away. Kernels inherit the limit.
     """
-    if sys.platform == "win32":
-        return  # there is no such limit
-    import resource
-
+    if resource is None:
+        return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = WANTED_FILES if hard == resource.RLIM_INFINITY else min(WANTED_FILES, hard)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
@@ -33,9 +35,7 @@ def raise_limit() -> None:
 
 def file_limit() -> int:
     """The number of files and sockets that this process may have open; as many as are wanted where nobody limits it."""
-    if sys.platform == "win32":
+    if resource is None:
         return WANTED_FILES
-    import resource
-
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return WANTED_FILES if soft == resource.RLIM_INFINITY else soft

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import logging
 import os
 import socket
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -207,6 +209,47 @@ async def test_sockets_in_a_folder_of_our_own(registry: KernelRegistry, folder: 
     ports = {f"{channel}_port": number + 1 for number, channel in enumerate(CHANNELS)}
     write(folder / "ipc.json", transport="ipc", ip=str(folder / "kernel"), **ports)
     assert await names(registry, folder) == ["ipc"]
+
+
+async def test_sockets_whose_paths_are_too_long(registry: KernelRegistry, folder: Path, warnings: list[str]) -> None:
+    ports = {f"{channel}_port": number + 1 for number, channel in enumerate(CHANNELS)}
+    prefix = str(folder / ("k" * 106))
+    write(folder / "ipc.json", transport="ipc", ip=prefix, **ports)
+    assert await names(registry, folder) == []
+    why = f"has sockets whose paths have {len(prefix) + 2} bytes, more than the 107 that are possible"
+    warnings.append(f"ignoring ipc.json: it {why}")
+
+
+async def test_an_encrypted_kernel_needs_curve(
+    registry: KernelRegistry, folder: Path, warnings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("zmq.has", lambda name: name != "curve")
+    write(folder / "curve.json", curve_publickey="k" * 40, curve_secretkey="k" * 40)
+    assert await names(registry, folder) == []
+    warnings.append("ignoring curve.json: it is for an encrypted connection, and this libzmq was built without CURVE")
+
+
+async def test_a_folder_that_cannot_be_watched_is_looked_at(
+    registry: KernelRegistry, folder: Path, warnings: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "watchfiles", None)
+    monkeypatch.setattr("fps_kernels.kernels.external_folder.RESCAN_MS", 10)
+    external = ExternalKernels(registry, folder)
+    watching = asyncio.create_task(external.watch())
+    try:
+        write(folder / "late.json")
+        await until(registry.list)
+    finally:
+        external.stop()
+        await watching
+    warnings.append(
+        f"{folder} cannot be watched (import of watchfiles halted; None in sys.modules): looking at it every 0.01 s"
+    )
+
+
+async def test_a_folder_that_cannot_be_made_is_told(registry: KernelRegistry, warnings: list[str]) -> None:
+    await ExternalKernels(registry, Path("/proc/no-folder")).watch()
+    warnings.append("No external kernels are connected to: /proc/no-folder: No such file or directory")
 
 
 async def test_a_reason_that_changes_is_told_again(registry: KernelRegistry, folder: Path, warnings: list[str]) -> None:

@@ -24,11 +24,11 @@ Run = Callable[..., ExternalKernel]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Run]:
-    """run(mode="plain") starts an external kernel, which is ended after the test."""
+    """run(mode="plain", transport="tcp") starts an external kernel, which is ended after the test."""
     kernels: list[ExternalKernel] = []
 
-    def start(mode: str = "plain") -> ExternalKernel:
-        kernels.append(ExternalKernel(tmp_path, mode))
+    def start(mode: str = "plain", transport: str = "tcp") -> ExternalKernel:
+        kernels.append(ExternalKernel(tmp_path, mode, transport))
         return kernels[-1]
 
     yield start
@@ -88,9 +88,11 @@ async def test_an_external_kernel_is_listed(visitor: Client, watched: Path, run:
     assert model == await visitor.kernel(model["id"])
 
 
-@pytest.mark.parametrize("v1", [True, False], ids=["v1", "default"])
-async def test_an_external_kernel_executes(visitor: Client, watched: Path, run: Run, v1: bool) -> None:
-    kernel = run()
+@pytest.mark.parametrize(
+    ("v1", "transport"), [(True, "tcp"), (False, "tcp"), (True, "ipc")], ids=["v1", "default", "ipc"]
+)
+async def test_an_external_kernel_executes(visitor: Client, watched: Path, run: Run, v1: bool, transport: str) -> None:
+    kernel = run(transport=transport)
     kernel.show(watched)
     model = await appeared(visitor)
     async with await visitor.connect(model["id"], v1=v1) as socket:

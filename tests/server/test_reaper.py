@@ -181,6 +181,32 @@ async def test_what_is_left_of_a_group_without_its_leader_is_ended(reaper: Reape
     assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
 
 
+@pytest.mark.parametrize("child", [SLEEP, DEAF], ids=["polite", "deaf"])
+async def test_what_a_kernel_leaves_behind_is_ended_while_the_server_goes_on(
+    reaper: Reaper, group: Group, child: str
+) -> None:
+    process = group(PARENT.replace(repr(SLEEP), repr(child)))
+    [left] = psutil.Process(process.pid).children()
+    reaper.watch(process.pid)
+    process.kill()
+    await ended(process)
+    reaper.end_rest(process.pid)
+    await until(lambda: not left.is_running() or left.status() == psutil.STATUS_ZOMBIE, TIMEOUT_S)
+    await until(lambda: not reaper._groups, TIMEOUT_S)
+
+
+async def test_a_number_that_is_anothers_when_the_end_is_seen_is_left_alone(
+    reaper: Reaper, group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = group(SLEEP)
+    with monkeypatch.context() as patch:
+        patch.setattr("fps_kernels.kernel_driver.reaper.start_time", lambda pid: "1")
+        reaper.watch(other.pid)
+    reaper.end_rest(other.pid)
+    await until(lambda: not reaper._groups, TIMEOUT_S)
+    assert other.poll() is None
+
+
 @pytest.mark.parametrize("name", [") 1 2 3", "a\\nb) S", "((", " * $(id) ", "\\n\\n"])
 async def test_a_process_of_any_name_is_known_again(reaper: Reaper, group: Group, name: str) -> None:
     rename = f"import ctypes; ctypes.CDLL(None).prctl(15, b'{name}', 0, 0, 0); print('on', flush=True); {SLEEP}"

@@ -18,13 +18,14 @@ CHANNELS = ("shell", "iopub", "stdin", "control", "hb")
 class ExternalKernel:
     """A tiny kernel of the test's own; its connection file lies where no server looks, until it is shown."""
 
-    def __init__(self, folder: Path, mode: str = "plain") -> None:
+    def __init__(self, folder: Path, mode: str = "plain", transport: str = "tcp") -> None:
         self.name = f"external-{uuid.uuid4().hex}.json"
         self.file = folder / self.name
+        ports = free_ports(5) if transport == "tcp" else [1, 2, 3, 4, 5]
         info = {
-            **{f"{channel}_port": port for channel, port in zip(CHANNELS, free_ports(5), strict=True)},
-            "ip": "127.0.0.1",
-            "transport": "tcp",
+            **{f"{channel}_port": port for channel, port in zip(CHANNELS, ports, strict=True)},
+            "ip": "127.0.0.1" if transport == "tcp" else str(folder / "ipc"),
+            "transport": transport,
             "key": uuid.uuid4().hex,
             "signature_scheme": "hmac-sha256",
             "kernel_name": f"external_{mode}",

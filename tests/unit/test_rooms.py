@@ -14,7 +14,7 @@ import fps_kernels
 PACKAGE = Path(fps_kernels.__file__).parent
 
 FLOORS = (
-    ("errors", "log_text", "options", "private_files", "tasks"),
+    ("descriptors", "errors", "log_text", "options", "private_files", "tasks"),
     ("json_model",),
     ("websocket",),
     ("serving", "kernel_driver"),

@@ -13,6 +13,7 @@ from jupyter_core.application import JupyterApp, base_aliases, base_flags
 from traitlets import Any, Bool, Dict, Float, Integer, List, Unicode
 
 from ... import __version__
+from ...errors import BadOption
 from ...options import Bounds
 from ...serving.serving_limits import MESSAGE_BOUNDS, ServingLimits
 from .config_files import StrictJSONFileConfigLoader, StrictPyFileConfigLoader, check_named
@@ -238,6 +239,13 @@ class KernelGatewayApp(JupyterApp):
         """Raises BadOption when a file cannot be loaded, or when that of --config does not exist."""
         check_named(self.config_file)
         super().load_config_file(suppress_errors)
+
+    def write_default_config(self) -> None:
+        """Raises BadOption when the file cannot be written."""
+        try:
+            super().write_default_config()
+        except OSError as exc:
+            raise BadOption(f"generate-config: {exc.filename}: {exc.strerror}") from exc
 
     def start(self) -> None:
         """Warn of options without effect, and serve. Not called for --show-config and the like."""

@@ -42,6 +42,7 @@ class KernelManager(Configurable):
     shutdown_wait_time = kernels_option("shutdown_wait_time_s")
     autorestart = Bool(True, config=True, help="Whether to restart a kernel that dies.")
     transport_encryption = kernels_option("transport_encryption")
+    transport = kernels_option("transport")
 
 
 class MultiKernelManager(Configurable):

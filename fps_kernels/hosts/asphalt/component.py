@@ -21,10 +21,12 @@ from ...errors import BadOption
 from ...kernel_driver.kernelspec import Kernelspecs
 from ...kernels.connection_folder import check_connection_folder
 from ...kernels.external_folder import ExternalKernels, ExternalPolicy
+from ...kernels.factory import check_system_for
 from ...kernels.launch_environment import compile_pattern
 from ...kernels.registry import KernelRegistry
 from ...serving.logs import sanitize_package
 from ...serving.origin import AllowedOrigins
+from ...serving.supported_system import check_system
 from ...tasks import TaskSet
 from .asphalt_host import AsphaltHost
 from .config import InvalidConfiguration, KernelsConfig
@@ -46,9 +48,14 @@ class KernelsComponent(Component):
 
     def __init__(self, **options: Any) -> None:
         try:
+            check_system()
+        except BadOption as exc:
+            _exit(exc.message)
+        try:
             self.config = config = KernelsConfig.parse(options)
             values = config.options()
             compile_pattern(values.kernel_env_pattern)
+            check_system_for(values)
             if values.connection_dir is not None:
                 check_connection_folder(values)
             self._origins = AllowedOrigins.parse(values.allow_origin, values.allow_origin_pat)
@@ -70,7 +77,10 @@ class KernelsComponent(Component):
         base_url = f"/{frontend.base_url.strip('/')}/".replace("//", "/")
         options = config.options()
         specs = Kernelspecs(options.default_kernel, base_url, options.allowed_kernelspecs)
-        registry = KernelRegistry(options, specs)
+        try:
+            registry = KernelRegistry(options, specs)
+        except BadOption as exc:
+            _exit(f"kernels.{exc.message}")
 
         interrupt = InterruptChain(registry.stop)
         executions = None

@@ -19,7 +19,7 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # Windows, where what a killed server has left stays
+except ImportError:  # a Python where what a killed server has left stays
     fcntl = None  # type: ignore[assignment]
 
 logger = logging.getLogger(__name__)

@@ -70,7 +70,8 @@ class Kernel:
             if config.get("curve_publickey"):
                 socket.curve_server = True
                 socket.curve_secretkey = config["curve_secretkey"].encode()
-            socket.bind(f"tcp://{config['ip']}:{config[name + '_port']}")
+            separator = ":" if config["transport"] == "tcp" else "-"
+            socket.bind(f"{config['transport']}://{config['ip']}{separator}{config[name + '_port']}")
             self.sockets[name] = socket
 
     def pack(self, msg_type: str, content: dict, parent: dict, buffers=(), metadata=None) -> list[bytes]:

@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import logging
 import signal
-import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any
@@ -24,7 +23,9 @@ from ....serving.gc_tuning import collect_from_now
 from ....serving.logs import configure, hide
 from ....serving.own_memory import close_memory
 from ....serving.rlimits import raise_limit
+from ....serving.signal_handlers import on_signal
 from ....serving.sockets import Listening, bind, is_public
+from ....serving.standard_streams import tell
 from ....serving.tls import tls_context
 from ....tasks import cancel_and_wait
 from .browser_start import opened_in_browser
@@ -49,6 +50,7 @@ def main(argv: Sequence[str]) -> None:
     components, access = prepare(options)
     hide(*access.policy.secrets)
     defer_iri_parsers()
+    load_plugins(components)
     listening = Listening(options.ip, options.port, options.port_retries, options.trust_xheaders, PING_INTERVAL_S, tls)
     socks = bind(listening)
     with asyncio.Runner(loop_factory=new_loop) as runner:
@@ -102,11 +104,23 @@ def plugins(settings: Sequence[str], disabled: Sequence[str]) -> dict[str, dict[
     return components
 
 
+def load_plugins(components: Mapping[str, Any]) -> None:
+    """Import what is to be started: a plugin may need what this system does not have. Raises BadOption."""
+    for plugin in entry_points(group="jupyverse.components"):
+        if plugin.name in components:
+            try:
+                plugin.load()
+            except ImportError as exc:
+                raise BadOption(
+                    f"The plugin {plugin.name} cannot be loaded: {exc}. --disable={plugin.name} leaves it out"
+                ) from exc
+
+
 async def _serve(component: LabComponent, access: LabAccess, ip: str, *, open_browser: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, stop.set)
+        on_signal(loop, signum, stop.set)
     async with Context() as ctx:
         starting = asyncio.create_task(component.start(ctx), name="start")
         stopping = asyncio.create_task(stop.wait(), name="stop")
@@ -121,7 +135,7 @@ async def _serve(component: LabComponent, access: LabAccess, ip: str, *, open_br
                 if access.policy.token:
                     page += f"?{urlencode({'token': access.policy.token})}"
                 if access.made_token:  # not through the log, which shows no tokens
-                    print(f"\nOpen this URL in a browser, it has the token:\n    {page}\n", file=sys.stderr, flush=True)
+                    tell(f"\nOpen this URL in a browser, it has the token:\n    {page}\n")
                 with opened_in_browser(page) if open_browser else contextlib.nullcontext():
                     await stopping
             elif not stopping.done():
