@@ -22,6 +22,7 @@ from fps_kernels.kernels.launch_environment import (
     session_environment,
     working_directory,
 )
+from fps_kernels.serving.service_variables import is_of_service, service_warnings
 
 
 @pytest.fixture
@@ -277,3 +278,26 @@ def test_a_remote_provisioner_is_not_told_the_name_of_any_notebook() -> None:
     session = {"JPY_SESSION_NAME": "/root/a b.ipynb", "KERNEL_X": "x"}
     assert for_remote(session) == session
     assert for_remote(session | {"JPY_SESSION_NAME": "/root/$(id).ipynb"}) == {"KERNEL_X": "x"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("KG_PORT", "tcp://10.0.0.1:8888", True),
+        ("KG_PORT", "8888", False),
+        ("KG_PORT", "", False),
+        ("KG_PORT", "tcp://", False),
+        ("KG_PORT", "http://10.0.0.1", False),
+        ("KG_PORT_RETRIES", "tcp://10.0.0.1:8888", False),
+        ("KG_IP", "tcp://10.0.0.1:8888", False),
+    ],
+)
+def test_the_variables_of_a_service_are_told_from_options(name: str, text: str, expected: bool) -> None:
+    assert is_of_service(name, text) is expected
+
+
+def test_only_the_variables_of_a_service_are_warned_of() -> None:
+    environ = {"KG_PORT": "tcp://10.0.0.1:1", "KG_SERVICE_HOST": "x", "KG_PORT_RETRIES": "3", "KG_SERVICES": "x"}
+    [line] = service_warnings(environ | {"KERNEL_GATEWAY_PORT": "1", "FPS_KERNELS_TOKEN": "x", "KG_PORT_1_TCP": "x"})
+    assert line.startswith("Passing over KG_PORT, KG_PORT_1_TCP, KG_SERVICE_HOST: ")
+    assert list(service_warnings({"KG_SERVICE_HOST": "x"})) == []

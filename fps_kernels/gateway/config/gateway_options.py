@@ -6,6 +6,7 @@ and work unchanged.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from traitlets import Any, Bool, Dict, Float, Integer, List, Unicode
 
 from ... import __version__
 from ...options import Bounds
+from ...serving.service_variables import service_warnings
 from ...serving.serving_limits import MESSAGE_BOUNDS, ServingLimits
 from .config_files import StrictJSONFileConfigLoader, StrictPyFileConfigLoader, check_named
 from .env_vars import EnvironmentDefaults
@@ -246,4 +248,6 @@ class KernelGatewayApp(JupyterApp):
             self.log.warning("The option %s has no meaning here: it has no effect", option)
         for option in unknown_options(self.config):
             self.log.warning("Unknown option %s: it has no effect", option)
+        for warning in service_warnings(os.environ):
+            self.log.warning("%s", warning)
         self.serve(self)

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ from ....serving.gc_tuning import collect_from_now
 from ....serving.logs import configure, hide
 from ....serving.own_memory import close_memory
 from ....serving.rlimits import raise_limit
+from ....serving.service_variables import service_warnings
 from ....serving.sockets import Listening, bind, is_public
 from ....serving.tls import tls_context
 from ....tasks import cancel_and_wait
@@ -42,6 +44,8 @@ def main(argv: Sequence[str]) -> None:
     """Run the server until a signal ends it. Raises BadOption."""
     options = read_options(argv)
     configure(logging.DEBUG if options.debug else logging.INFO)
+    for warning in service_warnings(os.environ):
+        logger.warning("%s", warning)
     close_memory()
     raise_limit()
     limits = serving_limits(options)
