@@ -15,7 +15,7 @@ PACKAGE = Path(fps_kernels.__file__).parent
 
 FLOORS = (
     ("errors", "log_text", "options", "private_files", "tasks"),
-    ("json_model",),
+    ("json_model", "ledger"),
     ("websocket",),
     ("serving", "kernel_driver"),
     ("kernel_server",),
