@@ -469,6 +469,9 @@ def test_a_folder_that_is_gone_at_the_start_is_told_in_one_line(tmp_path: Path, 
             ["--MappingKernelManager.cull_interval=-1", "--KernelGatewayApp.max_kernels=-1"],
             [" MappingKernelManager.cull_interval=-1: ", " max_kernels=-1: "],
         ),
+        (["--MappingKernelManager.root_dir=/no/such"], ["root_dir=/no/such: there is no such folder"]),
+        (["--MappingKernelManager.root_dir=/etc/passwd"], ["root_dir=/etc/passwd: there is no such folder"]),
+        (["--MappingKernelManager.root_dir=~nobody-here/x"], ["root_dir=~nobody-here/x: "]),
         (["--KernelManager.transport_encryption=rot13"], ["transport_encryption", "rot13"]),
     ],
 )
@@ -520,7 +523,6 @@ def test_an_unknown_option_is_told(begin: Begin, option: str) -> None:
     [
         "KernelGatewayApp.cookie_secret",
         "KernelGatewayApp.kernel_manager_class",
-        "KernelGatewayApp.kernel_spec_manager_class",
         "KernelGatewayApp.personality_class",
         "MappingKernelManager.kernel_manager_class",
         "MultiKernelManager.shared_context",

@@ -14,7 +14,7 @@ import fps_kernels
 PACKAGE = Path(fps_kernels.__file__).parent
 
 FLOORS = (
-    ("errors", "log_text", "options", "private_files", "tasks"),
+    ("errors", "log_text", "options", "private_files", "tasks", "threads"),
     ("json_model", "ledger"),
     ("websocket",),
     ("serving", "kernel_driver"),

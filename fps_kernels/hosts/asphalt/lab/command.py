@@ -11,14 +11,17 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from asphalt.core import Context
+from jupyter_core.paths import jupyter_runtime_dir
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from ....errors import BadOption
+from ....ledger import sweep
 from ....serving.access.reach import warn_of_reach
 from ....serving.event_loop import new_loop
 from ....serving.gc_tuning import collect_from_now
@@ -46,6 +49,7 @@ def main(argv: Sequence[str]) -> None:
     configure(logging.DEBUG if options.debug else logging.INFO)
     for warning in service_warnings(os.environ):
         logger.warning("%s", warning)
+    sweep(Path(jupyter_runtime_dir()))
     close_memory()
     raise_limit()
     limits = serving_limits(options)
