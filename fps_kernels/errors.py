@@ -166,6 +166,16 @@ class KernelspecNotFound(NotFound):
         super().__init__(f"No such kernel: {name}")
 
 
+class KernelspecsUnavailable(FPSKernelsError):
+    """What finds kernelspecs failed."""
+
+
+class KernelspecsTimeout(KernelspecsUnavailable):
+    """What finds kernelspecs takes too long."""
+
+    status = 504
+
+
 class Conflict(ClientError):
     """The request does not fit the state of the kernel or the document."""
 

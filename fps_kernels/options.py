@@ -60,7 +60,7 @@ def _option(default: Any, help: str, *, unit: str = "", default_text: str = "") 
     default_text: what a default means that says nothing by itself, such as None.
     """
     metadata = {"help": help, "unit": unit, "default_text": default_text}
-    if isinstance(default, list):
+    if isinstance(default, (list, dict)):
         return field(default_factory=default.copy, metadata=metadata)
     return field(default=default, metadata=metadata)
 
@@ -188,6 +188,27 @@ class KernelsOptions:
     )
     allowed_kernelspecs: list[str] = _option(
         [], "Names of the kernelspecs that clients may see and start. Case does not matter.", default_text="all"
+    )
+    kernel_spec_manager_class: str | type[Any] = _option(
+        "",
+        "The class that finds kernelspecs, such as `nb_conda_kernels.CondaKernelSpecManager`; one derived from "
+        "jupyter_client's `KernelSpecManager`.",
+        default_text="jupyter_client's",
+    )
+    ensure_native_kernel: bool = _option(
+        True, "Whether there is a kernelspec `python3` of the server's own Python where none is installed."
+    )
+    default_provisioner_name: str = _option(
+        "",
+        "The provisioner that starts kernels whose kernelspec names none. If it is not set, "
+        "`JUPYTER_DEFAULT_PROVISIONER_NAME` counts.",
+        default_text="`local-provisioner`",
+    )
+    class_options: dict[str, dict[str, Any]] = _option(
+        {},
+        "Options of the class that finds kernelspecs, and of provisioners, by the names of the classes, as in "
+        "`{CondaKernelSpecManager: {conda_only: true}}`.",
+        default_text="none",
     )
     client_env: list[str] = _option(
         [], "Names of environment variables that a request may set for its kernel, besides `KERNEL_*`."

@@ -74,10 +74,15 @@ def move_new(source: Path, target: Path) -> None:
     except OSError as exc:
         if exc.errno not in NO_LINKS:
             raise
-        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
-        with open(descriptor, "wb") as file:
-            file.write(source.read_bytes())
+        write_new(target, source.read_bytes())
     source.unlink()
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Write a file that only we can read, under a name that is free. Raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(data)
 
 
 class NotRegular(OSError):

@@ -18,11 +18,11 @@ class KernelspecEndpoints:
         self._specs = specs
 
     async def all(self) -> Response:
-        return json_response(await asyncio.to_thread(self._specs.list))
+        return json_response(await self._specs.list_all())
 
     async def one(self, name: str) -> Response:
-        return json_response(await asyncio.to_thread(self._specs.model, name))
+        return json_response(await self._specs.run(self._specs.model, name))
 
     async def resource(self, name: str, file: str) -> Response:
-        path = await asyncio.to_thread(self._specs.resource, name, file)
+        path = await self._specs.run(self._specs.resource, name, file)
         return FileResponse(path, stat_result=await asyncio.to_thread(os.stat, path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
@@ -17,6 +18,9 @@ from ..serving.supported_system import check_system
 
 if TYPE_CHECKING:
     from .config.gateway_options import KernelGatewayApp
+
+OUR_VARIABLES = ("KG_", "JUPYTER_", "FPS_KERNELS_")
+"""What the names of the variables begin with that this command and Jupyter's libraries read."""
 
 __all__ = ["KernelGatewayApp", "main"]
 
@@ -36,6 +40,7 @@ def main(argv: list[str] | None = None) -> None:
         check_system()
     except BadOption as exc:
         _exit(exc.message)
+    forget_empty_variables()
     leave_init_behind()
     survive_hangup()
     _run(sys.argv[1:] if argv is None else argv, argv)
@@ -48,6 +53,7 @@ def _run(arguments: list[str], argv: list[str] | None) -> None:
     from .config.gateway_options import KernelGatewayApp
 
     try:
+        check_own_folder()
         with collect_later():
             if arguments and (command := _command(arguments[0])) is not None:
                 command(arguments[1:])
@@ -70,6 +76,20 @@ def _serve(app: KernelGatewayApp) -> None:
     from .run import run  # not for --help, --version and the like
 
     run(app)
+
+
+def forget_empty_variables() -> None:
+    """Take an empty variable for one that is not set: Jupyter's own code does so with some, and not with others."""
+    for name in [name for name, value in os.environ.items() if not value and name.startswith(OUR_VARIABLES)]:
+        del os.environ[name]
+
+
+def check_own_folder() -> None:
+    """Raises BadOption if there is no folder any more that relative paths could lead from."""
+    try:
+        os.getcwd()
+    except OSError as exc:
+        raise BadOption("The folder that this was started in does not exist any more; cd to another one") from exc
 
 
 def _command(name: str) -> Callable[[list[str]], None] | None:

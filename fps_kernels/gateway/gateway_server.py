@@ -69,7 +69,7 @@ class Gateway:
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set; return when all kernels have ended."""
-        self._registry.prewarmed.start()
+        await self._registry.open()
         stopping = asyncio.create_task(stop.wait(), name="stop")
         try:
             with quiet_start():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..api.routes import KernelRoutes
 from ..errors import BadOption, KernelspecNotFound
 from ..kernel_driver.kernelspec import Kernelspecs
+from ..kernel_driver.spec_classes import SpecClasses, configurable_names
 from ..kernels.registry import KernelRegistry
 from ..serving.access.reach import check_reach
 from ..serving.event_loop import new_loop
@@ -40,7 +41,6 @@ def run(app: KernelGatewayApp) -> None:
     raise_limit()
     personality = load_personality(settings.api, app)
     seed = read_seed(settings.seed_uri) if settings.seed_uri else None
-    check_kernelspec(settings, seed)
     policy = GatewayPolicy(settings, seed, personality.should_seed_cell)
     access, listening = settings.access, settings.listening
     check_reach(
@@ -55,7 +55,11 @@ def run(app: KernelGatewayApp) -> None:
 
     async def serve() -> None:
         options = settings.kernels
-        specs = Kernelspecs(options.default_kernel, settings.base_url, options.allowed_kernelspecs)
+        classes = SpecClasses.of(options)
+        specs = Kernelspecs(options.default_kernel, settings.base_url, options.allowed_kernelspecs, classes)
+        await specs.open()
+        app.warn_of_unknown(await specs.run(configurable_names, classes, options.class_options))
+        await check_kernelspec(specs, settings, seed)
         kernels = KernelRoutes(KernelRegistry(options, specs, policy), GatewayHost(settings.base_url))
         context = GatewayContext(settings, seed, kernels)
         personality.set_context(context)
@@ -68,11 +72,11 @@ def run(app: KernelGatewayApp) -> None:
         runner.run(serve())
 
 
-def check_kernelspec(settings: Settings, seed: Seed | None) -> None:
+async def check_kernelspec(specs: Kernelspecs, settings: Settings, seed: Seed | None) -> None:
     """Raises BadOption if the seed is for a kernelspec that does not exist."""
     if seed is None or settings.force_kernel_name or not seed.kernel_name:
         return
     try:
-        Kernelspecs(allowed=settings.kernels.allowed_kernelspecs).get(seed.kernel_name)
+        await specs.find(seed.kernel_name)
     except KernelspecNotFound as exc:
         raise BadOption(f"seed_uri={seed.uri}: {exc.message}") from exc

@@ -305,7 +305,7 @@ class KernelDriver:
                 except FPSKernelsError as exc:
                     reason = exc.message
 
-    async def release(self, kernel_id: str, connection_file: Path, cwd: str) -> LaunchedProcess:
+    async def release(self, kernel_id: str, connection_file: Path, cwd: str, session_name: str = "") -> LaunchedProcess:
         """Give the running process away, to another kernel; there is nothing to shut down here then.
 
         See LaunchedProcess.become. Raises KernelDied when there is no process, or not one of ours; OSError when its
@@ -317,7 +317,7 @@ class KernelDriver:
                 raise KernelDied("The kernel is dead")
             await self._tasks.close()
             await self.client.close()
-            process.become(kernel_id, connection_file, cwd)
+            process.become(kernel_id, connection_file, cwd, session_name)
             self._process = None  # nothing is awaited from here on: the process always has an owner
             self._closing = self._closed = True
             return process

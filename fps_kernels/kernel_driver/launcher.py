@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
-from .kernelspec import Kernelspecs
+from ..errors import FPSKernelsError
+from ..ledger import Ledger
+from .kernelspec import Kernelspecs, spec_dict
 from .process import LaunchedProcess, LaunchOptions, Process
 from .reaper import Reaper
 
+if TYPE_CHECKING:
+    from jupyter_client.kernelspec import KernelSpec
+
 logger = logging.getLogger(__name__)
+
+LOOK_S = 2.0
+"""Seconds for a look at what has become of the kernelspec of a kernel that is restarted; it can do without."""
 
 
 class Launcher(Protocol):
@@ -51,13 +62,26 @@ class ProcessPool(Protocol):
         """A process of this kernelspec was launched and answers."""
 
 
+class Folder(Protocol):
+    """Where the processes of a kernel start."""
+
+    def find(self) -> Path:
+        """The folder to start in now, as folders come and go. May block."""
+
+
 class KernelspecLauncher:
     """Launches processes from a kernelspec, through jupyter_client's provisioners.
+
+    What a kernel stood on may be gone when it is launched again. It starts in the folder that is right then, and by the
+    kernelspec as it was at the first launch: a restart gives the kernel that its user knows, not half of what is just
+    being installed. Only if the program that it names is gone, and the kernelspec is another one now, that one is used.
 
     options: the options of a launch.
     specs: the installed kernelspecs.
     reaper: told of the processes, so that it ends them should the server be killed.
     pool: asked for a process before one is launched.
+    folder: where to launch the second process and later ones; None for the folder of the first.
+    ledger: where connection files are written down.
     """
 
     owned = True
@@ -69,8 +93,13 @@ class KernelspecLauncher:
         *,
         reaper: Reaper | None = None,
         pool: ProcessPool | None = None,
+        folder: Folder | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         self._options = options
+        self._folder = folder
+        self._ledger = ledger
+        self._launched = False
         self._specs = specs
         self._reaper = reaper
         self._pool = pool
@@ -80,10 +109,16 @@ class KernelspecLauncher:
         return self._options.kernel_name
 
     async def take(self, kernel_id: str) -> LaunchedProcess | None:
-        return await self._pool.take(kernel_id, self._options) if self._pool is not None else None
+        if self._launched:
+            await self._look_again(kernel_id)
+        process = await self._pool.take(kernel_id, self._options) if self._pool is not None else None
+        if process is not None:
+            self._remember(process)
+        return process
 
     async def launch(self, kernel_id: str) -> LaunchedProcess:
-        process = await LaunchedProcess.launch(kernel_id, self._options, self._specs)
+        process = await LaunchedProcess.launch(kernel_id, self._options, self._specs, self._ledger)
+        self._remember(process)
         reaper, pid = self._reaper, process.pid
         if reaper is not None and pid is not None:
             reaper.watch(pid)
@@ -94,6 +129,53 @@ class KernelspecLauncher:
     async def listens(self) -> bool:
         """False: a process of ours that has ended does not come back."""
         return False
+
+    def _remember(self, process: LaunchedProcess) -> None:
+        self._options = replace(self._options, spec=process.spec)
+        self._launched = True
+
+    async def _look_again(self, kernel_id: str) -> None:
+        """Look for what another process stands on, and log what is different now."""
+        if self._folder is not None:
+            cwd = str(await asyncio.to_thread(self._folder.find))
+            if cwd != self._options.cwd:
+                logger.warning("kernel %s starts in %s now, no longer in %s", kernel_id, cwd, self._options.cwd)
+                self._options = replace(self._options, cwd=cwd)
+        spec = self._options.spec
+        if spec is None:
+            return
+        try:
+            async with asyncio.timeout(LOOK_S):
+                found = await self._specs.find(self.kernel_name)
+        except (FPSKernelsError, TimeoutError) as exc:
+            logger.warning(
+                "kernel %s: its kernelspec %s cannot be found (%s); it starts again as it was launched",
+                kernel_id,
+                self.kernel_name,
+                exc if str(exc) else f"not within {LOOK_S:g} s",
+            )
+            return
+        if spec_dict(found) == spec_dict(spec):
+            return
+        if await asyncio.to_thread(self._has_program, spec):
+            logger.warning(
+                "kernel %s: its kernelspec %s has been changed; it starts again as it was launched, and new kernels by "
+                "the new one",
+                kernel_id,
+                self.kernel_name,
+            )
+        else:
+            logger.warning(
+                "kernel %s: the program that its kernelspec %s named is gone; it starts by the kernelspec as it is now",
+                kernel_id,
+                self.kernel_name,
+            )
+            self._options = replace(self._options, spec=found)
+
+    def _has_program(self, spec: KernelSpec) -> bool:
+        """Whether the program that a kernelspec names can be found. Blocks."""
+        program = next(iter(spec.argv), "").replace("{resource_dir}", spec.resource_dir)
+        return shutil.which(program, path=self._options.env.get("PATH")) is not None
 
     def on_ready(self) -> None:
         if self._pool is not None:

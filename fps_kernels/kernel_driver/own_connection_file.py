@@ -16,7 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..private_files import move_new, read_regular
+from ..ledger import Ledger, key_print
+from ..private_files import move_new, read_regular, write_new
 from .connection_file import MAX_FILE_BYTES
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ def manager_class() -> type[AsyncKernelManager]:
     from jupyter_client.manager import AsyncKernelManager
 
     class OwnFileManager(AsyncKernelManager):
+        ledger: Ledger | None = None
+        """Where connection files are written down, so that they do not stay should this server be killed."""
+
         def write_connection_file(self, **kwargs: Any) -> None:
             """Write the connection file under a name that is free, which `connection_file` is then.
 
@@ -60,13 +64,16 @@ def manager_class() -> type[AsyncKernelManager]:
                 super().write_connection_file(**kwargs)
                 for _ in range(NAMES_TRIED):
                     with contextlib.suppress(FileExistsError):
+                        self._write_down(path)
                         move_new(draft, path)
                         break
+                    self._strike_out(path)
                     path = free_path(wanted)
                 else:
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             except BaseException:
                 self._connection_file_written = False
+                self._strike_out(path)
                 raise
             finally:
                 self.connection_file = str(path)
@@ -83,6 +90,42 @@ def manager_class() -> type[AsyncKernelManager]:
                 if _key_in(path) == self.session.key:
                     with contextlib.suppress(FileNotFoundError):
                         path.unlink()
+                self._strike_out(path)
+
+        def move_connection_file(self, target: Path, session_name: str) -> None:
+            """Move the connection file to a name that is free, and have it name another session.
+
+            Raises OSError; nothing is changed then.
+            """
+            source = Path(self.connection_file)
+            _, data = read_regular(source, MAX_FILE_BYTES)
+            try:
+                info = json.loads(data)
+                info["jupyter_session"] = session_name
+            except (ValueError, TypeError) as exc:
+                raise OSError(errno.EINVAL, "Not a connection file") from exc
+            draft = target.with_name(f".{target.stem}-{secrets.token_hex(8)}.part")
+            self._write_down(target)
+            try:
+                write_new(draft, json.dumps(info, indent=2).encode())
+                move_new(draft, target)
+            except BaseException:
+                self._strike_out(target)
+                raise
+            finally:
+                draft.unlink(missing_ok=True)
+            self.connection_file = str(target)
+            with contextlib.suppress(OSError):
+                source.unlink()
+            self._strike_out(source)
+
+        def _write_down(self, path: Path) -> None:
+            if self.ledger is not None and self.session.key:
+                self.ledger.add(path, key_print(self.session.key))
+
+        def _strike_out(self, path: Path) -> None:
+            if self.ledger is not None:
+                self.ledger.remove(path)
 
     return OwnFileManager
 

@@ -18,18 +18,20 @@ from typing import TYPE_CHECKING, Any, Protocol
 import zmq
 
 from ..descriptors import add_reader, need_descriptors, remove_reader
-from ..errors import KernelStartFailed
-from ..private_files import move_new
+from ..errors import FPSKernelsError, KernelStartFailed
+from ..ledger import Ledger
 from ..tasks import TaskSet
 from .connection_file import MAX_SOCKET_PATH_BYTES, ConnectionInfo, new_socket_prefix, socket_path_bytes
-from .env_values import for_remote
-from .exit_status import ExitStatus, quotable
+from .env_values import for_remote, overriding
+from .exit_status import ExitStatus
 from .kernelspec import spec_dict
+from .launch_trouble import leave_removed_folder, why_not_started
 from .oom import OomWatch
 from .own_connection_file import free_path, manager_class
 from .stderr import StderrReader
 
 if TYPE_CHECKING:
+    from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
     from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
@@ -56,10 +58,11 @@ class LaunchOptions:
     kernel_name: the name of the kernelspec.
     cwd: the working directory.
     env: the environment, over which the kernelspec's own takes precedence.
-    extra_env: environment variables that take precedence over both.
+    extra_env: environment variables that take precedence over both; the kernelspec's may be made from them.
     connection_dir: the folder for the connection file.
     encryption: whether connections are encrypted by CurveZMQ: `auto`, `required` or `disabled`.
     transport: how to talk to the kernel: `tcp` or `ipc`.
+    spec: the kernelspec as it was found; None if it has to be looked for.
     """
 
     kernel_name: str
@@ -69,6 +72,7 @@ class LaunchOptions:
     connection_dir: Path
     encryption: str = "auto"
     transport: str = "tcp"
+    spec: KernelSpec | None = field(default=None, repr=False, compare=False)
 
 
 class Process(Protocol):
@@ -178,14 +182,19 @@ class LaunchedProcess:
         spec = self._manager.kernel_spec
         return spec_dict(spec) if spec is not None else {}
 
-    def become(self, kernel_id: str, connection_file: Path, cwd: str) -> None:
+    @property
+    def spec(self) -> KernelSpec | None:
+        """The kernelspec that the process was launched by, for another launch."""
+        return self._manager.kernel_spec
+
+    def become(self, kernel_id: str, connection_file: Path, cwd: str, session_name: str = "") -> None:
         """Make this the process of another kernel, which has moved to the folder `cwd`.
 
+        session_name: the notebook that the kernel is for, see SESSION_NAME.
         Raises OSError when the connection file cannot be moved, or when there is one of that name; nothing is changed
         then.
         """
-        move_new(Path(self._manager.connection_file), connection_file)
-        self._manager.connection_file = str(connection_file)
+        self._manager.move_connection_file(connection_file, session_name)  # type: ignore[attr-defined]  # our class
         self._manager.kernel_id = self.kernel_id = kernel_id
         if _is_local(self._provisioner):
             self._provisioner.cwd = cwd  # type: ignore[attr-defined]  # of the local one, for resolve_path
@@ -198,11 +207,18 @@ class LaunchedProcess:
         return resolve(path) if resolve is not None else None
 
     @classmethod
-    async def launch(cls, kernel_id: str, options: LaunchOptions, specs: Kernelspecs) -> LaunchedProcess:
+    async def launch(
+        cls, kernel_id: str, options: LaunchOptions, specs: Kernelspecs, ledger: Ledger | None = None
+    ) -> LaunchedProcess:
         """Start a process. It is running when this returns, but need not answer yet.
 
+        ledger: where the connection file is written down.
         Raises KernelStartFailed when it cannot be started at all.
         """
+        try:
+            spec = options.spec or await specs.find(options.kernel_name)
+        except FPSKernelsError as exc:
+            raise KernelStartFailed(f"Kernel {options.kernel_name} could not be started: {exc.message}") from exc
         encryption = options.encryption
         if encryption == "auto" and not zmq.has("curve"):
             encryption = "disabled"
@@ -213,25 +229,32 @@ class LaunchedProcess:
             manager = (await asyncio.to_thread(manager_class))(
                 kernel_name=options.kernel_name,
                 kernel_spec_manager=specs.manager,
+                config=specs.classes.provisioner_config(),
                 # Provisioners that do not write the file by way of the manager see a name that is free.
                 connection_file=str(free_path(options.connection_dir / f"kernel-{kernel_id}.json")),
             )
             manager.kernel_id = kernel_id
+            manager.ledger = ledger  # type: ignore[attr-defined]  # our class
+            manager._kernel_spec = spec  # it is not looked for again: that may take long, and it may be gone
             if options.transport == "ipc":
                 manager.transport, manager.ip = "ipc", _socket_prefix(options.connection_dir)
             need_descriptors(DESCRIPTORS)
             options.connection_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
             stderr_read, stderr_write = os.pipe()
+            leave_removed_folder()
+            # The provisioner makes the kernelspec's env from this, and the connection file.
+            given = options.extra_env if specs.classes.is_local(spec) else for_remote(options.extra_env)
             command, kwargs = await manager.pre_start_kernel(
                 cwd=options.cwd,
-                env=dict(options.env),
+                env={**options.env, **given},
                 transport_encryption=encryption,
             )
             provisioner = manager.provisioner
             assert provisioner is not None
             local = _is_local(provisioner)
-            # The provisioner has put the kernelspec's env over ours; extra_env takes precedence over both.
-            kwargs["env"].update(options.extra_env if local else for_remote(options.extra_env))
+            # It has put the kernelspec's env over ours; extra_env takes precedence over both.
+            requested = options.extra_env if local else for_remote(options.extra_env)
+            kwargs["env"].update(overriding(requested, kwargs["env"], spec.env))
             if local:
                 kwargs["stderr"] = kwargs["stdout"] = stderr_write  # else stdout would be the operator's terminal
             oom = OomWatch()
@@ -253,7 +276,7 @@ class LaunchedProcess:
             if manager is not None:
                 await _abandon(manager)
             if isinstance(exc, Exception):
-                raise KernelStartFailed(_why(options, exc)) from exc
+                raise KernelStartFailed(why_not_started(options.kernel_name, options.cwd, exc)) from exc
             raise
         finally:
             if stderr_write >= 0:
@@ -383,11 +406,3 @@ async def _clean_up(manager: AsyncKernelManager) -> None:
             await manager.provisioner.cleanup(restart=False)
         except Exception as exc:  # a kernel that was never launched has no ports to give back
             logger.debug("cleaning up after a kernel: %r", exc)
-
-
-def _why(options: LaunchOptions, exc: Exception) -> str:
-    what = f"Kernel {options.kernel_name} could not be started"
-    if isinstance(exc, OSError):
-        program = f": {Path(str(exc.filename)).name}" if exc.filename and exc.filename != options.cwd else ""
-        return f"{what}: {exc.strerror}{program}"
-    return f"{what}: {quotable(str(exc))}"

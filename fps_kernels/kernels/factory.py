@@ -18,7 +18,7 @@ from ..kernel_driver.connection_file import ConnectionInfo
 from ..kernel_driver.driver import KernelDriver, LifecycleOptions, Prepare
 from ..kernel_driver.external import ExternalLauncher
 from ..kernel_driver.heartbeat import HeartbeatOptions
-from ..kernel_driver.kernelspec import Kernelspecs, is_local
+from ..kernel_driver.kernelspec import Kernelspecs
 from ..kernel_driver.launcher import KernelspecLauncher, ProcessPool
 from ..kernel_driver.process import DESCRIPTORS, LaunchOptions
 from ..kernel_driver.reaper import Reaper
@@ -27,16 +27,29 @@ from ..kernel_server.iopub_log import ReplayLimits
 from ..kernel_server.journal import BacklogLimits
 from ..kernel_server.rate_limit import RateLimits
 from ..kernel_server.server import KernelServer, ServerLimits
+from ..ledger import Ledger, sweep
 from ..options import KernelsOptions
+from ..threads import DaemonThreads
 from .connection_folder import ConnectionFolder, check_connection_folder, check_socket_paths
 from .kernel import Kernel
-from .launch_environment import check_environment, compile_pattern, request_environment, session_environment
+from .kernel_folder import KernelFolder, nearest_folder
+from .launch_environment import (
+    check_environment,
+    compile_pattern,
+    contents_root,
+    request_environment,
+    session_environment,
+)
 from .start_policy import StartPolicy
 
 logger = logging.getLogger(__name__)
 
 MAX_SOCKETS = 16_384
 """The limit of sockets of the ZMQ context. libzmq's default of 1,023 would be reached at 250 kernels."""
+
+
+SWEEP_S = 5.0
+"""Seconds that a server's start waits until what killed servers have left is removed."""
 
 
 class KernelFactory:
@@ -55,7 +68,7 @@ class KernelFactory:
         self.options = options
         self.specs = specs
         self.policy = policy or StartPolicy()
-        self.root = Path(options.root_dir or os.getcwd()).expanduser().resolve()
+        self.root = contents_root(options.root_dir)
         self._lifecycle = LifecycleOptions(
             startup_timeout_s=options.startup_timeout_s,
             shutdown_wait_time_s=options.shutdown_wait_time_s,
@@ -70,6 +83,7 @@ class KernelFactory:
             options.max_clients_per_kernel,
         )
         self._reaper = Reaper()
+        self._ledger = Ledger(self.connection_folder.path)
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
 
     @property
@@ -86,7 +100,19 @@ class KernelFactory:
         if context is not None:
             context.destroy(linger=0)
         await self._reaper.close()
-        await asyncio.to_thread(self.connection_folder.close)
+        await asyncio.to_thread(self._close_files)
+
+    def _close_files(self) -> None:
+        self._ledger.close()
+        self.connection_folder.close()
+
+    async def sweep(self) -> None:
+        """Remove the connection files that dead servers of ours have left; returns within some seconds."""
+        threads = DaemonThreads("sweep")
+        try:
+            await threads.run(sweep, self.connection_folder.path, timeout_s=SWEEP_S)
+        except TimeoutError:
+            logger.warning("looking for what killed servers have left takes longer than %g s", SWEEP_S)
 
     def launch_options(
         self,
@@ -109,9 +135,11 @@ class KernelFactory:
             raise KernelStartFailed(f"Kernel {wanted} could not be started: {exc.strerror}") from exc
         spec = self.specs.get(self.policy.kernel_name(name))
         environ = dict(env or {})
-        cwd = self.policy.working_directory(self.root, path, environ)
+        cwd = nearest_folder(self.policy.working_directory(self.root, path, environ))
+        if not cwd.is_relative_to(self.root) and not self.root.is_dir():
+            logger.warning("the folder %s does not exist any more: kernels start in %s", self.root, cwd)
         requested = request_environment(environ, self.options.client_env)
-        local = is_local(spec)
+        local = self.specs.classes.is_local(spec)
         check_environment(requested, self._env_pattern, local=local)
         extra_env = self.policy.request_environment(requested)
         if session_path is not None:
@@ -126,7 +154,16 @@ class KernelFactory:
             connection_dir=self.connection_folder.path,
             encryption=self.options.transport_encryption,
             transport=self.options.transport if local else "tcp",
+            spec=spec,
         )
+
+    def kernel_folder(self, options: LaunchOptions, path: str, env: Mapping[str, str] | None) -> KernelFolder:
+        """Return where the processes of a kernel start that is launched with these options.
+
+        path, env: see `launch_options`.
+        """
+        bounds = self.root if self.options.root_dir else None
+        return KernelFolder(Path(options.cwd), self.policy, self.root, path, dict(env or {}), bounds)
 
     def _check_connection_folder(self) -> None:
         """Look again: the folder may have been deleted, and made by somebody else. Raises KernelStartFailed."""
@@ -136,18 +173,19 @@ class KernelFactory:
             logger.error("%s", exc.message)
             raise KernelStartFailed("The folder for connection files is no longer private") from exc
 
-    def make_kernel(self, kernel_id: str, options: LaunchOptions, pool: ProcessPool) -> Kernel:
+    def make_kernel(self, kernel_id: str, options: LaunchOptions, pool: ProcessPool, folder: KernelFolder) -> Kernel:
         """Make a kernel whose process is ours.
 
         pool: asked for a running process before one is launched.
+        folder: where other processes of the kernel start.
         """
         driver = KernelDriver(
             self._make_client(kernel_id, self._heartbeat),
-            KernelspecLauncher(options, self.specs, reaper=self._reaper, pool=pool),
+            KernelspecLauncher(options, self.specs, reaper=self._reaper, pool=pool, folder=folder, ledger=self._ledger),
             self._lifecycle,
             prepare=self.policy.prepare,
         )
-        return Kernel(driver, self._make_server(driver))
+        return Kernel(driver, self._make_server(driver), folder=folder)
 
     def make_external_kernel(self, kernel_id: str, name: str, info: ConnectionInfo) -> Kernel:
         """Make a kernel that is connected to a process that is not ours."""
@@ -166,7 +204,7 @@ class KernelFactory:
         """Make the driver of a kernel that is not in use yet: no heartbeat, and no restart when it dies."""
         return KernelDriver(
             self._make_client(kernel_id, HeartbeatOptions(interval_s=0)),
-            KernelspecLauncher(options, self.specs, reaper=self._reaper),
+            KernelspecLauncher(options, self.specs, reaper=self._reaper, ledger=self._ledger),
             replace(self._lifecycle, restart_limit=0),
             prepare=prepare,
         )

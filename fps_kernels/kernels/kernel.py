@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import NotRequired, TypedDict
 
 from ..errors import FPSKernelsError
@@ -15,6 +16,8 @@ from ..kernel_driver.observer import Observers
 from ..kernel_driver.state import ExecutionState
 from ..kernel_server.server import KernelServer
 from ..tasks import TaskSet, cancel_and_wait
+from .kernel_folder import KernelFolder
+from .launch_environment import session_environment
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +34,15 @@ class KernelModel(TypedDict):
 class Kernel:
     """A kernel of a server: its driver, its web side, and the tasks that start and stop it.
 
+    folder: where its processes start; None if they are not ours.
     starting: the task that starts the kernel, from `begin` on.
     stopping: the task that ends the kernel, once there is one; started by the kernel's owner in `tasks`.
     """
 
-    def __init__(self, driver: KernelDriver, server: KernelServer, *, external: bool = False) -> None:
+    def __init__(
+        self, driver: KernelDriver, server: KernelServer, *, external: bool = False, folder: KernelFolder | None = None
+    ) -> None:
+        self.folder = folder
         self.driver = driver
         self.server = server
         self.external = external
@@ -72,6 +79,12 @@ class Kernel:
         finally:
             for callback in self._stop_callbacks:
                 await callback()
+
+    def rename(self, root: Path, path: str) -> None:
+        """The notebook has got another path, below the root: the kernel's next process is told, and starts there."""
+        self.driver.set_environment(**session_environment(root, path))
+        if self.folder is not None:
+            self.folder.move(path)
 
     def on_stop(self, callback: Callable[[], Awaitable[None]]) -> None:
         """Have `callback()` awaited once, when the kernel's process has ended."""

@@ -92,8 +92,19 @@ def session_environment(root: Path, session_path: str) -> dict[str, str]:
     return {SESSION_NAME: str(root / session_path.strip("/"))}
 
 
+def contents_root(root_dir: str) -> Path:
+    """Return the contents root, which the option `root_dir` names. Raises BadOption if it is no folder."""
+    try:
+        root = Path(root_dir or os.getcwd()).expanduser().resolve()
+        if not root.is_dir():
+            raise BadOption(f"root_dir={root_dir}: there is no such folder")
+    except (OSError, RuntimeError, ValueError) as exc:  # a circle of links, a home that is not there, a NUL
+        raise BadOption(f"root_dir={root_dir}: {getattr(exc, 'strerror', None) or exc}") from exc
+    return root
+
+
 def working_directory(root: Path, path: str) -> Path:
-    """Return the working directory of a kernel: the notebook's folder, or its nearest parent that exists.
+    """Return the working directory of a kernel: the notebook's folder, or its nearest parent that can be entered.
 
     It is never outside the root, whatever the path says and wherever its links point.
 
@@ -107,7 +118,7 @@ def working_directory(root: Path, path: str) -> Path:
     try:
         folder = (root / relative).resolve()
         while folder.is_relative_to(root):
-            if folder.is_dir():
+            if folder.is_dir() and (folder == root or os.access(folder, os.X_OK)):
                 return folder
             folder = folder.parent
     except (OSError, RuntimeError, ValueError):  # a name too long, a circle of links, a lone surrogate

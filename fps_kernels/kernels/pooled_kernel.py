@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import KernelDied, KernelStartFailed
 from ..kernel_driver.client import KernelClient
+from ..kernel_driver.env_values import SESSION_NAME, variables_in
 from ..kernel_driver.kernelspec import spec_dict
 from ..kernel_driver.observer import LifecycleObserver
 from ..kernel_driver.own_connection_file import free_path
@@ -63,7 +64,11 @@ class PooledKernel(LifecycleObserver):
 
     def can_become(self, wanted: LaunchOptions) -> bool:
         """Whether this kernel can still become what a launch with these options would give."""
-        return can_become(self.options, wanted) and not (self._bound and self.options.cwd != wanted.cwd)
+        if not can_become(self.options, wanted) or (self._bound and self.options.cwd != wanted.cwd):
+            return False
+        # What the kernelspec makes from a variable has been made already, without its value.
+        made_from = variables_in(wanted.spec.env.values() if wanted.spec is not None else ())
+        return all(self.options.extra_env.get(name) == wanted.extra_env.get(name) for name in made_from)
 
     async def hand_over(self, kernel_id: str, options: LaunchOptions) -> LaunchedProcess:
         """Turn the running process into kernel `kernel_id`, as if it had been launched with `options`.
@@ -74,13 +79,15 @@ class PooledKernel(LifecycleObserver):
         await asyncio.shield(self.ready)
         if not self.can_become(options):  # what it imports from was not known before it was ready
             raise KernelDied("it imports modules from the folder it was launched in")
-        changed = await asyncio.to_thread(self._what_changed)
+        if options.spec is not None and spec_dict(options.spec) != self.driver.kernelspec:  # that of a restart
+            raise KernelDied("its kernelspec is another one")
+        changed = await self._specs.run(self._what_changed)
         if changed:
             raise KernelDied(f"{changed} has changed since its launch")
         path = free_path(options.connection_dir / f"kernel-{kernel_id}.json")
         move = move_expression(options.cwd, options.extra_env, str(path))
         parse_answer(await evaluate(self.driver.client, move, MOVE_TIMEOUT_S))
-        return await self.driver.release(kernel_id, path, options.cwd)
+        return await self.driver.release(kernel_id, path, options.cwd, options.extra_env.get(SESSION_NAME, ""))
 
     def on_dead(self, reason: str) -> None:
         self._on_lost(self)

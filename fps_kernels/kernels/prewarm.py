@@ -126,7 +126,7 @@ class PrewarmPool:
             await self._wait_until_quiet(heed_load=not first)  # at first, the load is the server's own start
             first = False
             try:
-                wanted = await asyncio.to_thread(self._find_wanted)
+                wanted = await self._factory.specs.run(self._find_wanted)
                 for kernel in tuple(self._kernels):
                     if kernel.name not in wanted or kernel.options != wanted[kernel.name][0]:
                         # No start could take it: the server's environment has changed, or its kernelspec is gone.
@@ -137,7 +137,7 @@ class PrewarmPool:
                     await self._add(options)
                     self._refill.set()  # more may be missing
             except FPSKernelsError as exc:
-                logger.warning("the prewarm pool could not be filled: %s", exc.message)
+                logger.warning("the prewarm pool cannot be filled now: %s", exc.message)
             except Exception:  # the pool must survive any one kernel
                 logger.exception("the prewarm pool could not be filled")
 

@@ -7,6 +7,7 @@ import logging
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from ..errors import ExternalKernel, KernelNotFound, ServerStopping
@@ -61,6 +62,15 @@ class KernelRegistry:
         self._last_activity = self.started  # of kernels that are gone
         self._background = TaskSet()  # from the first kernel on
         self._stop_task: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Make ready for kernels: import what is configured, remove what killed servers have left, fill the pool.
+
+        Raises BadOption.
+        """
+        await self.specs.open()
+        await self._factory.sweep()
+        self.prewarmed.start()
 
     def __contains__(self, kernel_id: object) -> bool:
         return kernel_id in self._kernels
@@ -132,8 +142,8 @@ class KernelRegistry:
         await self.wait_stopped(kernel_id)  # then its id is free
         kernel = self._kernels.get(kernel_id or "")
         if kernel is None:
-            launch = await asyncio.to_thread(
-                self._factory.launch_options, name, path=path, env=env, session_path=session_path
+            launch = await self.specs.run(
+                partial(self._factory.launch_options, name, path=path, env=env, session_path=session_path)
             )
             # There is no await from here until the kernel is in the dictionary, so that concurrent requests cannot
             # exceed the limit.
@@ -142,7 +152,8 @@ class KernelRegistry:
             kernel = self._kernels.get(kernel_id or "")
             if kernel is None:
                 self._capacity.admit()
-                kernel = self._factory.make_kernel(kernel_id or str(uuid.uuid4()), launch, self.prewarmed)
+                folder = self._factory.kernel_folder(launch, path, env)
+                kernel = self._factory.make_kernel(kernel_id or str(uuid.uuid4()), launch, self.prewarmed, folder)
                 self._add(kernel)
         starting = kernel.starting
         assert starting is not None  # since it was added
@@ -240,6 +251,7 @@ class KernelRegistry:
         await asyncio.shield(self._stop_task)
 
     async def _stop_all(self) -> None:
+        await self.specs.close()
         await self._background.close()
         for kernel in self._kernels.values():
             kernel.server.close(CLOSE_RESTART, "the server is shutting down")

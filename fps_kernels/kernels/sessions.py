@@ -10,7 +10,6 @@ from typing import NotRequired, TypedDict
 
 from ..errors import ControlNotAllowed, KernelNotFound, NoSuchKernel, SessionNotFound
 from .kernel import Kernel, KernelModel
-from .launch_environment import session_environment
 from .registry import KernelRegistry
 
 logger = logging.getLogger(__name__)
@@ -173,9 +172,7 @@ class SessionStore:
         kernel_id = kernel_id or old_kernel_id
         session.path = session.path if path is None else path
         if session.path != known_path:
-            # The kernel's next process is told the new name.
-            driver = self._registry.get(kernel_id).driver
-            driver.set_environment(**session_environment(self._registry.root, session.path))
+            self._registry.get(kernel_id).rename(self._registry.root, session.path)
         session.name = session.name if name is None else name
         session.type = kind or session.type
         session.kernel_id = kernel_id

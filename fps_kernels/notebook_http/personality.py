@@ -76,7 +76,7 @@ class NotebookHttp(Personality):
             raise BadOption("api=notebook-http: there is no notebook; set seed_uri")
         self._seed = seed = self.context.seed
         self._check_options()
-        self._table = self._parse(await asyncio.to_thread(self._notebook_language))
+        self._table = self._parse(await self.context.kernels.registry.specs.run(self._notebook_language))
         self._seed_codes = frozenset(self._table.seeds)
         kernels = await prespawn(self.context, max(1, self.context.settings.prespawn_count))
         registry = self.context.kernels.registry

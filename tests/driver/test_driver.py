@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import signal
 import stat
 import sys
@@ -38,6 +37,15 @@ def add_tiny(kernels: Drivers, name: str, mode: str = "plain", **fields: Any) ->
         "language": "python",
     }
     return add_kernelspec(kernels.share, name, spec | fields)
+
+
+def add_vanishing(kernels: Drivers) -> Path:
+    """A kernelspec whose interpreter can be removed; returns its path."""
+    python = kernels.share / "vanishing-python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    add_tiny(kernels, "vanishing", argv=[str(python), str(KERNEL), "plain", "{connection_file}"])
+    return python
 
 
 async def failed_start(driver: KernelDriver) -> str:
@@ -319,10 +327,10 @@ async def test_a_kernel_that_dies_again_and_again_stays_dead(kernels: Drivers) -
 
 
 async def test_a_kernel_that_cannot_be_started_again_stays_dead_with_that_reason(kernels: Drivers) -> None:
-    folder = add_tiny(kernels, "vanishing")
+    python = add_vanishing(kernels)
     driver = await kernels.start("vanishing", restart_limit=2, restart_backoff_s=0.01)
     told = Recorder(driver)
-    shutil.rmtree(folder)
+    python.unlink()
     kill(driver)
     await told.until("dead")
     assert told.events == ["restarting", "restarting", "dead"]
@@ -449,16 +457,16 @@ async def test_a_restart_of_a_kernel_that_does_not_want_to_end_is_bounded(kernel
 
 
 async def test_a_restart_that_fails_leaves_a_dead_kernel_that_can_be_restarted(kernels: Drivers) -> None:
-    folder = add_tiny(kernels, "vanishing")
+    python = add_vanishing(kernels)
     driver = await kernels.start("vanishing")
     told = Recorder(driver)
-    folder.rename(kernels.share / "elsewhere")
+    python.rename(kernels.share / "elsewhere")
     with pytest.raises(KernelStartFailed, match="vanishing"):
         await driver.restart()
     assert driver.client.execution_state == "dead"
     assert told.events == ["dead"]
     assert await kernels.leftovers() == []
-    (kernels.share / "elsewhere").rename(folder)
+    (kernels.share / "elsewhere").rename(python)
     await driver.restart()
     assert driver.client.execution_state == "idle"
 

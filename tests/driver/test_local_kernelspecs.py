@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from jupyter_client.kernelspec import KernelSpec
 
-from fps_kernels.kernel_driver.kernelspec import is_local
+from fps_kernels.kernel_driver.spec_classes import SpecClasses
 
 
 @pytest.mark.parametrize(
@@ -27,4 +27,4 @@ def test_whether_a_kernelspec_is_for_this_machine(
     monkeypatch.delenv("JUPYTER_DEFAULT_PROVISIONER_NAME", raising=False)
     if default is not None:
         monkeypatch.setenv("JUPYTER_DEFAULT_PROVISIONER_NAME", default)
-    assert is_local(KernelSpec(metadata=metadata)) is expected
+    assert SpecClasses().is_local(KernelSpec(metadata=metadata)) is expected

@@ -17,13 +17,14 @@ import pytest
 from traitlets.config import Configurable
 
 from fps_kernels.errors import BadOption
-from fps_kernels.gateway.app import KernelGatewayApp
+from fps_kernels.gateway.app import KernelGatewayApp, forget_empty_variables
 from fps_kernels.gateway.config.read_settings import read
 from fps_kernels.gateway.config.settings import Settings
 from fps_kernels.gateway.config.traits import CLASSES, NotebookHTTPPersonality
 
 from ..support.client import Client
 from ..support.gateways import COMMAND, Begin, Gateway, environment
+from ..support.ports import free_port
 
 
 def run(base: Path, *options: str, **env: str) -> subprocess.CompletedProcess[str]:
@@ -341,6 +342,95 @@ def test_a_variable_that_is_not_a_number_is_named_with_its_value(clean: pytest.M
         value_of(KernelGatewayApp(), option, look)
 
 
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_an_empty_variable_is_not_set(clean: pytest.MonkeyPatch, variable: str) -> None:
+    section, name = VARIABLES[variable][0].split(".")
+    [owner] = [cls for cls in (*CLASSES, KernelGatewayApp) if cls.__name__ == section]
+    expected = getattr(owner(), name)
+    clean.setenv(variable, "")
+    assert getattr(owner(), name) == expected
+
+
+@pytest.mark.parametrize("url", ["tcp://10.0.0.1:8888", "udp://10.0.0.1:53", "tcp://[fd00::1]:8888"])
+def test_the_port_of_a_service_is_no_option(clean: pytest.MonkeyPatch, url: str) -> None:
+    clean.setenv("KG_PORT", url)
+    assert KernelGatewayApp().port == 8888
+
+
+@pytest.mark.parametrize("text", ["http://10.0.0.1:8888", "tcp:", "8888/tcp", "8888,", "0x10", "8888 8889", "８８８8a"])
+def test_what_is_neither_a_port_nor_a_services_is_refused(clean: pytest.MonkeyPatch, text: str) -> None:
+    clean.setenv("KG_PORT", text)
+    with pytest.raises(BadOption, match="KG_PORT="):
+        _ = KernelGatewayApp().port
+
+
+def test_the_url_of_a_service_is_no_other_number(clean: pytest.MonkeyPatch) -> None:
+    clean.setenv("KG_MAX_KERNELS", "tcp://10.0.0.1:8888")
+    with pytest.raises(BadOption, match="KG_MAX_KERNELS="):
+        _ = KernelGatewayApp().max_kernels
+
+
+def service(name: str) -> dict[str, str]:
+    """The variables of a Kubernetes service."""
+    url = "tcp://10.0.0.1:8888"
+    return {
+        f"{name}_SERVICE_HOST": "10.0.0.1",
+        f"{name}_SERVICE_PORT": "8888",
+        f"{name}_SERVICE_PORT_HTTP": "8888",
+        f"{name}_PORT": url,
+        f"{name}_PORT_8888_TCP": url,
+        f"{name}_PORT_8888_TCP_PROTO": "tcp",
+        f"{name}_PORT_8888_TCP_PORT": "8888",
+        f"{name}_PORT_8888_TCP_ADDR": "10.0.0.1",
+    }
+
+
+async def test_the_variables_of_services_are_passed_over_and_told(begin: Begin) -> None:
+    variables = {**service("KG"), **service("KERNEL_GATEWAY"), **service("FPS_KERNELS"), "KG_PORT_RETRIES": "60"}
+    gateway = begin(f"--port={free_port()}", env=variables)
+    for name in ("kg", "kernel-gateway", "fps-kernels"):
+        [line] = [line for line in gateway.log.splitlines() if f"for a service named {name} " in line]
+        assert "WARNING" in line
+        for variable in service(name.upper().replace("-", "_")):
+            assert f"{variable}," in line or f"{variable}:" in line
+        assert "KG_PORT_RETRIES" not in line
+    async with Client(gateway.url) as client:
+        kernel_id = await client.start()
+        assert await client.evaluate(kernel_id, "[name for name in os.environ if name.startswith('KG_')]") == "[]"
+        assert await client.evaluate(kernel_id, "os.environ['KERNEL_GATEWAY']") == "1"
+
+
+def test_empty_variables_of_jupyter_are_not_set(tmp_path: Path) -> None:
+    """JUPYTER_PREFER_ENV_PATH= would be true for jupyter_core."""
+    names = ("JUPYTER_PREFER_ENV_PATH", "JUPYTER_DEFAULT_PROVISIONER_NAME", "JUPYTER_NO_CONFIG", "KG_PORT")
+    done = run(tmp_path, "--show-config", **dict.fromkeys(names, ""))
+    assert done.returncode == 0, done.stderr
+    with pytest.MonkeyPatch.context() as patch:
+        for name in names:
+            patch.setenv(name, "")
+        patch.setenv("KG_IP", "127.0.0.2")
+        patch.setenv("OTHER", "")
+        forget_empty_variables()
+        assert not [name for name in names if name in os.environ]
+        assert (os.environ["KG_IP"], os.environ["OTHER"]) == ("127.0.0.2", "")
+
+
+@pytest.mark.parametrize("command", [[], ["lab"]])
+def test_a_folder_that_is_gone_at_the_start_is_told_in_one_line(tmp_path: Path, command: list[str]) -> None:
+    (tmp_path / "own").mkdir()
+    script = f'cd {tmp_path / "own"} && rmdir {tmp_path / "own"} && exec "$@"'
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", COMMAND, *command],
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    [line] = [line for line in done.stderr.splitlines() if "getcwd" not in line]  # the shell's own
+    assert line == "fps-kernels: The folder that this was started in does not exist any more; cd to another one"
+
+
 # --- bad input ----------------------------------------------------------------------------------
 
 
@@ -379,6 +469,9 @@ def test_a_variable_that_is_not_a_number_is_named_with_its_value(clean: pytest.M
             ["--MappingKernelManager.cull_interval=-1", "--KernelGatewayApp.max_kernels=-1"],
             [" MappingKernelManager.cull_interval=-1: ", " max_kernels=-1: "],
         ),
+        (["--MappingKernelManager.root_dir=/no/such"], ["root_dir=/no/such: there is no such folder"]),
+        (["--MappingKernelManager.root_dir=/etc/passwd"], ["root_dir=/etc/passwd: there is no such folder"]),
+        (["--MappingKernelManager.root_dir=~nobody-here/x"], ["root_dir=~nobody-here/x: "]),
         (["--KernelManager.transport_encryption=rot13"], ["transport_encryption", "rot13"]),
     ],
 )
@@ -430,7 +523,6 @@ def test_an_unknown_option_is_told(begin: Begin, option: str) -> None:
     [
         "KernelGatewayApp.cookie_secret",
         "KernelGatewayApp.kernel_manager_class",
-        "KernelGatewayApp.kernel_spec_manager_class",
         "KernelGatewayApp.personality_class",
         "MappingKernelManager.kernel_manager_class",
         "MultiKernelManager.shared_context",

@@ -6,8 +6,10 @@ import asyncio
 import base64
 import json
 import os
+import shutil
 import signal
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -219,3 +221,26 @@ def test_a_file_that_cannot_be_written_to_its_end_is_not_there(tmp_path: Path) -
         opened.write(["a" * 100_000, "é"])
     assert [path.name for path in tmp_path.glob("*/*")] == [LOCK]
     opened.close()
+
+
+@pytest.mark.parametrize("gone", ["runtime", "folder"])
+def test_a_folder_that_somebody_has_removed_is_made_again_once(tmp_path: Path, gone: str) -> None:
+    runtime = tmp_path / "runtime"
+    opened = RequestFiles(runtime)
+    opened.open()
+    if gone == "runtime":
+        shutil.rmtree(runtime)
+    else:
+        [folder] = runtime.iterdir()
+        shutil.rmtree(folder)
+    with ThreadPoolExecutor(8) as pool:
+        paths = list(pool.map(lambda number: opened.write([str(number)]), range(8)))
+    assert [path.read_text() for path in paths] == [str(number) for number in range(8)]
+    [folder] = runtime.iterdir()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    another = RequestFiles(runtime)
+    another.open()
+    assert folder.exists()  # it is locked
+    opened.close()
+    another.close()
+    assert list(runtime.iterdir()) == []

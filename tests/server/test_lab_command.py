@@ -121,6 +121,7 @@ async def test_its_bounds_are_options(start: Start) -> None:
         (["--set", "nobody.x=1"], "there is no plugin nobody"),
         (["--set", "kernels.max_kernels=[1"], "--set=kernels.max_kernels=[1"),
         (["--set", "kernels.max_kernels=-1"], "kernels.max_kernels"),
+        (["--set", "kernels.root_dir=/no/such"], "kernels.root_dir=/no/such: there is no such folder"),
         (["--disable", "nobody"], "--disable=nobody: there is no such plugin"),
         (["--keyfile", "x.pem"], "keyfile=x.pem: has no effect without certfile"),
         (["--certfile", "x.pem"], "certfile=x.pem: no such file"),

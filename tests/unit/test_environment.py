@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fps_kernels.errors import BadOption
-from fps_kernels.kernel_driver.env_values import for_remote
+from fps_kernels.kernel_driver.env_values import for_remote, overriding, variables_in
 from fps_kernels.kernels.launch_environment import (
     MAX_VARIABLES,
     SECRETS,
@@ -22,6 +23,7 @@ from fps_kernels.kernels.launch_environment import (
     session_environment,
     working_directory,
 )
+from fps_kernels.serving.service_variables import is_of_service, service_warnings
 
 
 @pytest.fixture
@@ -277,3 +279,48 @@ def test_a_remote_provisioner_is_not_told_the_name_of_any_notebook() -> None:
     session = {"JPY_SESSION_NAME": "/root/a b.ipynb", "KERNEL_X": "x"}
     assert for_remote(session) == session
     assert for_remote(session | {"JPY_SESSION_NAME": "/root/$(id).ipynb"}) == {"KERNEL_X": "x"}
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        ("${A}/$B_1", {"A", "B_1"}),
+        ("$$A $ ${} ${1} $1 ${A", set()),
+        (5, set()),
+        (None, set()),
+        ("", set()),
+    ],
+)
+def test_the_variables_that_a_kernelspec_is_made_from(value: Any, names: set[str]) -> None:
+    assert variables_in([value, "plain"]) == names
+
+
+def test_what_is_set_again_when_a_provisioner_has_prepared_a_launch() -> None:
+    requested = {name: "request" for name in ("OTHER", "OVER", "SELF", "CHANGED", "GONE")}
+    spec_env = {"OVER": "spec", "SELF": "more ${SELF}", "NEW": "spec", "NUMBER": 5}
+    prepared = requested | {"OVER": "spec", "SELF": "more request", "CHANGED": "by it", "NEW": "spec"}
+    del prepared["GONE"]
+    assert overriding(requested, prepared, spec_env) == {"OVER": "request", "GONE": "request"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("KG_PORT", "tcp://10.0.0.1:8888", True),
+        ("KG_PORT", "8888", False),
+        ("KG_PORT", "", False),
+        ("KG_PORT", "tcp://", False),
+        ("KG_PORT", "http://10.0.0.1", False),
+        ("KG_PORT_RETRIES", "tcp://10.0.0.1:8888", False),
+        ("KG_IP", "tcp://10.0.0.1:8888", False),
+    ],
+)
+def test_the_variables_of_a_service_are_told_from_options(name: str, text: str, expected: bool) -> None:
+    assert is_of_service(name, text) is expected
+
+
+def test_only_the_variables_of_a_service_are_warned_of() -> None:
+    environ = {"KG_PORT": "tcp://10.0.0.1:1", "KG_SERVICE_HOST": "x", "KG_PORT_RETRIES": "3", "KG_SERVICES": "x"}
+    [line] = service_warnings(environ | {"KERNEL_GATEWAY_PORT": "1", "FPS_KERNELS_TOKEN": "x", "KG_PORT_1_TCP": "x"})
+    assert line.startswith("Passing over KG_PORT, KG_PORT_1_TCP, KG_SERVICE_HOST: ")
+    assert list(service_warnings({"KG_SERVICE_HOST": "x"})) == []

@@ -14,8 +14,8 @@ import fps_kernels
 PACKAGE = Path(fps_kernels.__file__).parent
 
 FLOORS = (
-    ("descriptors", "errors", "log_text", "options", "private_files", "tasks"),
-    ("json_model",),
+    ("descriptors", "errors", "log_text", "options", "private_files", "tasks", "threads"),
+    ("json_model", "ledger"),
     ("websocket",),
     ("serving", "kernel_driver"),
     ("kernel_server",),

@@ -9,6 +9,7 @@ from typing import Any
 from traitlets import BaseDescriptor, Bool, Dict, Float, HasTraits, Integer, List, TraitType, Unicode
 
 from ...errors import BadOption
+from ...serving.service_variables import is_of_service
 
 
 class EnvironmentDefaults(BaseDescriptor):
@@ -43,9 +44,9 @@ def _default(trait: TraitType[Any, Any], variable: str) -> Callable[[HasTraits],
 def from_environment(
     name: str, parse: Callable[[str], Any], default: Any, environ: Mapping[str, str] = os.environ
 ) -> Any:
-    """The value of a variable. Raises BadOption."""
+    """The value of a variable; the default if it is empty, or not the user's. Raises BadOption."""
     text = environ.get(name)
-    if text is None:
+    if not text or is_of_service(name, text):
         return default
     try:
         return parse(text)

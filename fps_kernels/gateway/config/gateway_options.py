@@ -6,7 +6,8 @@ and work unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from jupyter_core.application import JupyterApp, base_aliases, base_flags
@@ -15,6 +16,7 @@ from traitlets import Any, Bool, Dict, Float, Integer, List, Unicode
 from ... import __version__
 from ...errors import BadOption
 from ...options import Bounds
+from ...serving.service_variables import service_warnings
 from ...serving.serving_limits import MESSAGE_BOUNDS, ServingLimits
 from .config_files import StrictJSONFileConfigLoader, StrictPyFileConfigLoader, check_named
 from .env_vars import EnvironmentDefaults
@@ -177,6 +179,7 @@ class KernelGatewayApp(JupyterApp):
         "get all but `KG_*` and the server's tokens.",
     ).tag(env="KG_ENV_PROCESS_WHITELIST", default_text="all")
     kernel_env_pattern = kernels_option("kernel_env_pattern").tag(env="KG_KERNEL_ENV_PATTERN")
+    kernel_spec_manager_class = kernels_option("kernel_spec_manager_class")
     api = Unicode(
         "kernel_gateway.jupyter_websocket",
         config=True,
@@ -232,7 +235,6 @@ class KernelGatewayApp(JupyterApp):
     ).tag(env="KG_HEAD_TIMEOUT_S", bounds=Bounds(gt=0))
     cookie_secret = _without_meaning()
     kernel_manager_class = _without_meaning()
-    kernel_spec_manager_class = _without_meaning()
     personality_class = _without_meaning()
 
     def load_config_file(self, suppress_errors: bool = True) -> None:  # type: ignore[override]  # as JupyterApp does
@@ -252,6 +254,11 @@ class KernelGatewayApp(JupyterApp):
         super().start()  # ends the program for --generate-config
         for option in meaningless_options(self.config):
             self.log.warning("The option %s has no meaning here: it has no effect", option)
-        for option in unknown_options(self.config):
-            self.log.warning("Unknown option %s: it has no effect", option)
+        for warning in service_warnings(os.environ):
+            self.log.warning("%s", warning)
         self.serve(self)
+
+    def warn_of_unknown(self, others: Collection[str]) -> None:
+        """Warn of options of classes that are not used; others: the names of those that are, and not ours."""
+        for option in unknown_options(self.config, others):
+            self.log.warning("Unknown option %s: it has no effect", option)

@@ -23,7 +23,14 @@ from ...serving.sockets import Listening, is_public
 from ...serving.tls import tls_context
 from .gateway_options import KernelGatewayApp
 from .settings import Access, Settings
-from .traits import JupyterWebsocketPersonality, KernelManager, KernelSpecManager, SeedingMappingKernelManager
+from .traits import (
+    JupyterWebsocketPersonality,
+    KernelManager,
+    KernelProvisionerFactory,
+    KernelSpecManager,
+    SeedingMappingKernelManager,
+    class_options,
+)
 
 SEED_ANSWER_S = 86_400.0
 """A kernel is handed out when its seed has run, however long that takes; each cell has a timeout of its own."""
@@ -37,8 +44,9 @@ def read(app: KernelGatewayApp) -> Settings:
         manager = SeedingMappingKernelManager(parent=app)
         process = KernelManager(parent=app)
         specs = KernelSpecManager(parent=app)
+        provisioners = KernelProvisionerFactory(parent=app)
         personality = JupyterWebsocketPersonality(parent=app)
-    owners = (manager, process, app)
+    owners = (manager, process, specs, provisioners, app)
     _check(*owners)
     compile_pattern(app.kernel_env_pattern)
     prespawn_count = app.prespawn_count or 0
@@ -53,6 +61,7 @@ def read(app: KernelGatewayApp) -> Settings:
         "default_kernel": _native(app.default_kernel_name or manager.default_kernel_name),
         "allowed_kernelspecs": sorted(specs.allowed_kernelspecs | specs.whitelist),
         "allowed_message_types": manager.allowed_message_types or None,
+        "class_options": class_options(app.config),
         "client_env": [*personality.env_whitelist, *personality.client_envs],
     }
     if app.seed_uri:

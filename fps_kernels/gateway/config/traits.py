@@ -7,9 +7,10 @@ gateway_options.py.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Literal, get_args, get_origin
 
-from traitlets import Bool, CaselessStrEnum, Dict, Float, Integer, List, Set, TraitType, Unicode
+from traitlets import Bool, CaselessStrEnum, Dict, Float, Instance, Integer, List, Set, TraitType, Unicode, Union
 from traitlets.config import Config, Configurable
 
 from ...options import OPTIONS
@@ -23,7 +24,9 @@ def kernels_option(name: str) -> Any:
     option = OPTIONS[name]
     keywords: dict[str, Any] = {"config": True, "help": option.help}
     trait: TraitType[Any, Any]
-    if get_origin(option.type) is Literal:
+    if type[Any] in get_args(option.type):  # a class, or where it is found
+        trait = Union([Unicode(), Instance(type)], default_value=option.default, **keywords)
+    elif get_origin(option.type) is Literal:
         trait = CaselessStrEnum(get_args(option.type), option.default, **keywords)
     elif isinstance(option.default, bool):
         trait = Bool(option.default, **keywords)
@@ -77,9 +80,14 @@ class SeedingMappingKernelManager(AsyncMappingKernelManager):
 
 class KernelSpecManager(Configurable):
     allowed_kernelspecs = Set(Unicode(), config=True, help=OPTIONS["allowed_kernelspecs"].help).tag(default_text="all")
+    ensure_native_kernel = kernels_option("ensure_native_kernel")
     whitelist = Set(Unicode(), config=True, help="Deprecated name of `allowed_kernelspecs`. Both lists count.").tag(
         default_text="all"
     )
+
+
+class KernelProvisionerFactory(Configurable):
+    default_provisioner_name = kernels_option("default_provisioner_name")
 
 
 class JupyterWebsocketPersonality(Configurable):
@@ -148,6 +156,7 @@ CLASSES = [
     KernelManager,
     SeedingMappingKernelManager,
     KernelSpecManager,
+    KernelProvisionerFactory,
     JupyterWebsocketPersonality,
     NotebookHTTPPersonality,
 ]
@@ -155,8 +164,8 @@ OF_THE_APPLICATION = {"KernelGatewayApp", "JupyterApp", "Application", "Singleto
 """Sections whose unknown names traitlets itself warns of when it makes the application."""
 
 
-WITHOUT_MEANING = ("cookie_secret", "kernel_manager_class", "kernel_spec_manager_class", "personality_class")
-"""Options of the original's application that mean nothing here: there are no cookies, and no classes of Jupyter Server.
+WITHOUT_MEANING = ("cookie_secret", "kernel_manager_class", "personality_class")
+"""Options of the original's application that mean nothing here: there are no cookies, and no such classes.
 
 The application has them, too: otherwise traitlets would warn of each four times, or guess that another was meant.
 """
@@ -168,15 +177,27 @@ def meaningless_options(config: Config) -> list[str]:
     return sorted(f"{section}.{name}" for section, name in found if name in WITHOUT_MEANING)
 
 
-def unknown_options(config: Config) -> list[str]:
+def _known() -> dict[str, type[Configurable]]:
+    return {base.__name__: base for cls in CLASSES for base in cls.mro() if issubclass(base, Configurable)}
+
+
+def class_options(config: Config) -> dict[str, Config]:
+    """The sections of classes that are not this program's: that which finds kernelspecs, and provisioners."""
+    ours = _known().keys() | OF_THE_APPLICATION
+    return {name: one for name, one in config.items() if isinstance(one, Config) and name not in ours}
+
+
+def unknown_options(config: Config, others: Collection[str] = ()) -> list[str]:
     """What is set for classes that this program does not have, or never makes, as Class.name.
 
     traitlets warns only of names that a class does not have, when it makes one.
+
+    others: the names of classes that are others' and are used.
     """
-    known = {base.__name__: base for cls in CLASSES for base in cls.mro() if issubclass(base, Configurable)}
+    known = _known()
     found = []
     for section, values in config.items():
-        if section in OF_THE_APPLICATION or not isinstance(values, Config):
+        if section in OF_THE_APPLICATION or section in others or not isinstance(values, Config):
             continue
         names = known[section].class_trait_names(config=True) if section in known else []
         found += [f"{section}.{name}" for name in values if name not in names]

@@ -18,11 +18,12 @@ from jupyverse_api.kernels import KernelsConfig as JupyverseKernelsConfig
 from jupyverse_api.yjs import Yjs
 
 from ...errors import BadOption
-from ...kernel_driver.kernelspec import Kernelspecs
+from ...kernel_driver.kernelspec import CLASS_TIMEOUT_S, Kernelspecs
+from ...kernel_driver.spec_classes import SpecClasses
 from ...kernels.connection_folder import check_connection_folder
 from ...kernels.external_folder import ExternalKernels, ExternalPolicy
 from ...kernels.factory import check_system_for
-from ...kernels.launch_environment import compile_pattern
+from ...kernels.launch_environment import compile_pattern, contents_root
 from ...kernels.registry import KernelRegistry
 from ...serving.logs import sanitize_package
 from ...serving.origin import AllowedOrigins
@@ -56,6 +57,8 @@ class KernelsComponent(Component):
             values = config.options()
             compile_pattern(values.kernel_env_pattern)
             check_system_for(values)
+            contents_root(values.root_dir)
+            SpecClasses.of(values).check_within(CLASS_TIMEOUT_S)
             if values.connection_dir is not None:
                 check_connection_folder(values)
             self._origins = AllowedOrigins.parse(values.allow_origin, values.allow_origin_pat)
@@ -76,7 +79,8 @@ class KernelsComponent(Component):
 
         base_url = f"/{frontend.base_url.strip('/')}/".replace("//", "/")
         options = config.options()
-        specs = Kernelspecs(options.default_kernel, base_url, options.allowed_kernelspecs)
+        classes = SpecClasses.of(options)
+        specs = Kernelspecs(options.default_kernel, base_url, options.allowed_kernelspecs, classes)
         try:
             registry = KernelRegistry(options, specs)
         except BadOption as exc:
@@ -100,7 +104,10 @@ class KernelsComponent(Component):
         host = AsphaltHost(base_url, self._origins, Users(auth), on_first_request)
         ctx.add_resource(_Kernels(app, auth, registry, host, executions), types=Kernels)
 
-        registry.prewarmed.start()
+        try:
+            await registry.open()
+        except BadOption as exc:
+            _exit(f"kernels.{exc.message}")
         external = None
         watchers = TaskSet()
         if config.allow_external_kernels:

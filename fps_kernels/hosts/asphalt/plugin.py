@@ -7,7 +7,6 @@ registered only once.
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +66,7 @@ class _Kernels(KernelRoutes, Kernels):
         return self.registry.status()
 
     async def get_kernelspecs(self, user: User) -> KernelspecsModel:
-        return await asyncio.to_thread(self.registry.specs.list)
+        return await self.registry.specs.list_all()
 
     async def get_kernelspec(self, kernel_name: str, file_name: str, user: User) -> Response:
         return await self.kernelspec_endpoints.resource(kernel_name, file_name)

@@ -13,6 +13,7 @@ import logging
 import os
 import shutil
 import tempfile
+import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -44,6 +45,7 @@ class RequestFiles:
         self._folder: Path | None = None
         self._lock: int | None = None
         self._numbers = itertools.count(1)
+        self._making = threading.Lock()
 
     def open(self) -> None:
         """Remove what others have left, and make the folder. Raises OSError."""
@@ -51,6 +53,9 @@ class RequestFiles:
         for folder in self._runtime.glob(f"{PREFIX}*") if fcntl else ():
             with contextlib.suppress(OSError):  # its owner, or another server, removes it
                 _remove_if_abandoned(folder)
+        self._make()
+
+    def _make(self) -> None:
         while self._lock is None:
             folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self._runtime))  # of mode 0700
             self._lock = _lock(folder, os.O_CREAT | os.O_EXCL)  # or another server has taken it for abandoned
@@ -59,8 +64,13 @@ class RequestFiles:
     def write(self, pieces: Iterable[str]) -> Path:
         """A new file with the pieces, in ASCII. If that fails there is none. Raises OSError, and what `pieces` does."""
         assert self._folder is not None, "open comes first"
-        path = self._folder / f"{next(self._numbers)}.json"
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW, 0o600)
+        name, flags = f"{next(self._numbers)}.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW
+        path = self._folder / name
+        try:
+            descriptor = os.open(path, flags, 0o600)
+        except FileNotFoundError:
+            path = self._make_again() / name
+            descriptor = os.open(path, flags, 0o600)
         try:
             with open(descriptor, "w", encoding="ascii", newline="") as file:
                 file.writelines(pieces)
@@ -68,6 +78,18 @@ class RequestFiles:
             remove(path)
             raise
         return path
+
+    def _make_again(self) -> Path:
+        """Make another folder in the place of one that somebody has removed, once for all requests that miss it."""
+        with self._making:
+            assert self._folder is not None
+            if self._lock is not None and not self._folder.is_dir():
+                logger.warning("the folder of requests, %s, has been removed: making another one", self._folder)
+                os.close(self._lock)
+                self._lock = None
+                self._runtime.mkdir(parents=True, exist_ok=True, mode=0o700)
+                self._make()
+            return self._folder
 
     def close(self) -> None:
         """Remove the folder."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from jupyter_core.paths import jupyter_runtime_dir
 
+from ....ledger import Ledger, print_of
 from ....serving.access.login_page import step
 from ....serving.access.secret_file import write_private
 
@@ -22,9 +23,13 @@ logger = logging.getLogger(__name__)
 def opened_in_browser(url: str) -> Iterator[None]:
     """Open a URL by way of a file that only the user can read, which exists as long as the context lasts."""
     path = Path(jupyter_runtime_dir()) / f"fps-kernels-{os.getpid()}-open.html"
+    page = step(url).encode()
+    ledger = Ledger(path.parent)  # it has a token in it
     try:
-        write_private(path, step(url).encode())
+        ledger.add(path, print_of(page))
+        write_private(path, page)
     except OSError as exc:
+        ledger.close()
         logger.warning("Cannot open a browser: %s: %s", path, exc.strerror)
         yield
         return
@@ -35,6 +40,7 @@ def opened_in_browser(url: str) -> Iterator[None]:
     finally:
         with contextlib.suppress(OSError):
             path.unlink()
+        ledger.close()
 
 
 def _open(url: str) -> None:

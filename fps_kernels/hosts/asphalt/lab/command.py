@@ -6,23 +6,28 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 from asphalt.core import Context
+from jupyter_core.paths import jupyter_runtime_dir
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from ....errors import BadOption
+from ....ledger import sweep
 from ....serving.access.reach import warn_of_reach
 from ....serving.event_loop import new_loop
 from ....serving.gc_tuning import collect_from_now
 from ....serving.logs import configure, hide
 from ....serving.own_memory import close_memory
 from ....serving.rlimits import raise_limit
+from ....serving.service_variables import service_warnings
 from ....serving.signal_handlers import on_signal
 from ....serving.sockets import Listening, bind, is_public
 from ....serving.standard_streams import tell
@@ -43,6 +48,9 @@ def main(argv: Sequence[str]) -> None:
     """Run the server until a signal ends it. Raises BadOption."""
     options = read_options(argv)
     configure(logging.DEBUG if options.debug else logging.INFO)
+    for warning in service_warnings(os.environ):
+        logger.warning("%s", warning)
+    sweep(Path(jupyter_runtime_dir()))
     close_memory()
     raise_limit()
     limits = serving_limits(options)
