@@ -56,7 +56,9 @@ def run(app: KernelGatewayApp) -> None:
     async def serve() -> None:
         options = settings.kernels
         specs = Kernelspecs(options.default_kernel, settings.base_url, options.allowed_kernelspecs)
-        kernels = KernelRoutes(KernelRegistry(options, specs, policy), GatewayHost(settings.base_url))
+        kernels = KernelRoutes(
+            KernelRegistry(options, specs, policy), GatewayHost(settings.base_url, seeded=seed is not None)
+        )
         context = GatewayContext(settings, seed, kernels)
         personality.set_context(context)
         app.settings, app.seed, app.kernels = settings, seed, kernels  # for personalities that know only `parent`

@@ -13,11 +13,12 @@ import zmq
 from ..errors import BadOption, KernelStartFailed
 from ..kernel_driver.client import KernelClient
 from ..kernel_driver.connection_file import ConnectionInfo
-from ..kernel_driver.driver import KernelDriver, LifecycleOptions, Prepare
+from ..kernel_driver.driver import KernelDriver, Prepare
 from ..kernel_driver.external import ExternalLauncher
 from ..kernel_driver.heartbeat import HeartbeatOptions
 from ..kernel_driver.kernelspec import Kernelspecs, is_local
 from ..kernel_driver.launcher import KernelspecLauncher, ProcessPool
+from ..kernel_driver.lifecycle import LifecycleOptions
 from ..kernel_driver.process import LaunchOptions
 from ..kernel_driver.reaper import Reaper
 from ..kernel_server.iopub_log import ReplayLimits
@@ -27,7 +28,13 @@ from ..kernel_server.server import KernelServer, ServerLimits
 from ..options import KernelsOptions
 from .connection_folder import check_connection_folder, connection_folder
 from .kernel import Kernel
-from .launch_environment import check_environment, compile_pattern, request_environment, session_environment
+from .launch_environment import (
+    check_environment,
+    compile_pattern,
+    launch_timeout_s,
+    request_environment,
+    session_environment,
+)
 from .start_policy import StartPolicy
 
 logger = logging.getLogger(__name__)
@@ -95,13 +102,14 @@ class KernelFactory:
 
         name: the kernelspec that was requested; None for the default one.
         path, env, session_path: see KernelRegistry.start.
-        Raises KernelspecNotFound, KernelStartFailed, UnsafeVariable, UnsafeEnvironment.
+        Raises KernelspecNotFound, KernelStartFailed, UnsafeVariable, UnsafeEnvironment, InvalidField.
         """
         spec = self.specs.get(self.policy.kernel_name(name))
         environ = dict(env or {})
         cwd = self.policy.working_directory(self.root, path, environ)
         requested = request_environment(environ, self.options.client_env)
         check_environment(requested, self._env_pattern, local=is_local(spec))
+        launch_timeout_s(requested)
         extra_env = self.policy.request_environment(requested)
         if session_path is not None:
             extra_env |= session_environment(self.root, session_path)
@@ -129,10 +137,11 @@ class KernelFactory:
 
         pool: asked for a running process before one is launched.
         """
+        timeout_s = max(self._lifecycle.startup_timeout_s, launch_timeout_s(options.extra_env))
         driver = KernelDriver(
             self._make_client(kernel_id, self._heartbeat),
             KernelspecLauncher(options, self.specs, reaper=self._reaper, pool=pool),
-            self._lifecycle,
+            replace(self._lifecycle, startup_timeout_s=timeout_s),
             prepare=self.policy.prepare,
         )
         return Kernel(driver, self._make_server(driver))
@@ -148,7 +157,7 @@ class KernelFactory:
         return KernelDriver(
             self._make_client(kernel_id, HeartbeatOptions(interval_s=0)),
             KernelspecLauncher(options, self.specs, reaper=self._reaper),
-            replace(self._lifecycle, restart_limit=0),
+            replace(self._lifecycle, restart_limit=0, patient=False),
             prepare=prepare,
         )
 
