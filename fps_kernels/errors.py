@@ -240,6 +240,17 @@ class KernelRestarted(KernelFailure):
     """The kernel was restarted before it replied."""
 
 
+class KernelInterrupted(KernelFailure):
+    """A cell was interrupted before the kernel was ready to run it."""
+
+    def __init__(self) -> None:
+        super().__init__("Interrupted before the kernel was ready")
+
+    @property
+    def ename(self) -> str:
+        return "KeyboardInterrupt"  # as where it runs
+
+
 class KernelTimeout(KernelFailure):
     """The kernel did not reply in time."""
 

@@ -93,11 +93,21 @@ class KernelsOptions:
         default_text="no limit",
     )
     startup_timeout_s: Positive = _option(
-        60.0, "Seconds that a kernel may take from its launch to its first reply.", unit="seconds"
+        60.0,
+        "Seconds that a kernel may take from its launch to its first reply. After that nothing waits for it any more, "
+        "and it is shown with a reason; it is not ended as long as its process lives. A request can say more in "
+        "`KERNEL_LAUNCH_TIMEOUT` of its `env`.",
+        unit="seconds",
     )
-    start_answer_s: Positive = _option(
+    start_answer_s: NotNegative = _option(
+        0.0,
+        "Seconds after which a request that starts a kernel is answered, even if the kernel is not ready yet. With 0 "
+        "it is answered at once: JupyterLab drops what is run before the answer, and keeps it afterwards.",
+        unit="seconds",
+    )
+    restart_answer_s: NotNegative = _option(
         10.0,
-        "Seconds after which a request that starts a kernel is answered, even if the kernel is not ready yet.",
+        "Seconds after which a request that restarts a kernel is answered, even if the new process is not ready yet.",
         unit="seconds",
     )
     shutdown_wait_time_s: NotNegative = _option(

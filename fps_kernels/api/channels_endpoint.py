@@ -8,9 +8,10 @@ from collections.abc import Collection
 from starlette.responses import Response
 from starlette.websockets import WebSocket
 
-from ..errors import FPSKernelsError, NotAWebSocket, ServerStopping
+from ..errors import FPSKernelsError, KernelStartFailed, NotAWebSocket, ServerStopping
 from ..kernel_server.wire import V1_PROTOCOL
 from ..kernels.registry import KernelRegistry
+from ..kernels.sessions import SessionStore
 from ..serving.access.credentials import TOKEN_PROTOCOL
 from ..websocket.asgi import StarletteSocket
 from .host import Host
@@ -18,6 +19,8 @@ from .responses import deny
 from .table import ALL_METHODS, CHANNELS_PATH, Endpoint
 
 MAX_SESSION_ID_CHARS = 256
+NAMING_TIMEOUT_S = 3.0
+"""How long a page has to name its session before it is told that the kernel did not start."""
 
 
 class ChannelsEndpoint:
@@ -26,8 +29,9 @@ class ChannelsEndpoint:
     plain: the endpoint for requests that are no WebSockets.
     """
 
-    def __init__(self, registry: KernelRegistry, host: Host) -> None:
+    def __init__(self, registry: KernelRegistry, sessions: SessionStore, host: Host) -> None:
         self._registry = registry
+        self._sessions = sessions
         self._host = host
         self.plain = Endpoint(
             "no_websocket",
@@ -62,8 +66,11 @@ class ChannelsEndpoint:
                 raise ServerStopping
             server = self._registry.get(kernel_id).server
             user = await self._host.user(websocket)
-            server.check_room(session_id, user)
+            page = "origin" in websocket.headers  # of which every browser tells
+            server.check_room(session_id, user, page=page)
         except FPSKernelsError as exc:
+            if isinstance(exc, KernelStartFailed):  # JupyterLab shows why only if it listens to the session already
+                await self._sessions.wait_named(kernel_id, NAMING_TIMEOUT_S)
             await deny(websocket, exc.status, exc.message)
             return
         offered = websocket.scope["subprotocols"]
@@ -72,7 +79,8 @@ class ChannelsEndpoint:
         chosen = next((protocol for protocol in (V1_PROTOCOL, TOKEN_PROTOCOL) if protocol in offered), None)
         await websocket.accept(chosen)
         may_execute = granted is None or "execute" in granted
-        await server.serve(StarletteSocket(websocket), session_id, v1=v1, may_execute=may_execute, user=user)
+        socket = StarletteSocket(websocket)
+        await server.serve(socket, session_id, v1=v1, may_execute=may_execute, user=user, page=page)
 
     async def refuse_plain(self, kernel_id: str) -> Response:
         """The answer to a plain request, with the status that Tornado has for it."""

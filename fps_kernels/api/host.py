@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from starlette.datastructures import Headers
@@ -33,6 +34,13 @@ class Host(Protocol):
 
     async def user(self, connection: HTTPConnection) -> str:
         """The name of the user whose request or WebSocket it is; "" where all are one user, or nothing tells."""
+        ...
+
+    def at_once(self, request: Request, environ: Mapping[str, str] | None) -> bool:
+        """Whether a request that starts a kernel is answered at once, whatever `start_answer_s` says.
+
+        environ: the variables that it wants to set; None when it is about a session.
+        """
         ...
 
     async def on_request(self) -> None:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from ..errors import Forbidden, InvalidKernelId
 from ..kernels.registry import KernelRegistry
+from .host import Host
 from .json_body import Environment, Text, read_model
 from .responses import json_response
 
@@ -30,9 +31,9 @@ class NewKernel(msgspec.Struct, frozen=True):
 class KernelEndpoints:
     """`/api/kernels`."""
 
-    def __init__(self, registry: KernelRegistry, base_url: str) -> None:
+    def __init__(self, registry: KernelRegistry, host: Host) -> None:
         self._registry = registry
-        self._base_url = base_url
+        self._host = host
 
     async def all(self) -> Response:
         check_may_list(self._registry)
@@ -42,10 +43,15 @@ class KernelEndpoints:
         body = await read_model(request, NewKernel)
         if body.kernel_id is not None:
             _check_uuid(body.kernel_id)
+        environ: dict[str, str] = body.env or {}
         kernel = await self._registry.start(
-            body.name, kernel_id=body.kernel_id, path=body.path or "", env=body.env or {}
+            body.name,
+            kernel_id=body.kernel_id,
+            path=body.path or "",
+            env=environ,
+            at_once=self._host.at_once(request, environ),
         )
-        return json_response(kernel.model(), 201, {"Location": f"{self._base_url}api/kernels/{kernel.id}"})
+        return json_response(kernel.model(), 201, {"Location": f"{self._host.base_url}api/kernels/{kernel.id}"})
 
     async def one(self, kernel_id: str) -> Response:
         return json_response(self._registry.get(kernel_id).model())

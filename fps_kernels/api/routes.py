@@ -37,11 +37,11 @@ class KernelRoutes:
         self.kernelspec_endpoints = KernelspecEndpoints(registry.specs)
         self.execution_endpoints = ExecutionEndpoints(registry, self.sessions, host, executions)
         self.session_endpoints = SessionEndpoints(registry, self.sessions, host)
-        self.channels = ChannelsEndpoint(registry, host)
+        self.channels = ChannelsEndpoint(registry, self.sessions, host)
         self.table = api_table(
             ServerEndpoints(registry),
             self.kernelspec_endpoints,
-            KernelEndpoints(registry, host.base_url),
+            KernelEndpoints(registry, host),
             self.execution_endpoints,
             self.session_endpoints,
         )

@@ -89,7 +89,9 @@ class SessionEndpoints:
         if choice.id is not None and choice.id not in self._registry and not SAFE_KERNEL_ID.fullmatch(choice.id):
             raise InvalidKernelId(f"Invalid kernel id: {choice.id[:100]}")
         may_control = await self._host.may(request, CONTROL)
-        session = await self._sessions.create(path, body.name or "", kind, choice, may_control=may_control)
+        session = await self._sessions.create(
+            path, body.name or "", kind, choice, may_control=may_control, at_once=self._host.at_once(request, None)
+        )
         return self._sessions.model(session)
 
     async def one(self, session_id: str) -> Response:
@@ -114,6 +116,7 @@ class SessionEndpoints:
             kind=body.type,
             choice=None if body.kernel is None else body.kernel.choice(),
             may_control=await self._host.may(request, CONTROL),
+            at_once=self._host.at_once(request, None),
         )
         return self._sessions.model(session)
 

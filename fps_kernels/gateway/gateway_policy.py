@@ -7,15 +7,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 from ..kernel_driver.client import KernelClient
-from ..kernels.launch_environment import existing_folder, server_environment
+from ..kernels.launch_environment import WORKING_DIRECTORY, existing_folder, server_environment
 from ..kernels.start_policy import StartPolicy
 from .config.settings import Settings
 from .seed import Seed
 
 ALWAYS = ("PATH", "HOME")
 """The variables that kernels get whatever env_process_whitelist says."""
-WORKING_DIRECTORY = "KERNEL_WORKING_DIR"
-"""The variable in which a Jupyter server in front sends the notebook's folder."""
 
 
 class GatewayPolicy(StartPolicy):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from ..errors import BadOption, FPSKernelsError, ServerStopping
+from ..errors import BadOption, FPSKernelsError, KernelTimeout, ServerStopping
 from ..kernels.kernel import Kernel
 from .context import GatewayContext
 
@@ -18,8 +18,11 @@ async def prespawn(context: GatewayContext, count: int) -> list[Kernel]:
     try:
         kernels = await asyncio.gather(*(context.kernels.registry.start(kernel_name) for _ in range(count)))
         for kernel in kernels:
-            if kernel.starting is not None:  # `start` waits only as long as a client would
-                await asyncio.shield(kernel.starting)
+            # `start` waits only as long as a client would.
+            if not await kernel.wait_started(None):
+                raise KernelTimeout(f"{kernel.model().get('reason')}")
+            if kernel.starting is not None:
+                kernel.starting.result()
     except ServerStopping:
         raise
     except FPSKernelsError as exc:

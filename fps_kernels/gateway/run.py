@@ -60,7 +60,8 @@ def run(app: KernelGatewayApp) -> None:
         await specs.open()
         app.warn_of_unknown(await specs.run(configurable_names, classes, options.class_options))
         await check_kernelspec(specs, settings, seed)
-        kernels = KernelRoutes(KernelRegistry(options, specs, policy), GatewayHost(settings.base_url))
+        host = GatewayHost(settings.base_url, seeded=seed is not None)
+        kernels = KernelRoutes(KernelRegistry(options, specs, policy), host)
         context = GatewayContext(settings, seed, kernels)
         personality.set_context(context)
         app.settings, app.seed, app.kernels = settings, seed, kernels  # for personalities that know only `parent`

@@ -309,14 +309,11 @@ class KernelClient:
         self._queue.put(channel, frames)
 
     def send_now(self, channel: str, frames: Sequence[Buffer]) -> None:
-        """Send without waiting until the kernel is ready, and without expecting an answer.
-
-        Raises KernelNotConnected, QueueFull.
-        """
+        """Send at once, without expecting an answer. Raises KernelNotConnected, QueueFull."""
         self._connected().send(channel, frames)
 
     def ask_now(self, channel: str, msg_type: str, content: dict[str, Any] | None = None) -> None:
-        """Send a request of the server's own as `send_now` does. Listeners do not hear the answer."""
+        """Send a request of the server's own like `send_now`. Listeners do not hear the answer."""
         self._connected().ask(channel, msg_type, content)
 
     def _connected(self) -> Link:
@@ -382,13 +379,14 @@ class KernelClient:
         self.state.change(state, reason)
         self._listeners.on_state()
 
-    def fail_requests(self, error: Exception) -> list[Request]:
+    def fail_requests(self, error: Exception, *, only_cells: bool = False) -> list[Request]:
         """Forget all requests, because the kernel will not answer them, and all that waits to be sent.
 
+        only_cells: forget only what clients want to run, of a kernel that is not ready yet.
         Those that are awaited fail with `error`. Returns those that have an origin, oldest first.
         """
-        self._queue.take_all()
-        failed = self._requests.clear()
+        failed = self._requests.clear_cells() if only_cells else self._requests.clear()
+        self._queue.drop({request.msg_id for request in failed} if only_cells else None)
         for request in failed:
             request.fail(error)
         return [request for request in failed if request.reply_future is None or request.origin is not None]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from ..errors import (
     ExternalKernel,
     FPSKernelsError,
     KernelDied,
+    KernelInterrupted,
     KernelNotConnected,
     KernelRestarted,
     KernelStartFailed,
@@ -23,11 +24,13 @@ from ..errors import (
 from ..tasks import TaskSet, cancel_and_wait
 from .client import KernelClient
 from .launcher import Launcher
+from .lifecycle import LifecycleOptions
 from .observer import LifecycleObserver
 from .process import LaunchedProcess, Process
 from .restart_budget import RestartBudget
 from .shutdown import end_process
 from .state import ExecutionState
+from .succession import Succession
 
 logger = logging.getLogger(__name__)
 
@@ -35,28 +38,6 @@ Prepare = Callable[[str, KernelClient], Awaitable[None]]
 """prepare(kernel_name, client): see StartPolicy.prepare."""
 PORT_RETRIES = 3
 """Launches, when another process took a port between its choice and its use."""
-PORT_TAKEN = ("Address already in use", "EADDRINUSE", "address in use")
-"""What a kernel writes to stderr when it cannot have a port."""
-
-
-@dataclass(frozen=True, slots=True)
-class LifecycleOptions:
-    """Bounds on the waits of a kernel's life, and how often it is restarted when it dies.
-
-    startup_timeout_s: seconds from the launch to the first answer.
-    shutdown_wait_time_s: seconds for the polite ways to end a process, before SIGKILL.
-    restart_limit: deaths within the window that are followed by a restart; 0 for none.
-    restart_window_s: seconds after which a death no longer counts.
-    restart_backoff_s: seconds before the second restart in a row; doubled for each one after that.
-    kill_timeout_s: seconds to wait for the end after SIGKILL.
-    """
-
-    startup_timeout_s: float = 60.0
-    shutdown_wait_time_s: float = 5.0
-    restart_limit: int = 5
-    restart_window_s: float = 60.0
-    restart_backoff_s: float = 0.5
-    kill_timeout_s: float = 5.0
 
 
 # Large: each operation of a kernel's life shares its lock and its process; their parts are in shutdown.py and others.
@@ -70,6 +51,7 @@ class KernelDriver:
 
     name: the name of the kernelspec.
     observer: told of what happens to the kernel; set by the owner.
+    overdue: set while the process has not answered within `startup_timeout_s`.
     """
 
     def __init__(
@@ -89,9 +71,11 @@ class KernelDriver:
         self._prepare = prepare
         limit = lifecycle.restart_limit if launcher.owned else 0
         self._restarts = RestartBudget(limit, lifecycle.restart_window_s, lifecycle.restart_backoff_s)
+        self.overdue = asyncio.Event()
         self._process: Process | None = None
-        self._lock = asyncio.Lock()  # start, restart, shutdown: one at a time
+        self._lock = asyncio.Lock()  # giving the process away, and shutdown: one at a time
         self._tasks = TaskSet()  # the start or restart, and the watchdog
+        self._succession = Succession(self._tasks)
         self._closing = self._closed = False
 
     @property
@@ -128,35 +112,56 @@ class KernelDriver:
         self._launcher.set_environment(names)
 
     async def start(self) -> None:
-        """Get a process and return when it answers.
+        """Get a process and return when it answers, however long that takes.
 
-        Raises KernelStartFailed when it does not; nothing is left behind then. Raises Conflict when the kernel is
-        shut down meanwhile. With a kernel that others started, raises KernelTimeout or KernelNotConnected.
+        Raises KernelStartFailed when it dies before; nothing is left behind then. Raises Conflict when the kernel is
+        shut down meanwhile. With a kernel that others started, raises KernelTimeout or KernelNotConnected. A caller
+        that is cancelled leaves the start alone, and one whose start is replaced by a restart waits for that.
         """
-        await self._run(self._launch, "start")
+        if self._closing:
+            raise Conflict("The kernel is being shut down")
+        self._operate(self._launch, "start")
+        await self._succession.finish()
 
     async def restart(self) -> None:
         """Replace the process under the same id, and return when the new one answers.
 
-        The old process is shut down first. Listeners stay; requests in flight fail with KernelRestarted.
+        The old process is shut down first; one that is still starting is killed. Listeners stay; requests in flight
+        fail with KernelRestarted. Two restarts at once are one as long as the old process is ending.
         Raises KernelStartFailed; the kernel is dead then, and can be restarted again. Raises Conflict when the kernel
-        is shut down meanwhile, ExternalKernel when the process is not ours.
+        is shut down meanwhile, ExternalKernel when the process is not ours. A caller that is cancelled leaves the
+        restart alone.
         """
         if not self._launcher.owned:
             raise ExternalKernel(self.kernel_id, "restarted")
+        if self._closing:
+            raise Conflict("The kernel is being shut down")
+        if self._succession.ending:
+            await self._succession.finish()
+            return
+        given_up = self._succession.give_up()  # it ends its process itself
+        if given_up is not None:
+            self.client.disconnect()
+        self._succession.ending = True
+        self.client.set_state(ExecutionState.RESTARTING)
+        self.client.mute()
+        self.observer.on_user_restart()
+        self._fail_requests(KernelRestarted("The kernel was restarted"))
+        self._restarts.reset()
 
         async def replace_process() -> None:
-            process, self._process = self._process, None  # its end is no surprise to the watchdog now
-            self.client.set_state(ExecutionState.RESTARTING)
-            self.client.mute()
-            self.observer.on_user_restart()
-            self._fail_requests(KernelRestarted("The kernel was restarted"))
-            self._restarts.reset()
-            if process is not None:
-                await self._end(process, now=False)
+            try:
+                if given_up is not None:
+                    await asyncio.wait([given_up])
+                process, self._process = self._process, None
+                if process is not None:
+                    await self._end(process, now=False)
+            finally:
+                self._succession.ending = False
             await self._launch()
 
-        await self._run(replace_process, "restart")
+        self._operate(replace_process, "restart")
+        await self._succession.finish()
 
     async def reconnect(self) -> bool:
         """Connect again to a process that is not ours and was lost; whether it answers.
@@ -166,16 +171,19 @@ class KernelDriver:
         """
         if self.client.execution_state is not ExecutionState.DEAD or not await self._launcher.listens():
             return False
+        if self._closing:
+            raise Conflict("The kernel is being shut down")
 
         async def connect() -> None:
             self.client.set_state(ExecutionState.RESTARTING, "The kernel listens again")
             await self._launch()
 
-        await self._run(connect, "reconnection")
+        self._operate(connect, "reconnection")
+        await self._succession.finish()
         return True
 
-    async def _run(self, operation: Callable[[], Awaitable[None]], name: str) -> None:
-        """Start or restart, one at a time; the kernel is dead if that fails. A shutdown cancels it."""
+    def _operate(self, operation: Callable[[], Awaitable[None]], name: str) -> None:
+        """Begin a start or restart in place of the last one. The kernel is dead if it fails; a shutdown cancels it."""
 
         async def run() -> None:
             try:
@@ -183,21 +191,14 @@ class KernelDriver:
             except FPSKernelsError as exc:
                 self._become_dead(exc.message)
                 raise
-            except asyncio.CancelledError:
-                if not self._closing:  # a shutdown says itself what happened
-                    self._become_dead(f"The {name} of the kernel was cancelled")
+            except Exception:
+                logger.exception("the %s of kernel %s failed", name, self.kernel_id)
+                self._become_dead(f"The server failed at the {name} of the kernel")
                 raise
+            finally:
+                self.overdue.clear()
 
-        async with self._lock:
-            if self._closing:
-                raise Conflict("The kernel is being shut down")
-            task = self._tasks.start(run(), name=f"{name} {self.kernel_id}", log_failure=False)
-            try:
-                await task
-            except asyncio.CancelledError:
-                if self._closing and task.cancelled():
-                    raise Conflict("The kernel was shut down before it was ready") from None
-                raise
+        self._succession.begin(run(), f"{name} {self.kernel_id}")
 
     async def _launch(self) -> None:
         """Get a process, and watch over it once it answers; it is ended when it does not.
@@ -227,7 +228,7 @@ class KernelDriver:
                 elif taken and not launches:  # what prepares a kernel may have ended it, and is done only once
                     retry = died and not preparing.is_set()
                 else:
-                    retry = launches < PORT_RETRIES and _port_taken(process)
+                    retry = launches < PORT_RETRIES and process.exited.done() and process.exited.result().port_taken
                 if not retry:
                     raise
                 logger.warning("kernel %s: %s; launching another process", self.kernel_id, exc.message)
@@ -254,11 +255,22 @@ class KernelDriver:
             self.client.connect(process.connection)
         except KernelNotConnected as exc:
             raise KernelStartFailed(exc.message) from exc
-        timeout_s = self._lifecycle.startup_timeout_s
-        answer = asyncio.create_task(
-            self.client.handshake(timeout_s, ask_control=process.may_be_busy, prepare=prepare),
-            name=f"handshake {self.kernel_id}",
-        )
+
+        async def hear_answer() -> None:
+            timeout_s, ask_control = self._lifecycle.startup_timeout_s, process.may_be_busy
+            try:
+                await self.client.handshake(timeout_s, ask_control=ask_control, prepare=prepare)
+            except KernelTimeout as exc:
+                if preparing.is_set() or not (self._launcher.owned and self._lifecycle.patient):
+                    raise
+                logger.warning("kernel %s: %s, but its process lives; waiting for it", self.kernel_id, exc.message)
+                self.client.state.unresponsive = f"{exc.message}, but its process lives"
+                self.overdue.set()
+                await self.client.handshake(math.inf, ask_control=ask_control, prepare=prepare)
+                self.client.state.unresponsive = None
+                self.overdue.clear()
+
+        answer = asyncio.create_task(hear_answer(), name=f"handshake {self.kernel_id}")
         try:
             waiting: set[asyncio.Future[Any]] = {answer, process.exited}
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -280,9 +292,11 @@ class KernelDriver:
         """Wait for the end of the process. If that comes unasked, restart the kernel or leave it dead."""
         status = await asyncio.shield(process.exited)
         async with self._lock:
-            if process is not self._process or self._closing:
+            if process is not self._process or self._closing or self._succession.ending:
                 return
             self._process = None
+
+        async def revive() -> None:
             reason = f"The kernel died: {status.reason}"
             while True:
                 logger.warning("kernel %s: %s", self.kernel_id, reason)
@@ -294,16 +308,15 @@ class KernelDriver:
                 self.client.disconnect()
                 await process.clean_up()
                 if backoff_s is None:
-                    self._become_dead(reason)
-                    return
+                    raise KernelDied(reason)
                 await asyncio.sleep(backoff_s)
-                if self._closing:
-                    return
                 try:
                     await self._launch()
                     return
                 except FPSKernelsError as exc:
                     reason = exc.message
+
+        self._operate(revive, "revival")
 
     async def release(self, kernel_id: str, connection_file: Path, cwd: str, session_name: str = "") -> LaunchedProcess:
         """Give the running process away, to another kernel; there is nothing to shut down here then.
@@ -325,16 +338,23 @@ class KernelDriver:
     async def interrupt(self) -> None:
         """Interrupt what the kernel is doing, by signal or by message as its kernelspec says.
 
-        Raises Conflict while it is not ready.
+        While it is starting or restarting, that is what waits for it: the first cell fails as one that runs, and the
+        others are not run. The process is left alone, which might die of a signal.
+        Raises Conflict when it is dead, or being shut down.
         """
         state = self.client.execution_state
         if state is ExecutionState.DEAD:
             raise Conflict(f"The kernel is dead: {self.reason}")
+        if state is ExecutionState.TERMINATING or self._closing:
+            raise Conflict("The kernel is being shut down")
+        self.observer.on_interrupt()
         process = self._process
         if not self.client.state.ready or process is None:
-            raise Conflict(f"The kernel is {state.value}: it cannot be interrupted now")
-        self.observer.on_interrupt()
-        if process.interrupt_mode == "message":
+            dropped = self.client.fail_requests(KernelInterrupted(), only_cells=True)
+            if dropped:
+                self.observer.on_requests_failed(dropped[:1], KernelInterrupted())
+                self.observer.on_requests_failed(dropped[1:], KernelRestarted("The kernel was interrupted"))
+        elif process.interrupt_mode == "message":
             self.client.ask_now("control", "interrupt_request")
         else:
             await process.signal(signal.SIGINT)
@@ -380,9 +400,3 @@ class KernelDriver:
         requests = self.client.fail_requests(error)
         if requests:
             self.observer.on_requests_failed(requests, error)
-
-
-def _port_taken(process: Process) -> bool:
-    """Whether the process ended because another one had one of its ports."""
-    lines = process.exited.result().stderr if process.exited.done() else ()
-    return any(sign in line for line in lines for sign in PORT_TAKEN)

@@ -10,6 +10,8 @@ from ..log_text import escape
 
 REASON_LINES = 3
 """Lines of stderr that a reason quotes."""
+PORT_TAKEN = ("Address already in use", "EADDRINUSE", "address in use")
+"""What a kernel writes to stderr when it cannot have a port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,11 @@ class ExitStatus:
     stderr: tuple[str, ...] = ()
     out_of_memory: bool | None = None
     said: str = ""
+
+    @property
+    def port_taken(self) -> bool:
+        """Whether the process ended because another one had one of its ports."""
+        return any(sign in line for line in self.stderr for sign in PORT_TAKEN)
 
     @property
     def reason(self) -> str:

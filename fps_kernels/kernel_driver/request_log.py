@@ -164,3 +164,10 @@ class RequestLog:
         self._finished.clear()
         self._header_bytes = 0
         return running
+
+    def clear_cells(self) -> list[Request]:
+        """Forget what clients want to run; returns that, oldest first."""
+        cells = [one for one in self if one.msg_type == "execute_request" and one.origin is not None]
+        for request in cells:
+            self.discard(request)
+        return cells

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ..errors import QueueFull
-from .message import Buffer
+from .message import Buffer, peek_msg_id
 
 
 class SendQueue:
@@ -29,3 +29,9 @@ class SendQueue:
         """Empty the queue; returns what was in it, oldest first."""
         messages, self._messages, self._bytes = self._messages, [], 0
         return messages
+
+    def drop(self, msg_ids: Collection[str] | None) -> None:
+        """Drop the messages with these ids; None for all."""
+        for channel, frames in self.take_all():
+            if msg_ids is not None and peek_msg_id(bytes(frames[0])) not in msg_ids:
+                self.put(channel, frames)

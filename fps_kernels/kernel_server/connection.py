@@ -22,6 +22,7 @@ CLOSE_TIMEOUT_S = 5.0
 """How long the closing handshake may take. A client that does not read cannot be told to close."""
 
 CLOSE_NORMAL = 1000
+CLOSE_FAILED = 1011
 CLOSE_RESTART = 1012
 CLOSE_TRY_AGAIN = 1013
 
@@ -79,13 +80,17 @@ class Connection:
     key: the session that it is of.
     v1: whether it speaks v1.kernel.websocket.jupyter.org rather than the default protocol.
     may_execute: whether its messages may go to the kernel.
+    page: whether it is of a page in a browser.
     """
 
-    def __init__(self, socket: WebSocket, key: SessionKey, *, v1: bool, may_execute: bool = True) -> None:
+    def __init__(
+        self, socket: WebSocket, key: SessionKey, *, v1: bool, may_execute: bool = True, page: bool = False
+    ) -> None:
         self.key = key
         self.session_id = key[1]
         self.v1 = v1
         self.may_execute = may_execute
+        self.page = page
         self._turn = 0
         self._socket = socket
         self._wake = asyncio.Event()

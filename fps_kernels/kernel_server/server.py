@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from time import monotonic, time
 
-from ..errors import Forbidden, FPSKernelsError, KernelDied, MalformedMessage, TooManyConnections
+from ..errors import (
+    Forbidden,
+    FPSKernelsError,
+    KernelRestarted,
+    KernelStartFailed,
+    MalformedMessage,
+    TooManyConnections,
+)
 from ..kernel_driver.client import KernelClient
 from ..kernel_driver.message import EMPTY_DICT, Message, dump_json, make_frames, make_header, with_msg_id
 from ..kernel_driver.observer import LifecycleObserver
 from ..kernel_driver.request_log import Request
+from ..kernel_driver.state import ExecutionState
 from ..websocket.frame_batch import IncomingMessage
 from . import stand_in, wire
 from .client_session import ClientSession, SessionKey
-from .connection import CLOSE_NORMAL, CLOSE_TRY_AGAIN, Connection, WebSocket
+from .connection import CLOSE_FAILED, CLOSE_NORMAL, CLOSE_TRY_AGAIN, Connection, WebSocket
 from .encoder import Encoder
 from .iopub_log import ReplayLimits
 from .journal import BacklogLimits, Journal
@@ -68,6 +76,7 @@ class KernelServer(LifecycleObserver):
         self._connections: tuple[Connection, ...] = ()  # all that are open, also those that are being closed
         self._attached: dict[SessionKey, Connection] = {}  # the one of each attached session
         self._prompts = Prompts()
+        self._was_ready = False
         client.add_batch_listener(self._on_batch)
         client.add_state_listener(self._on_state)
 
@@ -87,11 +96,16 @@ class KernelServer(LifecycleObserver):
         for connection in self._connections:
             connection.close(code, reason)
 
-    def check_room(self, session_id: str, user: str = "") -> None:
+    def check_room(self, session_id: str, user: str = "", *, page: bool = False) -> None:
         """Check that one more WebSocket may be opened. One that takes the place of another one always may.
 
-        Raises TooManyConnections. A named user gets half of the room, so that others are not shut out.
+        page: whether it is for a page in a browser. JupyterLab asks for the model of a kernel whose WebSocket is
+          refused, and shows its reason in a dialog; from one that is open, it takes the word "dead" and asks no more.
+        Raises TooManyConnections. A named user gets half of the room, so that others are not shut out. Raises
+        KernelStartFailed for a page when the kernel never came up.
         """
+        if page and not self._was_ready and self.client.execution_state is ExecutionState.DEAD:
+            raise KernelStartFailed(self.client.state.reason or "The kernel did not start")
         most = self._limits.max_connections
         if (user, session_id) in self._attached:
             return
@@ -100,13 +114,21 @@ class KernelServer(LifecycleObserver):
             raise TooManyConnections(most)
 
     async def serve(
-        self, socket: WebSocket, session_id: str, *, v1: bool, may_execute: bool = True, user: str = ""
+        self,
+        socket: WebSocket,
+        session_id: str,
+        *,
+        v1: bool,
+        may_execute: bool = True,
+        user: str = "",
+        page: bool = False,
     ) -> None:
         """Serve an accepted WebSocket until it is closed, by either side.
 
         user: whom the server knows the client to be; "" where all are one user.
+        page: whether the client is a page in a browser.
         """
-        connection = Connection(socket, (user, session_id), v1=v1, may_execute=may_execute)
+        connection = Connection(socket, (user, session_id), v1=v1, may_execute=may_execute, page=page)
         session = self._attach(connection)
         encoder = self._encoders[v1]
         outbox = SessionOutbox(session, self._journal.log, self._limits.rates, encoder, self.client)
@@ -213,6 +235,7 @@ class KernelServer(LifecycleObserver):
     def _on_state(self) -> None:
         """The kernel became ready: its own idle answered a request of the server's, which clients do not see."""
         if self.client.state.ready:
+            self._was_ready = True
             self._encoders[False].adapter = Adapter.for_kernel(self.client.kernel_info)
             for session in self._journal.sessions:
                 if session.attached:
@@ -222,7 +245,7 @@ class KernelServer(LifecycleObserver):
         """Answer the requests that the kernel will not answer, because it died or was restarted."""
         self._journal.discard_input_requests()
         self._prompts.clear()
-        explained = not isinstance(error, KernelDied)
+        explained = isinstance(error, KernelRestarted)
         for request in requests:
             session = request.origin
             if not isinstance(session, ClientSession):
@@ -246,14 +269,18 @@ class KernelServer(LifecycleObserver):
         self._announce("restarting", reason)
 
     def on_dead(self, reason: str) -> None:
-        """Tell all clients that the kernel died for good."""
-        self._announce("dead", reason)
+        """Tell all clients that the kernel died for good. Pages hear of a failed start as `check_room` says."""
+        pages = [one for one in self._attached.values() if one.page and not self._was_ready]
+        self._announce("dead", reason, except_for=[one.key for one in pages])
+        for page in pages:
+            page.close(CLOSE_FAILED, reason)
 
-    def _announce(self, state: str, reason: str) -> None:
+    def _announce(self, state: str, reason: str, except_for: Collection[SessionKey] = ()) -> None:
         """Tell all clients, also those that are away, with a session of ours: it is not the kernel that says so."""
         frames = make_frames("status", {"execution_state": state, "reason": reason}, self.client.session)
         for session in self._journal.sessions:
-            self._put(session, "iopub", frames)
+            if session.key not in except_for:
+                self._put(session, "iopub", frames)
 
 
 def _as_asked(message: Message) -> Sequence[bytes]:

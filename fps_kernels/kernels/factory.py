@@ -15,11 +15,12 @@ from ..descriptors import need_descriptors
 from ..errors import BadOption, KernelStartFailed
 from ..kernel_driver.client import KernelClient
 from ..kernel_driver.connection_file import ConnectionInfo
-from ..kernel_driver.driver import KernelDriver, LifecycleOptions, Prepare
+from ..kernel_driver.driver import KernelDriver, Prepare
 from ..kernel_driver.external import ExternalLauncher
 from ..kernel_driver.heartbeat import HeartbeatOptions
 from ..kernel_driver.kernelspec import Kernelspecs
 from ..kernel_driver.launcher import KernelspecLauncher, ProcessPool
+from ..kernel_driver.lifecycle import LifecycleOptions
 from ..kernel_driver.process import DESCRIPTORS, LaunchOptions
 from ..kernel_driver.reaper import Reaper
 from ..kernel_driver.state import ExecutionState
@@ -37,6 +38,7 @@ from .launch_environment import (
     check_environment,
     compile_pattern,
     contents_root,
+    launch_timeout_s,
     request_environment,
     session_environment,
 )
@@ -126,7 +128,7 @@ class KernelFactory:
 
         name: the kernelspec that was requested; None for the default one.
         path, env, session_path: see KernelRegistry.start.
-        Raises KernelspecNotFound, KernelStartFailed, UnsafeVariable, UnsafeEnvironment.
+        Raises KernelspecNotFound, KernelStartFailed, UnsafeVariable, UnsafeEnvironment, InvalidField.
         """
         try:
             need_descriptors(DESCRIPTORS)  # without any, kernelspecs would not be found
@@ -141,6 +143,7 @@ class KernelFactory:
         requested = request_environment(environ, self.options.client_env)
         local = self.specs.classes.is_local(spec)
         check_environment(requested, self._env_pattern, local=local)
+        launch_timeout_s(requested)
         extra_env = self.policy.request_environment(requested)
         if session_path is not None:
             extra_env |= session_environment(self.root, session_path)
@@ -179,10 +182,11 @@ class KernelFactory:
         pool: asked for a running process before one is launched.
         folder: where other processes of the kernel start.
         """
+        timeout_s = max(self._lifecycle.startup_timeout_s, launch_timeout_s(options.extra_env))
         driver = KernelDriver(
             self._make_client(kernel_id, self._heartbeat),
             KernelspecLauncher(options, self.specs, reaper=self._reaper, pool=pool, folder=folder, ledger=self._ledger),
-            self._lifecycle,
+            replace(self._lifecycle, startup_timeout_s=timeout_s),
             prepare=self.policy.prepare,
         )
         return Kernel(driver, self._make_server(driver), folder=folder)
@@ -205,7 +209,7 @@ class KernelFactory:
         return KernelDriver(
             self._make_client(kernel_id, HeartbeatOptions(interval_s=0)),
             KernelspecLauncher(options, self.specs, reaper=self._reaper, ledger=self._ledger),
-            replace(self._lifecycle, restart_limit=0),
+            replace(self._lifecycle, restart_limit=0, patient=False),
             prepare=prepare,
         )
 

@@ -71,6 +71,34 @@ class Kernel:
         self.starting = self.tasks.start(self.driver.start(), name=f"start {self.id}", log_failure=False)
         self.starting.add_done_callback(self._log_failed_start)
 
+    async def wait_started(self, timeout_s: float | None) -> bool:
+        """Wait for the end of the start; returns whether it has come. Its error is in `starting`.
+
+        timeout_s: seconds to wait; None for as long as the driver says that it is worth it.
+        """
+        assert self.starting is not None  # since the kernel was added
+        return await self._ended(self.starting, timeout_s)
+
+    async def restart(self, timeout_s: float) -> None:
+        """Restart the kernel; returns when it is ready, or after so many seconds, and the restart goes on then.
+
+        Raises as KernelDriver.restart does.
+        """
+        restart = self.tasks.start(self.driver.restart(), name=f"restart {self.id}", log_failure=False)
+        await asyncio.sleep(0)  # it has begun then, and the state says so
+        if await self._ended(restart, timeout_s):
+            restart.result()
+
+    async def _ended(self, task: asyncio.Task[None], timeout_s: float | None) -> bool:
+        if timeout_s == 0 or task.done():
+            return task.done()
+        overdue = asyncio.create_task(self.driver.overdue.wait(), name=f"overdue {self.id}")
+        try:
+            await asyncio.wait([task, overdue], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await cancel_and_wait(overdue)
+        return task.done()
+
     async def end(self) -> None:
         """Shut the kernel down, started or not; returns when its process has ended and its callbacks have run."""
         try:

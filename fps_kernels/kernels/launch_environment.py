@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Collection, Mapping
@@ -85,6 +86,24 @@ def check_environment(environ: Mapping[str, str], pattern: re.Pattern[str], *, l
             else:
                 expected = f"a text that matches {pattern.pattern}"
             raise UnsafeVariable(f"env.{name}", f"{expected} (option kernel_env_pattern)")
+
+
+WORKING_DIRECTORY = "KERNEL_WORKING_DIR"
+"""The variable in which a Jupyter server in front sends the notebook's folder."""
+LAUNCH_TIMEOUT = "KERNEL_LAUNCH_TIMEOUT"
+"""The variable in which a client says how many seconds it lets a kernel take until it answers."""
+
+
+def launch_timeout_s(environ: Mapping[str, str]) -> float:
+    """How many seconds a request wants a kernel to be waited for; 0 if it does not say. Raises InvalidField."""
+    text = environ.get(LAUNCH_TIMEOUT, "").strip()
+    try:
+        seconds = float(text or 0)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds < math.inf:
+        raise InvalidField(f"env.{LAUNCH_TIMEOUT}", "a number of seconds")
+    return seconds
 
 
 def session_environment(root: Path, session_path: str) -> dict[str, str]:

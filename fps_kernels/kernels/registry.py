@@ -60,6 +60,7 @@ class KernelRegistry:
         self._on_added: list[Callable[[str], None]] = []
         self._on_removed: list[Callable[[str], None]] = []
         self._last_activity = self.started  # of kernels that are gone
+        self._ending: set[Kernel] = set()  # kernels that are forgotten already
         self._background = TaskSet()  # from the first kernel on
         self._stop_task: asyncio.Task[None] | None = None
 
@@ -128,6 +129,7 @@ class KernelRegistry:
         path: str = "",
         env: Mapping[str, str] | None = None,
         session_path: str | None = None,
+        at_once: bool = False,
     ) -> Kernel:
         """Start a kernel; returns when it is ready, or after `start_answer_s` while it is still starting.
 
@@ -136,8 +138,9 @@ class KernelRegistry:
         path: the notebook or folder that the kernel is for, relative to the contents root.
         env: the environment variables that the request wants to set.
         session_path: the path of the notebook, for JPY_SESSION_NAME.
-        Raises KernelspecNotFound, LimitReached, KernelStartFailed, ServerStopping. A kernel that did
-        not start is not in the registry.
+        at_once: whether to return at once, whatever `start_answer_s` says.
+        Raises KernelspecNotFound, LimitReached, KernelStartFailed, ServerStopping. A kernel whose start fails before
+        this returns is not in the registry; one that fails later stays there, dead.
         """
         await self.wait_stopped(kernel_id)  # then its id is free
         kernel = self._kernels.get(kernel_id or "")
@@ -157,8 +160,8 @@ class KernelRegistry:
                 self._add(kernel)
         starting = kernel.starting
         assert starting is not None  # since it was added
-        await asyncio.wait([starting], timeout=self._factory.options.start_answer_s)
-        if not starting.done():
+        answer_s = 0.0 if at_once else self._factory.options.start_answer_s
+        if starting.done() or not await kernel.wait_started(answer_s):
             return kernel
         error = None if starting.cancelled() else starting.exception()
         if self.stopping and (error is not None or starting.cancelled()):
@@ -191,24 +194,33 @@ class KernelRegistry:
             self._background.start(release_memory(), name="allocator")
 
     async def restart(self, kernel_id: str) -> Kernel:
-        """Returns when the new process answers. Raises KernelNotFound, KernelStartFailed, ExternalKernel."""
+        """Returns when the new process answers, or after `restart_answer_s` while it does not yet.
+
+        Raises KernelNotFound, KernelStartFailed, ExternalKernel.
+        """
         kernel = self.get(kernel_id)
-        await kernel.driver.restart()
+        await kernel.restart(self._factory.options.restart_answer_s)
         return kernel
 
     async def interrupt(self, kernel_id: str) -> None:
-        """Raises KernelNotFound; Conflict while the kernel is starting."""
+        """Raises KernelNotFound; Conflict when the kernel is dead or being shut down."""
         await self.get(kernel_id).driver.interrupt()
 
-    async def shutdown(self, kernel_id: str) -> None:
+    async def shutdown(self, kernel_id: str, *, wait: bool = True) -> None:
         """Stop a kernel and forget it; returns when its process is gone. One that is external is only forgotten.
 
+        wait: whether to wait for that; else the kernel is forgotten now, and ends in the background.
         Raises KernelNotFound; ExternalKernel for one that answers.
         """
         kernel = self.get(kernel_id)
         if kernel.external and kernel.client.state.ready:
             raise ExternalKernel(kernel_id, "shut down")
-        await self._remove(kernel)
+        ended = self._remove(kernel)
+        if wait:
+            await ended
+        else:
+            self._ending.add(kernel)
+            self._forget(kernel)
 
     async def wait_stopped(self, kernel_id: str | None) -> None:
         """Wait until a kernel that is being shut down is gone. Returns immediately for any other, and for None."""
@@ -222,23 +234,27 @@ class KernelRegistry:
         if kernel is not None and kernel.external:
             await self._remove(kernel)
 
-    async def _remove(self, kernel: Kernel) -> None:
+    def _remove(self, kernel: Kernel) -> asyncio.Future[None]:
+        """Begin to stop a kernel; returns a future to await. A client that hangs up does not leave it half stopped."""
         if kernel.stopping is None:
             kernel.stopping = kernel.tasks.start(self._stop(kernel), name=f"stop {kernel.id}")
-        # A client that hangs up must not leave a kernel half stopped.
-        await asyncio.shield(kernel.stopping)
+        return asyncio.shield(kernel.stopping)
 
     async def _stop(self, kernel: Kernel) -> None:
         try:
             await kernel.end()
         finally:
-            if self._kernels.get(kernel.id) is kernel:
-                del self._kernels[kernel.id]
-                self.prewarmed.make_room()
-                self._last_activity = max(self._last_activity, kernel.client.last_activity)
-                _call(self._on_removed, kernel.id)
+            self._forget(kernel)
+            self._ending.discard(kernel)
             code = CLOSE_RESTART if self.stopping else CLOSE_NORMAL
             kernel.server.close(code, "the server is shutting down" if self.stopping else "the kernel is gone")
+
+    def _forget(self, kernel: Kernel) -> None:
+        if self._kernels.get(kernel.id) is kernel:
+            del self._kernels[kernel.id]
+            self.prewarmed.make_room()
+            self._last_activity = max(self._last_activity, kernel.client.last_activity)
+            _call(self._on_removed, kernel.id)
 
     async def stop(self) -> None:
         """Stop all kernels in parallel, in bounded time, and accept no more.
@@ -255,7 +271,7 @@ class KernelRegistry:
         await self._background.close()
         for kernel in self._kernels.values():
             kernel.server.close(CLOSE_RESTART, "the server is shutting down")
-        removals = (self._remove(kernel) for kernel in self.list())
+        removals = (self._remove(kernel) for kernel in (*self.list(), *self._ending))
         await asyncio.gather(self.prewarmed.close(), *removals, return_exceptions=True)
         await self.prewarmed.close()  # kernels that a start had taken, and returned when it was stopped
         await self._factory.close()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NotRequired, TypedDict
 
 from ..errors import ControlNotAllowed, KernelNotFound, NoSuchKernel, SessionNotFound
@@ -31,13 +32,17 @@ class SessionModel(TypedDict):
 
 @dataclass(slots=True)
 class Session:
-    """A path that has a kernel. Several sessions may share one kernel."""
+    """A path that has a kernel. Several sessions may share one kernel.
+
+    named: set when a client has given it its name; JupyterLab does so last, before it listens to the kernel's state.
+    """
 
     id: str
     path: str
     name: str
     type: str
     kernel_id: str
+    named: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,13 @@ class SessionStore:
         """Return the path of the first session that has this kernel."""
         return next((one.path for one in self._sessions.values() if one.kernel_id == kernel_id), None)
 
+    async def wait_named(self, kernel_id: str, timeout_s: float) -> None:
+        """Wait until the sessions of a kernel have been named, but no longer than so many seconds."""
+        waiting = [one.named.wait() for one in self._sessions.values() if one.kernel_id == kernel_id]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await asyncio.gather(*waiting)
+
     def model(self, session: Session) -> SessionModel:
         """Return what the REST API shows. Raises KernelNotFound."""
         model: SessionModel = {
@@ -92,12 +104,20 @@ class SessionStore:
         return model
 
     async def create(
-        self, path: str, name: str, kind: str, choice: KernelChoice, *, may_control: bool = True
+        self,
+        path: str,
+        name: str,
+        kind: str,
+        choice: KernelChoice,
+        *,
+        may_control: bool = True,
+        at_once: bool = False,
     ) -> Session:
         """Create a session with a kernel, or return the one that the path already has.
 
         kind: notebook, console or file, as clients name it.
         may_control: whether the client may start and end kernels: a session that ends takes its kernel with it.
+        at_once: see KernelRegistry.start.
         Raises ControlNotAllowed when the path has none, and the client may not control kernels; KernelNotFound for an
         unknown id without a name; and whatever starting a kernel raises.
         """
@@ -111,7 +131,7 @@ class SessionStore:
         task = self._creating.get(path)
         if task is None:
             _check_control(may_control, "start a kernel for a session, or attach a session to one")
-            task = asyncio.create_task(self._create(path, name, kind, choice), name=f"session for {path}")
+            task = asyncio.create_task(self._create(path, name, kind, choice, at_once), name=f"session for {path}")
             self._creating[path] = task
             task.add_done_callback(lambda _: self._creating.pop(path, None))
         return await asyncio.shield(task)
@@ -119,20 +139,22 @@ class SessionStore:
     def _of_path(self, path: str) -> Session | None:
         return next((session for session in self._sessions.values() if session.path == path), None)
 
-    async def _create(self, path: str, name: str, kind: str, choice: KernelChoice) -> Session:
+    async def _create(self, path: str, name: str, kind: str, choice: KernelChoice, at_once: bool) -> Session:
         await self._registry.wait_stopped(choice.id)
         if choice.id is not None and choice.id in self._registry:
             kernel = self._registry.get(choice.id)
         elif choice.id is not None and not choice.named:
             raise KernelNotFound(choice.id)
         else:
-            kernel = await self._start_kernel(path, choice)
+            kernel = await self._start_kernel(path, choice, at_once)
         session = Session(str(uuid.uuid4()), path, name, kind, kernel.id)
         self._sessions[session.id] = session
         return session
 
-    async def _start_kernel(self, path: str, choice: KernelChoice) -> Kernel:
-        return await self._registry.start(choice.name, kernel_id=choice.id, path=path, session_path=path)
+    async def _start_kernel(self, path: str, choice: KernelChoice, at_once: bool) -> Kernel:
+        return await self._registry.start(
+            choice.name, kernel_id=choice.id, path=path, session_path=path, at_once=at_once
+        )
 
     async def change(
         self,
@@ -143,11 +165,13 @@ class SessionStore:
         kind: str | None = None,
         choice: KernelChoice | None = None,
         may_control: bool = True,
+        at_once: bool = False,
     ) -> Session:
         """Change what is given, all of it or nothing. A kernel that no session has any more is shut down.
 
         choice: with an id, that kernel is attached; otherwise, a new one is started.
         may_control: whether the client may start and end kernels.
+        at_once: see KernelRegistry.start; the end of the kernel before is not waited for, either.
         Raises SessionNotFound; NoSuchKernel for an unknown id; ControlNotAllowed when the kernel would become another
         one, and the client may not control kernels; whatever starting a kernel raises.
         """
@@ -163,7 +187,7 @@ class SessionStore:
             kernel_id = choice.id
         elif choice is not None and choice.name is not None:
             known_path = path or session.path
-            kernel_id = (await self._start_kernel(known_path, choice)).id
+            kernel_id = (await self._start_kernel(known_path, choice, at_once)).id
         if session.id not in self._sessions:  # deleted while its new kernel was starting
             await self._release(kernel_id or session.kernel_id)
             raise SessionNotFound(session_id)
@@ -173,11 +197,13 @@ class SessionStore:
         session.path = session.path if path is None else path
         if session.path != known_path:
             self._registry.get(kernel_id).rename(self._registry.root, session.path)
-        session.name = session.name if name is None else name
+        if name is not None:
+            session.name = name
+            session.named.set()
         session.type = kind or session.type
         session.kernel_id = kernel_id
         if old_kernel_id != kernel_id:
-            await self._release(old_kernel_id)
+            await self._release(old_kernel_id, wait=not at_once)
         return session
 
     async def delete(self, session_id: str, *, may_control: bool = True) -> None:
@@ -199,12 +225,12 @@ class SessionStore:
             return False
         return kernel_id in self._registry and not self._registry.get(kernel_id).external
 
-    async def _release(self, kernel_id: str) -> None:
+    async def _release(self, kernel_id: str, *, wait: bool = True) -> None:
         if any(session.kernel_id == kernel_id for session in self._sessions.values()):
             return
         try:
             if not self._registry.get(kernel_id).external:
-                await self._registry.shutdown(kernel_id)
+                await self._registry.shutdown(kernel_id, wait=wait)
         except KernelNotFound:
             logger.debug("kernel %s was gone before its session", kernel_id)
 

@@ -4,16 +4,22 @@ import type { Kernel } from '@jupyterlab/services';
 
 import { addStyle } from './box';
 import { FocusPolicy } from './focus';
+import { waitForKernel } from './patience';
 import { StdinClient } from './rest';
 import { KernelWatcher } from './watcher';
 
-/** What a page needs besides when the server executes code: an input box, and trust in what the user runs. */
+/**
+ * What a page needs besides: patience until a notebook has its kernel and, when the server executes code, an input box
+ * and trust in what the user runs.
+ */
 const plugin = {
   id: '@fps-kernels/stdin:plugin',
-  description: 'Answers input requests of code that the server executes.',
+  description: 'Runs cells that do not wait for their kernel, and answers input requests of code that the server executes.',
   autoStart: true,
   requires: [INotebookTracker],
   activate: (_app: unknown, tracker: INotebookTracker): void => {
+    tracker.forEach(panel => waitForKernel(panel.sessionContext));
+    tracker.widgetAdded.connect((_, panel) => waitForKernel(panel.sessionContext));
     if (PageConfig.getOption('serverSideExecution') !== 'true') {
       return;
     }

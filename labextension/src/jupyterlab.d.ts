@@ -62,6 +62,8 @@ declare module '@jupyterlab/notebook' {
     readonly ready: Promise<void>;
     readonly session: { readonly kernel: Kernel.IKernelConnection | null } | null;
     readonly kernelChanged: ISignal<SessionContext, unknown>;
+    startKernel(): Promise<boolean>;
+    changeKernel(options?: object): Promise<Kernel.IKernelConnection | null>;
   }
   export interface NotebookPanel {
     readonly content: Notebook;

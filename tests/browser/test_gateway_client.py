@@ -23,7 +23,11 @@ TOKEN = "the-token"
 @pytest.fixture
 def gateway(tmp_path: Path) -> Iterator[Gateway]:
     with gateways(tmp_path) as begin:
-        yield begin(option("auth_token", TOKEN), "--JupyterWebsocketPersonality.list_kernels=True")
+        yield begin(
+            option("auth_token", TOKEN),
+            "--JupyterWebsocketPersonality.list_kernels=True",
+            option("start_answer_s", 3_600),
+        )
 
 
 @pytest.fixture
@@ -100,3 +104,18 @@ async def test_a_kernel_of_a_notebook_starts_in_its_folder(front: Client, tmp_pa
         folder = text_of(await socket.run("import os; print(os.getcwd())"))
     assert folder == f"{tmp_path / 'front' / 'project'}\n"
     assert (await front.http.delete(f"/api/sessions/{session['id']}")).status_code == 204
+
+
+async def test_a_start_is_answered_at_once_and_one_that_fails_says_why(front: Client) -> None:
+    session = await front.start_session(name="tiny_silent")
+    assert session["kernel"]["execution_state"] == "starting"
+    url = f"/api/sessions/{session['id']}"
+    changed = await front.http.patch(url, json={"kernel": {"name": "tiny_silent"}})
+    assert changed.json()["kernel"]["execution_state"] == "starting"
+    assert (await front.http.delete(url)).status_code == 204
+    session = await front.start_session("b.ipynb", "tiny_exits")
+    kernel_id = session["kernel"]["id"]
+    # The list is asked of the gateway, a single model is what the server in front remembers.
+    [model] = await front.until(lambda kernels: [one["execution_state"] for one in kernels] == ["dead"])
+    assert model["id"] == kernel_id
+    assert "exited with code 3" in model["reason"]

@@ -32,7 +32,7 @@ async def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIter
     install_kernelspecs(tmp_path / "share")
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "share"))
     folders: dict[str, Any] = {"root_dir": str(tmp_path), "connection_dir": str(tmp_path / "runtime")}
-    config = KernelsConfig(**folders, prewarm=0, shutdown_wait_time_s=0.5)
+    config = KernelsConfig(**folders, prewarm=0, shutdown_wait_time_s=0.5, start_answer_s=10)
     registry = KernelRegistry(config.options(), Kernelspecs())
     yield registry
     await registry.stop()

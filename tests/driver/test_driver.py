@@ -16,11 +16,12 @@ import pytest
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from fps_kernels.errors import Conflict, KernelDied, KernelRestarted, KernelStartFailed
+from fps_kernels.errors import Conflict, KernelDied, KernelInterrupted, KernelRestarted, KernelStartFailed
 from fps_kernels.kernel_driver.driver import KernelDriver
 from fps_kernels.kernels.launch_environment import server_environment
+from fps_kernels.tasks import cancel_and_wait
 
-from ..support.drivers import TIMEOUT_S, Drivers, Inbox, Recorder, execute, run
+from ..support.drivers import TIMEOUT_S, Drivers, Inbox, Recorder, execute, message_frames, run
 from ..support.kernelspecs import KERNEL, add_kernelspec
 from ..support.waits import until
 
@@ -126,10 +127,51 @@ async def test_a_kernel_that_exits_at_start_is_dead_with_that_reason(kernels: Dr
     assert told.events == ["dead"]
 
 
-async def test_a_kernel_that_never_answers_fails_after_the_timeout_and_leaves_nothing(kernels: Drivers) -> None:
-    driver = kernels.make("tiny_silent", startup_timeout_s=0.3)
+async def test_a_kernel_of_the_pool_that_never_answers_fails_after_the_timeout_and_leaves_nothing(
+    kernels: Drivers,
+) -> None:
+    driver = kernels.make("tiny_silent", startup_timeout_s=0.3, patient=False)
     assert "did not answer within 0.3 s" in await failed_start(driver)
     assert await kernels.leftovers() == []
+
+
+async def test_a_kernel_that_is_slower_than_the_timeout_becomes_ready_and_runs_what_waits(kernels: Drivers) -> None:
+    driver = kernels.make("tiny_slow", startup_timeout_s=0.1)
+    inbox = Inbox(driver.client)
+    start = asyncio.create_task(driver.start())
+    await driver.overdue.wait()
+    assert driver.client.execution_state == "starting"
+    assert "did not answer within 0.1 s, but its process lives" in (driver.client.state.unresponsive or "")
+    execute(driver.client, "stream('first')")
+    execute(driver.client, "stream('second')")
+    await start
+    assert not driver.overdue.is_set()
+    assert driver.client.state.unresponsive is None
+    await inbox.until_text("second")
+    assert inbox.texts() == ["first", "second"]
+
+
+async def test_a_kernel_that_dies_after_the_timeout_fails_with_the_reason(kernels: Drivers) -> None:
+    driver = kernels.make("tiny_silent", startup_timeout_s=0.1)
+    told = Recorder(driver)
+    start = asyncio.create_task(driver.start())
+    await driver.overdue.wait()
+    msg_id = execute(driver.client, "1", origin=object())
+    kill(driver)
+    with pytest.raises(KernelStartFailed, match="SIGKILL"):
+        await start
+    assert told.events == ["requests failed", "dead"]
+    assert [one.msg_id for one in told.failed] == [msg_id]
+    assert await kernels.leftovers() == []
+
+
+async def test_a_start_that_nobody_waits_for_any_more_goes_on(kernels: Drivers) -> None:
+    driver = kernels.make("tiny_slow")
+    start = asyncio.create_task(driver.start())
+    await until_pid(driver)
+    await cancel_and_wait(start)
+    await driver.client.wait_ready()
+    assert driver.client.execution_state == "idle"
 
 
 async def test_a_program_that_is_not_there_is_named(kernels: Drivers) -> None:
@@ -440,11 +482,63 @@ async def test_what_is_sent_during_a_restart_reaches_the_new_process(kernels: Dr
     await inbox.until_text("sent meanwhile")
 
 
-async def test_two_restarts_at_once_come_one_after_the_other(kernels: Drivers) -> None:
+async def test_two_restarts_at_once_are_one(kernels: Drivers) -> None:
     driver = await kernels.start()
     await asyncio.gather(driver.restart(), driver.restart())
-    assert driver.client.generation == 3
+    assert driver.client.generation == 2
     assert await run(driver.client, "stream('alive')") == "alive"
+
+
+async def test_a_restart_replaces_a_process_that_is_still_starting(kernels: Drivers) -> None:
+    driver = kernels.make("tiny_slow")
+    start = asyncio.create_task(driver.start())
+    before = await until_pid(driver)
+    msg_id = execute(driver.client, "1", origin=object())
+    told = Recorder(driver)
+    await driver.restart()
+    await start  # which has got the kernel that it wanted
+    assert driver.pid != before
+    assert not psutil.pid_exists(before)
+    assert [one.msg_id for one in told.failed] == [msg_id]
+    assert driver.client.execution_state == "idle"
+
+
+async def test_a_restart_replaces_one_that_hangs_and_both_are_answered(kernels: Drivers) -> None:
+    flag = kernels.root / "flag"
+    command = f"test -e {flag} && sleep 3600; exec {sys.executable} {KERNEL} plain $0"
+    add_tiny(kernels, "hanging", argv=["sh", "-c", command, "{connection_file}"])
+    driver = await kernels.start("hanging")
+    flag.touch()
+    hanging = asyncio.create_task(driver.restart())
+    await until(lambda: driver.client.generation == 2, every_s=0)
+    flag.unlink()
+    await driver.restart()
+    await hanging
+    assert await run(driver.client, "stream('alive')") == "alive"
+
+
+async def test_a_restart_ends_the_wait_before_a_dead_kernel_is_restarted(kernels: Drivers) -> None:
+    driver = await kernels.start(restart_limit=2, restart_backoff_s=3_600)
+    told = Recorder(driver)
+    kill(driver)
+    await told.until("restarting")
+    await driver.client.wait_ready()
+    kill(driver)
+    await told.until("restarting", 2)
+    await driver.restart()
+    assert driver.client.execution_state == "idle"
+    assert driver.reason is None
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3, 5, 8])
+async def test_a_shutdown_at_any_moment_of_a_restart_leaves_nothing(kernels: Drivers, turns: int) -> None:
+    driver = await kernels.start()
+    restart = asyncio.create_task(driver.restart())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    await driver.shutdown(now=True)
+    await asyncio.gather(restart, return_exceptions=True)
+    assert await kernels.leftovers() == []
 
 
 async def test_a_restart_of_a_kernel_that_does_not_want_to_end_is_bounded(kernels: Drivers) -> None:
@@ -471,16 +565,14 @@ async def test_a_restart_that_fails_leaves_a_dead_kernel_that_can_be_restarted(k
     assert driver.client.execution_state == "idle"
 
 
-async def test_a_restart_that_nobody_waits_for_any_more_does_not_leave_the_kernel_hanging(kernels: Drivers) -> None:
+async def test_a_restart_that_nobody_waits_for_any_more_goes_on(kernels: Drivers) -> None:
     driver = await kernels.start("tiny_slow")
     restart = asyncio.create_task(driver.restart())
     await until(lambda: driver.client.generation == 2, every_s=0)
-    restart.cancel()
-    await asyncio.gather(restart, return_exceptions=True)
-    assert driver.client.execution_state == "dead"
-    assert await kernels.leftovers() == []
-    await driver.restart()
+    await cancel_and_wait(restart)
+    await driver.client.wait_ready()
     assert driver.client.execution_state == "idle"
+    assert driver.client.generation == 2
 
 
 # --- interrupt ----------------------------------------------------------------------------------
@@ -516,14 +608,41 @@ async def test_an_interrupt_reaches_the_programs_that_a_cell_runs(kernels: Drive
     assert await run(driver.client, "stream(str(program.wait(10)))") == str(-signal.SIGINT)
 
 
-async def test_a_kernel_that_is_starting_cannot_be_interrupted(kernels: Drivers) -> None:
-    driver = kernels.make("tiny_silent")
+async def test_an_interrupt_at_the_start_drops_the_cells_that_wait_and_leaves_the_process_alone(
+    kernels: Drivers,
+) -> None:
+    driver = kernels.make("tiny_slow")
+    inbox = Inbox(driver.client)
+    told = Recorder(driver)
     start = asyncio.create_task(driver.start())
     await until_pid(driver)
-    with pytest.raises(Conflict, match="starting"):
-        await driver.interrupt()
-    await driver.shutdown(now=True)
-    await asyncio.gather(start, return_exceptions=True)
+    client = object()
+    dropped = [execute(driver.client, f"stream('dropped {n}')", origin=client) for n in range(2)]
+    driver.client.send("shell", message_frames("kernel_info_request", {}), client)
+    failed: list[tuple[str, Exception]] = []
+    told.on_requests_failed = lambda requests, error: failed.extend((one.msg_id, error) for one in requests)  # type: ignore[method-assign]
+    await driver.interrupt()
+    await driver.interrupt()  # of which there is nothing left to drop
+    execute(driver.client, "stream('kept')", origin=client)
+    await start
+    await inbox.until_text("kept")
+    assert [msg_id for msg_id, _ in failed] == dropped
+    assert [type(error) for _, error in failed] == [KernelInterrupted, KernelRestarted]
+    assert "kernel_info_reply" in inbox.types("shell")
+    assert inbox.texts() == ["kept"]
+
+
+async def test_an_interrupt_during_a_restart_drops_the_cells_that_wait(kernels: Drivers) -> None:
+    driver = await kernels.start("tiny_slow")
+    inbox = Inbox(driver.client)
+    restart = asyncio.create_task(driver.restart())
+    await until(lambda: driver.client.execution_state == "restarting", every_s=0)
+    execute(driver.client, "stream('dropped')", origin=driver)
+    await driver.interrupt()
+    execute(driver.client, "stream('kept')", origin=driver)
+    await restart
+    await inbox.until_text("kept")
+    assert inbox.texts() == ["kept"]
 
 
 async def test_a_dead_kernel_cannot_be_interrupted(kernels: Drivers) -> None:

@@ -13,8 +13,9 @@ from fps_kernels.errors import Conflict, KernelTimeout
 from fps_kernels.errors import ExternalKernel as NotOurs
 from fps_kernels.kernel_driver.client import KernelClient
 from fps_kernels.kernel_driver.connection_file import ConnectionInfo
-from fps_kernels.kernel_driver.driver import KernelDriver, LifecycleOptions
+from fps_kernels.kernel_driver.driver import KernelDriver
 from fps_kernels.kernel_driver.external import ExternalLauncher
+from fps_kernels.kernel_driver.lifecycle import LifecycleOptions
 
 from ..support.drivers import Inbox, Recorder, execute, run
 from ..support.externals import ExternalKernel

@@ -15,6 +15,7 @@ import pytest
 
 from ..support.client import Client, tidy_client
 from ..support.kernelspecs import KERNEL, add_kernelspec
+from ..support.messages import text_of
 from ..support.servers import Launch, Server, options
 
 DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
@@ -247,15 +248,34 @@ async def test_a_kernel_whose_program_is_missing_says_so(server: Server, client:
     assert server.connection_files() == []
 
 
-async def test_a_kernel_that_does_not_answer_in_time_is_given_up(launch: Launch) -> None:
-    server = launch(*options(startup_timeout_s=0.5))
+async def test_a_kernel_that_does_not_answer_in_time_is_not_waited_for_and_lives(launch: Launch) -> None:
+    server = launch(*options(startup_timeout_s=0.5, start_answer_s=3_600, restart_answer_s=3_600))
     async with Client(server.url) as client:
-        response = await client.http.post("/api/kernels", json={"name": "tiny_silent"})
-        assert response.status_code == 500
-        assert "did not answer within 0.5 s" in response.json()["message"]
-        assert await client.kernels() == []
-        assert server.kernel_processes() == []
-        assert server.connection_files() == []
+        response = await client.http.post("/api/kernels", json={"name": "tiny_slow"})
+        assert response.status_code == 201
+        model = response.json()
+        assert model["execution_state"] == "starting"
+        assert model["reason"] == "The kernel did not answer within 0.5 s, but its process lives"
+        model = await client.until_kernel(model["id"], lambda model: model["execution_state"] == "idle")
+        assert "reason" not in model
+        response = await client.http.post(f"/api/kernels/{model['id']}/restart")
+        assert (response.status_code, response.json()["execution_state"]) == (200, "restarting")
+        assert "did not answer" in response.json()["reason"]
+        await client.until_kernel(model["id"], lambda model: model["execution_state"] == "idle")
+
+
+async def test_a_request_says_how_long_its_kernel_is_waited_for(launch: Launch) -> None:
+    server = launch(*options(startup_timeout_s=0.1, start_answer_s=3_600))
+    async with Client(server.url) as client:
+        for text, state in (("60", "idle"), ("0.2", "starting"), ("", "starting")):
+            body = {"name": "tiny_slow", "env": {"KERNEL_LAUNCH_TIMEOUT": text}}
+            assert (await client.http.post("/api/kernels", json=body)).json()["execution_state"] == state
+        for text in ("soon", "-1", "nan", "inf"):
+            body = {"name": "tiny_slow", "env": {"KERNEL_LAUNCH_TIMEOUT": text}}
+            response = await client.http.post("/api/kernels", json=body)
+            assert response.status_code == 400
+            assert "env.KERNEL_LAUNCH_TIMEOUT must be a number of seconds" in response.json()["message"]
+        assert len(await client.kernels()) == 3
 
 
 async def test_a_slow_start_is_answered_as_starting(strict_client: Client) -> None:
@@ -274,11 +294,21 @@ async def test_a_start_that_fails_after_its_answer_is_listed_as_dead_with_the_re
     assert "killed (SIGKILL)" in model["reason"]
 
 
-async def test_a_kernel_that_is_starting_cannot_be_interrupted(strict_client: Client) -> None:
-    kernel_id = await strict_client.start("tiny_silent")
-    response = await strict_client.http.post(f"/api/kernels/{kernel_id}/interrupt")
-    assert response.status_code == 409
-    assert "starting" in response.json()["message"]
+async def test_an_interrupt_of_a_kernel_that_is_starting_ends_the_cells_that_wait(strict_client: Client) -> None:
+    kernel_id = await strict_client.start("tiny_slow")
+    async with await strict_client.connect(kernel_id) as socket:
+        first, second = await socket.execute("stream('first')"), await socket.execute("stream('second')")
+        await (await socket.ws.ping())  # what was sent before has been taken
+        responses = [await strict_client.http.post(f"/api/kernels/{kernel_id}/interrupt") for _ in range(2)]
+        assert [response.status_code for response in responses] == [204, 204]
+        answers = await socket.all_answers(first, second)
+        statuses = [
+            one["content"]["status"] for msg_id in answers for one in answers[msg_id] if one["channel"] == "shell"
+        ]
+        assert statuses == ["error", "aborted"]
+        [error] = [one["content"] for one in answers[first] if one["header"]["msg_type"] == "error"]
+        assert error["ename"] == "KeyboardInterrupt"
+        assert text_of(await socket.run("stream('third')")) == "third"
 
 
 async def test_a_kernel_that_is_starting_can_be_deleted(strict: Server, strict_client: Client) -> None:

@@ -47,6 +47,8 @@ def jupyverse(
     folder = Path(sys.executable).parent
     if not full and not any("kernels.prewarm" in argument for argument in arguments):
         arguments = (*arguments, *options(prewarm=0))  # a kernel that nobody wants costs a second
+    if not full and not any("kernels.start_answer_s" in argument for argument in arguments):
+        arguments = (*arguments, *options(start_answer_s=10))  # most tests want a kernel that is ready
     if full:
         environ["FPS_KERNELS_TOKEN"] = TOKEN
         return [str(folder / "fps-kernels"), "lab", "--port", str(port), *arguments], environ

@@ -156,6 +156,14 @@ class KernelGatewayApp(JupyterApp):
         help="How many kernels of each kernelspec to keep ready for `POST /api/kernels`, as in `python3=2`. Only "
         "IPython kernels can be kept ready.",
     ).tag(env="KG_PREWARM", kernels_option="prewarm")
+    start_answer_s = Float(
+        10.0,
+        config=True,
+        help="Seconds after which `POST /api/kernels` of a program is answered, even if the kernel is not ready yet. "
+        "Sessions, pages and Jupyter servers in front of the gateway get their answer at once: people type meanwhile. "
+        "With a seed, all are answered when it has run.",
+    ).tag(env="KG_START_ANSWER_S", kernels_option="start_answer_s")
+    restart_answer_s = kernels_option("restart_answer_s").tag(env="KG_RESTART_ANSWER_S")
     default_kernel_name = Unicode(
         config=True, help="The kernelspec to start when a request names none. `python` stands for the native one."
     ).tag(env="KG_DEFAULT_KERNEL_NAME")

@@ -65,7 +65,7 @@ def read(app: KernelGatewayApp) -> Settings:
         "client_env": [*personality.env_whitelist, *personality.client_envs],
     }
     if app.seed_uri:
-        kernels["start_answer_s"] = SEED_ANSWER_S
+        kernels["start_answer_s"] = kernels["restart_answer_s"] = SEED_ANSWER_S
     if not process.autorestart:
         kernels["restart_limit"] = 0
     tls = tls_context(app.certfile, app.keyfile, app.client_ca, app.ssl_version)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection, Request
@@ -18,12 +18,20 @@ class AsphaltHost:
     origins: the origins whose pages may use the server, besides its own.
     users: what jupyverse's Auth knows of users.
     on_first_request: called once, before the first request is answered; the server is up then.
+    answers_at_once: whether requests that start kernels are answered at once.
     """
 
     def __init__(
-        self, base_url: str, origins: AllowedOrigins, users: Users, on_first_request: Callable[[], None] = lambda: None
+        self,
+        base_url: str,
+        origins: AllowedOrigins,
+        users: Users,
+        on_first_request: Callable[[], None] = lambda: None,
+        *,
+        answers_at_once: bool = True,
     ) -> None:
         self.base_url = base_url
+        self._answers_at_once = answers_at_once
         self._origins = origins
         self._users = users
         self._on_first_request: Callable[[], None] | None = on_first_request
@@ -36,6 +44,9 @@ class AsphaltHost:
 
     async def user(self, connection: HTTPConnection) -> str:
         return user_of(connection.scope) or await self._users.name(connection.scope)
+
+    def at_once(self, request: Request, environ: Mapping[str, str] | None) -> bool:
+        return self._answers_at_once
 
     async def on_request(self) -> None:
         callback, self._on_first_request = self._on_first_request, None

@@ -101,7 +101,9 @@ class KernelsComponent(Component):
             ctx.add_teardown_callback(registry.stop)
             interrupt.chain()
 
-        host = AsphaltHost(base_url, self._origins, Users(auth), on_first_request)
+        host = AsphaltHost(
+            base_url, self._origins, Users(auth), on_first_request, answers_at_once=not options.start_answer_s
+        )
         ctx.add_resource(_Kernels(app, auth, registry, host, executions), types=Kernels)
 
         try:
