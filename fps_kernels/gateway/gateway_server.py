@@ -22,8 +22,10 @@ from ..errors import FPSKernelsError, ServerStopping
 from ..serving.access.access_layer import AccessLayer
 from ..serving.access.reach import warn_of_reach
 from ..serving.access.refusal_log import RefusalLog
+from ..serving.head_and_options import HeadAndOptions
 from ..serving.http_server import Server, make_server, url_of
 from ..serving.logs import quiet_start
+from ..serving.own_redirects import OwnRedirects
 from ..serving.page_headers import PageHeaders
 from ..serving.trusted_proxy import TrustedProxy
 from ..tasks import cancel_and_wait
@@ -158,9 +160,10 @@ class Gateway:
     def guard(self, app: ASGIApp) -> ASGIApp:
         """The layers around the application that decide who may come in, and what browsers may do with the answers."""
         access, base_url = self._settings.access, self._settings.base_url
-        app = AccessLayer(BelowBaseUrl(app, base_url), access.policy, enforce=False, log=self._refusals)
+        app = BelowBaseUrl(OwnRedirects(HeadAndOptions(app)), base_url)
+        app = AccessLayer(app, access.policy, enforce=False, log=self._refusals)
         app = PageHeaders(Preflights(app, base_url), base_url, referrer="no-referrer")
-        app = CORSHeaders(app, access.cors)
+        app = CORSHeaders(app, access.cors, access.policy.origins)
         return TrustedProxy(app) if self._settings.listening.trust_proxy else app
 
     def _make_server(self, app: ASGIApp) -> Server:

@@ -447,7 +447,7 @@ async def test_everything_is_below_the_base_url(below: Gateway) -> None:
 
 def test_a_redirect_keeps_the_base_url(below: Gateway) -> None:
     response = ask(f"{below.url}/api/kernelspecs/", headers={"Authorization": f"token {TOKEN}"})
-    assert (response.status_code, response.headers["location"]) == (307, f"{below.url}/api/kernelspecs")
+    assert (response.status_code, response.headers["location"]) == (307, "/foo/bar/api/kernelspecs")
 
 
 async def test_the_token_is_needed_below_the_base_url_only(below: Gateway) -> None:
@@ -467,7 +467,7 @@ def test_a_base_url_may_have_any_characters(begin: Begin, given: str) -> None:
     assert created.headers["location"] == f"/a%20b/%C3%BC/api/kernels/{created.json()['id']}"
     redirect = ask(f"{gateway.url}/api/kernelspecs/")
     assert redirect.status_code == 307
-    assert redirect.headers["location"] == f"{gateway.url}/api/kernelspecs"
+    assert redirect.headers["location"] == "/a%20b/%C3%BC/api/kernelspecs"
 
 
 # --- ports ----------------------------------------------------------------------------------------

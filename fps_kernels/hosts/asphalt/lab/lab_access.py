@@ -7,7 +7,9 @@ import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 from jupyter_core.paths import jupyter_runtime_dir
 from starlette.middleware.cors import CORSMiddleware
@@ -23,7 +25,7 @@ from ....serving.access.login_cookie import LoginCookies, signing_key
 from ....serving.access.password_hash import is_password_hash
 from ....serving.access.reach import check_reach
 from ....serving.access.secret_file import cookie_secret, read_secret
-from ....serving.origin import AllowedOrigins
+from ....serving.origin import AllowedOrigins, normalized
 from ....serving.page_headers import PageHeaders
 from ....serving.sockets import is_public
 from ....serving.trusted_proxy import TrustedProxy
@@ -33,6 +35,12 @@ TOKEN_FILE_VARIABLE = "FPS_KERNELS_TOKEN_FILE"
 PASSWORD_FILE_VARIABLE = "FPS_KERNELS_PASSWORD_FILE"
 COOKIE_SECRET = "fps_kernels_cookie_secret"
 """The name of the file in Jupyter's runtime folder with the key of cookies."""
+
+PRIVATE_NETWORK: dict[str, Any] = (
+    {"allow_private_network": True} if "allow_private_network" in signature(CORSMiddleware).parameters else {}
+)
+"""Lets pages of the internet, such as Colab's, ask for a server of this machine. Starlette refuses that by default, and
+knows nothing of it before 0.51."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +70,12 @@ class LabAccess:
             if policy.origins != AllowedOrigins():
                 app = CORSMiddleware(
                     app,
-                    allow_origins=self.allow_origins,
+                    allow_origins=[normalized(origin) for origin in self.allow_origins],
                     allow_origin_regex=None if policy.origins.pattern is None else policy.origins.pattern.pattern,
                     allow_credentials=not policy.origins.everyone,
                     allow_methods=["*"],
                     allow_headers=["*"],
+                    **PRIVATE_NETWORK,
                 )
             user_content = [f"{base_url}{name}/" for name in ("files", "nbconvert")]
             app = PageHeaders(app, base_url, user_content=user_content)

@@ -13,7 +13,9 @@ from asphalt.web.asgi3 import ASGIComponent
 from jupyverse_api.main import JupyverseComponent
 from starlette.types import ASGIApp
 
+from ....serving.head_and_options import HeadAndOptions
 from ....serving.http_server import ServingLimits, make_server, url_of
+from ....serving.own_redirects import OwnRedirects
 
 PING_INTERVAL_S = 20
 
@@ -28,7 +30,7 @@ class _ServerComponent(ASGIComponent[Any]):
 
     @context_teardown
     async def start_server(self, ctx: Context) -> AsyncGenerator[None, Exception | None]:
-        server = make_server(self.layer(self.app), self.tls, PING_INTERVAL_S, self.limits)
+        server = make_server(self.layer(OwnRedirects(HeadAndOptions(self.app))), self.tls, PING_INTERVAL_S, self.limits)
         serving = asyncio.create_task(server.serve(list(self.socks)), name="HTTP server")
 
         yield
