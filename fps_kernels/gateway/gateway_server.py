@@ -80,10 +80,10 @@ class Gateway:
             server = self._make_server(self.guard(await self.make_app()))
             serving = asyncio.create_task(server.serve(self._socks), name="HTTP server")
             self._ready = True
-            host, port = self._socks[0].getsockname()[:2]
-            url = url_of(host, port, self._settings.listening.tls)
             listening = self._settings.listening
-            warn_of_reach(self._settings.access.policy, listening.ip, public=listening.public)
+            url = url_of(self._socks[0], listening.tls)
+            if not listening.private:
+                warn_of_reach(self._settings.access.policy, listening.ip, public=listening.public)
             logger.info("Serving at %s", url + self._settings.base_url[1:])
             try:
                 await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)

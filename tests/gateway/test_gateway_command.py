@@ -249,6 +249,8 @@ VARIABLES: dict[str, tuple[str, str, Any, Callable[[Settings], Any] | None]] = {
         lambda s: s.kernels.kernel_env_pattern,
     ),
     "KG_CLIENT_ENVS": ("JupyterWebsocketPersonality.client_envs", "A", ["A"], lambda s: s.kernels.client_env),
+    "KG_SOCK": ("KernelGatewayApp.sock", "/a/s", "/a/s", lambda s: s.listening.sock),
+    "KG_SOCK_MODE": ("KernelGatewayApp.sock_mode", "660", 0o660, lambda s: s.listening.sock_mode),
     "KG_CERTFILE": ("KernelGatewayApp.certfile", "c", "c", None),
     "KG_KEYFILE": ("KernelGatewayApp.keyfile", "k", "k", None),
     "KG_CLIENT_CA": ("KernelGatewayApp.client_ca", "c", "c", None),
@@ -380,6 +382,7 @@ def test_a_variable_that_is_not_a_number_is_named_with_its_value(clean: pytest.M
             [" MappingKernelManager.cull_interval=-1: ", " max_kernels=-1: "],
         ),
         (["--KernelManager.transport_encryption=rot13"], ["transport_encryption", "rot13"]),
+        (["--KernelGatewayApp.sock_mode=rw"], ["sock_mode=rw: not permissions"]),
     ],
 )
 def test_a_bad_value_ends_the_command_with_one_line(tmp_path: Path, options: list[str], named: list[str]) -> None:

@@ -15,6 +15,7 @@ from traitlets import Any, Bool, Dict, Float, Integer, List, Unicode
 from ... import __version__
 from ...options import Bounds
 from ...serving.serving_limits import MESSAGE_BOUNDS, ServingLimits
+from ...serving.unix_socket import DEFAULT_MODE
 from .config_files import StrictJSONFileConfigLoader, StrictPyFileConfigLoader, check_named
 from .env_vars import EnvironmentDefaults
 from .traits import CLASSES, kernels_option, meaningless_options, unknown_options
@@ -31,6 +32,8 @@ ALIASES = base_aliases | {
     "ip": "KernelGatewayApp.ip",
     "port": "KernelGatewayApp.port",
     "port_retries": "KernelGatewayApp.port_retries",
+    "sock": "KernelGatewayApp.sock",
+    "sock-mode": "KernelGatewayApp.sock_mode",
     "api": "KernelGatewayApp.api",
     "seed_uri": "KernelGatewayApp.seed_uri",
     "certfile": "KernelGatewayApp.certfile",
@@ -90,6 +93,14 @@ class KernelGatewayApp(JupyterApp):
     port_retries = Integer(50, config=True, help="How many of the next ports to try when it is taken.").tag(
         env="KG_PORT_RETRIES", bounds=Bounds(ge=0)
     )
+    sock = Unicode(
+        config=True,
+        help="The path of a Unix socket to listen on, instead of an address and a port. What is asked of requests "
+        "stays the same.",
+    ).tag(env="KG_SOCK")
+    sock_mode = Unicode(
+        DEFAULT_MODE, config=True, help="The permissions of the file of the Unix socket: who may connect to it."
+    ).tag(env="KG_SOCK_MODE")
     base_url = Unicode("/", config=True, help="The path that all paths begin with.").tag(env="KG_BASE_URL")
     auth_token = Unicode(
         config=True,

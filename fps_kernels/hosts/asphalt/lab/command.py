@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,8 +25,9 @@ from ....serving.gc_tuning import collect_from_now
 from ....serving.logs import configure, hide
 from ....serving.own_memory import close_memory
 from ....serving.rlimits import raise_limit
-from ....serving.sockets import Listening, bind, is_public
+from ....serving.sockets import Listening, bound
 from ....serving.tls import tls_context
+from ....serving.unix_socket import parse_mode
 from ....tasks import cancel_and_wait
 from .browser_start import opened_in_browser
 from .lab_access import LabAccess, lab_access
@@ -49,11 +51,28 @@ def main(argv: Sequence[str]) -> None:
     components, access = prepare(options)
     hide(*access.policy.secrets)
     defer_iri_parsers()
-    listening = Listening(options.ip, options.port, options.port_retries, options.trust_xheaders, PING_INTERVAL_S, tls)
-    socks = bind(listening)
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        component = LabComponent(components, socks, tls, access.layer(socks[0].getsockname()[1]), limits)
-        runner.run(_serve(component, access, options.ip, open_browser=options.open_browser))
+    listening = Listening(
+        options.ip,
+        options.port,
+        options.port_retries,
+        options.trust_xheaders,
+        PING_INTERVAL_S,
+        tls,
+        sock=os.path.abspath(os.path.expanduser(options.sock)) if options.sock else "",
+        sock_mode=parse_mode(options.sock_mode, "--sock-mode"),
+    )
+    if options.open_browser and listening.sock:
+        raise BadOption("--open-browser: no browser can open a Unix socket (--sock)")
+    with bound(listening) as socks, asyncio.Runner(loop_factory=new_loop) as runner:
+        stop = asyncio.Event()
+        component = LabComponent(
+            components,
+            socks,
+            tls,
+            access.layer(0 if listening.sock else socks[0].getsockname()[1]),
+            limits,
+        )
+        runner.run(_serve(component, access, listening, stop, open_browser=options.open_browser))
 
 
 def prepare(options: argparse.Namespace) -> tuple[dict[str, dict[str, Any]], LabAccess]:
@@ -102,8 +121,9 @@ def plugins(settings: Sequence[str], disabled: Sequence[str]) -> dict[str, dict[
     return components
 
 
-async def _serve(component: LabComponent, access: LabAccess, ip: str, *, open_browser: bool) -> None:
-    stop = asyncio.Event()
+async def _serve(
+    component: LabComponent, access: LabAccess, listening: Listening, stop: asyncio.Event, *, open_browser: bool
+) -> None:
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
@@ -115,7 +135,8 @@ async def _serve(component: LabComponent, access: LabAccess, ip: str, *, open_br
             if starting.done():
                 starting.result()
                 collect_from_now()
-                warn_of_reach(access.policy, ip, public=is_public(ip))
+                if not listening.private:
+                    warn_of_reach(access.policy, listening.ip, public=listening.public)
                 logger.info("Serving at %s", component.url)
                 page = f"{component.url[:-1]}{access.base_url}lab"
                 if access.policy.token:

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from ....serving.head_and_options import HeadAndOptions
 from ....serving.http_server import ServingLimits, make_server, url_of
 from ....serving.own_redirects import OwnRedirects
+from ....serving.unix_socket import is_unix
 
 PING_INTERVAL_S = 20
 
@@ -56,7 +57,8 @@ class LabComponent(JupyverseComponent, _ServerComponent):
         layer: Callable[[ASGIApp], ASGIApp],
         limits: ServingLimits = ServingLimits(),  # noqa: B008 - frozen
     ) -> None:
-        host, port = socks[0].getsockname()[:2]
+        # jupyverse takes only names and ports
+        host, port = ("localhost", 0) if is_unix(socks[0]) else socks[0].getsockname()[:2]
         super().__init__(components, host=host, port=port, debug=False)
         self.socks = socks
         self.tls = tls
@@ -66,4 +68,4 @@ class LabComponent(JupyverseComponent, _ServerComponent):
     @property
     def url(self) -> str:
         """The address of the server."""
-        return url_of(self.host, self.port, self.tls)
+        return url_of(self.socks[0], self.tls)

@@ -13,6 +13,7 @@ from ruamel.yaml.error import YAMLError
 from ....errors import BadOption
 from ....options import OPTIONS, Bounds
 from ....serving.serving_limits import MESSAGE_BOUNDS, ServingLimits
+from ....serving.unix_socket import DEFAULT_MODE
 from ..config import HOST_OPTIONS
 
 KINDS: dict[type, str] = {
@@ -80,6 +81,13 @@ def _add_listening(options: argparse.ArgumentParser) -> None:
         type=int,
         default=50,
         help="how many of the next ports to try if it is taken (default: %(default)s)",
+    )
+    options.add_argument("--sock", metavar="PATH", help="Unix socket to listen on, instead of an address and a port")
+    options.add_argument(
+        "--sock-mode",
+        default=DEFAULT_MODE,
+        metavar="MODE",
+        help="permissions of the file of the Unix socket (default: %(default)s)",
     )
     options.add_argument("--certfile", help="TLS certificate, a PEM file")
     options.add_argument("--keyfile", help="private key, a PEM file; not needed if it is in the certificate's file")
