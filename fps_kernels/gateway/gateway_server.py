@@ -18,6 +18,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..api.responses import error_response
+from ..api.unused_server import UnusedServer
 from ..errors import FPSKernelsError, ServerStopping
 from ..serving.access.access_layer import AccessLayer
 from ..serving.access.reach import warn_of_reach
@@ -77,7 +78,13 @@ class Gateway:
             with quiet_start():
                 if not await self._start_personality(stopping):
                     return
-            server = self._make_server(self.guard(await self.make_app()))
+            app: ASGIApp = await self.make_app()
+            ends: list[asyncio.Task[Any]] = [stopping]
+            if timeout_s := self._settings.no_activity_timeout_s:
+                unused = UnusedServer(self._registry, timeout_s, unquote(self._settings.base_url))
+                app = unused.watch_requests(app)
+                ends.append(asyncio.create_task(self._wait_unused(unused, timeout_s), name="unused server"))
+            server = self._make_server(self.guard(app))
             serving = asyncio.create_task(server.serve(self._socks), name="HTTP server")
             self._ready = True
             listening = self._settings.listening
@@ -86,16 +93,21 @@ class Gateway:
                 warn_of_reach(self._settings.access.policy, listening.ip, public=listening.public)
             logger.info("Serving at %s", url + self._settings.base_url[1:])
             try:
-                await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait([serving, *ends], return_when=asyncio.FIRST_COMPLETED)
                 self._ready = False
                 await self._shut_down_personality()
                 await self._registry.stop()  # ends the requests that wait for a kernel, and closes the WebSockets
             finally:
+                await cancel_and_wait(*ends)
                 server.should_exit = True
                 await serving
         finally:
             await cancel_and_wait(stopping)
             await self._registry.stop()
+
+    async def _wait_unused(self, unused: UnusedServer, timeout_s: float) -> None:
+        await unused.wait()
+        logger.info("Shutting down: there are no kernels, and nobody has come for %g s", timeout_s)
 
     async def _start_personality(self, stopping: asyncio.Task[Any]) -> bool:
         """Whether the personality has started before the server was asked to stop.

@@ -251,6 +251,12 @@ VARIABLES: dict[str, tuple[str, str, Any, Callable[[Settings], Any] | None]] = {
     "KG_CLIENT_ENVS": ("JupyterWebsocketPersonality.client_envs", "A", ["A"], lambda s: s.kernels.client_env),
     "KG_SOCK": ("KernelGatewayApp.sock", "/a/s", "/a/s", lambda s: s.listening.sock),
     "KG_SOCK_MODE": ("KernelGatewayApp.sock_mode", "660", 0o660, lambda s: s.listening.sock_mode),
+    "KG_SHUTDOWN_NO_ACTIVITY_TIMEOUT": (
+        "KernelGatewayApp.shutdown_no_activity_timeout",
+        "7",
+        7,
+        lambda s: s.no_activity_timeout_s,
+    ),
     "KG_CERTFILE": ("KernelGatewayApp.certfile", "c", "c", None),
     "KG_KEYFILE": ("KernelGatewayApp.keyfile", "k", "k", None),
     "KG_CLIENT_CA": ("KernelGatewayApp.client_ca", "c", "c", None),
@@ -382,6 +388,8 @@ def test_a_variable_that_is_not_a_number_is_named_with_its_value(clean: pytest.M
             [" MappingKernelManager.cull_interval=-1: ", " max_kernels=-1: "],
         ),
         (["--KernelManager.transport_encryption=rot13"], ["transport_encryption", "rot13"]),
+        (["--KernelGatewayApp.shutdown_no_activity_timeout=-1"], ["shutdown_no_activity_timeout=-1: should be"]),
+        (["--KernelGatewayApp.shutdown_no_activity_timeout=inf"], ["shutdown_no_activity_timeout=inf: should be"]),
         (["--KernelGatewayApp.sock_mode=rw"], ["sock_mode=rw: not permissions"]),
     ],
 )

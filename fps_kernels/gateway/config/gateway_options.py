@@ -240,6 +240,12 @@ class KernelGatewayApp(JupyterApp):
         help="Seconds within which the headers of a request have to arrive, counted from the connection or from the "
         "first byte of a later request.",
     ).tag(env="KG_HEAD_TIMEOUT_S", bounds=Bounds(gt=0))
+    shutdown_no_activity_timeout = Float(
+        0.0,
+        config=True,
+        help="Seconds without kernels and requests after which the server ends; 0: never. What monitors ask for does "
+        "not count.",
+    ).tag(env="KG_SHUTDOWN_NO_ACTIVITY_TIMEOUT", bounds=Bounds(ge=0))
     cookie_secret = _without_meaning()
     kernel_manager_class = _without_meaning()
     kernel_spec_manager_class = _without_meaning()

@@ -89,6 +89,7 @@ def read(app: KernelGatewayApp) -> Settings:
         force_kernel_name=_native(app.force_kernel_name),
         default_kernel_name=_native(app.default_kernel_name),
         env_process_names=tuple(app.env_process_whitelist),
+        no_activity_timeout_s=app.shutdown_no_activity_timeout,
         kernels=KernelsOptions(**kernels),
     )
 

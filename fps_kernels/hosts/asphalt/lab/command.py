@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 
 from asphalt.core import Context
 from ruamel.yaml import YAML
@@ -71,6 +71,9 @@ def main(argv: Sequence[str]) -> None:
             tls,
             access.layer(0 if listening.sock else socks[0].getsockname()[1]),
             limits,
+            base_url=unquote(access.base_url),
+            no_activity_timeout_s=options.shutdown_no_activity_timeout_s,
+            shut_down=stop.set,
         )
         runner.run(_serve(component, access, listening, stop, open_browser=options.open_browser))
 

@@ -68,6 +68,14 @@ def parser() -> argparse.ArgumentParser:
         "--disable", action="append", default=[], metavar="PLUGIN", help="do without a plugin; can be repeated"
     )
     _add_bounds(options)
+    options.add_argument(
+        "--shutdown-no-activity-timeout-s",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="end the server when there have been neither kernels nor terminals nor requests for so long; 0: never "
+        "(default: %(default)g)",
+    )
     options.add_argument("--open-browser", action="store_true", help="open JupyterLab in a browser")
     options.add_argument("--debug", action="store_true", help="log debug messages")
     return options
@@ -187,6 +195,7 @@ def _add_bounds(parser: argparse.ArgumentParser) -> None:
 def serving_limits(options: argparse.Namespace) -> ServingLimits:
     """The bounds of the server. Raises BadOption."""
     bounds = {
+        "shutdown_no_activity_timeout_s": Bounds(ge=0),
         "max_connections": Bounds(ge=1),
         "keep_alive_s": Bounds(gt=0),
         "head_timeout_s": Bounds(gt=0),
