@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from jupyter_core.paths import jupyter_runtime_dir
 from starlette.middleware.cors import CORSMiddleware
@@ -67,7 +68,9 @@ class LabAccess:
         cookies = LoginCookies(signing_key(secret, policy.token, policy.password_hash), port)
 
         def wrap(app: ASGIApp) -> ASGIApp:
-            app = AccessLayer(app, policy, BrowserLogin(policy, cookies, base_url, f"{base_url}lab"))
+            login = BrowserLogin(policy, cookies, base_url, f"{base_url}lab")
+            # As in Jupyter Server, /api tells its version to whoever asks, as health checks do.
+            app = AccessLayer(app, policy, login, open_paths={f"{unquote(base_url)}api"})
             if policy.origins != AllowedOrigins():
                 app = CORSMiddleware(
                     app,
@@ -78,7 +81,7 @@ class LabAccess:
                     allow_headers=["*"],
                     **PRIVATE_NETWORK,
                 )
-            user_content = [f"{base_url}{name}/" for name in ("files", "nbconvert")]
+            user_content = [f"{unquote(base_url)}{name}/" for name in ("files", "nbconvert")]
             app = PageHeaders(app, base_url, user_content=user_content)
             return TrustedProxy(app) if self.trust_proxy else app
 

@@ -22,6 +22,7 @@ from ....serving.http_server import ServingLimits, make_server, url_of
 from ....serving.own_redirects import OwnRedirects
 from ....serving.unix_socket import is_unix
 from ....tasks import cancel_and_wait
+from .lab_routes import with_lab_routes
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +42,8 @@ class _ServerComponent(ASGIComponent[Any]):
 
     @context_teardown
     async def start_server(self, ctx: Context) -> AsyncGenerator[None, Exception | None]:
-        app: ASGIApp = OwnRedirects(HeadAndOptions(self.app))
+        app = with_lab_routes(self.app, self.app.router.routes, self.base_url, self.shut_down)
+        app = OwnRedirects(HeadAndOptions(app))
         unused = None
         if self.no_activity_timeout_s:
             kernels: Any = await ctx.request_resource(Kernels)
@@ -78,7 +80,7 @@ class LabComponent(JupyverseComponent, _ServerComponent):
     limits: the bounds on what clients may cost.
     base_url: the path that all paths begin with.
     no_activity_timeout_s: seconds after which the server ends if nobody uses it; 0: never.
-    shut_down: called when it is to end for that reason.
+    shut_down: called when it is to end, by a client or by that.
     """
 
     def __init__(
