@@ -30,6 +30,7 @@ from ....serving.tls import tls_context
 from ....serving.unix_socket import parse_mode
 from ....tasks import cancel_and_wait
 from .browser_start import opened_in_browser
+from .jupyterhub import SERVICE_URL, HubServer, hub_server
 from .lab_access import LabAccess, lab_access
 from .lab_component import PING_INTERVAL_S, LabComponent
 from .lab_options import read_options, serving_limits
@@ -42,8 +43,11 @@ START_TIMEOUT_S = 60
 
 def main(argv: Sequence[str]) -> None:
     """Run the server until a signal ends it. Raises BadOption."""
-    options = read_options(argv)
+    hub = hub_server(os.environ)
+    options = read_options(argv, {} if hub is None else hub.defaults)
     configure(logging.DEBUG if options.debug else logging.INFO)
+    if hub is not None:
+        under_hub(hub, options)
     close_memory()
     raise_limit()
     limits = serving_limits(options)
@@ -76,6 +80,21 @@ def main(argv: Sequence[str]) -> None:
             shut_down=stop.set,
         )
         runner.run(_serve(component, access, listening, stop, open_browser=options.open_browser))
+
+
+def under_hub(hub: HubServer, options: argparse.Namespace) -> None:
+    """Serve where the Hub looks for the server, but to nobody without a token. Raises BadOption."""
+    if options.no_token:
+        raise BadOption(f"--no-token: not under JupyterHub ({SERVICE_URL} is set), whose proxy passes strangers on")
+    logger.warning(
+        "JupyterHub's login is not supported: whoever opens this server needs its token or password, see --token-file "
+        "and --password-file"
+    )
+    for name in hub.without_effect:
+        logger.warning("%s has no effect here", name)
+    named = {setting.partition("=")[0] for setting in options.set}
+    if hub.prefix != "/" and not named & {"frontend.base_url", "app.mount_path"}:
+        options.set = [f"frontend.base_url={hub.prefix}", f"app.mount_path={unquote(hub.prefix[:-1])}", *options.set]
 
 
 def prepare(options: argparse.Namespace) -> tuple[dict[str, dict[str, Any]], LabAccess]:

@@ -41,8 +41,8 @@ COOKIE_SECRET = "fps_kernels_cookie_secret"
 PRIVATE_NETWORK: dict[str, Any] = (
     {"allow_private_network": True} if "allow_private_network" in signature(CORSMiddleware).parameters else {}
 )
-"""Lets pages of the internet, such as Colab's, ask for a server of this machine. Starlette refuses that by default, and
-knows nothing of it before 0.51."""
+"""Lets pages of the internet, such as Colab's, ask for a server of this machine. Starlette refuses that by default;
+old ones know nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class LabAccess:
         """What is put around the application; port: the one that is listened on."""
         policy, base_url = self.policy, self.base_url
         secret = cookie_secret(Path(jupyter_runtime_dir()) / COOKIE_SECRET)
-        cookies = LoginCookies(signing_key(secret, policy.token, policy.password_hash), port)
+        cookies = LoginCookies(signing_key(secret, policy.token, policy.password_hash), port, base_url)
 
         def wrap(app: ASGIApp) -> ASGIApp:
             login = BrowserLogin(policy, cookies, base_url, f"{base_url}lab")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from ruamel.yaml import YAML
@@ -40,12 +41,14 @@ class HelpOptions(argparse.Action):
         parser.exit()
 
 
-def read_options(argv: Sequence[str]) -> argparse.Namespace:
+def read_options(argv: Sequence[str], defaults: Mapping[str, Any] = MappingProxyType({})) -> argparse.Namespace:
     """The options of the command line and, for those that it does not give, of the file that --config names.
 
+    defaults: the values of options that neither gives, where they differ from what the help says.
     Raises BadOption for what is wrong in the file; argparse ends the program for what is wrong on the command line.
     """
     options = parser()
+    options.set_defaults(**defaults)
     if path := options.parse_args(argv).config:
         options.set_defaults(**_read_config(path, options))
     return options.parse_args(argv)
