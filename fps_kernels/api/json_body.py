@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Self, TypeVar
 
 import msgspec
+from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from ..errors import InvalidBody, InvalidField, MissingField
+from ..errors import ClientError, InvalidBody, InvalidField, MissingField
 from ..json_model import Unfit, convert, decode
 
 Model = TypeVar("Model", bound=msgspec.Struct)
@@ -22,6 +23,19 @@ class BodyTooLarge(InvalidBody):
     """The body of a request exceeds its limit."""
 
     status = 413
+
+
+class CompressedBody(ClientError):
+    """The body of a request is compressed, which no parser here expects."""
+
+    status = 415
+
+
+def check_encoding(headers: Headers) -> None:
+    """Raises CompressedBody unless a body is sent as it is."""
+    codings = ",".join(headers.getlist("content-encoding"))
+    if any(coding.strip().lower() not in ("", "identity") for coding in codings.split(",")):
+        raise CompressedBody(f"The body is compressed (Content-Encoding: {codings[:100]}): send it uncompressed")
 
 
 class Text(str):
@@ -59,7 +73,8 @@ class Environment(dict[str, str]):
 
 
 async def read_body(request: Request, max_bytes: int = MAX_BODY_BYTES) -> bytes:
-    """Raises BodyTooLarge."""
+    """Raises BodyTooLarge, CompressedBody."""
+    check_encoding(request.headers)
     data = bytearray()
     async for chunk in request.stream():
         data += chunk
@@ -72,7 +87,7 @@ async def read_model(request: Request, model: type[Model], *, required: bool = F
     """The model in the JSON body of a request.
 
     required: whether there must be a body; else one that is empty or null is like an empty object.
-    Raises InvalidBody, BodyTooLarge, InvalidField, MissingField.
+    Raises InvalidBody, BodyTooLarge, CompressedBody, InvalidField, MissingField.
     """
     data = await read_body(request)
     value = decode(data) if data.strip() else None

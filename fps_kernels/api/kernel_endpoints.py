@@ -71,7 +71,7 @@ class KernelEndpoints:
 def check_may_list(registry: KernelRegistry) -> None:
     """Raises Forbidden where kernels and sessions may not be listed."""
     if not registry.policy.may_list:
-        raise Forbidden("Forbidden")
+        raise Forbidden("Forbidden: set list_kernels to allow lists of kernels and sessions")
 
 
 def _check_uuid(kernel_id: str) -> None:

@@ -45,7 +45,7 @@ class EndpointRoute(ExactRoute):
         super().__init__(
             endpoint.path,
             handle,
-            methods=endpoint.methods.split(),
+            methods=endpoint.served_methods,
             name=endpoint.name,
             include_in_schema=endpoint.in_schema,
         )

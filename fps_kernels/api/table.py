@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -41,7 +42,7 @@ FALLBACK = "no such route"
 class Endpoint:
     """One route.
 
-    methods: HTTP methods, separated by spaces.
+    methods: HTTP methods, separated by spaces. Where GET is, HEAD is, too.
     answer: a coroutine function; its arguments are `request` and the names in braces in `path`, as far as it has them.
     permissions: the permissions that a user needs; {} for any user, None where no authentication is needed.
     """
@@ -52,6 +53,12 @@ class Endpoint:
     answer: Answer
     permissions: Permissions | None = None
     in_schema: bool = True
+
+    @property
+    def served_methods(self) -> list[str]:
+        """All of its methods, with the HEAD that monitors and proxies send where GET is."""
+        methods = self.methods.split()
+        return [*methods, "HEAD"] if "GET" in methods and "HEAD" not in methods else methods
 
 
 def api_table(
@@ -73,7 +80,7 @@ def api_table(
         Endpoint("resolve_path", "GET", "/api/resolvePath", server.resolve_path, {"kernels": ["read"]}),
         Endpoint("kernelspecs", "GET", "/api/kernelspecs", kernelspecs.all, {"kernelspecs": ["read"]}),
         Endpoint("kernelspec", "GET", "/api/kernelspecs/{name}", kernelspecs.one, {"kernelspecs": ["read"]}),
-        Endpoint("resource", "GET HEAD", "/kernelspecs/{name}/{file:path}", kernelspecs.resource, {}),
+        Endpoint("resource", "GET", "/kernelspecs/{name}/{file:path}", kernelspecs.resource, {}),
         Endpoint("kernels", "GET", "/api/kernels", kernels.all, {"kernels": ["read"]}),
         Endpoint("start_kernel", "POST", "/api/kernels", kernels.start, {"kernels": ["write"]}),
         Endpoint("kernel", "GET", kernel, kernels.one, {"kernels": ["read"]}),
@@ -102,14 +109,24 @@ def fallbacks(ours: Sequence[BaseRoute]) -> list[Endpoint]:
     async def fallback(request: Request) -> Response:
         path = request.url.path
         if path.endswith("/") and _allowed(ours, {**request.scope, "path": path.rstrip("/")}):
-            return RedirectResponse(str(request.url.replace(path=path.rstrip("/"))), 307)
+            # A path, not a URL: behind a proxy that takes TLS off, this server does not know its scheme.
+            query = f"?{request.url.query}" if request.url.query else ""
+            return RedirectResponse(_sent_path(request).rstrip("/") + query, 307)
         methods = _allowed(ours, dict(request.scope))
         if not methods:
             return error_response(404, f"Not found: {path}")
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers={"Allow": ", ".join([*methods, "OPTIONS"])})
         return error_response(405, f"{request.method} is not allowed here", {"Allow": ", ".join(methods)})
 
     paths = (*PREFIXES, *(f"{tree}/{{rest:path}}" for tree in TREES))
     return [Endpoint(FALLBACK, " ".join(ALL_METHODS), path, fallback, in_schema=False) for path in paths]
+
+
+def _sent_path(request: Request) -> str:
+    """The path of a request, percent-encoded as it was sent."""
+    raw: bytes | None = request.scope.get("raw_path")
+    return quote(request.scope["path"]) if raw is None else raw.decode("latin-1").partition("?")[0]
 
 
 def _allowed(routes: Sequence[Any], scope: dict[str, Any]) -> list[str]:

@@ -14,7 +14,6 @@ from starlette.routing import BaseRoute, Route
 from starlette.staticfiles import StaticFiles
 
 from ..api.responses import json_response
-from ..api.starlette_router import ExactRoute
 from .openapi_document import TITLE
 
 CSP = (
@@ -82,6 +81,6 @@ def document_routes(make_document: Callable[[], dict[str, Any]], base_url: str) 
 
     return [
         Route("/openapi.json", openapi, include_in_schema=False),
-        ExactRoute("/docs", docs, methods=["GET"], include_in_schema=False),
-        ExactRoute("/docs/static/{name}", static, methods=["GET"], include_in_schema=False),
+        Route("/docs", docs, include_in_schema=False),
+        Route("/docs/static/{name}", static, include_in_schema=False),
     ]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..api.responses import security_headers
+from ..serving.origin import AllowedOrigins
+
+ALLOW_ORIGIN = "Access-Control-Allow-Origin"
+ASKS_FOR_NETWORK = "access-control-request-private-network"
 
 
 class CORSHeaders:
@@ -16,24 +20,40 @@ class CORSHeaders:
 
     Not Starlette's middleware, which computes its headers: Jupyter Kernel Gateway sends what the options say,
     verbatim. As there, a response with CORS headers has no content security policy; here, pages keep theirs.
+
+    An origin that only a pattern allows is named to its own pages, as Jupyter Server does: no header has patterns.
+
+    origins: the origins whose pages may use the server.
     """
 
-    def __init__(self, app: ASGIApp, cors: Mapping[str, str]) -> None:
+    def __init__(self, app: ASGIApp, cors: Mapping[str, str], origins: AllowedOrigins) -> None:
         self._app = app
         self._cors = cors
+        self._origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        by_pattern = self._origins.pattern is not None and ALLOW_ORIGIN not in self._cors
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] in ("http.response.start", "websocket.http.response.start", "websocket.accept"):
                 message.setdefault("headers", [])
                 headers = MutableHeaders(scope=message)
                 headers.update(self._cors)
+                request = Headers(scope=scope)
+                origin = request.get("origin", "")
+                if by_pattern:
+                    headers.add_vary_header("Origin")
+                    if self._origins.allows(origin):
+                        headers[ALLOW_ORIGIN] = origin
+                # Of a page of the internet that asks for a server of this machine or its network.
+                if request.get(ASKS_FOR_NETWORK) == "true" and self._origins.allows(origin):
+                    headers["Access-Control-Allow-Private-Network"] = "true"
                 is_page = headers.get("content-type", "").startswith("text/html")
-                if "content-security-policy" in headers and not is_page:
+                if self._cors and "content-security-policy" in headers and not is_page:
                     del headers["content-security-policy"]
             await send(message)
 
-        await self._app(scope, receive, send_with_headers if self._cors else send)
+        await self._app(scope, receive, send_with_headers if self._cors or by_pattern else send)
 
 
 class Preflights:

@@ -18,12 +18,15 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..api.responses import error_response
+from ..api.unused_server import UnusedServer
 from ..errors import FPSKernelsError, ServerStopping
 from ..serving.access.access_layer import AccessLayer
 from ..serving.access.reach import warn_of_reach
 from ..serving.access.refusal_log import RefusalLog
+from ..serving.head_and_options import HeadAndOptions
 from ..serving.http_server import Server, make_server, url_of
 from ..serving.logs import quiet_start
+from ..serving.own_redirects import OwnRedirects
 from ..serving.page_headers import PageHeaders
 from ..serving.trusted_proxy import TrustedProxy
 from ..tasks import cancel_and_wait
@@ -75,25 +78,36 @@ class Gateway:
             with quiet_start():
                 if not await self._start_personality(stopping):
                     return
-            server = self._make_server(self.guard(await self.make_app()))
+            app: ASGIApp = await self.make_app()
+            ends: list[asyncio.Task[Any]] = [stopping]
+            if timeout_s := self._settings.no_activity_timeout_s:
+                unused = UnusedServer(self._registry, timeout_s, unquote(self._settings.base_url))
+                app = unused.watch_requests(app)
+                ends.append(asyncio.create_task(self._wait_unused(unused, timeout_s), name="unused server"))
+            server = self._make_server(self.guard(app))
             serving = asyncio.create_task(server.serve(self._socks), name="HTTP server")
             self._ready = True
-            host, port = self._socks[0].getsockname()[:2]
-            url = url_of(host, port, self._settings.listening.tls)
             listening = self._settings.listening
-            warn_of_reach(self._settings.access.policy, listening.ip, public=listening.public)
+            url = url_of(self._socks[0], listening.tls)
+            if not listening.private:
+                warn_of_reach(self._settings.access.policy, listening.ip, public=listening.public)
             logger.info("Serving at %s", url + self._settings.base_url[1:])
             try:
-                await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait([serving, *ends], return_when=asyncio.FIRST_COMPLETED)
                 self._ready = False
                 await self._shut_down_personality()
                 await self._registry.stop()  # ends the requests that wait for a kernel, and closes the WebSockets
             finally:
+                await cancel_and_wait(*ends)
                 server.should_exit = True
                 await serving
         finally:
             await cancel_and_wait(stopping)
             await self._registry.stop()
+
+    async def _wait_unused(self, unused: UnusedServer, timeout_s: float) -> None:
+        await unused.wait()
+        logger.info("Shutting down: there are no kernels, and nobody has come for %g s", timeout_s)
 
     async def _start_personality(self, stopping: asyncio.Task[Any]) -> bool:
         """Whether the personality has started before the server was asked to stop.
@@ -158,9 +172,10 @@ class Gateway:
     def guard(self, app: ASGIApp) -> ASGIApp:
         """The layers around the application that decide who may come in, and what browsers may do with the answers."""
         access, base_url = self._settings.access, self._settings.base_url
-        app = AccessLayer(BelowBaseUrl(app, base_url), access.policy, enforce=False, log=self._refusals)
+        app = BelowBaseUrl(OwnRedirects(HeadAndOptions(app)), base_url)
+        app = AccessLayer(app, access.policy, enforce=False, log=self._refusals)
         app = PageHeaders(Preflights(app, base_url), base_url, referrer="no-referrer")
-        app = CORSHeaders(app, access.cors)
+        app = CORSHeaders(app, access.cors, access.policy.origins)
         return TrustedProxy(app) if self._settings.listening.trust_proxy else app
 
     def _make_server(self, app: ASGIApp) -> Server:

@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 
 from ..api.responses import error_response, json_response
-from ..api.starlette_router import ExactRoute
 
 HEALTH_PATHS = ("healthz", "readyz")
 """The paths below the base URL; they need no token."""
@@ -25,6 +24,6 @@ def health_routes(ready: Callable[[], bool]) -> list[BaseRoute]:
         return json_response({"status": "ready"}) if ready() else error_response(503, "Not ready")
 
     return [
-        ExactRoute("/healthz", healthz, methods=["GET"], include_in_schema=False),
-        ExactRoute("/readyz", readyz, methods=["GET"], include_in_schema=False),
+        Route("/healthz", healthz, include_in_schema=False),
+        Route("/readyz", readyz, include_in_schema=False),
     ]

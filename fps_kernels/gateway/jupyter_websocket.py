@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 
 from ..api.responses import json_response
-from ..api.starlette_router import ExactRoute
 from .activity import activity
 from .config import traits
 from .personality_loader import Personality
@@ -52,9 +51,9 @@ class JupyterWebsocketPersonality(Personality, traits.JupyterWebsocketPersonalit
 
         self._documented = routes = [
             *self.context.kernels.starlette_routes(),
-            ExactRoute("/_api/activity", get_activity, methods=["GET"]),
-            ExactRoute("/api/swagger.json", swagger_json, methods=["GET"], include_in_schema=False),
-            ExactRoute("/api/swagger.yaml", swagger_yaml, methods=["GET"], include_in_schema=False),
+            Route("/_api/activity", get_activity),
+            Route("/api/swagger.json", swagger_json, include_in_schema=False),
+            Route("/api/swagger.yaml", swagger_yaml, include_in_schema=False),
         ]
         return routes
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..api.routes import KernelRoutes
@@ -17,7 +19,7 @@ from ..serving.gc_tuning import collect_from_now
 from ..serving.logs import configure, hide
 from ..serving.own_memory import close_memory
 from ..serving.rlimits import raise_limit
-from ..serving.sockets import bind
+from ..serving.sockets import bound
 from .config.read_settings import read
 from .config.settings import Settings
 from .context import GatewayContext
@@ -51,9 +53,8 @@ def run(app: KernelGatewayApp) -> None:
         token_option="auth_token_file",
         open_option="allow_open_access",
     )
-    socks = bind(listening)
 
-    async def serve() -> None:
+    async def serve(socks: Sequence[socket.socket]) -> None:
         options = settings.kernels
         classes = SpecClasses.of(options)
         specs = Kernelspecs(options.default_kernel, settings.base_url, options.allowed_kernelspecs, classes)
@@ -69,8 +70,8 @@ def run(app: KernelGatewayApp) -> None:
         await Gateway(context, socks, personality).serve(stop)
 
     collect_from_now()  # kernels may be started before anything is served, and take long
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        runner.run(serve())
+    with bound(listening) as socks, asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(serve(socks))
 
 
 async def check_kernelspec(specs: Kernelspecs, settings: Settings, seed: Seed | None) -> None:

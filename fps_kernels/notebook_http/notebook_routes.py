@@ -7,11 +7,10 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 from starlette.staticfiles import StaticFiles
 
 from ..api.responses import error_response, json_response
-from ..api.starlette_router import ExactRoute
 from .endpoint_route import Answer, EndpointRoute
 from .parsing.endpoints import EndpointTable
 
@@ -36,9 +35,9 @@ def notebook_routes(
     async def source(request: Request) -> Response:
         return json_response(notebook)
 
-    routes: list[BaseRoute] = [ExactRoute("/_api/spec/swagger.json", spec, methods=["GET"])]
+    routes: list[BaseRoute] = [Route("/_api/spec/swagger.json", spec)]
     if notebook is not None:
-        routes.append(ExactRoute("/_api/source", source, methods=["GET"]))
+        routes.append(Route("/_api/source", source))
     if static_path is not None:
         files = StaticFiles(directory=static_path)
 
@@ -54,7 +53,7 @@ def notebook_routes(
             response.headers["content-type"] = content_type.removesuffix("; charset=utf-8")  # a guess of Starlette's
             return response
 
-        routes.append(ExactRoute("/public/{path:path}", public, methods=["GET", "HEAD"]))
+        routes.append(Route("/public/{path:path}", public))
     return [*routes, EndpointRoute(table, answer)]
 
 

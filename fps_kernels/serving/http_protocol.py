@@ -41,6 +41,7 @@ from .serving_limits import ServingLimits
 MAX_HEADERS = 1000
 """Number of headers of a request. Browsers send 20, and proxies add as many."""
 END_OF_HEAD = re.compile(rb"\n\r?\n")
+ABSOLUTE_FORM = re.compile(rb"(?i:https?)://(?P<host>[^/?#@]+)(?P<target>.*)")
 LINGER_S = 2.0
 """Seconds for which the rest of a refused request is read and thrown away."""
 
@@ -82,10 +83,30 @@ class HeadLimitedConnection(h11.Connection):
         except h11.RemoteProtocolError as exc:
             self._on_error(exc.error_status_hint)
             return h11.NEED_DATA
-        if isinstance(event, h11.Request) and head_bytes(event) > self._max_head_bytes:
-            self._on_error(431)
-            return h11.NEED_DATA
+        if isinstance(event, h11.Request):
+            if head_bytes(event) > self._max_head_bytes:
+                self._on_error(431)
+                return h11.NEED_DATA
+            return in_origin_form(event)
         return event
+
+
+def in_origin_form(request: h11.Request) -> h11.Request:
+    """A request as those to a server are, whose client has written it as those to a proxy: GET http://HOST/PATH.
+
+    A server takes both, and the host of the first line counts, not the header Host (RFC 9112, 3.2.2).
+    """
+    found = ABSOLUTE_FORM.fullmatch(request.target)
+    if found is None:
+        return request
+    target = found["target"] if found["target"].startswith(b"/") else b"/" + found["target"]
+    headers = [pair for pair in request.headers.raw_items() if pair[0].lower() != b"host"]
+    return h11.Request(
+        method=request.method,
+        target=target,
+        headers=[(b"Host", found["host"]), *headers],
+        http_version=request.http_version,
+    )
 
 
 def head_bytes(request: h11.Request) -> int:
@@ -201,7 +222,11 @@ class HTTPProtocol(H11Protocol):
         limit = self._limits.max_head_bytes
         message = "Invalid HTTP request received."
         if status == 431:
-            message = f"The headers have more than {limit} bytes, or are more than {MAX_HEADERS}"
+            message = (
+                f"The URL and the headers have more than {limit} bytes, or there are more than {MAX_HEADERS} headers"
+            )
+        elif status == 501:
+            message = "Of transfer codings, only chunked is read here: send the body uncompressed"
         self._refusals.refused({"client": self.client, "path": "a request"}, status, message)
         self._refuse(status, message)
 

@@ -22,6 +22,7 @@ from .access.refusal_log import RefusalLog
 from .connection_table import ConnectionTable, Slot
 from .http_protocol import HTTPProtocol
 from .serving_limits import ServingLimits
+from .unix_socket import host_of, is_unix
 
 __all__ = ["Server", "ServingLimits", "make_server", "url_of"]
 
@@ -123,6 +124,9 @@ def make_server(
     return Server(config, limits)
 
 
-def url_of(host: str, port: int, tls: ssl.SSLContext | None) -> str:
-    """The server's URL, with a slash at the end. host: a name or an address, IPv6 without brackets."""
+def url_of(sock: socket.socket, tls: ssl.SSLContext | None) -> str:
+    """The URL of a server that listens on a socket, with a slash at the end; of a Unix socket as Jupyter writes it."""
+    if is_unix(sock):
+        return f"{'https' if tls is not None else 'http'}+unix://{host_of(sock.getsockname())}/"
+    host, port = sock.getsockname()[:2]
     return f"{'https' if tls is not None else 'http'}://{f'[{host}]' if ':' in host else host}:{port}/"

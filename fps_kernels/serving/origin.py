@@ -65,8 +65,11 @@ class AllowedOrigins:
         """Whether a page from `origin` is allowed, though it is not the server's own."""
         if self.everyone:
             return True
-        origin = normalized(origin)
-        return origin in self.listed or (self.pattern is not None and self.pattern.fullmatch(origin) is not None)
+        if normalized(origin) in self.listed:
+            return True
+        # A pattern may be written for either form: with the default port, or without as browsers send it.
+        forms = (normalized(origin), origin.lower())
+        return self.pattern is not None and any(self.pattern.fullmatch(form) for form in forms)
 
 
 def foreign_page(headers: RequestHeaders, scheme: str, allowed: AllowedOrigins) -> str | None:

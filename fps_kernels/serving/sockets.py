@@ -1,17 +1,19 @@
-"""The sockets that a server listens on: one per address of its host, all with the same port."""
+"""The sockets that a server listens on: one per address of its host, all with the same port, or one of a file."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
 from ..errors import BadOption
+from .unix_socket import bind_unix, removed_at_end
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +33,8 @@ class Listening:
     trust_proxy: whether to believe the headers of a proxy about its client.
     ping_interval_s: seconds between the pings of a WebSocket; 0: no pings.
     tls: None to serve without TLS.
+    sock: path of a Unix socket to listen on instead; "" for none.
+    sock_mode: the permissions of its file.
     """
 
     ip: str
@@ -39,11 +43,18 @@ class Listening:
     trust_proxy: bool
     ping_interval_s: float
     tls: ssl.SSLContext | None = None
+    sock: str = ""
+    sock_mode: int = 0o600
 
     @property
     def public(self) -> bool:
         """Whether other machines can reach the server."""
-        return is_public(self.ip)
+        return not self.sock and is_public(self.ip)
+
+    @property
+    def private(self) -> bool:
+        """Whether no other user of this machine can reach the server."""
+        return bool(self.sock) and not self.sock_mode & 0o077
 
 
 def is_public(ip: str) -> bool:
@@ -51,20 +62,39 @@ def is_public(ip: str) -> bool:
     if ip == "localhost":
         return False
     try:
-        return not ip_address(ip).is_loopback
+        return not ip_address(without_brackets(ip)).is_loopback
     except ValueError:  # a name, or "": all interfaces
         return True
 
 
+def without_brackets(ip: str) -> str:
+    """An IPv6 address that is written as in a URL, `[::1]`, as it is; anything else unchanged."""
+    return ip[1:-1] if ip.startswith("[") and ip.endswith("]") else ip
+
+
+@contextlib.contextmanager
+def bound(listening: Listening) -> Iterator[list[socket.socket]]:
+    """The sockets of `bind`, until the end; the file of a Unix socket is removed then. Raises BadOption."""
+    with contextlib.ExitStack() as at_end:
+        socks = bind(listening)
+        for sock in socks:
+            at_end.callback(sock.close)
+        if listening.sock:
+            at_end.enter_context(removed_at_end(listening.sock))
+        yield socks
+
+
 def bind(listening: Listening) -> list[socket.socket]:
-    """Listening sockets on the first port that is free on all addresses of the host.
+    """Listening sockets on the first port that is free on all addresses of the host, or one Unix socket.
 
     Addresses that this machine does not have are left out, unless it has none of them.
-    Raises BadOption when the host cannot be resolved or no port is free.
+    Raises BadOption when the host cannot be resolved, no port is free, or something else is where the socket should be.
     """
+    if listening.sock:
+        return [bind_unix(listening.sock, listening.sock_mode)]
     try:
         found = socket.getaddrinfo(
-            listening.ip or None, listening.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            without_brackets(listening.ip) or None, listening.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except (OSError, UnicodeError) as exc:  # UnicodeError: not a possible name
         raise BadOption(f"ip={listening.ip}: {getattr(exc, 'strerror', None) or exc}") from exc

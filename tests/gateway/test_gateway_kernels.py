@@ -24,6 +24,10 @@ from ..support.notebooks import markdown_cell
 from ..support.notebooks import notebook as notebook_of
 from ..support.ports import free_port
 
+LISTS_ARE_OFF = {
+    "reason": "Forbidden",
+    "message": "Forbidden: set list_kernels to allow lists of kernels and sessions",
+}
 LIST = "--JupyterWebsocketPersonality.list_kernels=True"
 
 
@@ -97,7 +101,7 @@ async def test_kernels_are_not_listed_unless_it_is_allowed(launch: Launch) -> No
     async with launch() as client:
         for kind in ("kernels", "sessions"):
             response = await client.http.get(f"/api/{kind}")
-            assert (response.status_code, response.json()) == (403, {"reason": "Forbidden", "message": "Forbidden"})
+            assert (response.status_code, response.json()) == (403, LISTS_ARE_OFF)
 
 
 async def test_all_else_works_without_lists(launch: Launch) -> None:

@@ -87,7 +87,7 @@ def test_each_start_makes_a_token_and_prints_the_url(start_shared: Start) -> Non
         assert re.fullmatch("[0-9a-f]{48}", token)
         assert url == f"{server.url}/lab?token={token}"
         with client(server) as http:
-            assert http.get("/api").status_code == 401
+            assert http.get("/api/status").status_code == 401
             assert http.get("/api", headers={"Authorization": f"token {token}"}).status_code == 200
         tokens.add(token)
     assert len(tokens) == 2
@@ -299,9 +299,9 @@ def test_a_proxy_names_the_user(start_shared: Start, tmp_path: Path) -> None:
     server = start_shared("--proxy-user-header", "X-Forwarded-User", "--proxy-secret-file", secret)
     user, proof = {"X-Forwarded-User": "ann"}, {"X-Fps-Kernels-Proxy-Secret": "between us"}
     with client(server) as http:
-        assert http.get("/api", headers=user).status_code == 401
-        assert http.get("/api", headers=proof).status_code == 401
-        assert http.get("/api", headers=user | proof | {"X-Fps-Kernels-Proxy-Secret": "guess"}).status_code == 401
+        assert http.get("/api/me", headers=user).status_code == 401
+        assert http.get("/api/me", headers=proof).status_code == 401
+        assert http.get("/api/me", headers=user | proof | {"X-Fps-Kernels-Proxy-Secret": "guess"}).status_code == 401
         assert http.get("/api", headers=user | proof).status_code == 200
         assert http.post("/api/nothing", headers=user | proof).status_code == 404
         ambient = user | proof | {"Cookie": "of-the-proxy=1"}

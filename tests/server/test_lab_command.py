@@ -129,6 +129,8 @@ async def test_its_bounds_are_options(start: Start) -> None:
         (["--keep-alive-s", "0"], "--keep-alive-s=0.0: should be"),
         (["--head-timeout-s", "inf"], "--head-timeout-s=inf: should be"),
         (["--ws-max-message-bytes", "10"], "--ws-max-message-bytes=10: should be"),
+        (["--shutdown-no-activity-timeout-s", "-1"], "--shutdown-no-activity-timeout-s=-1.0: should be"),
+        (["--sock", "s", "--sock-mode", "0060"], "--sock-mode=0060: not permissions"),
         (["--port", "1", "--port-retries", "0", "--ip", "192.0.2.1"], "ip=192.0.2.1 port=1: "),
     ],
 )

@@ -114,30 +114,38 @@ async def test_a_post_is_never_not_modified(client: Client) -> None:
 @pytest.mark.parametrize(
     ("path", "allowed", "method"),
     [
-        ("/api", "GET", "POST"),
-        ("/api/status", "GET", "DELETE"),
-        ("/api/kernels", "GET, POST", "PUT"),
-        ("/api/kernels", "GET, POST", "DELETE"),
-        ("/api/kernels", "GET, POST", "OPTIONS"),
-        ("/api/kernels/x", "DELETE, GET", "POST"),
-        ("/api/kernels/x", "DELETE, GET", "PATCH"),
+        ("/api", "GET, HEAD", "POST"),
+        ("/api/status", "GET, HEAD", "DELETE"),
+        ("/api/kernels", "GET, HEAD, POST", "PUT"),
+        ("/api/kernels", "GET, HEAD, POST", "DELETE"),
+        ("/api/kernels/x", "DELETE, GET, HEAD", "POST"),
+        ("/api/kernels/x", "DELETE, GET, HEAD", "PATCH"),
         ("/api/kernels/x/interrupt", "POST", "GET"),
         ("/api/kernels/x/restart", "POST", "PUT"),
-        ("/api/sessions", "GET, POST", "PATCH"),
-        ("/api/sessions/x", "DELETE, GET, PATCH", "PUT"),
-        ("/api/sessions/x", "DELETE, GET, PATCH", "POST"),
-        ("/api/kernelspecs", "GET", "POST"),
-        ("/api/kernelspecs/x", "GET", "DELETE"),
+        ("/api/sessions", "GET, HEAD, POST", "PATCH"),
+        ("/api/sessions/x", "DELETE, GET, HEAD, PATCH", "PUT"),
+        ("/api/sessions/x", "DELETE, GET, HEAD, PATCH", "POST"),
+        ("/api/kernelspecs", "GET, HEAD", "POST"),
+        ("/api/kernelspecs/x", "GET, HEAD", "DELETE"),
         ("/kernelspecs/x/y", "GET, HEAD", "POST"),
-        ("/api/resolvePath", "GET", "POST"),
+        ("/api/resolvePath", "GET, HEAD", "POST"),
         ("/api/security/csp-report", "POST", "GET"),
-        ("/api/kernels", "GET, POST", "TRACE"),
+        ("/api/kernels", "GET, HEAD, POST", "TRACE"),
     ],
 )
 async def test_a_wrong_method_is_told_the_right_ones(client: Client, path: str, allowed: str, method: str) -> None:
     response = await client.http.request(method, path)
     assert is_error(response, 405)
     assert response.headers["allow"] == allowed
+
+
+@pytest.mark.parametrize("path", ["/api", "/api/kernels", "/api/sessions", "/api/kernelspecs/tiny_plain"])
+async def test_head_and_options_are_answered_where_get_is(client: Client, path: str) -> None:
+    got, head = await client.http.get(path), await client.http.head(path)
+    assert (got.status_code, head.status_code, head.content) == (200, 200, b"")
+    assert head.headers["content-length"] == got.headers["content-length"]
+    answer = await client.http.options(path)
+    assert (answer.status_code, {"GET", "HEAD"} <= set(answer.headers["allow"].split(", "))) == (204, True)
 
 
 @pytest.mark.parametrize(

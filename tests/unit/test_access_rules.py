@@ -273,6 +273,15 @@ def test_the_cookie_is_for_no_script_and_no_other_site() -> None:
     assert secure.endswith("; Secure")
 
 
+def test_the_cookie_of_a_server_below_a_path_is_sent_to_no_other() -> None:
+    cookies = LoginCookies(signing_key(b"k" * 32, TOKEN, ""), 8888, "/user/ann/")
+    assert cookies.set_header("v", secure=False).startswith("fps-kernels-8888=v; ")
+    for secure in (False, True):
+        assert "; Path=/user/ann/; " in cookies.set_header("v", secure=secure)
+        assert "; Path=/user/ann/; " in cookies.clear_header(secure=secure)
+    assert cookies.name(secure=True) == "__Secure-fps-kernels-8888"  # __Host- is for the path / only
+
+
 def test_one_bad_cookie_does_not_hide_the_others() -> None:
     pairs = [(b"cookie", b'a=1; broken; ;=; b="2";a=3'), (b"cookie", b"c={4}")]
     assert cookies_of(Headers(raw=pairs)) == {"a": "1", "": "", "b": "2", "c": "{4}"}

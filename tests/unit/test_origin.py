@@ -83,6 +83,9 @@ def test_a_star_allows_all() -> None:
 
 
 def test_a_pattern_has_to_match_all_of_the_origin() -> None:
+    written_with_ports = AllowedOrigins.parse([], "https://a[.]example:443|http://.*:80")
+    for origin in ("https://a.example:443", "http://b:80"):
+        assert written_with_ports.allows(origin)
     allowed = AllowedOrigins.parse([], "https://.*[.]example")
     assert foreign_page(headers(origin="https://u1.example"), "http", allowed) is None
     for origin in ("https://u1.example.evil.org", "https://u1.example:8443", "xhttps://u1.example"):

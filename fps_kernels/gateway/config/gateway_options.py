@@ -18,6 +18,7 @@ from ...errors import BadOption
 from ...options import Bounds
 from ...serving.service_variables import service_warnings
 from ...serving.serving_limits import MESSAGE_BOUNDS, ServingLimits
+from ...serving.unix_socket import DEFAULT_MODE
 from .config_files import StrictJSONFileConfigLoader, StrictPyFileConfigLoader, check_named
 from .env_vars import EnvironmentDefaults
 from .traits import CLASSES, kernels_option, meaningless_options, unknown_options
@@ -34,6 +35,8 @@ ALIASES = base_aliases | {
     "ip": "KernelGatewayApp.ip",
     "port": "KernelGatewayApp.port",
     "port_retries": "KernelGatewayApp.port_retries",
+    "sock": "KernelGatewayApp.sock",
+    "sock-mode": "KernelGatewayApp.sock_mode",
     "api": "KernelGatewayApp.api",
     "seed_uri": "KernelGatewayApp.seed_uri",
     "certfile": "KernelGatewayApp.certfile",
@@ -93,6 +96,14 @@ class KernelGatewayApp(JupyterApp):
     port_retries = Integer(50, config=True, help="How many of the next ports to try when it is taken.").tag(
         env="KG_PORT_RETRIES", bounds=Bounds(ge=0)
     )
+    sock = Unicode(
+        config=True,
+        help="The path of a Unix socket to listen on, instead of an address and a port. What is asked of requests "
+        "stays the same.",
+    ).tag(env="KG_SOCK")
+    sock_mode = Unicode(
+        DEFAULT_MODE, config=True, help="The permissions of the file of the Unix socket: who may connect to it."
+    ).tag(env="KG_SOCK_MODE")
     base_url = Unicode("/", config=True, help="The path that all paths begin with.").tag(env="KG_BASE_URL")
     auth_token = Unicode(
         config=True,
@@ -241,6 +252,12 @@ class KernelGatewayApp(JupyterApp):
         help="Seconds within which the headers of a request have to arrive, counted from the connection or from the "
         "first byte of a later request.",
     ).tag(env="KG_HEAD_TIMEOUT_S", bounds=Bounds(gt=0))
+    shutdown_no_activity_timeout = Float(
+        0.0,
+        config=True,
+        help="Seconds without kernels and requests after which the server ends; 0: never. What monitors ask for does "
+        "not count.",
+    ).tag(env="KG_SHUTDOWN_NO_ACTIVITY_TIMEOUT", bounds=Bounds(ge=0))
     cookie_secret = _without_meaning()
     kernel_manager_class = _without_meaning()
     personality_class = _without_meaning()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from ...serving.origin import AllowedOrigins
 from ...serving.serving_limits import ServingLimits
 from ...serving.sockets import Listening, is_public
 from ...serving.tls import tls_context
+from ...serving.unix_socket import host_of, parse_mode
 from .gateway_options import KernelGatewayApp
 from .settings import Access, Settings
 from .traits import (
@@ -70,7 +72,16 @@ def read(app: KernelGatewayApp) -> Settings:
         kernels["restart_limit"] = 0
     tls = tls_context(app.certfile, app.keyfile, app.client_ca, app.ssl_version)
     return Settings(
-        listening=Listening(app.ip, app.port, app.port_retries, app.trust_xheaders, app.ws_ping_interval, tls),
+        listening=Listening(
+            app.ip,
+            app.port,
+            app.port_retries,
+            app.trust_xheaders,
+            app.ws_ping_interval,
+            tls,
+            sock=_sock(app),
+            sock_mode=parse_mode(app.sock_mode, "sock_mode"),
+        ),
         serving=ServingLimits(
             max_connections=app.max_connections,
             max_message_bytes=app.ws_max_message_bytes,
@@ -87,6 +98,7 @@ def read(app: KernelGatewayApp) -> Settings:
         force_kernel_name=_native(app.force_kernel_name),
         default_kernel_name=_native(app.default_kernel_name),
         env_process_names=tuple(app.env_process_whitelist),
+        no_activity_timeout_s=app.shutdown_no_activity_timeout,
         kernels=KernelsOptions(**kernels),
     )
 
@@ -101,16 +113,22 @@ def _policy(app: KernelGatewayApp) -> AccessPolicy:
     proxy = None
     if app.proxy_user_header:
         proxy = ProxyUsers(app.proxy_user_header.lower(), read_secret(app.proxy_secret_file, "proxy_secret_file"))
-    is_local = not is_public(app.ip) and not app.allow_remote_access
+    sock = _sock(app)
+    is_local = (bool(sock) or not is_public(app.ip)) and not app.allow_remote_access
+    names = [*app.local_hostnames, host_of(sock)]
     return AccessPolicy(
         token=token,
         proxy=proxy,
         client_certificates=app.client_ca is not None,
         origins=AllowedOrigins.parse([app.allow_origin], app.allow_origin_pat),
         # Who has the token may come by any name, as clients of the original do.
-        local_names=LocalNames.parse(app.local_hostnames) if is_local and not (token or proxy) else None,
+        local_names=LocalNames.parse(names) if is_local and not (token or proxy) else None,
         foreign_status=404,
     )
+
+
+def _sock(app: KernelGatewayApp) -> str:
+    return os.path.abspath(os.path.expanduser(app.sock)) if app.sock else ""
 
 
 def _check(*owners: Configurable) -> None:

@@ -30,6 +30,7 @@ class Settings:
     """All settings.
 
     base_url: the path of the API; it begins and ends with a slash, and is escaped as in a URL.
+    no_activity_timeout_s: seconds after which the server ends if nobody uses it; 0: never.
     """
 
     listening: Listening
@@ -44,4 +45,5 @@ class Settings:
     force_kernel_name: str
     default_kernel_name: str
     env_process_names: tuple[str, ...]
+    no_activity_timeout_s: float
     kernels: KernelsOptions

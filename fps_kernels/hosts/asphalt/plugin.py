@@ -145,15 +145,16 @@ async def serve_channels(
 
 
 def _add(router: APIRouter, endpoint: Endpoint, dependencies: list[Any]) -> None:
-    router.add_api_route(
-        endpoint.path,
-        endpoint.answer,
-        methods=endpoint.methods.split(),
-        dependencies=dependencies,
-        include_in_schema=endpoint.in_schema,
-        response_model=None,
-        name=endpoint.name,
-    )
+    for method in endpoint.served_methods:  # a route each: FastAPI's document names an operation after its route
+        router.add_api_route(
+            endpoint.path,
+            endpoint.answer,
+            methods=[method],
+            dependencies=dependencies,
+            include_in_schema=endpoint.in_schema and method != "HEAD",
+            response_model=None,
+            name=endpoint.name,
+        )
 
 
 def _api_route_class(base_url: str) -> type[APIRoute]:

@@ -8,7 +8,7 @@ import sys
 
 from starlette.requests import Request
 
-from ...api.json_body import BodyTooLarge
+from ...api.json_body import BodyTooLarge, check_encoding
 from ...errors import ClientError, QueueFull
 from ..bounds import Bounds
 from ..deadline import RequestDeadline
@@ -71,8 +71,9 @@ class BodyReader:
     async def read(self, request: Request, deadline: RequestDeadline) -> Body:
         """The body of a request, to be released; if this fails, nothing counts.
 
-        Raises BodyTooLarge, BodyTooSlow, QueueFull, TimeoutError, and Starlette's ClientDisconnect.
+        Raises BodyTooLarge, CompressedBody, BodyTooSlow, QueueFull, TimeoutError, and Starlette's ClientDisconnect.
         """
+        check_encoding(request.headers)
         body = Body(self)
         try:
             self._count(body, _content_length(request))

@@ -16,6 +16,9 @@ from ..deadline import ClientDisconnected, RequestDeadline
 from ..worker import OnOutput
 from .stream_formats import Stream
 
+HEADERS = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+"""They keep caches and proxies (nginx and its kin) from collecting a stream, which a client is to read as it comes."""
+
 
 class StreamedReply:
     """What a cell prints, sent piece by piece; an ASGI application for one request.
@@ -46,7 +49,7 @@ class StreamedReply:
         self._cell.add_done_callback(lambda _: self._wake.set())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = [(b"content-type", self._stream.content_type.encode())]
+        headers = [(b"content-type", self._stream.content_type.encode()), *HEADERS]
         try:
             await asyncio.sleep(0)  # the cell starts: a task that is cancelled before would not release its kernel
             with contextlib.suppress(OSError):  # the client has gone

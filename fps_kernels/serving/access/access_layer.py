@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Collection
 from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -41,6 +42,7 @@ class AccessLayer:
     login: for browsers; None where there are only programs.
     enforce: whether a request without credentials is answered here. If not, the scope says whether it has them, and
       the routes inside answer, which know the paths that do not exist.
+    open_paths: paths that everyone may read who shows nothing, as monitors and JupyterHub do; by name and origin only.
     log: counts what is refused.
     """
 
@@ -51,12 +53,14 @@ class AccessLayer:
         login: BrowserLogin | None = None,
         *,
         enforce: bool = True,
+        open_paths: Collection[str] = (),
         log: RefusalLog | None = None,
     ) -> None:
         self._app = app
         self._policy = policy
         self._login = login
         self._enforce = enforce
+        self._open_paths = open_paths
         self._log = log or RefusalLog()
         self._guesses = Guesses()
 
@@ -107,6 +111,8 @@ class AccessLayer:
         if grant is None:
             if not self._enforce:
                 return None
+            if ask.path in self._open_paths and ask.is_read and not any(self._policy.shown_tokens(ask)):
+                return Grant()
             if login is not None and ask.wants_page:
                 return login.ask_for_login(ask)
             return Refusal(401, "Log in, or send the token: Authorization: token …", "no token, or a wrong one")

@@ -32,13 +32,17 @@ class Ask:
         return self.scheme in ("https", "wss")
 
     @property
+    def is_read(self) -> bool:
+        return not self.is_websocket and self.method in ("GET", "HEAD")
+
+    @property
     def is_navigation(self) -> bool:
         return not self.is_websocket and is_navigation(self.method, self.headers)
 
     @property
     def wants_page(self) -> bool:
         """Whether a person waits for a page, and not a program for an answer."""
-        if self.is_websocket or self.method not in ("GET", "HEAD"):
+        if not self.is_read:
             return False
         destination = self.headers.get("sec-fetch-dest")
         return destination == "document" or (destination is None and "text/html" in (self.headers.get("accept") or ""))

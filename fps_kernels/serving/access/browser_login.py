@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs, quote, unquote
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -30,7 +30,7 @@ class BrowserLogin:
     """How browsers come in, and stay.
 
     cookies: makes and checks the cookies.
-    base_url: the path that the server's paths begin with.
+    base_url: the path that the server's paths begin with, escaped as in a URL.
     home: the page after a login that was not on the way to another one.
     """
 
@@ -45,7 +45,7 @@ class BrowserLogin:
 
     def answers(self, ask: Ask) -> bool:
         """Whether a request is for a page of the login itself; these need no credentials."""
-        return not ask.is_websocket and ask.path in (self._login_path, self._logout_path)
+        return not ask.is_websocket and ask.path in (unquote(self._login_path), unquote(self._logout_path))
 
     def grant(self, ask: Ask) -> Grant | None:
         """What the cookie of a request lets in."""
@@ -57,7 +57,7 @@ class BrowserLogin:
         """Whether a request is for a page of JupyterLab, also of a client that takes anything."""
         if ask.is_websocket or ask.method != "GET" or "sec-fetch-dest" in ask.headers:
             return False
-        rest = ask.path.removeprefix(self._base_url)
+        rest = ask.path.removeprefix(unquote(self._base_url))
         return rest.partition("/")[0] in PAGES and "*/*" in (ask.headers.get("accept") or "*/*")
 
     def enter(self, ask: Ask) -> Response:
@@ -137,7 +137,7 @@ class BrowserLogin:
         return response
 
     def is_logout(self, ask: Ask) -> bool:
-        return ask.path == self._logout_path
+        return ask.path == unquote(self._logout_path)
 
     def _log_in(self, response: Response, ask: Ask) -> None:
         value = self._cookies.make("", time.time())

@@ -36,16 +36,20 @@ class LoginCookies:
 
     secret: the key that they are signed with. Another key makes all of them worthless.
     port: the server's, which stands in the cookie's name: browsers send a cookie to all ports of a host.
+    path: what the server's paths begin with. Below another path of the host there may be another user's server, as
+      behind JupyterHub, which is not sent the cookie.
     """
 
-    def __init__(self, secret: bytes, port: int) -> None:
+    def __init__(self, secret: bytes, port: int, path: str = "/") -> None:
         self._secret = secret
         self._port = port
+        self._path = path
         self._logged_out: OrderedDict[str, None] = OrderedDict()
 
     def name(self, *, secure: bool) -> str:
-        """The cookie's name. With TLS no other host, and no page without TLS, can set it."""
-        return f"__Host-fps-kernels-{self._port}" if secure else f"fps-kernels-{self._port}"
+        """The cookie's name. With TLS no page without TLS can set it, and without a path no other host, either."""
+        prefix = "" if not secure else "__Host-" if self._path == "/" else "__Secure-"
+        return f"{prefix}fps-kernels-{self._port}"
 
     def make(self, user: str, now: float) -> str:
         """The value of a new cookie.
@@ -74,15 +78,14 @@ class LoginCookies:
 
     def set_header(self, value: str, *, secure: bool) -> str:
         """The value of Set-Cookie."""
-        return f"{self.name(secure=secure)}={value}; Max-Age={LIFETIME_S}; {_attributes(secure)}"
+        return f"{self.name(secure=secure)}={value}; Max-Age={LIFETIME_S}; {self._attributes(secure)}"
 
     def clear_header(self, *, secure: bool) -> str:
         """The value of Set-Cookie that has the browser forget it."""
-        return f"{self.name(secure=secure)}=; Max-Age=0; {_attributes(secure)}"
+        return f"{self.name(secure=secure)}=; Max-Age=0; {self._attributes(secure)}"
 
     def _signature(self, text: str) -> str:
         return hmac.new(self._secret, text.encode(), hashlib.sha256).hexdigest()
 
-
-def _attributes(secure: bool) -> str:
-    return "Path=/; HttpOnly; SameSite=Strict" + ("; Secure" if secure else "")
+    def _attributes(self, secure: bool) -> str:
+        return f"Path={self._path}; HttpOnly; SameSite=Strict" + ("; Secure" if secure else "")

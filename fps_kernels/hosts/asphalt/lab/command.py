@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 
 from asphalt.core import Context
 from jupyter_core.paths import jupyter_runtime_dir
@@ -29,11 +29,13 @@ from ....serving.own_memory import close_memory
 from ....serving.rlimits import raise_limit
 from ....serving.service_variables import service_warnings
 from ....serving.signal_handlers import on_signal
-from ....serving.sockets import Listening, bind, is_public
+from ....serving.sockets import Listening, bound
 from ....serving.standard_streams import tell
 from ....serving.tls import tls_context
+from ....serving.unix_socket import parse_mode
 from ....tasks import cancel_and_wait
 from .browser_start import opened_in_browser
+from .jupyterhub import SERVICE_URL, HubServer, hub_server
 from .lab_access import LabAccess, lab_access
 from .lab_component import PING_INTERVAL_S, LabComponent
 from .lab_options import read_options, serving_limits
@@ -46,10 +48,13 @@ START_TIMEOUT_S = 60
 
 def main(argv: Sequence[str]) -> None:
     """Run the server until a signal ends it. Raises BadOption."""
-    options = read_options(argv)
+    hub = hub_server(os.environ)
+    options = read_options(argv, {} if hub is None else hub.defaults)
     configure(logging.DEBUG if options.debug else logging.INFO)
     for warning in service_warnings(os.environ):
         logger.warning("%s", warning)
+    if hub is not None:
+        under_hub(hub, options)
     sweep(Path(jupyter_runtime_dir()))
     close_memory()
     raise_limit()
@@ -59,11 +64,46 @@ def main(argv: Sequence[str]) -> None:
     hide(*access.policy.secrets)
     defer_iri_parsers()
     load_plugins(components)
-    listening = Listening(options.ip, options.port, options.port_retries, options.trust_xheaders, PING_INTERVAL_S, tls)
-    socks = bind(listening)
-    with asyncio.Runner(loop_factory=new_loop) as runner:
-        component = LabComponent(components, socks, tls, access.layer(socks[0].getsockname()[1]), limits)
-        runner.run(_serve(component, access, options.ip, open_browser=options.open_browser))
+    listening = Listening(
+        options.ip,
+        options.port,
+        options.port_retries,
+        options.trust_xheaders,
+        PING_INTERVAL_S,
+        tls,
+        sock=os.path.abspath(os.path.expanduser(options.sock)) if options.sock else "",
+        sock_mode=parse_mode(options.sock_mode, "--sock-mode"),
+    )
+    if options.open_browser and listening.sock:
+        raise BadOption("--open-browser: no browser can open a Unix socket (--sock)")
+    with bound(listening) as socks, asyncio.Runner(loop_factory=new_loop) as runner:
+        stop = asyncio.Event()
+        component = LabComponent(
+            components,
+            socks,
+            tls,
+            access.layer(0 if listening.sock else socks[0].getsockname()[1]),
+            limits,
+            base_url=unquote(access.base_url),
+            no_activity_timeout_s=options.shutdown_no_activity_timeout_s,
+            shut_down=stop.set,
+        )
+        runner.run(_serve(component, access, listening, stop, open_browser=options.open_browser))
+
+
+def under_hub(hub: HubServer, options: argparse.Namespace) -> None:
+    """Serve where the Hub looks for the server, but to nobody without a token. Raises BadOption."""
+    if options.no_token:
+        raise BadOption(f"--no-token: not under JupyterHub ({SERVICE_URL} is set), whose proxy passes strangers on")
+    logger.warning(
+        "JupyterHub's login is not supported: whoever opens this server needs its token or password, see --token-file "
+        "and --password-file"
+    )
+    for name in hub.without_effect:
+        logger.warning("%s has no effect here", name)
+    named = {setting.partition("=")[0] for setting in options.set}
+    if hub.prefix != "/" and not named & {"frontend.base_url", "app.mount_path"}:
+        options.set = [f"frontend.base_url={hub.prefix}", f"app.mount_path={unquote(hub.prefix[:-1])}", *options.set]
 
 
 def prepare(options: argparse.Namespace) -> tuple[dict[str, dict[str, Any]], LabAccess]:
@@ -124,8 +164,9 @@ def load_plugins(components: Mapping[str, Any]) -> None:
                 ) from exc
 
 
-async def _serve(component: LabComponent, access: LabAccess, ip: str, *, open_browser: bool) -> None:
-    stop = asyncio.Event()
+async def _serve(
+    component: LabComponent, access: LabAccess, listening: Listening, stop: asyncio.Event, *, open_browser: bool
+) -> None:
     loop = asyncio.get_running_loop()
     for signum in (signal.SIGTERM, signal.SIGINT):
         on_signal(loop, signum, stop.set)
@@ -137,7 +178,8 @@ async def _serve(component: LabComponent, access: LabAccess, ip: str, *, open_br
             if starting.done():
                 starting.result()
                 collect_from_now()
-                warn_of_reach(access.policy, ip, public=is_public(ip))
+                if not listening.private:
+                    warn_of_reach(access.policy, listening.ip, public=listening.public)
                 logger.info("Serving at %s", component.url)
                 page = f"{component.url[:-1]}{access.base_url}lab"
                 if access.policy.token:

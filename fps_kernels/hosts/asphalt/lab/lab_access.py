@@ -7,7 +7,10 @@ import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
 from jupyter_core.paths import jupyter_runtime_dir
 from starlette.middleware.cors import CORSMiddleware
@@ -23,16 +26,23 @@ from ....serving.access.login_cookie import LoginCookies, signing_key
 from ....serving.access.password_hash import is_password_hash
 from ....serving.access.reach import check_reach
 from ....serving.access.secret_file import cookie_secret, read_secret
-from ....serving.origin import AllowedOrigins
+from ....serving.origin import AllowedOrigins, normalized
 from ....serving.page_headers import PageHeaders
 from ....serving.sockets import is_public
 from ....serving.trusted_proxy import TrustedProxy
+from ....serving.unix_socket import host_of
 
 TOKEN_VARIABLE = "FPS_KERNELS_TOKEN"
 TOKEN_FILE_VARIABLE = "FPS_KERNELS_TOKEN_FILE"
 PASSWORD_FILE_VARIABLE = "FPS_KERNELS_PASSWORD_FILE"
 COOKIE_SECRET = "fps_kernels_cookie_secret"
 """The name of the file in Jupyter's runtime folder with the key of cookies."""
+
+PRIVATE_NETWORK: dict[str, Any] = (
+    {"allow_private_network": True} if "allow_private_network" in signature(CORSMiddleware).parameters else {}
+)
+"""Lets pages of the internet, such as Colab's, ask for a server of this machine. Starlette refuses that by default;
+old ones know nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +65,23 @@ class LabAccess:
         """What is put around the application; port: the one that is listened on."""
         policy, base_url = self.policy, self.base_url
         secret = cookie_secret(Path(jupyter_runtime_dir()) / COOKIE_SECRET)
-        cookies = LoginCookies(signing_key(secret, policy.token, policy.password_hash), port)
+        cookies = LoginCookies(signing_key(secret, policy.token, policy.password_hash), port, base_url)
 
         def wrap(app: ASGIApp) -> ASGIApp:
-            app = AccessLayer(app, policy, BrowserLogin(policy, cookies, base_url, f"{base_url}lab"))
+            login = BrowserLogin(policy, cookies, base_url, f"{base_url}lab")
+            # As in Jupyter Server, /api tells its version to whoever asks, as health checks do.
+            app = AccessLayer(app, policy, login, open_paths={f"{unquote(base_url)}api"})
             if policy.origins != AllowedOrigins():
                 app = CORSMiddleware(
                     app,
-                    allow_origins=self.allow_origins,
+                    allow_origins=[normalized(origin) for origin in self.allow_origins],
                     allow_origin_regex=None if policy.origins.pattern is None else policy.origins.pattern.pattern,
                     allow_credentials=not policy.origins.everyone,
                     allow_methods=["*"],
                     allow_headers=["*"],
+                    **PRIVATE_NETWORK,
                 )
-            user_content = [f"{base_url}{name}/" for name in ("files", "nbconvert")]
+            user_content = [f"{unquote(base_url)}{name}/" for name in ("files", "nbconvert")]
             app = PageHeaders(app, base_url, user_content=user_content)
             return TrustedProxy(app) if self.trust_proxy else app
 
@@ -84,8 +97,10 @@ def lab_access(options: argparse.Namespace, base_url: str, origins: list[str], p
     token, password_hash, made = _secrets(options)
     allow_origins = (*options.allow_origin, *origins)
     allowed = AllowedOrigins.parse(allow_origins, options.allow_origin_pat or pattern, option="--allow-origin-pat")
-    public = is_public(options.ip)
-    local = None if public or options.allow_remote_access else LocalNames.parse(options.local_hostname)
+    sock = os.path.abspath(os.path.expanduser(options.sock)) if options.sock else ""
+    public = not sock and is_public(options.ip)
+    names = [*options.local_hostname, host_of(sock)]
+    local = None if public or options.allow_remote_access else LocalNames.parse(names)
     policy = AccessPolicy(
         token=token,
         password_hash=password_hash,

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
+import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Any
 
 from asphalt.core import Context, context_teardown
 from asphalt.web.asgi3 import ASGIComponent
+from jupyverse_api.kernels import Kernels
 from jupyverse_api.main import JupyverseComponent
 from starlette.types import ASGIApp
 
+from ....api.unused_server import UnusedServer
+from ....serving.head_and_options import HeadAndOptions
 from ....serving.http_server import ServingLimits, make_server, url_of
+from ....serving.own_redirects import OwnRedirects
+from ....serving.unix_socket import is_unix
+from ....tasks import cancel_and_wait
+from .lab_routes import with_lab_routes
+
+logger = logging.getLogger(__name__)
 
 PING_INTERVAL_S = 20
 
@@ -25,16 +36,39 @@ class _ServerComponent(ASGIComponent[Any]):
     tls: ssl.SSLContext | None = None
     limits = ServingLimits()
     layer: Callable[[ASGIApp], ASGIApp]
+    base_url = "/"
+    no_activity_timeout_s = 0.0
+    shut_down: Callable[[], None]
 
     @context_teardown
     async def start_server(self, ctx: Context) -> AsyncGenerator[None, Exception | None]:
-        server = make_server(self.layer(self.app), self.tls, PING_INTERVAL_S, self.limits)
+        app = with_lab_routes(self.app, self.app.router.routes, self.base_url, self.shut_down)
+        app = OwnRedirects(HeadAndOptions(app))
+        unused = None
+        if self.no_activity_timeout_s:
+            kernels: Any = await ctx.request_resource(Kernels)
+            unused = UnusedServer(kernels.registry, self.no_activity_timeout_s, self.base_url, _has_terminals)
+            app = unused.watch_requests(app)
+        server = make_server(self.layer(app), self.tls, PING_INTERVAL_S, self.limits)
         serving = asyncio.create_task(server.serve(list(self.socks)), name="HTTP server")
+        watching = None if unused is None else asyncio.create_task(self._end(unused), name="unused server")
 
         yield
 
+        await cancel_and_wait(watching)
         server.should_exit = True
         await serving
+
+    async def _end(self, unused: UnusedServer) -> None:
+        await unused.wait()
+        logger.info("Shutting down: there are no kernels, and nobody has come for %g s", self.no_activity_timeout_s)
+        self.shut_down()
+
+
+def _has_terminals() -> bool:
+    """Whether somebody has a terminal, in the plugin for them."""
+    plugin = sys.modules.get("fps_terminals.routes")
+    return bool(getattr(plugin, "TERMINALS", None))
 
 
 class LabComponent(JupyverseComponent, _ServerComponent):
@@ -44,6 +78,9 @@ class LabComponent(JupyverseComponent, _ServerComponent):
     socks: the sockets that the server listens on.
     layer: puts around the application what decides who may come in.
     limits: the bounds on what clients may cost.
+    base_url: the path that all paths begin with.
+    no_activity_timeout_s: seconds after which the server ends if nobody uses it; 0: never.
+    shut_down: called when it is to end, by a client or by that.
     """
 
     def __init__(
@@ -53,15 +90,23 @@ class LabComponent(JupyverseComponent, _ServerComponent):
         tls: ssl.SSLContext | None,
         layer: Callable[[ASGIApp], ASGIApp],
         limits: ServingLimits = ServingLimits(),  # noqa: B008 - frozen
+        *,
+        base_url: str = "/",
+        no_activity_timeout_s: float = 0.0,
+        shut_down: Callable[[], None] = lambda: None,
     ) -> None:
-        host, port = socks[0].getsockname()[:2]
+        # jupyverse takes only names and ports
+        host, port = ("localhost", 0) if is_unix(socks[0]) else socks[0].getsockname()[:2]
         super().__init__(components, host=host, port=port, debug=False)
         self.socks = socks
         self.tls = tls
         self.limits = limits
         self.layer = layer
+        self.base_url = base_url
+        self.no_activity_timeout_s = no_activity_timeout_s
+        self.shut_down = shut_down
 
     @property
     def url(self) -> str:
         """The address of the server."""
-        return url_of(self.host, self.port, self.tls)
+        return url_of(self.socks[0], self.tls)

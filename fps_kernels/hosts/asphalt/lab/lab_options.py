@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NoReturn
 
 from ruamel.yaml import YAML
@@ -13,6 +14,7 @@ from ruamel.yaml.error import YAMLError
 from ....errors import BadOption
 from ....options import OPTIONS, Bounds
 from ....serving.serving_limits import MESSAGE_BOUNDS, ServingLimits
+from ....serving.unix_socket import DEFAULT_MODE
 from ..config import HOST_OPTIONS
 
 KINDS: dict[type, str] = {
@@ -39,12 +41,14 @@ class HelpOptions(argparse.Action):
         parser.exit()
 
 
-def read_options(argv: Sequence[str]) -> argparse.Namespace:
+def read_options(argv: Sequence[str], defaults: Mapping[str, Any] = MappingProxyType({})) -> argparse.Namespace:
     """The options of the command line and, for those that it does not give, of the file that --config names.
 
+    defaults: the values of options that neither gives, where they differ from what the help says.
     Raises BadOption for what is wrong in the file; argparse ends the program for what is wrong on the command line.
     """
     options = parser()
+    options.set_defaults(**defaults)
     if path := options.parse_args(argv).config:
         options.set_defaults(**_read_config(path, options))
     return options.parse_args(argv)
@@ -67,6 +71,14 @@ def parser() -> argparse.ArgumentParser:
         "--disable", action="append", default=[], metavar="PLUGIN", help="do without a plugin; can be repeated"
     )
     _add_bounds(options)
+    options.add_argument(
+        "--shutdown-no-activity-timeout-s",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="end the server when there have been neither kernels nor terminals nor requests for so long; 0: never "
+        "(default: %(default)g)",
+    )
     options.add_argument("--open-browser", action="store_true", help="open JupyterLab in a browser")
     options.add_argument("--debug", action="store_true", help="log debug messages")
     return options
@@ -80,6 +92,13 @@ def _add_listening(options: argparse.ArgumentParser) -> None:
         type=int,
         default=50,
         help="how many of the next ports to try if it is taken (default: %(default)s)",
+    )
+    options.add_argument("--sock", metavar="PATH", help="Unix socket to listen on, instead of an address and a port")
+    options.add_argument(
+        "--sock-mode",
+        default=DEFAULT_MODE,
+        metavar="MODE",
+        help="permissions of the file of the Unix socket (default: %(default)s)",
     )
     options.add_argument("--certfile", help="TLS certificate, a PEM file")
     options.add_argument("--keyfile", help="private key, a PEM file; not needed if it is in the certificate's file")
@@ -179,6 +198,7 @@ def _add_bounds(parser: argparse.ArgumentParser) -> None:
 def serving_limits(options: argparse.Namespace) -> ServingLimits:
     """The bounds of the server. Raises BadOption."""
     bounds = {
+        "shutdown_no_activity_timeout_s": Bounds(ge=0),
         "max_connections": Bounds(ge=1),
         "keep_alive_s": Bounds(gt=0),
         "head_timeout_s": Bounds(gt=0),

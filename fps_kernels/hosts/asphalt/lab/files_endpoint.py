@@ -1,0 +1,82 @@
+"""`/files`: files as they are, for downloads and for pictures in Markdown; and trust in notebooks."""
+
+from __future__ import annotations
+
+import asyncio
+import mimetypes
+import os
+from pathlib import Path
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+
+from ....errors import FPSKernelsError, InvalidBody
+
+NOTEBOOK_TYPE = "application/x-ipynb+json"
+
+
+class NoSuchFile(FPSKernelsError):
+    """There is no such file, or it is none of the client's business."""
+
+    status = 404
+
+
+class FilesEndpoint:
+    """The files below a folder, without hidden ones.
+
+    root: the folder that the contents plugin serves.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    async def get(self, request: Request) -> Response:
+        """Raises NoSuchFile."""
+        path = await asyncio.to_thread(self._find, request.path_params["path"])
+        headers = {"Content-Type": content_type(path.name), "Cache-Control": "no-cache"}
+        if request.query_params.get("download"):
+            headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(path.name, safe='')}"
+        return FileResponse(path, headers=headers, stat_result=await asyncio.to_thread(os.stat, path))
+
+    async def trust(self, request: Request) -> Response:
+        """Sign a notebook, so that Jupyter's programs run what its outputs hold. Raises NoSuchFile, InvalidBody."""
+        await asyncio.to_thread(self._sign, request.path_params["path"])
+        return Response(status_code=201)
+
+    def _find(self, name: str) -> Path:
+        """Raises NoSuchFile."""
+        parts = name.split("/")
+        if "\0" in name or any(part.startswith(".") for part in parts):
+            raise NoSuchFile(f"No such file: {name[:200]}")
+        try:
+            path = Path(os.path.normpath(self._root / name.strip("/")))
+            # Links lead where they lead, as for the plugin that shows the folders.
+            if not path.is_relative_to(self._root) or not path.is_file() or not os.access(path, os.R_OK):
+                raise NoSuchFile(f"No such file: {name[:200]}")
+        except (OSError, ValueError) as exc:  # a name too long, a lone surrogate
+            raise NoSuchFile(f"No such file: {name[:200]}") from exc
+        return path
+
+    def _sign(self, name: str) -> None:
+        path = self._find(name)
+        try:
+            import nbformat
+            from nbformat.sign import NotebookNotary
+
+            notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+            NotebookNotary().sign(notebook)  # type: ignore[no-untyped-call]
+        except Exception as exc:  # of a file that is no notebook, nbformat raises anything
+            raise InvalidBody(f"{name[:200]} cannot be trusted: it is not a notebook") from exc
+
+
+def content_type(name: str) -> str:
+    """The type of a file by its name, as Jupyter Server says it."""
+    if name.lower().endswith(".ipynb"):
+        return NOTEBOOK_TYPE
+    guessed, encoding = mimetypes.guess_type(name)
+    if encoding == "gzip":  # RFC 6713
+        return "application/gzip"
+    if encoding is not None or guessed is None:
+        return "application/octet-stream"
+    return "text/plain; charset=utf-8" if guessed == "text/plain" else guessed
