@@ -239,6 +239,8 @@ class ExecutionQueue(LifecycleObserver):
         message = Message(channel, list(frames))
         try:
             execution = self._sent.get(message.parent_msg_id)
+            if not message.parent_msg_id:  # of a kernel that leaves it out: the cell that runs has caused it
+                execution = self._running
             if message.msg_type == "update_display_data":
                 name = display_id(message.content)
                 for one in self._sent:
