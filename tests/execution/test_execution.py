@@ -111,7 +111,7 @@ async def test_a_cell_can_be_named_by_its_number(desk: Desk) -> None:
 async def test_requests_are_answered_at_once_while_a_cell_runs(desk: Desk) -> None:
     gate = desk.gate()
     doc = await desk.open(a=gate.code, b="stream('b')", c="stream('c')")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         first = await doc.execute("a")
         second = await doc.execute("b")
         await doc.request_until(first, lambda model: model["state"] == "running")

@@ -138,7 +138,7 @@ class Handed:
         self._more.set()
 
     async def until(self, number: int) -> list[str]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(self.requests) < number:
                 self._more.clear()
                 await self._more.wait()

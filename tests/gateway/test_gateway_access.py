@@ -690,7 +690,7 @@ def count_pings(gateway: Gateway) -> Any:
 async def test_websockets_are_pinged_unless_that_is_off(begin: Begin) -> None:
     """One that is not pinged stands beside one that is: nothing else tells how long to wait for nothing."""
     often, never = begin(option("ws_ping_interval", 1)), begin(env={"KG_WS_PING_INTERVAL_SECS": "0"})
-    async with count_pings(never) as silent, count_pings(often) as pinged, asyncio.timeout(30):
+    async with count_pings(never) as silent, count_pings(often) as pinged, asyncio.timeout(60):
         while pinged.pings < 2:
             await pinged.came.wait()
             pinged.came.clear()

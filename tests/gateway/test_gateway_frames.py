@@ -64,7 +64,7 @@ class Raw:
         await self.writer.drain()
 
     async def _receive(self) -> bool:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             try:
                 data = await self.reader.read(MIB)
             except ConnectionResetError:

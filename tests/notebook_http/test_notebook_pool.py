@@ -73,7 +73,7 @@ async def begin(client: Client, path: str, started: Path, **params: str) -> asyn
 
 async def whole_pool(client: Client, size: int, without: int | None = None) -> list[int]:
     """The kernels in their turn, once so many answer; none is `without`."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             found = await pids(client, 2 * size)
             assert without not in found
@@ -411,7 +411,7 @@ async def test_many_deaths_at_once(serve: Serve) -> None:
 
 async def quiet_books(client: Client, idle: int) -> dict[str, Any]:
     """What the gateway keeps when nothing is under way any more."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             books = (await client.http.get("/_books")).json()
             if books["pool"] == {"idle": idle, "running": 0, "lost": 0, "waiting": 0}:

@@ -50,7 +50,7 @@ class RawPost:
 
     async def status(self) -> int:
         """The status of the response."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             return int((await self.reader.readline()).split()[1])
 
     async def __aexit__(self, *_: object) -> None:

@@ -8,7 +8,6 @@ import socket
 import tracemalloc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import Any
 
 import pytest
@@ -29,7 +28,7 @@ from ..support.serving import serving
 MIB = 1024 * 1024
 MUCH = 16 * MIB
 """More than the system takes of what nobody reads."""
-until = partial(waits.until, timeout_s=10)
+until = waits.until
 
 
 class Peer:
@@ -53,7 +52,7 @@ class Peer:
         await asyncio.get_running_loop().sock_sendall(self.socket, data)
 
     async def read(self, size: int) -> bytes:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             return await asyncio.get_running_loop().sock_recv(self.socket, size)
 
 

@@ -82,7 +82,7 @@ async def test_frames_that_come_before_the_answer_are_not_lost() -> None:
         app.may_accept.set()
         got: list[bytes] = []
         while len(got) < 2:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 protocol.receive_data(await reader.read(1000))
             if protocol.state.name == "OPEN" and frames:
                 writer.write(frames[2:])

@@ -99,7 +99,7 @@ async def test_its_bounds_are_options(start: Start) -> None:
     bounds = ("--head-timeout-s", "0.3", "--keep-alive-s", "0.2", "--ws-max-message-bytes", "100000")
     server = start("--port", str(free_port()), *bounds)
     port = int(server.url.rpartition(":")[2])
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         assert await reader.read() == b""
         writer.close()

@@ -515,7 +515,7 @@ async def test_a_client_that_stalls_does_not_delay_others(client: Client) -> Non
         await stalled.receive()
         await reader.run(BLOCKS.format(first=0, last=80))  # fills what lies between server and client
         for number in range(20):
-            answers = await reader.answers(await reader.execute(f"stream('{number}')"), timeout_s=5)
+            answers = await reader.answers(await reader.execute(f"stream('{number}')"), timeout_s=30)
             assert text_of(answers) == str(number)
         # Nor is it given up, within its bound: it only has to read.
         seen = await stalled.until(lambda m: m["msg_type"] == "stream" and m["content"]["text"].endswith("19"))

@@ -6,7 +6,6 @@ import asyncio
 import re
 import signal
 import subprocess
-import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -23,21 +22,18 @@ both = pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT], ids=["
 SIGNS_OF_TROUBLE = ("Traceback", "Exception", "never retrieved", "never awaited", "was destroyed", "ERROR", "CRITICAL")
 
 
-async def end(server: Server, signum: int, timeout_s: float) -> None:
-    """End the server with a signal, within `timeout_s`, and see that nothing is left."""
+async def end(server: Server, signum: int) -> None:
+    """End the server with a signal, and see that nothing is left."""
     server.process.send_signal(signum)
     # The host says "Aborted." after SIGINT.
-    await ended(server, timeout_s, expected_code=0 if signum == signal.SIGTERM else 1)
+    await ended(server, expected_code=0 if signum == signal.SIGTERM else 1)
 
 
-async def ended(server: Server, timeout_s: float, expected_code: int = 0) -> None:
-    """Wait for the end of the server, `timeout_s` at most, and see that nothing is left."""
-    begin = time.monotonic()
+async def ended(server: Server, expected_code: int = 0) -> None:
+    """Wait for the end of the server, and see that nothing is left. No kernel's start is waited for: that has 60 s."""
     code = await asyncio.to_thread(server.process.wait, 30)
-    took_s = time.monotonic() - begin
     log = server.log.read_text()
     assert code == expected_code, log
-    assert took_s < timeout_s, log
     assert server.kernel_processes() == []
     assert server.connection_files() == []
     # What a kernel writes to stderr is its own: ipykernel does not like to be interrupted in the middle of a reply.
@@ -60,7 +56,7 @@ async def until_processes(server: Server, number: int) -> None:
 
 @both
 async def test_a_server_without_kernels_ends(launch: Launch, signum: int) -> None:
-    await end(launch(), signum, 3)
+    await end(launch(), signum)
 
 
 @both
@@ -69,7 +65,7 @@ async def test_idle_kernels_end_with_the_server(launch: Launch, signum: int) -> 
     async with Client(server.url) as client:
         await asyncio.gather(*(client.start(name) for name in ("tiny_plain", "tiny_curve", "python3")))
     assert len(server.kernel_processes()) == 3
-    await end(server, signum, 5)
+    await end(server, signum)
 
 
 @both
@@ -81,7 +77,7 @@ async def test_busy_kernels_end_with_the_server(launch: Launch, signum: int) -> 
             async with await client.connect(kernel_id) as socket:
                 await socket.execute(code)
                 await socket.until(lambda m: m["msg_type"] == "stream")
-    await end(server, signum, 5)
+    await end(server, signum)
 
 
 @both
@@ -90,7 +86,7 @@ async def test_a_request_that_waits_for_a_start_is_told_that_the_server_stops(la
     async with Client(server.url) as client:
         _, request = await start_unready(client, "tiny_silent")
         await until_processes(server, 1)
-        await end(server, signum, 5)
+        await end(server, signum)
         response = await request
     assert response.status_code == 503
     assert response.json() == {"message": "The server is shutting down", "reason": "Service Unavailable"}
@@ -103,7 +99,7 @@ async def test_a_session_that_waits_for_a_start_is_told_that_the_server_stops(la
         body = {"path": "a.ipynb", "type": "notebook", "kernel": {"name": "tiny_silent"}}
         request = asyncio.create_task(client.http.post("/api/sessions", json=body))
         await until_processes(server, 1)
-        await end(server, signum, 5)
+        await end(server, signum)
         assert (await request).status_code == 503
 
 
@@ -114,7 +110,7 @@ async def test_a_request_that_waits_for_a_restart_is_answered(launch: Launch) ->
         await start
         request = asyncio.create_task(client.http.post(f"/api/kernels/{kernel_id}/restart"))
         await client.until_kernel(kernel_id, lambda model: model["execution_state"] == "restarting")
-        await end(server, signal.SIGTERM, 5)
+        await end(server, signal.SIGTERM)
         assert (await request).status_code in (409, 500, 503)
 
 
@@ -123,7 +119,7 @@ async def test_a_stubborn_kernel_is_killed_with_the_server(launch: Launch, signu
     server = launch(*options(shutdown_wait_time_s=1))
     async with Client(server.url) as client:
         await asyncio.gather(*(client.start("tiny_ignores_sigterm") for _ in range(3)))
-    await end(server, signum, 4)
+    await end(server, signum)
 
 
 @both
@@ -135,7 +131,7 @@ async def test_open_sockets_are_told_that_the_server_stops(launch: Launch, signu
             await first.execute("import time; stream('on')\nwhile True: time.sleep(0.05)")
             await second.until(lambda m: m["msg_type"] == "stream")
             closed = asyncio.gather(first.closed(), second.closed())
-            await end(server, signum, 5)
+            await end(server, signum)
             assert [code for code, _ in await closed] == [1012, 1012]
 
 
@@ -151,7 +147,7 @@ async def test_a_socket_that_does_not_read_does_not_hold_the_kernels_up(launch: 
         server.process.send_signal(signal.SIGTERM)
         await until_processes(server, 0)
         lazy.ws.transport.abort()
-        await ended(server, 5)
+        await ended(server)
 
 
 async def test_a_kernel_that_is_being_deleted_ends_with_the_server(launch: Launch) -> None:
@@ -160,7 +156,7 @@ async def test_a_kernel_that_is_being_deleted_ends_with_the_server(launch: Launc
         kernel_id = await client.start("tiny_ignores_sigterm")
         request = asyncio.create_task(client.http.delete(f"/api/kernels/{kernel_id}"))
         await client.until_kernel(kernel_id, lambda model: model["execution_state"] == "terminating")
-        await end(server, signal.SIGTERM, 5)
+        await end(server, signal.SIGTERM)
         assert (await request).status_code in (204, 503)
 
 

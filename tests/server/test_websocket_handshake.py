@@ -78,7 +78,7 @@ async def run(app: App, opening: bytes, frames: bytes, caplog: pytest.LogCapture
     with socket.create_server(("127.0.0.1", 0)) as listening, caplog.at_level(logging.INFO, "uvicorn.error"):
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         reader, writer = await asyncio.open_connection(*listening.getsockname())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             writer.write(opening)
             if frames:
                 seen.answer = await reader.readuntil(b"\r\n\r\n")

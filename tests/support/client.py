@@ -81,7 +81,7 @@ class Socket:
         }
         await self.ws.send(pack_v1(message) if self.v1 else pack_default(message))
 
-    async def receive(self, timeout_s: float = 30) -> Json:
+    async def receive(self, timeout_s: float = 60) -> Json:
         async with asyncio.timeout(timeout_s):
             while True:
                 data = await self.ws.recv()
@@ -93,7 +93,7 @@ class Socket:
                 self.received.append(message)
                 return message
 
-    async def until(self, condition: Any, timeout_s: float = 30) -> list[Json]:
+    async def until(self, condition: Any, timeout_s: float = 60) -> list[Json]:
         """Receive until `condition(message)`; returns all that came, the last one included."""
         got = []
         async with asyncio.timeout(timeout_s):
@@ -102,7 +102,7 @@ class Socket:
                 if condition(got[-1]):
                     return got
 
-    async def until_status(self, state: str, timeout_s: float = 30) -> Json:
+    async def until_status(self, state: str, timeout_s: float = 60) -> Json:
         """The next iopub status message with this state."""
         return (await self.until(lambda m: is_status(m, state), timeout_s))[-1]
 
@@ -118,7 +118,7 @@ class Socket:
         }
         return await self.send("execute_request", content)
 
-    async def all_answers(self, *msg_ids: str, timeout_s: float = 30) -> dict[str, list[Json]]:
+    async def all_answers(self, *msg_ids: str, timeout_s: float = 60) -> dict[str, list[Json]]:
         """What answers each of several requests, whose messages may come mixed."""
         answers: dict[str, list[Json]] = {msg_id: [] for msg_id in msg_ids}
         async with asyncio.timeout(timeout_s):
@@ -129,15 +129,15 @@ class Socket:
                     answers[parent["msg_id"]].append(message)
         return answers
 
-    async def answers(self, msg_id: str, timeout_s: float = 30) -> list[Json]:
+    async def answers(self, msg_id: str, timeout_s: float = 60) -> list[Json]:
         """Everything that answers a request, up to its reply and its idle, whichever is last."""
         return (await self.all_answers(msg_id, timeout_s=timeout_s))[msg_id]
 
-    async def run(self, code: str, timeout_s: float = 30) -> list[Json]:
+    async def run(self, code: str, timeout_s: float = 60) -> list[Json]:
         """Execute and return all answers."""
         return await self.answers(await self.execute(code), timeout_s)
 
-    async def closed(self, timeout_s: float = 30) -> tuple[int, str]:
+    async def closed(self, timeout_s: float = 60) -> tuple[int, str]:
         """Wait until the server closes; returns code and reason."""
         try:
             while True:
@@ -178,7 +178,7 @@ class Client:
     async def kernels(self) -> list[Json]:
         return (await self.http.get("/api/kernels")).json()
 
-    async def until(self, condition: Any, timeout_s: float = 30) -> list[Json]:
+    async def until(self, condition: Any, timeout_s: float = 60) -> list[Json]:
         """Ask until the list of kernels fulfils the condition: there is no event for REST."""
 
         async def fulfilling() -> list[list[Json]]:
@@ -188,7 +188,7 @@ class Client:
         [kernels] = await until(fulfilling, timeout_s, every_s=0.02)
         return kernels
 
-    async def until_kernel(self, kernel_id: str, condition: Any, timeout_s: float = 30) -> Json:
+    async def until_kernel(self, kernel_id: str, condition: Any, timeout_s: float = 60) -> Json:
         """Ask until the kernel's model fulfils the condition."""
 
         async def fulfilling() -> Json | None:

@@ -184,7 +184,7 @@ class SharedDocument:
         """Wait until the server has taken in all edits: it is asked for what we have not got, after them."""
         self._synced.clear()
         await self._connection.send(create_sync_message(self._doc))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await self._synced.wait()
 
     async def clear_outputs(self, cell_id: str) -> None:

@@ -80,7 +80,7 @@ async def websocket_status(url: str, path: str, headers: dict[str, str]) -> int:
     reader, writer = await asyncio.open_connection(address, int(port))
     try:
         writer.write(("\r\n".join(lines) + "\r\n\r\n").encode())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             line = await reader.readline()
         return int(line.split()[1])
     finally:

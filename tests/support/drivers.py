@@ -27,7 +27,7 @@ from fps_kernels.kernels.launch_environment import server_environment
 from .kernelspecs import install_kernelspecs
 from .messages import header
 
-TIMEOUT_S = 30
+TIMEOUT_S = 60
 
 
 class Drivers:

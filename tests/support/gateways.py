@@ -80,7 +80,7 @@ class Gateway(ServerProcess):
             time.sleep(0.02)
         self.url = found[1]
 
-    def wait_log(self, text: str, timeout_s: float = 30) -> None:
+    def wait_log(self, text: str, timeout_s: float = 60) -> None:
         """Until the log has it: a file has no events."""
         deadline = time.monotonic() + timeout_s
         while text not in self.log:

@@ -29,7 +29,7 @@ ARGUMENTS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-TIMEOUT_MS = 20_000
+TIMEOUT_MS = 60_000
 
 OURS = re.compile(r"/(api/)?(kernels|kernelspecs|sessions)\b")
 """URLs that this package answers."""

@@ -38,13 +38,13 @@ class ServerProcess:
     def connection_files(self) -> list[str]:
         return sorted(path.name for path in self.runtime.glob("kernel-*"))
 
-    def stop(self, signum: int = signal.SIGTERM, timeout_s: float = 30) -> int:
+    def stop(self, signum: int = signal.SIGTERM, timeout_s: float = 60) -> int:
         """End the server; returns its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(signum)
         return self.wait_end(timeout_s)
 
-    def wait_end(self, timeout_s: float = 30) -> int:
+    def wait_end(self, timeout_s: float = 60) -> int:
         """Until it has ended, by force if it does not in time; returns its exit code."""
         try:
             return self.process.wait(timeout_s)

@@ -35,7 +35,7 @@ async def raw_request(
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
         writer.write(f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode() + body)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             answer, _, body = (await reader.read()).partition(b"\r\n\r\n")
     finally:
         writer.close()

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-async def until(condition: Callable[[], Any], timeout_s: float = 30, *, every_s: float = 0.01) -> Any:
+async def until(condition: Callable[[], Any], timeout_s: float = 60, *, every_s: float = 0.01) -> Any:
     """Ask until the condition is true, and return what it is then. Raises TimeoutError.
 
     condition: a function or a coroutine function. every_s: seconds between two questions; 0: in each turn of the loop.

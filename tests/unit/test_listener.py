@@ -156,7 +156,7 @@ async def test_an_async_callback_never_runs_inside_deliver(listen: Make) -> None
 
     listen(callback).deliver("iopub", [])
     assert not called.is_set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await called.wait()
 
 
@@ -174,7 +174,7 @@ async def test_an_async_callback_gets_one_message_after_the_other(listen: Make) 
     listener = listen(callback)
     for number in range(5):
         listener.deliver(str(number), [])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await done.wait()
     assert events == [(what, str(number)) for number in range(5) for what in ("begin", "end")]
 
@@ -192,7 +192,7 @@ async def test_an_exception_of_an_async_callback_is_logged_and_the_next_message_
     listener = listen(callback)
     listener.deliver("shell", [])
     listener.deliver("iopub", [])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await done.wait()
     assert "the listener's own fault" in caplog.text
 
@@ -210,7 +210,7 @@ async def test_a_callback_that_waited_for_something_cancelled_gets_the_next_mess
     listener = listen(callback)
     listener.deliver("shell", [])
     listener.deliver("iopub", [])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await done.wait()
 
 
@@ -226,7 +226,7 @@ async def test_an_async_callback_that_hangs_holds_up_nobody_else(listen: Make) -
 
     first, second = listen(hanging), listen(quick)
     first.deliver("iopub", [])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await hangs.wait()
         second.deliver("iopub", [])
         await done.wait()
@@ -248,7 +248,7 @@ async def test_a_slow_async_listener_loses_its_oldest_messages_and_says_so_once(
     for number in range(QUEUE_MESSAGES + 5):
         listener.deliver("iopub", [b"%d" % number])
     assert listener.dropped == 5
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await done.wait()
     assert heard == [b"%d" % number for number in range(5, QUEUE_MESSAGES + 5)]
     assert [record.levelname for record in caplog.records] == ["WARNING"]
@@ -272,7 +272,7 @@ async def test_callbacks_that_are_async_in_other_ways(kind: str, listen: Make) -
     target = AsyncObject()
     callbacks = {"object": target, "method": target.method, "partial": functools.partial(target.method, extra=1)}
     listen(callbacks[kind]).deliver("iopub", [])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await target.called.wait()
 
 
@@ -288,7 +288,7 @@ async def test_a_stopped_async_listener_hears_nothing_more(listen: Make) -> None
     listener = listen(callback)
     listener.deliver("1", [])
     listener.deliver("2", [])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await first.wait()
         listener.stop()
         release.set()
@@ -310,7 +310,7 @@ async def test_an_async_callback_may_stop_itself_and_finish(listen: Make) -> Non
     listener = listen(once)
     listener.deliver("1", [])
     listener.deliver("2", [])
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await done.wait()
         await listener.stopped()
     assert heard == ["1"]
@@ -320,5 +320,5 @@ async def test_stopping_twice_and_before_any_message(listen: Make) -> None:
     listener = listen(AsyncObject())
     listener.stop()
     listener.stop()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await listener.stopped()

@@ -95,18 +95,7 @@ def test_a_running_request_is_never_forgotten_for_ended_ones() -> None:
     assert log.get("running") is one
 
 
-def test_too_many_running_requests_are_refused() -> None:
-    log = RequestLog()
-    for number in range(MAX_RUNNING):
-        log.add(request(str(number)))
-    with pytest.raises(QueueFull):
-        log.add(request("one too many"))
-    assert len(log) == MAX_RUNNING
-    assert log.get("0") is not None
-    assert log.get("one too many") is None
-
-
-def test_what_owes_no_reply_makes_room_oldest_first() -> None:
+def test_what_owes_no_reply_makes_room_oldest_first_and_then_requests_are_refused() -> None:
     log = RequestLog()
     log.add(request("first"))
     log.add(request("comm 1", "comm_msg"))
@@ -116,9 +105,13 @@ def test_what_owes_no_reply_makes_room_oldest_first() -> None:
     log.add(request("one more"))
     assert len(log) == MAX_RUNNING
     assert log.get("comm 1") is None
-    assert log.get("first") is not None
     assert log.get("comm 2") is not None
-    assert log.get("one more") is not None
+    log.add(request("another"))
+    with pytest.raises(QueueFull):
+        log.add(request("one too many"))
+    assert len(log) == MAX_RUNNING
+    assert all(log.get(kept) is not None for kept in ("first", "0", "one more", "another"))
+    assert all(log.get(gone) is None for gone in ("comm 1", "comm 2", "one too many"))
 
 
 def test_a_discarded_request_is_forgotten() -> None:

@@ -392,10 +392,10 @@ def test_default_json_that_is_no_message(data: str) -> None:
     assert malformed(decode_default, data).close_code == 1007
 
 
-@pytest.mark.parametrize("depth", [*range(900, 1010), 100_000])
-def test_default_deep_nesting_is_read_or_refused(depth: int) -> None:
-    content = '{"a":' * depth + "1" + "}" * depth
-    decodes_or_refuses(decode_default, f'{{"header": {{}}, "content": {content}}}')
+def test_default_deep_nesting_is_read_or_refused() -> None:
+    for depth in (*range(900, 1010), 100_000):
+        content = '{"a":' * depth + "1" + "}" * depth
+        decodes_or_refuses(decode_default, f'{{"header": {{}}, "content": {content}}}')
 
 
 def test_default_parts_that_are_missing_are_empty() -> None:
