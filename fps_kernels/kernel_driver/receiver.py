@@ -157,7 +157,7 @@ class Receiver:
             self._cause = _Cause(parent, own=own, tracked=parent.msg_type not in untracked)
             return self._cause
         request = self._requests.get(parent.msg_id)
-        running = list(self._requests) if request is None else [request]
+        running = self._requests if request is None else [request]
         tracked = not running or any(one.msg_type not in untracked for one in running)
         return _Cause(parent, own=own, tracked=tracked)
 
@@ -190,12 +190,11 @@ class Receiver:
         if not link.heard:
             self._on_first(link, message.frames)
         own = self._own_session in message.frames[1]
-        if not message.parent.msg_id and not own:
-            if message.msg_type == "kernel_info_reply" and not link.replied:
-                own = True  # nobody else has asked yet
-            else:
-                self._find_parent(message)
-                own = self._own_session in message.frames[1]
+        if not own and message.msg_type == "kernel_info_reply" and not link.replied:
+            own = True  # nobody else has asked yet, whatever the kernel says of who did
+        elif not own and not message.parent.msg_id:
+            self._find_parent(message)
+            own = self._own_session in message.frames[1]
         if own and message.msg_type == "kernel_info_reply":
             self._on_kernel_info(link, message)
         message.request = request = self._requests.get(message.parent.msg_id)

@@ -286,11 +286,10 @@ class KernelServer(LifecycleObserver):
 
 def _note_ids(session: ClientSession, request: Request, header: RequestHeader) -> None:
     """Have the session hear the msg_id that it chose, where the kernel got another one."""
-    if header.written is not None:
-        chosen = load_object(header.written, "header").get("msg_id")
-        if chosen != request.msg_id:
-            request.rename(chosen, request.msg_id)
-            session.restore(request.msg_id, chosen)
+    chosen = header.msg_id if header.written is None else load_object(header.written, "header").get("msg_id")
+    if chosen != header.msg_id:  # no string that could be an id: nobody else's either
+        request.rename(chosen, request.msg_id)
+        session.restore(request.msg_id, chosen)
     elif request.renamed or session.hears_other_ids:
         session.rename(header.msg_id, request.msg_id if request.renamed else None)
 

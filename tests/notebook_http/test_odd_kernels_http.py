@@ -10,7 +10,7 @@ from ..support.apis import Serve
 CELLS = ["# GET /hello\nstream('hello')"]
 
 
-@pytest.mark.parametrize("mode", ["no_parents", "bare_parents", "bare_headers", "no_idle"])
+@pytest.mark.parametrize("mode", ["no_parents", "bare_parents", "bare_headers"])
 def test_a_kernel_with_odd_habits_answers(serve: Serve, mode: str) -> None:
     gateway = serve(*CELLS, kernel=f"tiny_{mode}")
     with httpx.Client(base_url=gateway.url, timeout=60, trust_env=False) as http:

@@ -118,17 +118,21 @@ async def test_an_id_that_a_client_repeats_is_answered_each_time(
 
 
 @both
-async def test_the_same_number_of_two_clients_is_answered_to_each(server: Server, kernel_id: str, v1: bool) -> None:
+@pytest.mark.parametrize("msg_id", [1, "same"])
+async def test_the_same_id_of_two_clients_is_answered_to_each(
+    server: Server, kernel_id: str, msg_id: Any, v1: bool
+) -> None:
     async with (
         Client(server.url) as client,
         await client.connect(kernel_id, v1=v1) as one,
         await client.connect(kernel_id, v1=v1) as two,
     ):
         for number, socket in enumerate((one, two)):
-            head = header("execute_request", socket.session) | {"msg_id": 1}
+            head = header("execute_request", socket.session) | {"msg_id": msg_id}
+            del head["version"]
             await socket.send_message(head, RUN | {"code": f"stream('{number}')"})
-        assert text_of(await answers(one, 1)) == "0"
-        assert text_of(await answers(two, 1)) == "1"
+        assert text_of(await answers(one, msg_id)) == "0"
+        assert text_of(await answers(two, msg_id)) == "1"
 
 
 async def test_a_question_for_an_odd_request_is_answered(server: Server, kernel_id: str) -> None:

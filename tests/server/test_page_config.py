@@ -11,8 +11,6 @@ from typing import Any
 import httpx
 import pytest
 
-from fps_kernels.options import UNTRACKED_MESSAGE_TYPES
-
 from ..support.servers import TOKEN, Server, options
 
 
@@ -40,11 +38,3 @@ def test_the_page_knows_which_messages_are_no_activity(pages: Server, path: str)
     values = config(pages, path)
     assert values["untracked_message_types"] == ["kernel_info_request", "</script>"]
     assert values["appName"] == "JupyterLab"
-
-
-def test_the_default_has_all_of_jupyter_servers() -> None:
-    jupyter_server = pytest.importorskip("jupyter_server.services.kernels.kernelmanager")
-    theirs = jupyter_server.MappingKernelManager.untracked_message_types.default()
-    assert list(UNTRACKED_MESSAGE_TYPES[: len(theirs)]) == list(theirs)
-    for name in ("complete_request", "inspect_request", "is_complete_request", "history_request"):
-        assert name in UNTRACKED_MESSAGE_TYPES
