@@ -199,9 +199,10 @@ class Kernel:
                 self.timer = threading.Timer(0.3, os._exit, [4])
                 self.timer.start()
         elif msg_type == "execute_request":
+            reply = self.reply  # which the code may replace for the next one
             content = self.execute(request)
             if self.mode != "no_replies":
-                self.reply(channel, request, content)
+                reply(channel, request, content)
             quiet = self.mode == "no_idle"
         elif msg_type == "complete_request":
             if self.mode == "old_protocol":
