@@ -228,6 +228,13 @@ class KernelStartFailed(KernelFailure):
     """The kernel did not start; the message says why."""
 
 
+class SubshellGone(KernelFailure):
+    """The kernel has no subshell of this id, or not any more."""
+
+    def __init__(self, subshell_id: str) -> None:
+        super().__init__(f"The kernel has no subshell {subshell_id[:100]}")
+
+
 class KernelDied(KernelFailure):
     """The kernel died; the message says how."""
 
@@ -255,6 +262,10 @@ class KernelTimeout(KernelFailure):
     """The kernel did not reply in time."""
 
     status = 504
+
+
+class IdleWithoutReply(KernelTimeout):
+    """The kernel has ended a request without a reply, as some do with code that they cannot read."""
 
 
 class KernelNotConnected(KernelFailure):

@@ -65,6 +65,46 @@ def _option(default: Any, help: str, *, unit: str = "", default_text: str = "") 
     return field(default=default, metadata=metadata)
 
 
+UNTRACKED_MESSAGE_TYPES = (
+    "comm_info_request",
+    "comm_info_reply",
+    "kernel_info_request",
+    "kernel_info_reply",
+    "shutdown_request",
+    "shutdown_reply",
+    "interrupt_request",
+    "interrupt_reply",
+    "debug_request",
+    "debug_reply",
+    "stream",
+    "display_data",
+    "update_display_data",
+    "execute_input",
+    "execute_result",
+    "error",
+    "status",
+    "clear_output",
+    "debug_event",
+    "input_request",
+    "input_reply",
+    "complete_request",
+    "complete_reply",
+    "inspect_request",
+    "inspect_reply",
+    "is_complete_request",
+    "is_complete_reply",
+    "history_request",
+    "history_reply",
+    "create_subshell_request",
+    "create_subshell_reply",
+    "delete_subshell_request",
+    "delete_subshell_reply",
+    "list_subshell_request",
+    "list_subshell_reply",
+)
+"""Jupyter Server's list, and after it what front ends also ask without their user: completions, tooltips, subshells."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelsOptions:
     """The values of all options."""
@@ -138,6 +178,12 @@ class KernelsOptions:
     cull_interval_s: Positive = _option(300.0, "Seconds between checks for idle kernels.", unit="seconds")
     cull_connected: bool = _option(False, "Whether to cull kernels with connected clients, too.")
     cull_busy: bool = _option(False, "Whether to cull busy kernels, too.")
+    untracked_message_types: list[str] = _option(
+        list(UNTRACKED_MESSAGE_TYPES),
+        "Message types that are no activity of a kernel, neither by themselves nor by what they cause, so that they do "
+        "not keep it from being culled. What is put out still counts if the request that caused it does.",
+        default_text="what open tabs ask by themselves, and all that kernels answer",
+    )
     buffer_max_messages: AtLeastOne = _option(
         10_000, "iopub messages of each kernel to keep for clients that are disconnected.", unit="messages"
     )
@@ -195,6 +241,15 @@ class KernelsOptions:
     )
     allowed_message_types: list[str] | None = _option(
         None, "Message types that clients may send to kernels.", default_text="all"
+    )
+    allow_tracebacks: bool = _option(
+        True,
+        "Whether clients see the errors of their code. Otherwise the name, the text and the traceback of each error "
+        "are replaced, in shared documents, replies and notebook-http as well as on iopub.",
+    )
+    traceback_replacement_message: str = _option(
+        "An exception occurred at runtime, which is not shown due to security reasons.",
+        "What clients see in the place of a traceback without `allow_tracebacks`.",
     )
     allowed_kernelspecs: list[str] = _option(
         [], "Names of the kernelspecs that clients may see and start. Case does not matter.", default_text="all"

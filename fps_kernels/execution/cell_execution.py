@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from datetime import datetime
 from enum import StrEnum
 
 from ..errors import FPSKernelsError
-from ..kernel_driver.message import Message
+from ..kernel_driver.message import Message, utc_now
 from .notebook import SharedNotebook
 from .output_messages import OUTPUT_TYPES, display_id, encodable, error_output, take_output
 from .outputs import Outputs
@@ -117,8 +118,11 @@ class Execution:
 
     def _note_time(self, name: str, message: Message) -> None:
         date = message.header.get("date")
-        if isinstance(date, str):
-            self._timing[name] = encodable(date)
+        try:
+            datetime.fromisoformat(str(date))
+        except ValueError:  # front ends read it as a date: better ours than none, a number or garbage
+            date = utc_now()
+        self._timing[name] = str(date)
 
     def update_display(self, message: Message) -> None:
         """Update what this execution has displayed, if it is meant; any cell may send the update."""

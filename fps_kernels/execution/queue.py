@@ -250,6 +250,8 @@ class ExecutionQueue(LifecycleObserver):
                 self._widgets.on_comm(message)
                 return
             execution = self._sent.get(message.parent_msg_id)
+            if not message.parent_msg_id:  # of a kernel that leaves it out: the cell that runs has caused it
+                execution = self._running
             if message.msg_type == "update_display_data":
                 self._on_update_display(message)
             elif execution is None:

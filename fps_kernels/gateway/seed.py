@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import urllib.request
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -12,9 +13,11 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.request import url2pathname
 
-from ..errors import BadOption, KernelStartFailed, KernelTimeout
+from ..errors import BadOption, IdleWithoutReply, KernelStartFailed, KernelTimeout
 from ..kernel_driver.client import KernelClient
 from ..kernel_driver.kernelspec import ALIASES
+
+logger = logging.getLogger(__name__)
 
 FETCH_TIMEOUT_S = 30
 """Seconds to wait for a web server to connect, and for each of its answers."""
@@ -59,6 +62,9 @@ class Seed:
                 reply = await client.execute(
                     code, timeout_s=cell_timeout_s, grace_s=0, at_once=True, store_history=False
                 )
+            except IdleWithoutReply:
+                logger.warning("%s ended without a reply", what)
+                continue
             except KernelTimeout:
                 raise SeedFailed(f"{what} did not end within {cell_timeout_s:g} s (seed_cell_timeout)") from None
             answer = reply.content

@@ -14,7 +14,7 @@ from typing import Any
 
 import zmq
 
-from ..errors import FPSKernelsError, KernelDied, KernelNotConnected, KernelTimeout, MalformedMessage
+from ..errors import FPSKernelsError, IdleWithoutReply, KernelDied, KernelNotConnected, KernelTimeout, MalformedMessage
 from ..tasks import TaskSet
 from .admission import Admission
 from .channels import OpenChannels, ZMQChannels
@@ -22,21 +22,12 @@ from .connection_file import ConnectionInfo
 from .heartbeat import Heartbeat, HeartbeatOptions
 from .link import Link
 from .listener import BatchCallback, Callback, Filter, Listener, Listeners
-from .message import (
-    EMPTY_DICT,
-    Buffer,
-    Message,
-    RequestHeader,
-    dump_json,
-    make_frames,
-    make_header,
-    peek_msg_id,
-    with_msg_id,
-)
+from .message import EMPTY_DICT, Buffer, Message, RequestHeader, dump_json, make_frames, make_header, with_msg_id
 from .receiver import Receiver
 from .request_log import Request, RequestLog
 from .send_queue import SendQueue
 from .state import READY, ClientStatistics, ExecutionState, KernelState, wire_state
+from .traceback_filter import TracebackFilter
 
 QUEUE_MESSAGES, QUEUE_BYTES = 10_000, 64 * 1024 * 1024
 """Messages, and their bytes, that may wait for a kernel that is not ready."""
@@ -52,6 +43,7 @@ class KernelClient:
     verify: whether the signatures of messages from the kernel are checked.
     heartbeat: how often the kernel's process is asked whether it responds.
     open_channels: opens the channels to a process.
+    traceback_filter: takes errors out of what the kernel says; None to leave them there.
 
     admission: which messages may be sent on a client's behalf.
     generation: the number of connections so far; 0 before the first.
@@ -67,6 +59,7 @@ class KernelClient:
         verify: bool = True,
         heartbeat: HeartbeatOptions | None = None,
         open_channels: OpenChannels = ZMQChannels,
+        traceback_filter: TracebackFilter | None = None,
     ) -> None:
         self.kernel_id = kernel_id
         self.generation = 0
@@ -79,6 +72,7 @@ class KernelClient:
         self._requests = RequestLog()
         self._listeners = Listeners()
         self._receiver = Receiver(kernel_id, self.session, self.state, self._requests, self._listeners, verify=verify)
+        self._receiver.traceback_filter = traceback_filter
         self._link: Link | None = None
         self._heartbeats = TaskSet()
         self._ready = asyncio.Event()
@@ -98,6 +92,11 @@ class KernelClient:
     def pending(self) -> int:
         """The number of requests that the kernel has not finished."""
         return len(self._requests)
+
+    @property
+    def executing(self) -> bool:
+        """Whether code runs that `execute` was given. Of the server's own code the execution state says nothing."""
+        return bool(self._receiver.executions)
 
     @property
     def rejected(self) -> int:
@@ -173,7 +172,7 @@ class KernelClient:
             return None
         if not header.msg_id:
             raise MalformedMessage("header has no msg_id")
-        request = Request(header.msg_id, channel, header.msg_type, header.data, origin)
+        request = Request(header.msg_id, channel, header.msg_type, header.written or header.data, origin)
         if self._requests.give_free_id(request):
             frames = [with_msg_id(bytes(frames[0]), request.msg_id), *frames[1:]]
         self._requests.add(request)
@@ -200,8 +199,9 @@ class KernelClient:
         Raises KernelTimeout, KernelDied or KernelRestarted when the kernel died or was restarted before it replied,
         and whatever `send` raises.
         """
-        frames = make_frames(msg_type, content or {}, self.session)
-        request = Request(peek_msg_id(frames[0]), channel, msg_type, frames[0])
+        header = make_header(msg_type, self.session)
+        frames = [dump_json(header), EMPTY_DICT, EMPTY_DICT, dump_json(content or {})]
+        request = Request(header["msg_id"], channel, msg_type, frames[0])
         request.reply_future = reply = asyncio.get_running_loop().create_future()
         self._requests.add(request)
         try:
@@ -246,8 +246,8 @@ class KernelClient:
           beforehand or listeners are to see the answers. By default it is a request of the server's own.
         origin: as for `send`; None for the server's own code, which needs no permission. Observers do not hear of it.
         The other parameters are those of the Jupyter messaging protocol.
-        Raises KernelTimeout, KernelDied or KernelRestarted when the kernel died or was restarted before it replied,
-        and whatever `send` raises. When this is cancelled, the code goes on.
+        Raises KernelTimeout, IdleWithoutReply, KernelDied or KernelRestarted when the kernel died or was restarted
+        before it replied, and whatever `send` raises. When this is cancelled, the code goes on.
         """
         if origin is not None:
             self.admission.check_type("execute_request")
@@ -276,7 +276,7 @@ class KernelClient:
                 raise KernelTimeout(f"The kernel did not answer execute_request within {timeout_s:g} s")
             await asyncio.wait([reply, idle], timeout=grace_s if reply.done() else late_s)  # they come in any order
             if not reply.done():
-                raise KernelTimeout(f"The kernel is idle, but did not answer execute_request within {late_s:g} s")
+                raise IdleWithoutReply(f"The kernel is idle, but did not answer execute_request within {late_s:g} s")
             message: Message = reply.result()
             return message
         finally:

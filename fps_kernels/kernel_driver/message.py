@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
+import msgspec
+
 from ..errors import MalformedMessage
 from .request_log import Request
 
@@ -34,21 +36,34 @@ _MSG_ID = re.compile(rb'"msg_id"\s*:\s*"([^"\\]*)"')
 _SESSION = re.compile(rb'"session"\s*:\s*"([^"\\]*)"')
 
 
+class ParentHeader(msgspec.Struct, gc=False):
+    """What a message says of the request that caused it; "" for what it does not say."""
+
+    msg_id: str = ""
+    msg_type: str = ""
+    session: str = ""
+    subshell_id: str | None = None
+
+
 class Message:
-    """A message from a kernel as it arrived; nothing is parsed before it is asked for.
+    """A message from a kernel; nothing more is parsed before it is asked for.
 
     channel: the channel it came on.
     frames: its frames, as bytes, except that large buffers are views of libzmq's memory.
+    msg_type, parent: what was read of its headers already.
     request: the request that a reply or an input request belongs to, if that is remembered.
     """
 
-    __slots__ = ("_msg_type", "channel", "frames", "request")
+    __slots__ = ("_msg_type", "_parent", "channel", "frames", "request")
 
-    def __init__(self, channel: str, frames: list[bytes]) -> None:
+    def __init__(
+        self, channel: str, frames: list[bytes], msg_type: str | None = None, parent: ParentHeader | None = None
+    ) -> None:
         self.channel = channel
         self.frames = frames
         self.request: Request | None = None
-        self._msg_type: str | None = None
+        self._msg_type = msg_type
+        self._parent = parent
 
     @property
     def msg_type(self) -> str:
@@ -57,22 +72,28 @@ class Message:
             self._msg_type = peek_msg_type(self.frames[0])
         return self._msg_type
 
-    def check_headers(self) -> None:
-        """Check that everything can be read that a reply is routed by. Raises MalformedMessage."""
-        self._msg_type = peek_msg_type(self.frames[0])
-        peek_msg_id(self.frames[0])
-        peek_msg_id(self.frames[1])
-        peek_session(self.frames[1])
+    @property
+    def parent(self) -> ParentHeader:
+        """What it says of the request that it answers. Raises MalformedMessage."""
+        if self._parent is None:
+            frame = self.frames[1]
+            self._parent = ParentHeader(peek_msg_id(frame), peek_msg_type(frame), peek_session(frame))
+        return self._parent
 
     @property
     def parent_msg_id(self) -> str:
         """The msg_id of the request that this message answers; "" when there is none."""
-        return peek_msg_id(self.frames[1])
+        return self.parent.msg_id
 
     @property
     def parent_session(self) -> str:
         """The client session of the request that this message answers; "" when there is none."""
-        return peek_session(self.frames[1])
+        return self.parent.session
+
+    def set_parent(self, header: bytes, parent: ParentHeader) -> None:
+        """Give it the parent header that the kernel has left out."""
+        self.frames[1] = header
+        self._parent = parent
 
     @property
     def header(self) -> dict[str, Any]:
@@ -105,11 +126,14 @@ class RequestHeader:
     """The header of a request, read once on its way in.
 
     data: the header itself, as JSON.
+    written: as its sender wrote it, when that was no header that kernels can read: with a msg_id that is no string,
+      for example.
     """
 
     msg_id: str
     msg_type: str
     data: bytes
+    written: bytes | None = None
 
     @classmethod
     def read(cls, data: bytes) -> Self:
@@ -161,7 +185,7 @@ def peek_session(header: bytes) -> str:
     return _peek(_SESSION, header, "session")
 
 
-def with_msg_id(header: bytes, msg_id: str) -> bytes:
+def with_msg_id(header: bytes, msg_id: Any) -> bytes:
     """The header with another msg_id. Raises MalformedMessage."""
     return dump_json(load_object(header, "header") | {"msg_id": msg_id})
 
@@ -191,9 +215,9 @@ def utc_now() -> str:
 
 
 def make_header(msg_type: str, session: str, username: str = "") -> dict[str, str]:
-    """A new header with a new msg_id."""
+    """A new header with a new msg_id, which begins with the session: some kernels give back nothing else."""
     return {
-        "msg_id": uuid.uuid4().hex,
+        "msg_id": f"{session}_{uuid.uuid4().hex}",
         "msg_type": msg_type,
         "username": username,
         "session": session,

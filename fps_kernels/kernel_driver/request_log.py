@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import asyncio
 
 MAX_RUNNING = 20_000
-"""Requests that may be running. Beyond that, those that owe no reply are forgotten, then new ones are refused."""
+"""Requests that may be running. Beyond that, those that owe no more than idle are forgotten, then new are refused."""
 MAX_HEADER_BYTES = 16 * 1024 * 1024
 """Bytes that the headers of all remembered requests may have: 20,000 usual ones have a third of it."""
 MAX_FINISHED = 100
@@ -25,7 +25,9 @@ class Request:
 
     msg_id: the msg_id in the header that the kernel gets.
     header: the header as its sender wrote it.
-    chosen_msg_id: the msg_id that the sender chose, if another was put in its place; else None.
+    renamed: whether another msg_id was put in the place of the one that the sender chose.
+    chosen_msg_id: that one, which may be no string; None if there is none.
+    begun: whether the kernel has said that it is busy with it.
     origin: the sender, in whatever form the caller chose; None for a request of the server's own.
     reply_future: done with the reply, or with the error that takes its place; None unless the reply is awaited.
     idle_future: done when the kernel is idle again, or will never be; None unless that is awaited.
@@ -33,6 +35,7 @@ class Request:
     """
 
     __slots__ = (
+        "begun",
         "channel",
         "chosen_msg_id",
         "header",
@@ -42,6 +45,7 @@ class Request:
         "msg_type",
         "on_message",
         "origin",
+        "renamed",
         "replied",
         "reply_future",
     )
@@ -59,7 +63,9 @@ class Request:
         self.channel = channel
         self.msg_type = msg_type
         self.header = header
-        self.chosen_msg_id: str | None = None
+        self.begun = False
+        self.renamed = False
+        self.chosen_msg_id: Any = None
         self.origin = origin
         self.reply_future = reply_future
         self.idle_future: asyncio.Future[None] | None = None
@@ -76,6 +82,11 @@ class Request:
     def finished(self) -> bool:
         """Whether the kernel owes nothing more for this request."""
         return self.replied and self.idle
+
+    def rename(self, chosen: Any, msg_id: str) -> None:
+        """Note that the kernel gets another msg_id than the sender chose."""
+        self.renamed = True
+        self.chosen_msg_id, self.msg_id = chosen, msg_id
 
     def fail(self, error: Exception) -> None:
         """The kernel will not answer: awaiting the reply raises `error`."""
@@ -106,7 +117,7 @@ class RequestLog:
         while self._header_bytes > most_bytes and self._finished:
             self._forget(self._finished, next(iter(self._finished)))
         while len(self._running) >= MAX_RUNNING or self._header_bytes > most_bytes:
-            oldest = next((one for one in self._running.values() if not one.owes_reply), None)
+            oldest = next((one for one in self._running.values() if one.replied), None)
             if oldest is None:
                 raise QueueFull("too many requests wait for the kernel, or their headers are too large")
             self._forget(self._running, oldest.msg_id)
@@ -124,7 +135,7 @@ class RequestLog:
         other = self.get(request.msg_id)
         if other is None or other.origin is request.origin:
             return False
-        request.chosen_msg_id, request.msg_id = request.msg_id, uuid.uuid4().hex
+        request.rename(request.msg_id, uuid.uuid4().hex)
         return True
 
     def get(self, msg_id: str) -> Request | None:
@@ -135,6 +146,18 @@ class RequestLog:
         """Forget a request, if it is running."""
         if self._running.get(request.msg_id) is request:  # another client may have chosen the same id
             self._forget(self._running, request.msg_id)
+
+    def oldest_unanswered(self, channel: str, msg_type: str) -> Request | None:
+        """The request of this type that the kernel has to answer next on a channel."""
+        for one in self._running.values():
+            if one.channel == channel and one.msg_type == msg_type and not one.replied:
+                return one
+        return None
+
+    def on_idle_of_replied(self) -> None:
+        """The kernel is idle again, and does not say after which request: it has ended all that it has replied to."""
+        for one in [one for one in self._running.values() if one.replied]:
+            self.on_idle(one)
 
     def on_reply(self, request: Request, reply: Any) -> None:
         """The kernel has replied to a request."""

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from ..errors import InvalidTransition
+from ..options import UNTRACKED_MESSAGE_TYPES
 
 
 class ExecutionState(StrEnum):
@@ -51,15 +52,17 @@ READY = frozenset({_S.IDLE, _S.BUSY})
 class KernelState:
     """A kernel's execution state, the reason for it, and when the kernel was last active.
 
-    last_activity: when the kernel last worked (became busy, or idle again); our own requests do not count.
+    untracked: the message types that are no activity, neither by themselves nor by what they cause.
+    last_activity: when the kernel last worked for somebody: became busy, put something out, or became idle again.
     last_change: when the kernel came to this state.
     reason: why the kernel is dead, or is being restarted; None otherwise.
     unresponsive: how a process that is alive fails to respond, such as no heartbeat; None if it responds.
     """
 
-    __slots__ = ("execution_state", "last_activity", "last_change", "reason", "unresponsive")
+    __slots__ = ("execution_state", "last_activity", "last_change", "reason", "unresponsive", "untracked")
 
     def __init__(self) -> None:
+        self.untracked = frozenset(UNTRACKED_MESSAGE_TYPES)
         self.execution_state = ExecutionState.STARTING
         self.last_activity = self.last_change = datetime.now(UTC)
         self.reason: str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 from ..errors import MalformedMessage
 from ..kernel_driver.message import peek_msg_id, with_msg_id
@@ -45,7 +46,7 @@ class ClientSession:
         self.inbox = inbox
         self.left_at = now
         self.recent: deque[tuple[float, str, Sequence[bytes]]] = deque(maxlen=RECENT_MESSAGES)
-        self._renamed: dict[str, str] = {}
+        self._renamed: dict[str, Any] = {}
 
     @property
     def key(self) -> SessionKey:
@@ -68,8 +69,19 @@ class ClientSession:
             self._renamed.pop(other, None)
         if sent is not None:
             self._renamed |= {chosen: sent, sent: chosen}
-            while len(self._renamed) > 2 * RENAMED_REQUESTS:
-                self._renamed.pop(self._renamed.pop(next(iter(self._renamed))), None)
+            self._forget_renamed()
+
+    def restore(self, sent: str, chosen: Any) -> None:
+        """Note that a request was sent under another msg_id than the client chose, which no kernel could read.
+
+        chosen: what the session hears instead of `sent`, in its own messages and in those of the log.
+        """
+        self._renamed[sent] = chosen
+        self._forget_renamed()
+
+    def _forget_renamed(self) -> None:
+        while len(self._renamed) > 2 * RENAMED_REQUESTS:
+            self._renamed.pop(self._renamed.pop(next(iter(self._renamed))), None)
 
     def as_heard(self, entries: list[Entry]) -> list[Entry]:
         """Entries of the log with the msg_ids that the client knows."""
@@ -78,8 +90,10 @@ class ClientSession:
     def _as_heard(self, entry: Entry) -> Entry:
         header, parent, *others = entry.frames
         try:
-            msg_id = self._renamed.get(peek_msg_id(parent))
-            return entry if msg_id is None else entry.replaced([header, with_msg_id(parent, msg_id), *others])
+            msg_id = peek_msg_id(parent)
+            if msg_id not in self._renamed:
+                return entry
+            return entry.replaced([header, with_msg_id(parent, self._renamed[msg_id]), *others])
         except MalformedMessage:  # a kernel's nonsense, which clients get as it is
             return entry
 

@@ -168,10 +168,14 @@ class Journal:
     def recipient(self, message: Message) -> ClientSession | None:
         """The session that a reply or an input request is for: that of the request.
 
-        For what answers no request that is remembered, where all are one user, that of the parent header.
+        For what answers no request that is remembered, where all are one user, that of the parent header. What has no
+        parent header is for the only session that is attached, if it is the only one.
         """
         origin = message.request.origin if message.request is not None else None
         if origin is None:
+            attached = [session for session in self._sessions.values() if session.attached]
+            if message.request is None and not message.parent_msg_id and len(attached) == 1:
+                return attached[0]
             return self._sessions.get(("", message.parent_session))
         return self._sessions.get(origin.key, origin) if isinstance(origin, ClientSession) else None
 

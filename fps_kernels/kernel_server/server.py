@@ -16,10 +16,20 @@ from ..errors import (
     TooManyConnections,
 )
 from ..kernel_driver.client import KernelClient
-from ..kernel_driver.message import EMPTY_DICT, Message, dump_json, make_frames, make_header, with_msg_id
+from ..kernel_driver.message import (
+    EMPTY_DICT,
+    Message,
+    RequestHeader,
+    dump_json,
+    load_object,
+    make_frames,
+    make_header,
+    with_msg_id,
+)
 from ..kernel_driver.observer import LifecycleObserver
 from ..kernel_driver.request_log import Request
 from ..kernel_driver.state import ExecutionState
+from ..tasks import TaskSet
 from ..websocket.frame_batch import IncomingMessage
 from . import stand_in, wire
 from .client_session import ClientSession, SessionKey
@@ -31,6 +41,7 @@ from .outbox import SessionOutbox
 from .prompts import Prompts
 from .rate_limit import RateLimits
 from .spec_adapter import Adapter
+from .subshells import Subshells
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +58,10 @@ class ServerLimits:
 
 @dataclass(slots=True)
 class Times:
-    """When something last happened, in seconds since the epoch; None means never."""
+    """When something last happened, in seconds since the epoch; None means never.
+
+    to_client, to_kernel: a message that is activity, so that an open tab, which asks by itself, does not move them.
+    """
 
     to_client: float | None = None
     to_kernel: float | None = None
@@ -61,6 +75,7 @@ class KernelServer(LifecycleObserver):
     iopub goes to all of them, replies and input requests to the session whose request they answer. The journal keeps
     both until they are heard; each WebSocket has a writer that reads there at its client's pace.
 
+    tasks: what runs for the kernel's clients; to be closed when the kernel has ended.
     times: when clients came and went, and when something was last sent.
     status_has_parent: whether the status sent to a new WebSocket has a parent header, as if the client had asked
       for it. Clients of Kernel Gateway look for a msg_id in every parent header.
@@ -68,6 +83,7 @@ class KernelServer(LifecycleObserver):
 
     def __init__(self, client: KernelClient, limits: ServerLimits | None = None) -> None:
         self.client = client
+        self.tasks = TaskSet()
         self.times = Times()
         self.status_has_parent = False
         self._limits = limits or ServerLimits()
@@ -77,6 +93,12 @@ class KernelServer(LifecycleObserver):
         self._attached: dict[SessionKey, Connection] = {}  # the one of each attached session
         self._prompts = Prompts()
         self._was_ready = False
+        self._subshells = Subshells(
+            client,
+            self.tasks,
+            lambda one, error: self._answer(one.origin, one.channel, one.msg_type, one.header, error),
+        )
+        self._last_activity = client.last_activity
         client.add_batch_listener(self._on_batch)
         client.add_state_listener(self._on_state)
 
@@ -171,10 +193,13 @@ class KernelServer(LifecycleObserver):
                     if channel == "stdin":
                         self._prompts.ask(session, message.request)
                     self._put(session, channel, _as_asked(message))
+                if message.msg_type == "delete_subshell_reply":
+                    self._subshells.ask()
             return
         now = monotonic()
         self._journal.append(messages, now)
-        if self._connections:
+        if self._connections and self.client.last_activity is not self._last_activity:
+            self._last_activity = self.client.last_activity
             self.times.to_client = time()
         for connection in self._connections:
             connection.wake()
@@ -202,13 +227,16 @@ class KernelServer(LifecycleObserver):
             adapter = self._encoders[connection.v1].adapter
             adapted = frames if adapter is None else adapter.to_kernel(frames)
             request = self.client.send(channel, adapted, session, header=header)
-            if request is not None and (request.chosen_msg_id is not None or session.hears_other_ids):
-                session.rename(header.msg_id, request.msg_id if request.chosen_msg_id is not None else None)
-            self.times.to_kernel = time()
+            if request is not None:
+                _note_ids(session, request, header)
+                if channel == "shell":
+                    self._subshells.on_sent(request)
+            if channel == "stdin" or header.msg_type not in self.client.state.untracked:
+                self.times.to_kernel = time()
         except FPSKernelsError as exc:
             logger.info("session %s: %s on %s refused: %s", session.session_id, header.msg_type, channel, exc)
             if header.msg_type.endswith("_request"):
-                self._answer(session, channel, header.msg_type, header.data, exc)
+                self._answer(session, channel, header.msg_type, header.written or header.data, exc)
 
     # --- messages of the server's own ------------------------------------------------------------
 
@@ -283,10 +311,20 @@ class KernelServer(LifecycleObserver):
                 self._put(session, "iopub", frames)
 
 
+def _note_ids(session: ClientSession, request: Request, header: RequestHeader) -> None:
+    """Have the session hear the msg_id that it chose, where the kernel got another one."""
+    chosen = header.msg_id if header.written is None else load_object(header.written, "header").get("msg_id")
+    if chosen != header.msg_id:  # no string that could be an id: nobody else's either
+        request.rename(chosen, request.msg_id)
+        session.restore(request.msg_id, chosen)
+    elif request.renamed or session.hears_other_ids:
+        session.rename(header.msg_id, request.msg_id if request.renamed else None)
+
+
 def _as_asked(message: Message) -> Sequence[bytes]:
     """The frames of a reply or an input request, with the msg_id that the session chose for its request."""
     frames = message.frames
-    if message.request is None or message.request.chosen_msg_id is None:
+    if message.request is None or not message.request.renamed:
         return frames
     try:
         return [frames[0], with_msg_id(frames[1], message.request.chosen_msg_id), *frames[2:]]

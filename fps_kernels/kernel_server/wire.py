@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import struct
+import uuid
 from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
 from operator import gt
@@ -17,6 +18,7 @@ from typing import Any
 from ..errors import MalformedMessage
 from ..kernel_driver.message import (
     EMPTY_DICT,
+    PROTOCOL_VERSION,
     Buffer,
     RequestHeader,
     dump_json,
@@ -24,6 +26,7 @@ from ..kernel_driver.message import (
     peek_msg_id,
     peek_msg_type,
 )
+from ..kernel_driver.message_form import CHECKED_MAX_BYTES, is_object
 from ..websocket.frame_batch import Chunks, IncomingMessage
 from ..websocket.frames import LARGE_BYTES, Lease, Payload
 
@@ -37,6 +40,8 @@ _V1_PLAIN = struct.Struct("<7Q")
 # A string of a header with its quotes, to be copied: a third of the time of parsing and dumping it. See message.py.
 _MSG_ID = re.compile(rb'"msg_id"\s*:\s*("[^"\\]*")')
 _MSG_TYPE = re.compile(rb'"msg_type"\s*:\s*("[^"\\]*")')
+_HEADER_DEFAULTS = {"msg_id": "", "msg_type": "", "username": "", "session": "", "version": PROTOCOL_VERSION}
+"""What a header must have, and what stands in for what a client has left out."""
 _MAX_BUFFERS = 65_536
 """Buffers that one message may have: more than any client sends, so few that a forged count costs no time."""
 
@@ -122,8 +127,9 @@ def decode_request(data: IncomingMessage, *, v1: bool) -> tuple[str, list[Buffer
     """Read a message of a client: its channel, its frames, and what its header says.
 
     v1: whether the client speaks the v1 protocol rather than the default one.
-    Raises MalformedMessage when the frames cannot be told apart; on iopub, where only kernels send; and unless the
-      header is a JSON object whose msg_id and msg_type are strings that are not empty: the reply is routed by them.
+    A header that lacks what kernels expect gets it, and what is empty or null stands for an object.
+    Raises MalformedMessage when the frames cannot be told apart; on iopub, where only kernels send; unless the header
+      is a JSON object with a msg_type; and unless all frames before the buffers are JSON objects.
     """
     if not v1:
         channel, frames, header = decode_default(data)
@@ -137,15 +143,59 @@ def decode_request(data: IncomingMessage, *, v1: bool) -> tuple[str, list[Buffer
     raw = bytes(frames[0])
     if header is None:
         header = load_object(raw, "header")
-    for key, peek in (("msg_id", peek_msg_id), ("msg_type", peek_msg_type)):
-        if not isinstance(header.get(key), str) or not header[key]:
+        frames[1:4] = [
+            _object(*part) for part in zip(frames[1:4], ("parent_header", "metadata", "content"), strict=True)
+        ]
+    for key in ("msg_id", "msg_type"):
+        if key not in header or (key == "msg_type" and header[key] in ("", None)):
             raise MalformedMessage(f"header has no {key}")
+    for key, peek in (("msg_id", peek_msg_id), ("msg_type", peek_msg_type)):
         # Of two equal keys a peek sees the first and a parser the last: what was allowed must be what is done.
-        if v1 and peek(raw) != header[key]:
+        if v1 and isinstance(header[key], str) and peek(raw) != header[key]:
             raise MalformedMessage(f"header has more than one {key}")
+    repaired = _repaired(header)
+    if repaired is not None:
+        frames[0] = sent = dump_json(repaired)
+        return channel, frames, RequestHeader(repaired["msg_id"], repaired["msg_type"], sent, dump_json(header))
     if v1 and not _is_plain(raw):
         frames[0] = raw = dump_json(header)
     return channel, frames, RequestHeader(header["msg_id"], header["msg_type"], raw)
+
+
+def _repaired(header: dict[str, Any]) -> dict[str, Any] | None:
+    """The header with what kernels need, None when it has all that.
+
+    Many kernels cannot read another type than a string, ipykernel needs the version, and answers find their request by
+    its msg_id. A client gets its own back, see KernelServer.
+    Raises MalformedMessage when something that should be a string is an array or an object.
+    """
+    if header["msg_id"] and all(isinstance(header.get(name), str) for name in _HEADER_DEFAULTS):
+        return None
+    repaired = dict(header)
+    for name, default in _HEADER_DEFAULTS.items():
+        value = header.get(name)
+        if isinstance(value, (dict, list)):
+            raise MalformedMessage(f"header has no {name} that is a string")
+        if not isinstance(value, str):
+            repaired[name] = default if value is None else json.dumps(value)
+    if not isinstance(header["msg_id"], str) or not header["msg_id"]:
+        repaired["msg_id"] = uuid.uuid4().hex
+    return repaired
+
+
+def _object(frame: Buffer, name: str) -> Buffer:
+    """A frame of a client, `{}` for an empty one or null. Raises MalformedMessage unless it is a JSON object."""
+    if frame == EMPTY_DICT:
+        return frame
+    data = bytes(frame[:CHECKED_MAX_BYTES])
+    if len(data) == len(frame):
+        if data.strip() in (b"", b"null"):
+            return EMPTY_DICT
+        if not is_object(data):
+            load_object(data, name)
+    elif data[:1] != b"{":
+        raise MalformedMessage(f"{name} is not a JSON object")
+    return frame
 
 
 def _is_plain(header: bytes) -> bool:

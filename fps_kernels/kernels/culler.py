@@ -7,6 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 
+from ..kernel_driver.state import ExecutionState
 from .cull_policy import CullPolicy
 from .kernel import Kernel
 
@@ -45,9 +46,10 @@ class Culler:
         """Ask the policy about a kernel, and log its answer."""
         if kernel.external or kernel.stopping is not None:
             return False
-        state = kernel.client.state
+        client, state = kernel.client, kernel.client.state
+        doing = ExecutionState.BUSY if client.executing else state.execution_state
         cull, why = self._policy.for_kernelspec(kernel.driver.metadata).verdict(
-            datetime.now(UTC), state.last_activity, state.execution_state, kernel.server.connections
+            datetime.now(UTC), state.last_activity, doing, kernel.server.connections
         )
         logger.log(
             logging.INFO if cull else logging.DEBUG,

@@ -24,6 +24,7 @@ from ..kernel_driver.lifecycle import LifecycleOptions
 from ..kernel_driver.process import DESCRIPTORS, LaunchOptions
 from ..kernel_driver.reaper import Reaper
 from ..kernel_driver.state import ExecutionState
+from ..kernel_driver.traceback_filter import TracebackFilter
 from ..kernel_server.iopub_log import ReplayLimits
 from ..kernel_server.journal import BacklogLimits
 from ..kernel_server.rate_limit import RateLimits
@@ -214,7 +215,18 @@ class KernelFactory:
         )
 
     def _make_client(self, kernel_id: str, heartbeat: HeartbeatOptions) -> KernelClient:
-        return KernelClient(kernel_id, self.context, verify=self.options.verify_signatures, heartbeat=heartbeat)
+        options = self.options
+        client = KernelClient(
+            kernel_id,
+            self.context,
+            verify=options.verify_signatures,
+            heartbeat=heartbeat,
+            traceback_filter=None
+            if options.allow_tracebacks
+            else TracebackFilter(options.traceback_replacement_message),
+        )
+        client.state.untracked = frozenset(options.untracked_message_types)
+        return client
 
     def _make_server(self, driver: KernelDriver) -> KernelServer:
         server = KernelServer(driver.client, self._limits)

@@ -105,6 +105,7 @@ class Kernel:
             await self.driver.shutdown()
             await cancel_and_wait(self.starting)
         finally:
+            await self.server.tasks.close()
             for callback in self._stop_callbacks:
                 await callback()
 

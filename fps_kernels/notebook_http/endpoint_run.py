@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
+from ..errors import IdleWithoutReply
 from .parsing.endpoints import Endpoint
 from .request.assignment import assign
 from .request.literals import Language
 from .request.request_text import RequestText
 from .response.cell_outputs import CellOutputs
 from .worker import OnOutput, Worker
+
+logger = logging.getLogger(__name__)
 
 
 async def run_endpoint(
@@ -34,7 +38,12 @@ async def run_cell(
     """Assign REQUEST and run a cell; returns the content of the cell's execute_reply.
 
     The cell is sent after the reply to the assignment: should that fail, the cell would run with the REQUEST of
-    another client. Raises KernelDied, KernelRestarted, FPSKernelsError.
+    another client. A cell that its kernel ends without a reply has ended as its outputs say.
+    Raises KernelDied, KernelRestarted, FPSKernelsError.
     """
     await assign(worker, language, request)
-    return await worker.run(source, on_output)
+    try:
+        return await worker.run(source, on_output)
+    except IdleWithoutReply:
+        logger.warning("kernel %s ended a cell without a reply", worker.kernel.id)
+        return {"status": "ok"}

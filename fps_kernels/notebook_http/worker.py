@@ -16,6 +16,9 @@ from .bounds import Bounds
 
 OUTPUTS = frozenset({"stream", "display_data", "execute_result", "error", "clear_output"})
 
+LATE_S = 1.0
+"""Seconds that a reply may come after its kernel is idle: they take two ways to us, but leave it together."""
+
 OnOutput = Callable[[str, dict[str, Any]], None]
 """Called with the msg_type and the content of each output."""
 
@@ -77,7 +80,7 @@ class Worker(LifecycleObserver):
 
         silent: without outputs.
         When this is cancelled the cell goes on: see `stop`. Raises KernelDied or KernelRestarted as soon as that
-        happens, and KernelTimeout when the kernel is idle again without a reply.
+        happens, and IdleWithoutReply when the kernel is idle again without a reply.
         """
         cell = self._cell = _RunningCell(on_output)
         cell.execution = self._executions.start(
@@ -86,6 +89,7 @@ class Worker(LifecycleObserver):
                 cell.take,
                 timeout_s=None,  # the request's own bound ends the wait
                 grace_s=self._bounds.idle_timeout_s,
+                late_s=LATE_S,
                 silent=silent,
                 store_history=False,  # a kernel would keep the outputs of every request
                 stop_on_error=False,  # no other cell waits behind it

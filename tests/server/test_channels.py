@@ -739,9 +739,11 @@ BAD_V1 = {
     "header nested": v1_frame(head=b"[" * 100_000),
     "no msg_id": v1_frame(head=b'{"msg_type": "execute_request"}'),
     "no msg_type": v1_frame(head=b'{"msg_id": "a"}'),
-    "msg_id no string": v1_frame(head=b'{"msg_id": 1, "msg_type": "execute_request"}'),
+    "msg_id no string": v1_frame(head=b'{"msg_id": [1], "msg_type": "execute_request"}'),
+    "session no string": v1_frame(head=b'{"msg_id": "a", "msg_type": "execute_request", "session": {}}'),
     "msg_type no string": v1_frame(head=b'{"msg_id": "a", "msg_type": []}'),
-    "msg_id empty": v1_frame(head=b'{"msg_id": "", "msg_type": "execute_request"}'),
+    "msg_type empty": v1_frame(head=b'{"msg_id": "a", "msg_type": ""}'),
+    "msg_type null": v1_frame(head=b'{"msg_id": "a", "msg_type": null}'),
     "text": "text",
     "default protocol": json.dumps({"channel": "shell", "header": header("execute_request", "s"), "content": {}}),
 }

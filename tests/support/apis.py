@@ -25,6 +25,7 @@ OF_THE_PERSONALITY = {
     "static_path",
 }
 OF_THE_KERNELS = {"autorestart", "shutdown_wait_time"}
+OF_THE_MANAGER = {"allow_tracebacks"}
 SIGNS_OF_A_LOST_TASK = ("never retrieved", "never awaited", "Traceback", "was destroyed but", "without completing")
 
 IMPORTS = """
@@ -132,6 +133,8 @@ def apis(base: Path) -> Iterator[Serve]:
                     arguments.append(f"--NotebookHTTPPersonality.{name}={value}")
                 elif name in OF_THE_KERNELS:
                     arguments.append(f"--KernelManager.{name}={value}")
+                elif name in OF_THE_MANAGER:
+                    arguments.append(f"--MappingKernelManager.{name}={value}")
                 else:
                     arguments.append(option(name, value))
             python_path = os.pathsep.join([str(base), os.environ.get("PYTHONPATH", "")])

@@ -179,25 +179,6 @@ def test_message_without_parent() -> None:
     assert (message.parent_msg_id, message.parent_session, message.buffers) == ("", "", [])
 
 
-@pytest.mark.parametrize(
-    ("position", "header"),
-    [
-        (0, b"nonsense"),
-        (0, b'{"msg_type":"\xff"}'),
-        (0, b'{"msg_type":"x","msg_id":"\xff"}'),
-        (1, b"nonsense"),
-        (1, b'{"msg_id":"\xff"}'),
-        (1, b'{"msg_id":"1","session":"\xff"}'),
-    ],
-)
-def test_message_with_headers_that_cannot_be_read(position: int, header: bytes) -> None:
-    frames = list(PARTS)
-    Message("shell", frames).check_headers()
-    frames[position] = header
-    with pytest.raises(MalformedMessage):
-        Message("shell", frames).check_headers()
-
-
 @pytest.mark.parametrize(("position", "name"), list(enumerate(["header", "parent_header", "metadata", "content"])))
 def test_message_names_the_part_that_is_not_an_object(position: int, name: str) -> None:
     frames = list(PARTS)

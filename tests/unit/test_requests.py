@@ -236,3 +236,40 @@ def test_a_msg_id_of_what_has_ended_is_taken_while_it_is_remembered() -> None:
     log = RequestLog()
     finished(log, "1")
     assert log.give_free_id(Request("1", "shell", "execute_request", b"{}", origin="another"))
+
+
+def test_a_reply_to_nobody_is_for_the_oldest_request_of_its_type() -> None:
+    log = RequestLog()
+    first, other, second = request("1"), request("2", "complete_request"), request("3")
+    for one in (first, other, second):
+        log.add(one)
+    assert log.oldest_unanswered("shell", "execute_request") is first
+    log.on_reply(first, "reply")
+    assert log.oldest_unanswered("shell", "execute_request") is second
+    assert log.oldest_unanswered("control", "execute_request") is None
+    assert log.oldest_unanswered("shell", "inspect_request") is None
+
+
+def test_an_idle_of_nobody_ends_what_has_a_reply() -> None:
+    log = RequestLog()
+    replied, waits = request("1"), request("2")
+    for one in (replied, waits):
+        log.add(one)
+    log.on_reply(replied, "reply")
+    log.on_idle_of_replied()
+    assert list(log) == [waits]
+    assert log.get("1") is replied
+
+
+def test_of_too_many_requests_those_with_a_reply_are_forgotten_first() -> None:
+    """A kernel that never says idle would come to a halt."""
+    log = RequestLog()
+    for number in range(MAX_RUNNING):
+        log.add(request(str(number)))
+    one = log.get("5")
+    assert one is not None
+    log.on_reply(one, "reply")
+    log.add(request("new"))
+    assert log.get("5") is None
+    with pytest.raises(QueueFull):
+        log.add(request("one more"))

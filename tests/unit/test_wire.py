@@ -474,6 +474,11 @@ def test_what_would_end_the_message_is_no_json(part: bytes) -> None:
 # --- what clients may send ----------------------------------------------------------------------
 
 
+def whole(header: Json) -> Json:
+    """The header with all that a kernel needs."""
+    return {"username": "", "session": "", "version": "5.4"} | header
+
+
 def request_of(channel: str, header: bytes) -> tuple[str, list[Any], RequestHeader]:
     """What the server reads of a v1 message with this header."""
     return decode_request(encode_v1(channel.encode(), [header, b"{}", b"{}", b"{}"]), v1=True)
@@ -483,7 +488,7 @@ def request_of(channel: str, header: bytes) -> tuple[str, list[Any], RequestHead
 @pytest.mark.parametrize("message", [MESSAGE, WITHOUT_BUFFERS], ids=["buffers", "no buffers"])
 @pytest.mark.parametrize("v1", [True, False], ids=["v1", "default"])
 def test_a_request_may_be_sent(channel: str, message: Json, v1: bool) -> None:
-    message = message | {"channel": channel}
+    message = message | {"channel": channel, "header": whole(message["header"])}
     got, frames, header = decode_request(pack_v1(message) if v1 else pack_default(message), v1=v1)
     assert loaded(got, frames) == message
     assert header == RequestHeader("1", "execute_request", bytes(frames[0]))
@@ -501,7 +506,10 @@ def test_a_request_is_read_alike_in_both_protocols(message: Json) -> None:
             continue
         assert header.data == frames[0]
         assert (header.msg_id, header.msg_type) == (peek_msg_id(header.data), peek_msg_type(header.data))
-        read.append((loaded(channel, frames), header.msg_id, header.msg_type))
+        found = loaded(channel, frames)
+        if not isinstance(message["header"]["msg_id"], str) or not message["header"]["msg_id"]:
+            found["header"]["msg_id"] = "a new one"
+        read.append((found, header.msg_type))
     assert read[0] == read[1]
 
 
@@ -529,10 +537,11 @@ def test_v1_has_no_text() -> None:
         b"{}",
         b'{"msg_id":"1"}',
         b'{"msg_type":"x"}',
-        b'{"msg_id":"","msg_type":"x"}',
         b'{"msg_id":"1","msg_type":""}',
-        b'{"msg_id":1,"msg_type":"x"}',
+        b'{"msg_id":"1","msg_type":null}',
+        b'{"msg_id":[1],"msg_type":"x"}',
         b'{"msg_id":"1","msg_type":["x"]}',
+        b'{"msg_id":"1","msg_type":"x","session":{}}',
         b'{"msg_id":"1","msg_type":"\xff"}',
         b'{"msg_id":"1","msg_type":"\xed\xa0\x80"}',
         b'{"msg_id":"\xed\xa0\x80","msg_type":"x"}',
@@ -551,9 +560,9 @@ def test_a_request_without_a_proper_header_is_refused(header: bytes) -> None:
         {},
         {"msg_id": "1"},
         {"msg_type": "x"},
-        {"msg_id": "", "msg_type": "x"},
         {"msg_id": "1", "msg_type": ""},
-        {"msg_id": 1, "msg_type": "x"},
+        {"msg_id": "1", "msg_type": None},
+        {"msg_id": {}, "msg_type": "x"},
         {"msg_id": "1", "msg_type": ["x"]},
     ],
 )
@@ -577,9 +586,11 @@ def test_a_header_that_kernel_and_server_could_read_differently_is_refused(heade
 
 
 def test_default_of_two_equal_keys_the_kernel_gets_the_one_that_was_read() -> None:
-    text = '{"header":{"msg_id":"1","msg_type":"complete_request","msg_type":"execute_request"}}'
+    rest = '"username":"","session":"","version":"5.4"'
+    text = f'{{"header":{{"msg_id":"1","msg_type":"complete_request","msg_type":"execute_request",{rest}}}}}'
     _, frames, header = decode_request(text, v1=False)
-    assert header == RequestHeader("1", "execute_request", b'{"msg_id":"1","msg_type":"execute_request"}')
+    data = f'{{"msg_id":"1","msg_type":"execute_request",{rest}}}'.encode()
+    assert header == RequestHeader("1", "execute_request", data)
     assert header.data == frames[0]
 
 
@@ -608,9 +619,64 @@ def test_a_kernel_gets_the_header_that_was_read(header: bytes) -> None:
 
 
 def test_a_plain_header_is_passed_on_as_it_is() -> None:
-    header = b'{ "msg_type":"execute_request",  "msg_id": "1", "date": "2026"}'
+    header = b'{ "msg_type":"x",  "msg_id": "1", "date": "2026", "username":"", "session":"", "version": "4"}'
     _, frames, read = request_of("shell", header)
     assert frames[0] == read.data == header
+
+
+ODD_HEADERS = [
+    {"version": None},
+    {"msg_id": 12345},
+    {"msg_id": 1.5},
+    {"msg_id": ""},
+    {"msg_id": None},
+    {"msg_id": False},
+    {"msg_type": 7},
+    {"session": 5},
+    {"session": None},
+    {"username": None, "version": 5},
+]
+
+
+@pytest.mark.parametrize("v1", [True, False], ids=["v1", "default"])
+@pytest.mark.parametrize("odd", ODD_HEADERS, ids=str)
+def test_an_odd_header_gets_what_kernels_need(odd: Json, v1: bool) -> None:
+    header = whole({"msg_id": "1", "msg_type": "x", "date": 0}) | odd
+    message = MESSAGE | {"channel": "shell", "header": header}
+    _, frames, read = decode_request(pack_v1(message) if v1 else pack_default(message), v1=v1)
+    sent = json.loads(bytes(frames[0]))
+    assert read.data == frames[0]
+    assert (read.msg_id, read.msg_type) == (sent["msg_id"], sent["msg_type"])
+    assert read.msg_id
+    assert all(isinstance(sent[name], str) for name in ("msg_id", "msg_type", "session", "username", "version"))
+    assert sent["date"] == 0
+    assert read.written is not None
+    assert json.loads(read.written) == header
+
+
+@pytest.mark.parametrize("missing", ["version", "session", "username"])
+def test_what_a_header_lacks_is_filled_in(missing: str) -> None:
+    header = whole({"msg_id": "1", "msg_type": "x"})
+    del header[missing]
+    _, frames, _ = request_of("shell", json.dumps(header).encode())
+    assert json.loads(bytes(frames[0])) == whole(header)
+
+
+@pytest.mark.parametrize("place", [1, 2, 3])
+@pytest.mark.parametrize("empty", [b"", b"null", b" \n"])
+def test_an_empty_frame_of_v1_stands_for_an_object(place: int, empty: bytes) -> None:
+    frames = [json.dumps(whole({"msg_id": "1", "msg_type": "x"})).encode(), b"{}", b"{}", b"{}"]
+    frames[place] = empty
+    assert decode_request(encode_v1(b"shell", frames), v1=True)[1][1:] == [b"{}"] * 3
+
+
+@pytest.mark.parametrize(("place", "name"), [(1, "parent_header"), (2, "metadata"), (3, "content")])
+@pytest.mark.parametrize("odd", [b"[]", b"5", b"x", b"{", b"{'code': 1}", b'{"a": 1} x', b"x" * 300_000])
+def test_a_frame_of_v1_that_is_no_object_is_refused(place: int, name: str, odd: bytes) -> None:
+    frames = [json.dumps(whole({"msg_id": "1", "msg_type": "x"})).encode(), b"{}", b"{}", b"{}"]
+    frames[place] = odd
+    with pytest.raises(MalformedMessage, match=f"^{name} is not"):
+        decode_request(encode_v1(b"shell", frames), v1=True)
 
 
 @given(st.binary(max_size=60) | st.binary(max_size=30).map(lambda end: b'{"msg_id":"1","msg_type":"x' + end))
@@ -620,7 +686,7 @@ def test_a_request_with_any_header(header: bytes) -> None:
         _, _, read = request_of("shell", header)
     except MalformedMessage:
         return
-    assert json.loads(read.data) == json.loads(header)
+    assert json.loads(read.written or read.data) == json.loads(header)
     assert (read.msg_id, read.msg_type) == (json.loads(header)["msg_id"], json.loads(header)["msg_type"])
     assert read.msg_id
 

@@ -34,6 +34,8 @@ def kernels_option(name: str) -> Any:
         trait = Float(option.default, **keywords)
     elif isinstance(option.default, int):
         trait = Integer(option.default, **keywords)
+    elif isinstance(option.default, list):
+        trait = List(Unicode(), option.default, **keywords)
     elif option.default is None:
         trait = Integer(None, allow_none=True, **keywords)
     else:
@@ -61,10 +63,13 @@ class MappingKernelManager(MultiKernelManager):
     cull_interval = kernels_option("cull_interval_s")
     cull_connected = kernels_option("cull_connected")
     cull_busy = kernels_option("cull_busy")
+    untracked_message_types = kernels_option("untracked_message_types")
     max_clients_per_kernel = kernels_option("max_clients_per_kernel")
     allowed_message_types = List(Unicode(), config=True, help=OPTIONS["allowed_message_types"].help).tag(
         default_text="all"
     )
+    allow_tracebacks = kernels_option("allow_tracebacks")
+    traceback_replacement_message = kernels_option("traceback_replacement_message")
     buffer_offline_messages = Bool(
         True, config=True, help="Has no effect: messages for disconnected clients are always kept."
     )

@@ -32,6 +32,7 @@ from ...tasks import TaskSet
 from .asphalt_host import AsphaltHost
 from .config import InvalidConfiguration, KernelsConfig
 from .interrupt import InterruptChain
+from .page_config import extend_page_config
 from .plugin import _Kernels
 from .users import Users
 
@@ -104,6 +105,7 @@ class KernelsComponent(Component):
         host = AsphaltHost(
             base_url, self._origins, Users(auth), on_first_request, answers_at_once=not options.start_answer_s
         )
+        extend_page_config({"untracked_message_types": options.untracked_message_types})
         ctx.add_resource(_Kernels(app, auth, registry, host, executions), types=Kernels)
 
         try:

@@ -35,6 +35,12 @@ MODES = {
     "message_interrupt": "is interrupted by interrupt_request, not by SIGINT",
     "control_first": "says that it is starting, and answers on shell, after it has answered on control",
     "old_protocol": "speaks version 4.1 of the message spec",
+    "no_parents": "publishes with null for a parent_header, and replies with an empty one",
+    "bare_parents": "gives back no more of a parent_header than its msg_id",
+    "bare_headers": "writes headers of a msg_id, which is a number, and a msg_type",
+    "no_replies": "ends an execute_request with idle, and without a reply",
+    "no_idle": "is never idle after an execute_request",
+    "subshells": "has subshells in name, and drops what is for one that it does not have",
     "klingon": "says that its language is Klingon, though it is Python",
 }
 DELIMITER = b"<IDS|MSG>"
@@ -52,6 +58,8 @@ class Kernel:
         self.key = config["key"].encode()
         self.session = uuid.uuid4().hex
         self.count = 0
+        self.sent = 0
+        self.subshells: list = []
         self.lock = threading.Lock()  # iopub is used by two threads
         self.namespace: dict = {}
         self.comms: list[dict] = []  # what clients have sent to comms
@@ -74,8 +82,8 @@ class Kernel:
             socket.bind(f"{config['transport']}://{config['ip']}{separator}{config[name + '_port']}")
             self.sockets[name] = socket
 
-    def pack(self, msg_type: str, content: dict, parent: dict, buffers=(), metadata=None) -> list[bytes]:
-        header = {
+    def pack(self, msg_type: str, content: dict, parent: dict | None, buffers=(), metadata=None) -> list[bytes]:
+        header: dict = {
             "msg_id": uuid.uuid4().hex,
             "msg_type": msg_type,
             "username": "kernel",
@@ -88,6 +96,13 @@ class Kernel:
             header["msg_type"] = OLD_TYPES.get(msg_type, msg_type)
             if msg_type == "stream":
                 content = {"name": content["name"], "data": content["text"]}
+        if self.mode == "bare_headers":
+            self.sent += 1
+            header = {"msg_id": self.sent, "msg_type": msg_type}
+        if self.mode == "bare_parents" and parent:
+            parent = {"msg_id": parent["msg_id"]}
+        if self.mode == "no_parents":
+            parent = {} if msg_type.endswith(("_reply", "input_request")) else None
         parts = [json.dumps(part).encode() for part in (header, parent, metadata or {}, content)]
         signature = hmac.new(self.key, b"".join(parts), hashlib.sha256).hexdigest().encode() if self.key else b""
         return [DELIMITER, signature, *parts, *buffers]
@@ -169,6 +184,12 @@ class Kernel:
         if self.mode == "slow":
             time.sleep(1.5)
             self.mode = "plain"
+        if self.mode == "subshells":
+            if header.get("subshell_id") not in (None, *self.subshells):
+                return
+            if msg_type.endswith("_subshell_request"):
+                self.change_subshells(channel, request)
+                return
         quiet = self.mode == "no_status" and msg_type == "kernel_info_request"
         if channel == "shell":
             self.parent, self.request = header, request
@@ -183,7 +204,11 @@ class Kernel:
                 self.timer = threading.Timer(0.3, os._exit, [4])
                 self.timer.start()
         elif msg_type == "execute_request":
-            self.reply(channel, request, self.execute(request))
+            reply = self.reply  # which the code may replace for the next one
+            content = self.execute(request)
+            if self.mode != "no_replies":
+                reply(channel, request, content)
+            quiet = self.mode == "no_idle"
         elif msg_type == "complete_request":
             if self.mode == "old_protocol":
                 matches = {"matches": [f"{request['content']['line']}y"], "matched_text": request["content"]["line"]}
@@ -217,6 +242,20 @@ class Kernel:
             self.publish("status", {"execution_state": "idle"}, parent=header)
         if channel == "control":
             self.answered_control.set()
+
+    def change_subshells(self, channel: str, request: dict) -> None:
+        content: dict = {"status": "ok"}
+        match request["header"]["msg_type"]:
+            case "create_subshell_request":
+                content["subshell_id"] = uuid.uuid4().hex
+                self.subshells.append(content["subshell_id"])
+            case "delete_subshell_request":
+                self.subshells.remove(request["content"]["subshell_id"])
+            case "list_subshell_request":
+                content["subshell_id"] = self.subshells
+        self.publish("status", {"execution_state": "busy"}, parent=request["header"])
+        self.reply(channel, request, content)
+        self.publish("status", {"execution_state": "idle"}, parent=request["header"])
 
     def serve(self, channel: str) -> None:
         while True:
