@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import queue
 import select
@@ -15,6 +16,8 @@ import socket
 import threading
 from collections.abc import Callable
 from functools import partial
+
+logger = logging.getLogger(__name__)
 
 Callback = Callable[[], object]
 
@@ -139,3 +142,16 @@ class _Poller:
                     write()
         finally:  # what an error has kept from its turn is found again
             self._next.put(self._wanted())
+
+
+def open_pidfd(pid: int) -> int | None:
+    """A descriptor that tells the end of a process; None where it has to be polled instead."""
+    pidfd_open = getattr(os, "pidfd_open", None)  # Linux; not in a Python that was built where there was none
+    if pidfd_open is None:
+        return None
+    try:
+        fd: int = pidfd_open(pid)
+    except OSError as exc:  # an old kernel, a filter of system calls, or no descriptor left
+        logger.debug("no pidfd (%s): polling process %d", exc.strerror, pid)
+        return None
+    return fd

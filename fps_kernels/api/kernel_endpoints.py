@@ -61,7 +61,7 @@ class KernelEndpoints:
         return Response(status_code=204)
 
     async def interrupt(self, kernel_id: str) -> Response:
-        await self._registry.interrupt(kernel_id)
+        await self._registry.get(kernel_id).driver.interrupt()
         return Response(status_code=204)
 
     async def restart(self, kernel_id: str) -> Response:

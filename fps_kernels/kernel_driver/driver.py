@@ -24,7 +24,7 @@ from ..errors import (
 from ..tasks import TaskSet, cancel_and_wait
 from .client import KernelClient
 from .launcher import Launcher
-from .lifecycle import LifecycleOptions
+from .lifecycle import PORT_RETRIES, LifecycleOptions
 from .observer import LifecycleObserver
 from .process import LaunchedProcess, Process
 from .restart_budget import RestartBudget
@@ -36,8 +36,6 @@ logger = logging.getLogger(__name__)
 
 Prepare = Callable[[str, KernelClient], Awaitable[None]]
 """prepare(kernel_name, client): see StartPolicy.prepare."""
-PORT_RETRIES = 3
-"""Launches, when another process took a port between its choice and its use."""
 
 
 # Large: each operation of a kernel's life shares its lock and its process; their parts are in shutdown.py and others.

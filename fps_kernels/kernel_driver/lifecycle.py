@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+PORT_RETRIES = 3
+"""Launches, when another process took a port between its choice and its use."""
+
 
 @dataclass(frozen=True, slots=True)
 class LifecycleOptions:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import zmq
 
-from ..descriptors import add_reader, need_descriptors, remove_reader
+from ..descriptors import add_reader, need_descriptors, open_pidfd, remove_reader
 from ..errors import FPSKernelsError, KernelStartFailed
 from ..ledger import Ledger
 from ..tasks import TaskSet
@@ -294,7 +294,7 @@ class LaunchedProcess:
             os.close(fd)
             self._tasks.start(self._on_exit(), name=name)
 
-        if (fd := _open_pidfd(self.pid) if local and self.pid else None) is None:
+        if (fd := open_pidfd(self.pid) if local and self.pid else None) is None:
             self._tasks.start(self._poll(LOCAL_POLL_INTERVAL_S if local else POLL_INTERVAL_S), name=name)
         else:
             add_reader(loop, fd, on_exit, fd)
@@ -373,19 +373,6 @@ def _socket_prefix(folder: Path) -> str:
         limit = f"more than the {MAX_SOCKET_PATH_BYTES} that are possible"
         raise KernelStartFailed(f"the paths of its ipc sockets would have {size} bytes, {limit}")
     return new_socket_prefix(folder)
-
-
-def _open_pidfd(pid: int) -> int | None:
-    """A descriptor that tells the end of a process; None where it has to be polled instead."""
-    pidfd_open = getattr(os, "pidfd_open", None)  # Linux; not in a Python that was built where there was none
-    if pidfd_open is None:
-        return None
-    try:
-        fd: int = pidfd_open(pid)
-    except OSError as exc:  # an old kernel, a filter of system calls, or no descriptor left
-        logger.debug("no pidfd (%s): polling process %d", exc.strerror, pid)
-        return None
-    return fd
 
 
 async def _abandon(manager: AsyncKernelManager) -> None:

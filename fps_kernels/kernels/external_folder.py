@@ -25,6 +25,8 @@ from ..kernel_driver.connection_file import (
     IncompleteConnection,
     InvalidConnection,
 )
+from ..kernel_driver.external import LISTENS_TIMEOUT_S
+from ..kernel_driver.peer_watch import listens
 from ..kernel_driver.state import ExecutionState
 from ..log_text import printable
 from ..options import KernelsOptions
@@ -300,7 +302,11 @@ class ExternalKernels:
 
     async def _take_back(self, path: Path, file: _File) -> None:
         """List a kernel again that never answered, if it listens now."""
-        if not await self._registry.listens(file.info) or path not in self._left or self._registry.stopping:
+        if (
+            not await listens(self._registry.factory.context, file.info, LISTENS_TIMEOUT_S)
+            or path not in self._left
+            or self._registry.stopping
+        ):
             return
         pause_s = min(self._search_at[path][1] * 2, MAX_SEARCH_S)  # another kernel may have its ports
         if await self._add(path, file) is None:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from ..errors import ExternalKernel, KernelNotFound, ServerStopping
 from ..kernel_driver.connection_file import ConnectionInfo
-from ..kernel_driver.external import LISTENS_TIMEOUT_S
 from ..kernel_driver.kernelspec import Kernelspecs
-from ..kernel_driver.peer_watch import listens
 from ..kernel_server.connection import CLOSE_NORMAL, CLOSE_RESTART
 from ..options import KernelsOptions
 from ..serving.malloc_trim import release_memory
@@ -24,6 +22,7 @@ from .cull_policy import CullPolicy
 from .culler import Culler
 from .factory import KernelFactory
 from .kernel import Kernel, format_date
+from .kernel_watchers import KernelWatchers
 from .prewarm import Pacing, PrewarmPool
 from .start_policy import StartPolicy
 
@@ -47,7 +46,7 @@ class KernelRegistry:
         *,
         pacing: Pacing | None = None,
     ) -> None:
-        self._factory = factory = KernelFactory(options, specs, policy)
+        self.factory = factory = KernelFactory(options, specs, policy)
         self.specs = factory.specs
         self.connection_dir = factory.connection_folder.path
         self.policy = factory.policy
@@ -57,8 +56,7 @@ class KernelRegistry:
         self._kernels: dict[str, Kernel] = {}
         self._capacity = Capacity(self._kernels, options.max_kernels)
         self.prewarmed = PrewarmPool(factory, self._capacity, pacing or Pacing())
-        self._on_added: list[Callable[[str], None]] = []
-        self._on_removed: list[Callable[[str], None]] = []
+        self._watchers = KernelWatchers()
         self._last_activity = self.started  # of kernels that are gone
         self._ending: set[Kernel] = set()  # kernels that are forgotten already
         self._background = TaskSet()  # from the first kernel on
@@ -70,7 +68,7 @@ class KernelRegistry:
         Raises BadOption.
         """
         await self.specs.open()
-        await self._factory.sweep()
+        await self.factory.sweep()
         self.prewarmed.start()
 
     def __contains__(self, kernel_id: object) -> bool:
@@ -98,18 +96,11 @@ class KernelRegistry:
         on_added: called with the id of each kernel that exists, and of each new one when its start begins.
         on_removed: called with the id of each kernel that has ended and been forgotten.
         """
-        if on_removed is not None:
-            self._on_removed.append(on_removed)
-        if on_added is not None:
-            self._on_added.append(on_added)
-            for kernel_id in list(self._kernels):
-                _call([on_added], kernel_id)
+        self._watchers.add(on_added, on_removed, self._kernels)
 
     def unwatch(self, callback: Callable[[str], None]) -> None:
         """Stop calling a callback that was given to `watch`. Does nothing for any other."""
-        for callbacks in (self._on_added, self._on_removed):
-            if callback in callbacks:
-                callbacks.remove(callback)
+        self._watchers.discard(callback)
 
     def status(self) -> dict[str, Any]:
         """Return what `GET /api/status` shows: the activity of kernels, not of requests."""
@@ -146,7 +137,7 @@ class KernelRegistry:
         kernel = self._kernels.get(kernel_id or "")
         if kernel is None:
             launch = await self.specs.run(
-                partial(self._factory.launch_options, name, path=path, env=env, session_path=session_path)
+                partial(self.factory.launch_options, name, path=path, env=env, session_path=session_path)
             )
             # There is no await from here until the kernel is in the dictionary, so that concurrent requests cannot
             # exceed the limit.
@@ -155,12 +146,12 @@ class KernelRegistry:
             kernel = self._kernels.get(kernel_id or "")
             if kernel is None:
                 self._capacity.admit()
-                folder = self._factory.kernel_folder(launch, path, env)
-                kernel = self._factory.make_kernel(kernel_id or str(uuid.uuid4()), launch, self.prewarmed, folder)
+                folder = self.factory.kernel_folder(launch, path, env)
+                kernel = self.factory.make_kernel(kernel_id or str(uuid.uuid4()), launch, self.prewarmed, folder)
                 self._add(kernel)
         starting = kernel.starting
         assert starting is not None  # since it was added
-        answer_s = 0.0 if at_once else self._factory.options.start_answer_s
+        answer_s = 0.0 if at_once else self.factory.options.start_answer_s
         if starting.done() or not await kernel.wait_started(answer_s):
             return kernel
         error = None if starting.cancelled() else starting.exception()
@@ -174,20 +165,16 @@ class KernelRegistry:
 
     def add_external(self, kernel_id: str, name: str, info: ConnectionInfo) -> Kernel:
         """Connect to a kernel that was started elsewhere; it is listed immediately."""
-        kernel = self._factory.make_external_kernel(kernel_id, name, info)
+        kernel = self.factory.make_external_kernel(kernel_id, name, info)
         self._add(kernel)
         return kernel
 
-    async def listens(self, info: ConnectionInfo) -> bool:
-        """Whether a kernel that is not ours takes connections."""
-        return await listens(self._factory.context, info, LISTENS_TIMEOUT_S)
-
     def _add(self, kernel: Kernel) -> None:
         self._kernels[kernel.id] = kernel
-        _call(self._on_added, kernel.id)
+        self._watchers.added(kernel.id)
         kernel.begin()
         if not self._background and not self.stopping:
-            options = self._factory.options
+            options = self.factory.options
             policy = CullPolicy(options.cull_idle_timeout_s, options.cull_connected, options.cull_busy)
             culler = Culler(policy, options.cull_interval_s, self.list, self._remove)
             self._background.start(culler.run(), name="culling")
@@ -199,12 +186,8 @@ class KernelRegistry:
         Raises KernelNotFound, KernelStartFailed, ExternalKernel.
         """
         kernel = self.get(kernel_id)
-        await kernel.restart(self._factory.options.restart_answer_s)
+        await kernel.restart(self.factory.options.restart_answer_s)
         return kernel
-
-    async def interrupt(self, kernel_id: str) -> None:
-        """Raises KernelNotFound; Conflict when the kernel is dead or being shut down."""
-        await self.get(kernel_id).driver.interrupt()
 
     async def shutdown(self, kernel_id: str, *, wait: bool = True) -> None:
         """Stop a kernel and forget it; returns when its process is gone. One that is external is only forgotten.
@@ -254,7 +237,7 @@ class KernelRegistry:
             del self._kernels[kernel.id]
             self.prewarmed.make_room()
             self._last_activity = max(self._last_activity, kernel.client.last_activity)
-            _call(self._on_removed, kernel.id)
+            self._watchers.removed(kernel.id)
 
     async def stop(self) -> None:
         """Stop all kernels in parallel, in bounded time, and accept no more.
@@ -274,12 +257,4 @@ class KernelRegistry:
         removals = (self._remove(kernel) for kernel in (*self.list(), *self._ending))
         await asyncio.gather(self.prewarmed.close(), *removals, return_exceptions=True)
         await self.prewarmed.close()  # kernels that a start had taken, and returned when it was stopped
-        await self._factory.close()
-
-
-def _call(callbacks: Iterable[Callable[[str], None]], kernel_id: str) -> None:
-    for callback in tuple(callbacks):
-        try:
-            callback(kernel_id)
-        except Exception:  # a fault in a plugin must not keep a kernel from starting or ending
-            logger.exception("a callback that watches kernels failed")
+        await self.factory.close()

@@ -81,7 +81,7 @@ class _Kernels(KernelRoutes, Kernels):
         await self.registry.shutdown(kernel_id)
 
     async def interrupt_kernel(self, kernel_id: str, user: User) -> None:
-        await self.registry.interrupt(kernel_id)
+        await self.registry.get(kernel_id).driver.interrupt()
 
     async def restart_kernel(self, kernel_id: str, user: User) -> KernelModel:
         return (await self.registry.restart(kernel_id)).model()
