@@ -156,7 +156,6 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         "Get a kernelspec", "kernelspecs", answer=KernelspecModel, errors=NO_KERNELSPEC
     ),
     ("GET", _FILE): Operation("Get a file of a kernelspec", "kernelspecs", answer=File, errors=NO_KERNELSPEC),
-    ("HEAD", _FILE): Operation("Get the headers of a file of a kernelspec", "kernelspecs", errors=NO_KERNELSPEC),
     ("GET", "/api/kernels"): Operation("List the running kernels", "kernels", answer=list[KernelModel], errors=NO_LIST),
     ("POST", "/api/kernels"): Operation(
         "Start a kernel",

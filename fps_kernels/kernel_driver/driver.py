@@ -118,7 +118,8 @@ class KernelDriver:
         """
         if self._closing:
             raise Conflict("The kernel is being shut down")
-        self._operate(self._launch, "start")
+        if not self._succession.running:  # else a restart was asked for before this had its turn
+            self._operate(self._launch, "start")
         await self._succession.finish()
 
     async def restart(self) -> None:
@@ -340,8 +341,7 @@ class KernelDriver:
         others are not run. The process is left alone, which might die of a signal.
         Raises Conflict when it is dead, or being shut down.
         """
-        state = self.client.execution_state
-        if state is ExecutionState.DEAD:
+        if (state := self.client.execution_state) is ExecutionState.DEAD:
             raise Conflict(f"The kernel is dead: {self.reason}")
         if state is ExecutionState.TERMINATING or self._closing:
             raise Conflict("The kernel is being shut down")
@@ -369,8 +369,8 @@ class KernelDriver:
             if self._closed:
                 return
             self._closed = True
-            process, self._process = self._process, None
             self.client.set_state(ExecutionState.TERMINATING)
+            process, self._process = self._process, None
             if process is not None:
                 await self._end(process, now=now)
             self._become_dead("The kernel was shut down" if self._launcher.owned else "The external kernel is gone")

@@ -109,8 +109,9 @@ class KernelspecLauncher:
         return self._options.kernel_name
 
     async def take(self, kernel_id: str) -> LaunchedProcess | None:
+        await self._look_for_folder(kernel_id)  # it may be gone since the start was asked for
         if self._launched:
-            await self._look_again(kernel_id)
+            await self._look_for_spec(kernel_id)
         process = await self._pool.take(kernel_id, self._options) if self._pool is not None else None
         if process is not None:
             self._remember(process)
@@ -134,13 +135,16 @@ class KernelspecLauncher:
         self._options = replace(self._options, spec=process.spec)
         self._launched = True
 
-    async def _look_again(self, kernel_id: str) -> None:
-        """Look for what another process stands on, and log what is different now."""
+    async def _look_for_folder(self, kernel_id: str) -> None:
+        """Look where the next process can start, and log it if that is another folder than before."""
         if self._folder is not None:
             cwd = str(await asyncio.to_thread(self._folder.find))
             if cwd != self._options.cwd:
                 logger.warning("kernel %s starts in %s now, no longer in %s", kernel_id, cwd, self._options.cwd)
                 self._options = replace(self._options, cwd=cwd)
+
+    async def _look_for_spec(self, kernel_id: str) -> None:
+        """Look for the kernelspec of another process, and log what is different now."""
         spec = self._options.spec
         if spec is None:
             return

@@ -22,6 +22,11 @@ class Succession:
         self._last: asyncio.Task[None] | None = None
         self.ending = False
 
+    @property
+    def running(self) -> bool:
+        """Whether the last one is running."""
+        return self._last is not None and not self._last.done()
+
     def begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Run `work` in a task, which is the last one from now on."""
         self._last = self._tasks.start(work, name=name, log_failure=False)

@@ -63,7 +63,7 @@ class Notebook:
     async def _show(self, lab: Lab) -> None:
         await lab.page.evaluate("path => jupyterapp.commands.execute('docmanager:open', {path})", self.name)
         await lab.cells.first.wait_for()
-        await lab.idle()
+        await lab.connected()
 
     async def reload(self, lab: Lab) -> None:
         await lab.load()

@@ -503,6 +503,14 @@ async def test_a_restart_replaces_a_process_that_is_still_starting(kernels: Driv
     assert driver.client.execution_state == "idle"
 
 
+async def test_a_restart_that_comes_before_the_start_is_the_start(kernels: Drivers) -> None:
+    """A request that starts a kernel may be answered before the start has had its turn."""
+    driver = kernels.make()
+    await asyncio.gather(driver.restart(), driver.start())
+    assert driver.client.generation == 1
+    assert await run(driver.client, "stream('alive')") == "alive"
+
+
 async def test_a_restart_replaces_one_that_hangs_and_both_are_answered(kernels: Drivers) -> None:
     flag = kernels.root / "flag"
     command = f"test -e {flag} && sleep 3600; exec {sys.executable} {KERNEL} plain $0"

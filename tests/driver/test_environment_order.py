@@ -156,7 +156,8 @@ async def ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "share"))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
-    config = KernelsConfig(root_dir=str(tmp_path), connection_dir=str(tmp_path / "runtime"), prewarm={"mine": 1})
+    folders: dict[str, Any] = {"root_dir": str(tmp_path), "connection_dir": str(tmp_path / "runtime")}
+    config = KernelsConfig(**folders, prewarm={"mine": 1}, start_answer_s=60)
     registry = KernelRegistry(config.options(), Kernelspecs(), pacing=Pacing(quiet_s=0.1, patience_s=0.5))
     yield registry
     await registry.stop()

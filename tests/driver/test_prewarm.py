@@ -75,7 +75,8 @@ async def registries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
     made: list[KernelRegistry] = []
 
     def make(policy: StartPolicy | None = None, **values: Any) -> KernelRegistry:
-        values = {"root_dir": str(tmp_path / "root"), "connection_dir": str(tmp_path / "runtime")} | values
+        folders = {"root_dir": str(tmp_path / "root"), "connection_dir": str(tmp_path / "runtime")}
+        values = folders | {"start_answer_s": 60.0} | values
         config = KernelsConfig(**values).options()
         pacing = Pacing(quiet_s=0.1, patience_s=0.5)  # however busy the machine is
         registry = KernelRegistry(config, Kernelspecs(config.default_kernel), policy, pacing=pacing)

@@ -130,7 +130,7 @@ def test_a_working_directory_that_is_gone_is_told(tmp_path: Path) -> None:
     command = ["sh", "-c", f"rmdir {gone}; exec {COMMAND} --port=0"]
     done = subprocess.run(command, cwd=gone, env=environment(tmp_path), stdin=subprocess.DEVNULL, capture_output=True)
     assert done.returncode == 1
-    assert b"root_dir: the folder in which the server was started is gone" in done.stderr.splitlines()[-1]
+    assert b"The folder that this was started in does not exist any more" in done.stderr.splitlines()[-1]
     assert b"Traceback" not in done.stderr
 
 

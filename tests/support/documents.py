@@ -90,7 +90,7 @@ class SharedDocument:
         self._connection.transport.abort()
         await self.close()
 
-    async def until(self, condition: Callable[[], Any], timeout_s: float = 10) -> None:
+    async def until(self, condition: Callable[[], Any], timeout_s: float = 60) -> None:
         """Wait until the document fulfils the condition."""
         deadline = asyncio.get_running_loop().time() + timeout_s
         while not condition():
@@ -161,7 +161,7 @@ class SharedDocument:
         assert response.status_code == 200, response.text
         return response.json()
 
-    async def request_until(self, request_id: str, condition: Callable[[Json], Any], timeout_s: float = 10) -> Json:
+    async def request_until(self, request_id: str, condition: Callable[[Json], Any], timeout_s: float = 60) -> Json:
         """Ask until the request fulfils the condition: there is no event for REST."""
 
         async def fulfilling() -> Json | None:
@@ -227,7 +227,7 @@ class SharedDocument:
         """A cell in the file. Empty when it is not there."""
         return next((cell for cell in self.file().get("cells", ()) if cell["id"] == cell_id), {})
 
-    async def saved(self, cell_id: str, condition: Callable[[Json], Any], timeout_s: float = 10) -> Json:
+    async def saved(self, cell_id: str, condition: Callable[[Json], Any], timeout_s: float = 60) -> Json:
         """Look until a cell in the file fulfils the condition; returns the notebook."""
         await until(lambda: (cell := self.saved_cell(cell_id)) and condition(cell), timeout_s, every_s=0.05)
         return self.file()

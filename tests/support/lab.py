@@ -138,6 +138,10 @@ class Lab:
         """Wait until the status bar says so. JupyterLab loses what is run before the kernel is there."""
         await expect(self.status_bar).to_contain_text(f"{kernel} | Idle")
 
+    async def connected(self) -> None:
+        """Wait until the notebook in front has its kernel, which may be running a cell."""
+        await expect(self.status_bar).to_contain_text(re.compile(r"Python 3 \(ipykernel\) \| (Idle|Busy)"))
+
     # --- the notebook in front ---------------------------------------------------------------------
 
     async def new_notebook(self, kernel: str = PYTHON) -> None:

@@ -35,6 +35,8 @@ def out(monkeypatch: pytest.MonkeyPatch) -> Iterator[StringIO]:
     root, stream = logging.getLogger(), StringIO()
     monkeypatch.setattr(root, "handlers", [])
     monkeypatch.setattr(sys, "stderr", stream)
+    for name in ("uvicorn.error", "uvicorn.access"):  # what is configured here is for this test
+        monkeypatch.setattr(logging.getLogger(name), "filters", [])
     level = root.level
     logs.configure(logging.DEBUG)
     yield stream
