@@ -250,8 +250,10 @@ class ExecutionQueue(LifecycleObserver):
                 self._widgets.on_comm(message)
                 return
             execution = self._sent.get(message.parent_msg_id)
-            if not message.parent_msg_id:  # of a kernel that leaves it out: the cell that runs has caused it
-                execution = self._running
+            if execution is not None and channel == "iopub":
+                execution.is_named = True
+            elif not message.parent_msg_id and self._running is not None and not self._running.is_named:
+                execution = self._running  # of a kernel that names no causes: the cell that runs must be it
             if message.msg_type == "update_display_data":
                 self._on_update_display(message)
             elif execution is None:

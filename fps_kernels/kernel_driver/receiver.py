@@ -242,13 +242,14 @@ class Receiver:
     def _give_to_execution(self, message: Message) -> Request | None:
         """Give a message to the `execute` that caused it; returns its request, None when there is none.
 
-        A message that does not say what caused it is given to the only one that there is.
+        A message that does not say what caused it is given to the only one that there is, if the kernel has not named
+        that as a cause: then it says so of all that the cell causes, and this is the word of a thread of its own.
         """
         msg_id = message.parent.msg_id
+        request = self.executions.get(msg_id)
         if not msg_id and len(self.executions) == 1:
-            request: Request | None = next(iter(self.executions.values()))
-        else:
-            request = self.executions.get(msg_id)
+            only = next(iter(self.executions.values()))
+            request = None if only.begun else only
         if request is not None and request.on_message is not None:
             try:
                 request.on_message(message)

@@ -69,6 +69,13 @@ async def test_a_callback_gets_only_what_its_own_code_causes(client: KernelClien
     assert [one.texts() for one in runs] == [["0"], ["1"], ["2"], ["3"], ["4"]]
 
 
+async def test_a_callback_does_not_get_what_a_thread_says_of_no_request(client: KernelClient) -> None:
+    other = "kernel.publish('stream', {'name': 'stderr', 'text': 'other'}, parent={})"
+    running = Running(client, f"stream('before'); {other}; stream('after')")
+    await running.task
+    assert running.texts() == ["before", "after"]
+
+
 async def test_a_callback_that_fails_changes_nothing(client: KernelClient, caplog: pytest.LogCaptureFixture) -> None:
     def fails(message: Message) -> None:
         raise RuntimeError("the callback's own fault")

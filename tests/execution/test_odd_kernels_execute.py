@@ -30,6 +30,14 @@ async def test_a_cell_runs_on_a_kernel_with_odd_habits(desk: Desk, mode: str) ->
     assert (doc.outputs("a"), doc.outputs("b")) == ([stream("a")], [stream("b")])
 
 
+async def test_what_a_thread_says_of_no_cell_is_in_none(desk: Desk) -> None:
+    """The kernel names the cell as the cause of its outputs, so what has no cause is not the cell's."""
+    other = "kernel.publish('stream', {'name': 'stderr', 'text': 'No such comm'}, parent={})"
+    doc = await desk.open(a=f"stream('before ')\n{other}\nstream('after')")
+    await doc.run("a")
+    assert doc.outputs("a") == [stream("before after")]
+
+
 @pytest.mark.parametrize("date", ["None", "1700000000", "'yesterday'", "'2026-06-06T17:21+0000x'"])
 async def test_timing_has_dates_whatever_the_kernel_writes(desk: Desk, date: str) -> None:
     doc = await desk.open(a=f"DATE = {date}\n{DATED}", b="stream('b')")
