@@ -247,7 +247,9 @@ class Receiver:
         """
         msg_id = message.parent.msg_id
         request = self.executions.get(msg_id)
-        if not msg_id and len(self.executions) == 1:
+        if request is not None and message.channel == "iopub":
+            request.begun = True
+        elif not msg_id and len(self.executions) == 1:
             only = next(iter(self.executions.values()))
             request = None if only.begun else only
         if request is not None and request.on_message is not None:
