@@ -6,6 +6,7 @@ import os
 import re
 import stat
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,8 @@ def test_kernels_do_not_inherit_the_token(start_shared: Start) -> None:
     server = start_shared(env={"FPS_KERNELS_TOKEN": TOKEN})
     with client(server, params={"token": TOKEN}) as http:
         kernel_id = http.post("/api/kernels", json={"name": "tiny_plain"}).json()["id"]
+        while http.get(f"/api/kernels/{kernel_id}").json()["execution_state"] != "idle":
+            time.sleep(0.02)
         assert "FPS_KERNELS_TOKEN" not in server.process_of(kernel_id).environ()
         assert http.delete(f"/api/kernels/{kernel_id}").status_code == 204
 
