@@ -58,16 +58,18 @@ class Notebook:
         if not await lab.launcher.is_visible():
             await lab.load()
         await self._show(lab)
+        await lab.idle()
         return lab
 
     async def _show(self, lab: Lab) -> None:
         await lab.page.evaluate("path => jupyterapp.commands.execute('docmanager:open', {path})", self.name)
         await lab.cells.first.wait_for()
-        await lab.connected()
 
     async def reload(self, lab: Lab) -> None:
+        """Load the page again, perhaps in the middle of a cell."""
         await lab.load()
         await self._show(lab)
+        await lab.connected()
 
     async def until_saved(self, good: Callable[[list[Any]], bool]) -> list[Any]:
         """The cells of the file, once they are as they should be."""
