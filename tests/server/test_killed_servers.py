@@ -84,7 +84,7 @@ async def test_the_next_start_removes_what_a_killed_server_has_left(begin: Begin
         other_id = await other.start("tiny_plain")
         await client.evaluate(kernel_id, "1")
         # One is kept ready. An ipykernel that was still starting would write its file anew, as it finds none.
-        await until(lambda: "a prewarmed python3 kernel is ready" in server.log)
+        await until(lambda: "a prewarmed python3 kernel is ready" in server.log_file.read_text())
         await until(lambda: len(files(runtime)) == 3)
         strange = runtime / "kernel-of-others.json"
         strange.write_text(json.dumps({"key": "theirs"}))
