@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from urllib.parse import parse_qs
@@ -11,6 +12,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..kernels.registry import KernelRegistry
 from ..serving.access.access_layer import GRANTED_KEY
+
+logger = logging.getLogger(__name__)
 
 LOOK_S = 10.0
 """Seconds from one look at what tells nobody of its end, such as a terminal, to the next."""
@@ -63,6 +66,7 @@ class UnusedServer:
                 continue
             left_s = self._last_use + self._timeout_s - time.monotonic()
             if left_s <= 0:
+                logger.info("Shutting down: there are no kernels, and nobody has come for %g s", self._timeout_s)
                 return
             await asyncio.sleep(left_s)
 

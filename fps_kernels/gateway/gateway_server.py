@@ -83,7 +83,7 @@ class Gateway:
             if timeout_s := self._settings.no_activity_timeout_s:
                 unused = UnusedServer(self._registry, timeout_s, unquote(self._settings.base_url))
                 app = unused.watch_requests(app)
-                ends.append(asyncio.create_task(self._wait_unused(unused, timeout_s), name="unused server"))
+                ends.append(asyncio.create_task(unused.wait(), name="unused server"))
             server = self._make_server(self.guard(app))
             serving = asyncio.create_task(server.serve(self._socks), name="HTTP server")
             self._ready = True
@@ -104,10 +104,6 @@ class Gateway:
         finally:
             await cancel_and_wait(stopping)
             await self._registry.stop()
-
-    async def _wait_unused(self, unused: UnusedServer, timeout_s: float) -> None:
-        await unused.wait()
-        logger.info("Shutting down: there are no kernels, and nobody has come for %g s", timeout_s)
 
     async def _start_personality(self, stopping: asyncio.Task[Any]) -> bool:
         """Whether the personality has started before the server was asked to stop.

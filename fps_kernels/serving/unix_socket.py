@@ -28,6 +28,11 @@ LOCK_PAUSE_S = 0.02
 _MODE = re.compile(r"0?[0-7]{3}")
 
 
+def absolute_path(path: str) -> str:
+    """The path of a socket, as an option has it, from the root on; "" for none."""
+    return os.path.abspath(os.path.expanduser(path)) if path else ""
+
+
 def parse_mode(text: str, option: str) -> int:
     """The permissions of a socket's file from an octal number, such as 0660. Raises BadOption."""
     mode = int(text, 8) if _MODE.fullmatch(text) else 0

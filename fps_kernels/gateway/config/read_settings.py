@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import warnings
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from ...serving.origin import AllowedOrigins
 from ...serving.serving_limits import ServingLimits
 from ...serving.sockets import Listening, is_public
 from ...serving.tls import tls_context
-from ...serving.unix_socket import host_of, parse_mode
+from ...serving.unix_socket import absolute_path, host_of, parse_mode
 from .gateway_options import KernelGatewayApp
 from .settings import Access, Settings
 from .traits import (
@@ -79,7 +78,7 @@ def read(app: KernelGatewayApp) -> Settings:
             app.trust_xheaders,
             app.ws_ping_interval,
             tls,
-            sock=_sock(app),
+            sock=absolute_path(app.sock),
             sock_mode=parse_mode(app.sock_mode, "sock_mode"),
         ),
         serving=ServingLimits(
@@ -113,7 +112,7 @@ def _policy(app: KernelGatewayApp) -> AccessPolicy:
     proxy = None
     if app.proxy_user_header:
         proxy = ProxyUsers(app.proxy_user_header.lower(), read_secret(app.proxy_secret_file, "proxy_secret_file"))
-    sock = _sock(app)
+    sock = absolute_path(app.sock)
     is_local = (bool(sock) or not is_public(app.ip)) and not app.allow_remote_access
     names = [*app.local_hostnames, host_of(sock)]
     return AccessPolicy(
@@ -125,10 +124,6 @@ def _policy(app: KernelGatewayApp) -> AccessPolicy:
         local_names=LocalNames.parse(names) if is_local and not (token or proxy) else None,
         foreign_status=404,
     )
-
-
-def _sock(app: KernelGatewayApp) -> str:
-    return os.path.abspath(os.path.expanduser(app.sock)) if app.sock else ""
 
 
 def _check(*owners: Configurable) -> None:

@@ -32,7 +32,7 @@ from ....serving.signal_handlers import on_signal
 from ....serving.sockets import Listening, bound
 from ....serving.standard_streams import tell
 from ....serving.tls import tls_context
-from ....serving.unix_socket import parse_mode
+from ....serving.unix_socket import absolute_path, parse_mode
 from ....tasks import cancel_and_wait
 from .browser_start import opened_in_browser
 from .jupyterhub import SERVICE_URL, HubServer, hub_server
@@ -71,7 +71,7 @@ def main(argv: Sequence[str]) -> None:
         options.trust_xheaders,
         PING_INTERVAL_S,
         tls,
-        sock=os.path.abspath(os.path.expanduser(options.sock)) if options.sock else "",
+        sock=absolute_path(options.sock or ""),
         sock_mode=parse_mode(options.sock_mode, "--sock-mode"),
     )
     if options.open_browser and listening.sock:

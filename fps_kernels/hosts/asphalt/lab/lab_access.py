@@ -30,7 +30,7 @@ from ....serving.origin import AllowedOrigins, normalized
 from ....serving.page_headers import PageHeaders
 from ....serving.sockets import is_public
 from ....serving.trusted_proxy import TrustedProxy
-from ....serving.unix_socket import host_of
+from ....serving.unix_socket import absolute_path, host_of
 
 TOKEN_VARIABLE = "FPS_KERNELS_TOKEN"
 TOKEN_FILE_VARIABLE = "FPS_KERNELS_TOKEN_FILE"
@@ -97,7 +97,7 @@ def lab_access(options: argparse.Namespace, base_url: str, origins: list[str], p
     token, password_hash, made = _secrets(options)
     allow_origins = (*options.allow_origin, *origins)
     allowed = AllowedOrigins.parse(allow_origins, options.allow_origin_pat or pattern, option="--allow-origin-pat")
-    sock = os.path.abspath(os.path.expanduser(options.sock)) if options.sock else ""
+    sock = absolute_path(options.sock or "")
     public = not sock and is_public(options.ip)
     names = [*options.local_hostname, host_of(sock)]
     local = None if public or options.allow_remote_access else LocalNames.parse(names)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 import ssl
 import sys
@@ -23,8 +22,6 @@ from ....serving.own_redirects import OwnRedirects
 from ....serving.unix_socket import is_unix
 from ....tasks import cancel_and_wait
 from .lab_routes import with_lab_routes
-
-logger = logging.getLogger(__name__)
 
 PING_INTERVAL_S = 20
 
@@ -61,7 +58,6 @@ class _ServerComponent(ASGIComponent[Any]):
 
     async def _end(self, unused: UnusedServer) -> None:
         await unused.wait()
-        logger.info("Shutting down: there are no kernels, and nobody has come for %g s", self.no_activity_timeout_s)
         self.shut_down()
 
 
