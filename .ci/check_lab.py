@@ -42,6 +42,15 @@ def printed_url(server: subprocess.Popen[bytes], output: Path) -> str:
     return found[1]
 
 
+def wait_idle(kernel_url: str, token: str) -> None:
+    """Returns when the kernel is idle: its start is answered before that."""
+    deadline = time.monotonic() + START_S
+    while (kernel := json.loads(fetch(kernel_url, token=token)))["execution_state"] != "idle":
+        if time.monotonic() > deadline or kernel["execution_state"] == "dead":
+            sys.exit(f"The kernel does not start: {kernel}")
+        time.sleep(0.1)
+
+
 def main() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
@@ -58,7 +67,7 @@ def main() -> None:
             page_text = fetch(page, token=token)
             assert b"jupyter-config-data" in page_text, page_text[:500]
             kernel = json.loads(fetch(f"{url}/api/kernels", "POST", token=token))
-            assert kernel["execution_state"] == "idle", kernel
+            wait_idle(f"{url}/api/kernels/{kernel['id']}", token)
             fetch(f"{url}/api/kernels/{kernel['id']}", "DELETE", token=token)
         finally:
             server.terminate()
