@@ -142,7 +142,8 @@ class KernelsOptions:
     start_answer_s: NotNegative = _option(
         0.0,
         "Seconds after which a request that starts a kernel is answered, even if the kernel is not ready yet. With 0 "
-        "it is answered at once: JupyterLab drops what is run before the answer, and keeps it afterwards.",
+        "it is answered as soon as the process runs: JupyterLab drops what is run before the answer, and keeps it "
+        "afterwards.",
         unit="seconds",
     )
     restart_answer_s: NotNegative = _option(

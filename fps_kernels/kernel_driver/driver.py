@@ -49,6 +49,7 @@ class KernelDriver:
 
     name: the name of the kernelspec.
     observer: told of what happens to the kernel; set by the owner.
+    launched: set once the first process runs.
     overdue: set while the process has not answered within `startup_timeout_s`.
     """
 
@@ -69,7 +70,7 @@ class KernelDriver:
         self._prepare = prepare
         limit = lifecycle.restart_limit if launcher.owned else 0
         self._restarts = RestartBudget(limit, lifecycle.restart_window_s, lifecycle.restart_backoff_s)
-        self.overdue = asyncio.Event()
+        self.launched, self.overdue = asyncio.Event(), asyncio.Event()
         self._process: Process | None = None
         self._lock = asyncio.Lock()  # giving the process away, and shutdown: one at a time
         self._tasks = TaskSet()  # the start or restart, and the watchdog
@@ -213,6 +214,7 @@ class KernelDriver:
                 process = await self._launcher.launch(self.kernel_id)
                 launches += 1
             self._process = process
+            self.launched.set()
             preparing = asyncio.Event()
             try:
                 await self._shake_hands(process, preparing)
@@ -222,13 +224,11 @@ class KernelDriver:
                 await self._end(process, now=True)
                 if not isinstance(exc, KernelStartFailed):
                     raise
-                if not self._launcher.owned:
-                    retry = False
-                elif taken and not launches:  # what prepares a kernel may have ended it, and is done only once
+                if taken and not launches:  # what prepares a kernel may have ended it, and is done only once
                     retry = died and not preparing.is_set()
                 else:
                     retry = launches < PORT_RETRIES and process.exited.done() and process.exited.result().port_taken
-                if not retry:
+                if not (retry and self._launcher.owned):
                     raise
                 logger.warning("kernel %s: %s; launching another process", self.kernel_id, exc.message)
                 process = None

@@ -21,6 +21,9 @@ from .launch_environment import session_environment
 
 logger = logging.getLogger(__name__)
 
+LAUNCH_ANSWER_S = 1.0
+"""Seconds that an answer "at once" waits for the launch, which says whether there is a kernel at all."""
+
 
 class KernelModel(TypedDict):
     id: str
@@ -77,7 +80,15 @@ class Kernel:
         timeout_s: seconds to wait; None for as long as the driver says that it is worth it.
         """
         assert self.starting is not None  # since the kernel was added
-        return await self._ended(self.starting, timeout_s)
+        return await self._ended(self.starting, timeout_s, self.driver.overdue)
+
+    async def wait_launched(self) -> bool:
+        """Wait until the kernel's process runs or its start has failed; returns whether the start has ended.
+
+        Whatever the launch waits for, this returns after `LAUNCH_ANSWER_S`.
+        """
+        assert self.starting is not None  # since the kernel was added
+        return await self._ended(self.starting, LAUNCH_ANSWER_S, self.driver.launched)
 
     async def restart(self, timeout_s: float) -> None:
         """Restart the kernel; returns when it is ready, or after so many seconds, and the restart goes on then.
@@ -86,17 +97,18 @@ class Kernel:
         """
         restart = self.tasks.start(self.driver.restart(), name=f"restart {self.id}", log_failure=False)
         await asyncio.sleep(0)  # it has begun then, and the state says so
-        if await self._ended(restart, timeout_s):
+        if await self._ended(restart, timeout_s, self.driver.overdue):
             restart.result()
 
-    async def _ended(self, task: asyncio.Task[None], timeout_s: float | None) -> bool:
+    async def _ended(self, task: asyncio.Task[None], timeout_s: float | None, enough: asyncio.Event) -> bool:
+        """Wait for a task, but no longer than until `enough` is set; returns whether the task has ended."""
         if timeout_s == 0 or task.done():
             return task.done()
-        overdue = asyncio.create_task(self.driver.overdue.wait(), name=f"overdue {self.id}")
+        enough_set = asyncio.create_task(enough.wait(), name=f"wait for {self.id}")
         try:
-            await asyncio.wait([task, overdue], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([task, enough_set], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await cancel_and_wait(overdue)
+            await cancel_and_wait(enough_set)
         return task.done()
 
     async def end(self) -> None:

@@ -129,7 +129,7 @@ class KernelRegistry:
         path: the notebook or folder that the kernel is for, relative to the contents root.
         env: the environment variables that the request wants to set.
         session_path: the path of the notebook, for JPY_SESSION_NAME.
-        at_once: whether to return at once, whatever `start_answer_s` says.
+        at_once: whether to return once its process runs, as with a `start_answer_s` of 0.
         Raises KernelspecNotFound, LimitReached, KernelStartFailed, ServerStopping. A kernel whose start fails before
         this returns is not in the registry; one that fails later stays there, dead.
         """
@@ -152,7 +152,10 @@ class KernelRegistry:
         starting = kernel.starting
         assert starting is not None  # since it was added
         answer_s = 0.0 if at_once else self.factory.options.start_answer_s
-        if starting.done() or not await kernel.wait_started(answer_s):
+        if starting.done():
+            return kernel
+        ended = await (kernel.wait_started(answer_s) if answer_s else kernel.wait_launched())
+        if not ended:
             return kernel
         error = None if starting.cancelled() else starting.exception()
         if self.stopping and (error is not None or starting.cancelled()):

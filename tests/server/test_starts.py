@@ -102,11 +102,30 @@ async def test_what_is_sent_before_a_kernel_answers_runs_in_order(client: Client
     assert replies == msg_ids
 
 
-@pytest.mark.parametrize("name", ["tiny_exits", "no_such_program"])
-async def test_a_start_that_fails_is_listed_as_dead_with_the_reason(client: Client, name: str) -> None:
-    kernel_id = await client.start(name)
+async def test_a_launch_that_fails_is_answered_with_the_reason_and_leaves_no_kernel(client: Client) -> None:
+    kernel = await client.http.post("/api/kernels", json={"name": "no_such_program"})
+    body = {"path": "a.ipynb", "name": "a.ipynb", "type": "notebook", "kernel": {"name": "no_such_program"}}
+    session = await client.http.post("/api/sessions", json=body)
+    for response in (kernel, session):
+        assert response.status_code == 500
+        assert "no-such-program" in response.json()["message"]
+    assert (await client.kernels(), (await client.http.get("/api/sessions")).json()) == ([], [])
+
+
+async def test_a_session_keeps_its_kernel_when_another_cannot_be_launched(client: Client) -> None:
+    session = await client.start_session()
+    url = f"/api/sessions/{session['id']}"
+    response = await client.http.patch(url, json={"kernel": {"name": "no_such_program"}})
+    assert response.status_code == 500
+    assert "no-such-program" in response.json()["message"]
+    assert (await client.http.get(url)).json()["kernel"]["id"] == session["kernel"]["id"]
+    assert [model["id"] for model in await client.kernels()] == [session["kernel"]["id"]]
+
+
+async def test_a_start_that_fails_after_its_launch_is_listed_as_dead_with_the_reason(client: Client) -> None:
+    kernel_id = await client.start("tiny_exits")
     reason = (await until_dead(client, kernel_id))["reason"]
-    assert ("exited with code 3" if name == "tiny_exits" else "no-such-program") in reason
+    assert "exited with code 3" in reason
     async with await client.connect(kernel_id) as socket:
         await socket.until_status("dead")
         [reply] = of_type(await socket.run("1"), "execute_reply")
