@@ -59,9 +59,11 @@ declare module '@jupyterlab/notebook' {
     readonly cellInViewportChanged: ISignal<Notebook, Cell>;
   }
   export interface SessionContext {
+    readonly isReady: boolean;
     readonly ready: Promise<void>;
     readonly session: { readonly kernel: Kernel.IKernelConnection | null } | null;
     readonly kernelChanged: ISignal<SessionContext, unknown>;
+    initialize(): Promise<boolean>;
     startKernel(): Promise<boolean>;
     changeKernel(options?: object): Promise<Kernel.IKernelConnection | null>;
   }
