@@ -59,10 +59,10 @@ def test_unknown_fields_are_ignored() -> None:
     assert ConnectionInfo.from_dict(INFO | {"jupyter_session": "x", "pid": 1}) == ConnectionInfo.from_dict(INFO)
 
 
-@pytest.mark.parametrize("channel", CHANNEL_NAMES)
 @pytest.mark.parametrize("port", [None, 0, -1, 65_536, 10**30, "50001", 50001.0, True, [], float("nan")])
-def test_a_wrong_port_is_named(channel: str, port: Any) -> None:
-    assert refused(INFO | {f"{channel}_port": port}) == f"{channel}_port is not a port"
+def test_a_wrong_port_is_named(port: Any) -> None:
+    for channel in CHANNEL_NAMES:
+        assert refused(INFO | {f"{channel}_port": port}) == f"{channel}_port is not a port"
 
 
 @pytest.mark.parametrize("channel", CHANNEL_NAMES)

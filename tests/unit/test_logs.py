@@ -116,13 +116,13 @@ def test_a_long_message_is_cut() -> None:
     assert line.endswith("more characters)")
 
 
-@pytest.mark.parametrize("before", range(0, 40))
-def test_a_cut_shows_no_part_of_a_secret(before: int) -> None:
-    padding = "y" * (logs.MAX_TEXT_CHARS - before)
-    line = formatted(padding + SECRET)
-    assert SECRET[:5] not in line
-    hidden = "q" * (MAX_LINE_CHARS - before) + SECRET + "y"
-    assert SECRET[:8] not in formatted(hidden)
+def test_a_cut_shows_no_part_of_a_secret() -> None:
+    for before in range(40):
+        padding = "y" * (logs.MAX_TEXT_CHARS - before)
+        line = formatted(padding + SECRET)
+        assert SECRET[:5] not in line, before
+        hidden = "q" * (MAX_LINE_CHARS - before) + SECRET + "y"
+        assert SECRET[:8] not in formatted(hidden), before
 
 
 def test_a_text_that_shrinks_shows_no_part_of_a_secret_at_its_end() -> None:

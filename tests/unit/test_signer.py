@@ -21,13 +21,12 @@ def test_signature_is_the_hmac_of_the_standard_library(key: bytes, frames: list[
     assert Signer(key).sign(frames) == expected
 
 
-@pytest.mark.parametrize("length", [1, 63, 64, 65, 127, 128, 129, 1000])
 @pytest.mark.parametrize("name", ["md5", "sha1", "sha256", "sha384", "sha512", "sha3_256", "blake2b"])
-def test_keys_around_the_block_size_of_each_hash(name: str, length: int) -> None:
-    key = bytes(range(1, 256)) * 4
-    key = key[:length]
-    expected = hmac.new(key, b"".join(PARTS), name).hexdigest().encode()
-    assert Signer(key, f"hmac-{name}").sign(PARTS) == expected
+def test_keys_around_the_block_size_of_each_hash(name: str) -> None:
+    for length in (1, 63, 64, 65, 127, 128, 129, 1000):
+        key = (bytes(range(1, 256)) * 4)[:length]
+        expected = hmac.new(key, b"".join(PARTS), name).hexdigest().encode()
+        assert Signer(key, f"hmac-{name}").sign(PARTS) == expected, length
 
 
 @pytest.mark.parametrize("size", [16_383, 16_384, 16_385, 1_000_000])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import pytest
@@ -447,15 +448,15 @@ FORGED = (
 
 
 @pytest.mark.parametrize("place", [1, 2, 3], ids=["parent_header", "metadata", "content"])
-@pytest.mark.parametrize("part", [b"{},%b", b'{"a":1},%b', b"1,%b", b'"x",%b,"y":{}', b"{},%b,%b"])
-@pytest.mark.parametrize("buffers", [0, 1])
-def test_a_kernel_does_not_write_the_envelope(place: int, part: bytes, buffers: int) -> None:
-    frames = [b'{"msg_id":"1","msg_type":"stream"}', b"{}", b"{}", b"{}", *[b"data"] * buffers]
-    frames[place] = part.replace(b"%b", FORGED)
-    message = unpack_default(encode_default("iopub", frames))
-    assert (message["channel"], message["msg_id"], message["msg_type"]) == ("iopub", "1", "stream")
-    assert message["header"] == {"msg_id": "1", "msg_type": "stream"}
-    assert message["buffers"] == [b"data"] * buffers
+def test_a_kernel_does_not_write_the_envelope(place: int) -> None:
+    parts = [b"{},%b", b'{"a":1},%b', b"1,%b", b'"x",%b,"y":{}', b"{},%b,%b"]
+    for part, buffers in product(parts, [[], [b"data"]]):
+        frames = [b'{"msg_id":"1","msg_type":"stream"}', b"{}", b"{}", b"{}", *buffers]
+        frames[place] = part.replace(b"%b", FORGED)
+        message = unpack_default(encode_default("iopub", frames))
+        assert (message["channel"], message["msg_id"], message["msg_type"]) == ("iopub", "1", "stream")
+        assert message["header"] == {"msg_id": "1", "msg_type": "stream"}
+        assert message["buffers"] == buffers
 
 
 def test_not_in_its_header_either() -> None:
