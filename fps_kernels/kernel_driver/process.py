@@ -252,7 +252,8 @@ class LaunchedProcess:
             provisioner = manager.provisioner
             assert provisioner is not None
             local = _is_local(provisioner)
-            # It has put the kernelspec's env over ours; extra_env takes precedence over both.
+            # It has put the kernelspec's env over ours; extra_env takes precedence over both. A class that derives
+            # from the local provisioner is told by itself only.
             requested = options.extra_env if local else for_remote(options.extra_env)
             kwargs["env"].update(overriding(requested, kwargs["env"], spec.env))
             if local:

@@ -56,6 +56,10 @@ PYTHON = "Python 3 (ipykernel)"
 AUTHORIZATION = {"Authorization": f"token {TOKEN}"}
 
 
+async def continue_waiting(dialog: Locator) -> None:
+    await dialog.get_by_role("button", name="Continue waiting").click()
+
+
 class Lab:
     """A browser tab with JupyterLab.
 
@@ -68,6 +72,7 @@ class Lab:
         self.url = url
         self.problems: list[str] = []
         self.reconnects = self.restarts = 0
+        self._patient = False
         self.status_bar = page.locator("#jp-main-statusbar")
         self.launcher = page.locator(".jp-Launcher")
         self.dialog = page.locator(".jp-Dialog")
@@ -114,6 +119,10 @@ class Lab:
 
     async def load(self) -> None:
         """Load JupyterLab with nothing open but its launcher."""
+        if not self._patient:
+            self._patient = True
+            slow = self.dialog.filter(has_text="is taking some time to load")  # on a busy machine
+            await self.page.add_locator_handler(slow, continue_waiting)
         await self.page.goto(f"{self.url}/lab?reset&token={TOKEN}")
         await expect(self.page).to_have_url(re.compile(r"/lab\b(?!.*token)"))
         await self.launcher.wait_for()
