@@ -303,7 +303,7 @@ class ExternalKernels:
     async def _take_back(self, path: Path, file: _File) -> None:
         """List a kernel again that never answered, if it listens now."""
         if (
-            not await listens(self._registry.factory.context, file.info, LISTENS_TIMEOUT_S)
+            not await listens(self._registry.factory.runtime.context, file.info, LISTENS_TIMEOUT_S)
             or path not in self._left
             or self._registry.stopping
         ):

@@ -1,4 +1,4 @@
-"""Where the kernels of a server come from: the one place that makes their drivers."""
+"""Where the kernels of a server of ours come from: what is launched for a request, and how."""
 
 from __future__ import annotations
 
@@ -13,22 +13,14 @@ import zmq
 
 from ..descriptors import need_descriptors
 from ..errors import BadOption, KernelStartFailed
-from ..kernel_driver.client import KernelClient
 from ..kernel_driver.connection_file import ConnectionInfo
 from ..kernel_driver.driver import KernelDriver, Prepare
 from ..kernel_driver.external import ExternalLauncher
 from ..kernel_driver.heartbeat import HeartbeatOptions
 from ..kernel_driver.kernelspec import Kernelspecs
 from ..kernel_driver.launcher import KernelspecLauncher, ProcessPool
-from ..kernel_driver.lifecycle import LifecycleOptions
 from ..kernel_driver.process import DESCRIPTORS, LaunchOptions
-from ..kernel_driver.reaper import Reaper
 from ..kernel_driver.state import ExecutionState
-from ..kernel_driver.traceback_filter import TracebackFilter
-from ..kernel_server.iopub_log import ReplayLimits
-from ..kernel_server.journal import BacklogLimits
-from ..kernel_server.rate_limit import RateLimits
-from ..kernel_server.server import KernelServer, ServerLimits
 from ..ledger import Ledger, sweep
 from ..options import KernelsOptions
 from ..threads import DaemonThreads
@@ -43,25 +35,24 @@ from .launch_environment import (
     request_environment,
     session_environment,
 )
+from .runtime import KernelRuntime
 from .start_policy import StartPolicy
 
 logger = logging.getLogger(__name__)
-
-MAX_SOCKETS = 16_384
-"""The limit of sockets of the ZMQ context. libzmq's default of 1,023 would be reached at 250 kernels."""
-
 
 SWEEP_S = 5.0
 """Seconds that a server's start waits until what killed servers have left is removed."""
 
 
 class KernelFactory:
-    """A maker of kernels, and the owner of what they share: one ZMQ context and one reaper.
+    """A maker of kernels from kernelspecs, and of external ones.
 
     options: the server's configuration.
     specs: the kernelspecs of this machine.
     policy: the host's decisions about new kernels; by default, kernels are started as requested.
     Raises BadOption.
+
+    runtime: what the kernels share.
     """
 
     def __init__(self, options: KernelsOptions, specs: Kernelspecs, policy: StartPolicy | None = None) -> None:
@@ -72,37 +63,12 @@ class KernelFactory:
         self.specs = specs
         self.policy = policy or StartPolicy()
         self.root = contents_root(options.root_dir)
-        self._lifecycle = LifecycleOptions(
-            startup_timeout_s=options.startup_timeout_s,
-            shutdown_wait_time_s=options.shutdown_wait_time_s,
-            restart_limit=options.restart_limit,
-            restart_window_s=options.restart_window_s,
-        )
-        self._heartbeat = HeartbeatOptions(options.heartbeat_interval_s, options.heartbeat_timeout_s)
-        self._limits = ServerLimits(
-            ReplayLimits(options.buffer_max_messages, options.buffer_max_bytes, options.buffer_max_age_s),
-            RateLimits(options.iopub_msg_rate_limit, options.iopub_data_rate_limit, options.rate_limit_window_s),
-            BacklogLimits(max_bytes=options.client_max_bytes),
-            options.max_clients_per_kernel,
-        )
-        self._reaper = Reaper()
+        self.runtime = KernelRuntime(options)
         self._ledger = Ledger(self.connection_folder.path)
-        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
-
-    @property
-    def context(self) -> zmq.Context[zmq.Socket[bytes]]:
-        """The ZMQ context of all kernels, with its one I/O thread; made on first use."""
-        if self._context is None:
-            self._context = zmq.Context()
-            self._context.set(zmq.MAX_SOCKETS, MAX_SOCKETS)
-        return self._context
 
     async def close(self) -> None:
         """Release what the kernels shared; all of them must have ended. May be called twice."""
-        context, self._context = self._context, None
-        if context is not None:
-            context.destroy(linger=0)
-        await self._reaper.close()
+        await self.runtime.close()
         await asyncio.to_thread(self._close_files)
 
     def _close_files(self) -> None:
@@ -183,56 +149,48 @@ class KernelFactory:
         pool: asked for a running process before one is launched.
         folder: where other processes of the kernel start.
         """
-        timeout_s = max(self._lifecycle.startup_timeout_s, launch_timeout_s(options.extra_env))
-        driver = KernelDriver(
-            self._make_client(kernel_id, self._heartbeat),
-            KernelspecLauncher(options, self.specs, reaper=self._reaper, pool=pool, folder=folder, ledger=self._ledger),
-            replace(self._lifecycle, startup_timeout_s=timeout_s),
+        lifecycle = self.runtime.lifecycle
+        timeout_s = max(lifecycle.startup_timeout_s, launch_timeout_s(options.extra_env))
+        kernel = self.runtime.make_launched_kernel(
+            kernel_id,
+            self._launcher(options, pool, folder),
+            replace(lifecycle, startup_timeout_s=timeout_s),
             prepare=self.policy.prepare,
+            folder=folder,
         )
-        return Kernel(driver, self._make_server(driver), folder=folder)
+        kernel.server.status_has_parent = self.policy.status_has_parent
+        return kernel
 
     def make_external_kernel(self, kernel_id: str, name: str, info: ConnectionInfo) -> Kernel:
         """Make a kernel that is connected to a process that is not ours."""
+        runtime = self.runtime
         timeout_s = self.options.external_heartbeat_timeout_s  # the launcher watches over it then
-        client = self._make_client(kernel_id, HeartbeatOptions(interval_s=0) if timeout_s else self._heartbeat)
+        client = runtime.make_client(kernel_id, HeartbeatOptions(interval_s=0) if timeout_s else runtime.heartbeat)
         state = client.state
 
         def busy() -> bool:
             return client.pending > 0 or state.execution_state is ExecutionState.BUSY
 
-        launcher = ExternalLauncher(name, info, self.context, timeout_s, busy)
-        driver = KernelDriver(client, launcher, self._lifecycle)
-        return Kernel(driver, self._make_server(driver), external=True)
+        launcher = ExternalLauncher(name, info, runtime.context, timeout_s, busy)
+        driver = KernelDriver(client, launcher, runtime.lifecycle)
+        kernel = Kernel(driver, runtime.make_server(driver), external=True)
+        kernel.server.status_has_parent = self.policy.status_has_parent
+        return kernel
 
     def make_pooled_driver(self, kernel_id: str, options: LaunchOptions, prepare: Prepare) -> KernelDriver:
         """Make the driver of a kernel that is not in use yet: no heartbeat, and no restart when it dies."""
         return KernelDriver(
-            self._make_client(kernel_id, HeartbeatOptions(interval_s=0)),
-            KernelspecLauncher(options, self.specs, reaper=self._reaper, ledger=self._ledger),
-            replace(self._lifecycle, restart_limit=0, patient=False),
+            self.runtime.make_client(kernel_id, HeartbeatOptions(interval_s=0)),
+            self._launcher(options),
+            replace(self.runtime.lifecycle, restart_limit=0, patient=False),
             prepare=prepare,
         )
 
-    def _make_client(self, kernel_id: str, heartbeat: HeartbeatOptions) -> KernelClient:
-        options = self.options
-        client = KernelClient(
-            kernel_id,
-            self.context,
-            verify=options.verify_signatures,
-            heartbeat=heartbeat,
-            traceback_filter=None
-            if options.allow_tracebacks
-            else TracebackFilter(options.traceback_replacement_message),
-        )
-        client.state.untracked = frozenset(options.untracked_message_types)
-        return client
-
-    def _make_server(self, driver: KernelDriver) -> KernelServer:
-        server = KernelServer(driver.client, self._limits)
-        driver.client.admission.allow(self.options.allowed_message_types)
-        server.status_has_parent = self.policy.status_has_parent
-        return server
+    def _launcher(
+        self, options: LaunchOptions, pool: ProcessPool | None = None, folder: KernelFolder | None = None
+    ) -> KernelspecLauncher:
+        reaper = self.runtime.reaper
+        return KernelspecLauncher(options, self.specs, reaper=reaper, pool=pool, folder=folder, ledger=self._ledger)
 
 
 def check_system_for(options: KernelsOptions) -> None:

@@ -1,0 +1,105 @@
+"""What all kernels of a process share, whoever launches them: one ZMQ context, one reaper, and the bounds."""
+
+from __future__ import annotations
+
+import zmq
+
+from ..kernel_driver.client import KernelClient
+from ..kernel_driver.driver import KernelDriver, Prepare
+from ..kernel_driver.heartbeat import HeartbeatOptions
+from ..kernel_driver.launcher import Launcher
+from ..kernel_driver.lifecycle import LifecycleOptions
+from ..kernel_driver.reaper import Reaper
+from ..kernel_driver.traceback_filter import TracebackFilter
+from ..kernel_server.iopub_log import ReplayLimits
+from ..kernel_server.journal import BacklogLimits
+from ..kernel_server.rate_limit import RateLimits
+from ..kernel_server.server import KernelServer, ServerLimits
+from ..options import KernelsOptions
+from .kernel import Kernel
+from .kernel_folder import KernelFolder
+
+MAX_SOCKETS = 16_384
+"""The limit of sockets of the ZMQ context. libzmq's default of 1,023 would be reached at 250 kernels."""
+
+
+class KernelRuntime:
+    """The owner of what kernels share, which puts drivers, clients and servers together.
+
+    options: the server's configuration.
+
+    lifecycle, heartbeat: the bounds on the life of kernels that are launched.
+    reaper: ends launched processes should the server be killed.
+    """
+
+    def __init__(self, options: KernelsOptions) -> None:
+        self.options = options
+        self.lifecycle = LifecycleOptions(
+            startup_timeout_s=options.startup_timeout_s,
+            shutdown_wait_time_s=options.shutdown_wait_time_s,
+            restart_limit=options.restart_limit,
+            restart_window_s=options.restart_window_s,
+        )
+        self.heartbeat = HeartbeatOptions(options.heartbeat_interval_s, options.heartbeat_timeout_s)
+        self.reaper = Reaper()
+        self._limits = ServerLimits(
+            ReplayLimits(options.buffer_max_messages, options.buffer_max_bytes, options.buffer_max_age_s),
+            RateLimits(options.iopub_msg_rate_limit, options.iopub_data_rate_limit, options.rate_limit_window_s),
+            BacklogLimits(max_bytes=options.client_max_bytes),
+            options.max_clients_per_kernel,
+        )
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+
+    @property
+    def context(self) -> zmq.Context[zmq.Socket[bytes]]:
+        """The ZMQ context of all kernels, with its one I/O thread; made on first use."""
+        if self._context is None:
+            self._context = zmq.Context()
+            self._context.set(zmq.MAX_SOCKETS, MAX_SOCKETS)
+        return self._context
+
+    async def close(self) -> None:
+        """Release what the kernels shared; all of them must have ended. May be called twice."""
+        context, self._context = self._context, None
+        if context is not None:
+            context.destroy(linger=0)
+        await self.reaper.close()
+
+    def make_client(self, kernel_id: str, heartbeat: HeartbeatOptions) -> KernelClient:
+        """Make a client that is not connected yet."""
+        options = self.options
+        client = KernelClient(
+            kernel_id,
+            self.context,
+            verify=options.verify_signatures,
+            heartbeat=heartbeat,
+            traceback_filter=None
+            if options.allow_tracebacks
+            else TracebackFilter(options.traceback_replacement_message),
+        )
+        client.state.untracked = frozenset(options.untracked_message_types)
+        return client
+
+    def make_launched_kernel(
+        self,
+        kernel_id: str,
+        launcher: Launcher,
+        lifecycle: LifecycleOptions | None = None,
+        *,
+        prepare: Prepare | None = None,
+        folder: KernelFolder | None = None,
+    ) -> Kernel:
+        """Make a kernel whose processes come from `launcher`.
+
+        lifecycle: bounds of its own; None for those of all.
+        prepare: see KernelDriver.
+        folder: where its processes start, if that can change.
+        """
+        client = self.make_client(kernel_id, self.heartbeat)
+        driver = KernelDriver(client, launcher, lifecycle or self.lifecycle, prepare=prepare)
+        return Kernel(driver, self.make_server(driver), folder=folder)
+
+    def make_server(self, driver: KernelDriver) -> KernelServer:
+        """Make the web side of a kernel."""
+        driver.client.admission.allow(self.options.allowed_message_types)
+        return KernelServer(driver.client, self._limits)
