@@ -161,7 +161,7 @@ class LaunchedProcess:
     @property
     def pid(self) -> int | None:
         """The process id; None for a kernel on another machine."""
-        pid = getattr(self._provisioner, "pid", None) if _is_local(self._provisioner) else None
+        pid = getattr(self._provisioner, "pid", None) if is_local(self._provisioner) else None
         return pid if isinstance(pid, int) and pid > 0 else None
 
     @property
@@ -196,7 +196,7 @@ class LaunchedProcess:
         """
         self._manager.move_connection_file(connection_file, session_name)  # type: ignore[attr-defined]  # our class
         self._manager.kernel_id = self.kernel_id = kernel_id
-        if _is_local(self._provisioner):
+        if is_local(self._provisioner):
             self._provisioner.cwd = cwd  # type: ignore[attr-defined]  # of the local one, for resolve_path
         if self._stderr is not None:
             self._stderr.kernel_id = kernel_id
@@ -251,7 +251,7 @@ class LaunchedProcess:
             )
             provisioner = manager.provisioner
             assert provisioner is not None
-            local = _is_local(provisioner)
+            local = is_local(provisioner)
             # It has put the kernelspec's env over ours; extra_env takes precedence over both. A class that derives
             # from the local provisioner is told by itself only.
             requested = options.extra_env if local else for_remote(options.extra_env)
@@ -357,12 +357,17 @@ class LaunchedProcess:
             await self._tasks.close()
         if self._stderr is not None:
             self._stderr.close()
-        if self.exited.done() and _is_local(self._provisioner) and self._provisioner.has_process:
+        if self.exited.done() and is_local(self._provisioner) and self._provisioner.has_process:
             await self._provisioner.wait()  # gone already: reaps it, closes its pipes
+        await self._give_back()
+
+    async def _give_back(self) -> None:
+        """Give back what the manager and the provisioner hold."""
         await _clean_up(self._manager)
 
 
-def _is_local(provisioner: KernelProvisionerBase) -> bool:
+def is_local(provisioner: KernelProvisionerBase) -> bool:
+    """Whether a provisioner launches processes on this machine."""
     from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
     return isinstance(provisioner, LocalProvisioner)
@@ -381,7 +386,7 @@ async def _abandon(manager: AsyncKernelManager) -> None:
     provisioner = manager.provisioner
     if provisioner is not None and provisioner.has_process:
         await provisioner.kill()
-        if _is_local(provisioner):
+        if is_local(provisioner):
             await provisioner.wait()
     await _clean_up(manager)
 
