@@ -15,13 +15,14 @@ from traitlets import Any, Bool, Dict, Float, Integer, List, Unicode
 
 from ... import __version__
 from ...errors import BadOption
+from ...option_traits import kernels_option
 from ...options import Bounds
 from ...serving.service_variables import service_warnings
 from ...serving.serving_limits import MESSAGE_BOUNDS, ServingLimits
 from ...serving.unix_socket import DEFAULT_MODE
 from .config_files import StrictJSONFileConfigLoader, StrictPyFileConfigLoader, check_named
 from .env_vars import EnvironmentDefaults
-from .traits import CLASSES, kernels_option, meaningless_options, unknown_options
+from .traits import CLASSES, meaningless_options, unknown_options
 
 if TYPE_CHECKING:
     from ...api.routes import KernelRoutes

@@ -8,39 +8,15 @@ gateway_options.py.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Literal, get_args, get_origin
 
-from traitlets import Bool, CaselessStrEnum, Dict, Float, Instance, Integer, List, Set, TraitType, Unicode, Union
+from traitlets import Bool, Dict, Float, Integer, List, Set, Unicode
 from traitlets.config import Config, Configurable
 
+from ...option_traits import kernels_option
 from ...options import OPTIONS
 from .env_vars import EnvironmentDefaults
 
 CELL_PARSER = "kernel_gateway.notebook_http.cell.parser"
-
-
-def kernels_option(name: str) -> Any:
-    """A trait for an option of the kernels: with its type, default and help."""
-    option = OPTIONS[name]
-    keywords: dict[str, Any] = {"config": True, "help": option.help}
-    trait: TraitType[Any, Any]
-    if type[Any] in get_args(option.type):  # a class, or where it is found
-        trait = Union([Unicode(), Instance(type)], default_value=option.default, **keywords)
-    elif get_origin(option.type) is Literal:
-        trait = CaselessStrEnum(get_args(option.type), option.default, **keywords)
-    elif isinstance(option.default, bool):
-        trait = Bool(option.default, **keywords)
-    elif isinstance(option.default, float):
-        trait = Float(option.default, **keywords)
-    elif isinstance(option.default, int):
-        trait = Integer(option.default, **keywords)
-    elif isinstance(option.default, list):
-        trait = List(Unicode(), option.default, **keywords)
-    elif option.default is None:
-        trait = Integer(None, allow_none=True, **keywords)
-    else:
-        trait = Unicode(option.default, **keywords)
-    return trait.tag(kernels_option=name, default_text=option.default_text)
 
 
 class KernelManager(Configurable):
