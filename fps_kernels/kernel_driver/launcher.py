@@ -120,10 +120,9 @@ class KernelspecLauncher:
     async def launch(self, kernel_id: str) -> LaunchedProcess:
         process = await LaunchedProcess.launch(kernel_id, self._options, self._specs, self._ledger)
         self._remember(process)
-        reaper, pid = self._reaper, process.pid
-        if reaper is not None and pid is not None:
-            reaper.watch(pid)
-            process.exited.add_done_callback(lambda _: reaper.end_rest(pid))
+        pid = process.pid
+        if self._reaper is not None and pid is not None:
+            self._reaper.watch_until(process.exited, pid)
         logger.info("kernel %s (%s) launched, pid %s", kernel_id, self.kernel_name, pid)
         return process
 

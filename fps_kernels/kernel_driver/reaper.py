@@ -20,7 +20,7 @@ import subprocess
 import time
 from importlib.resources import files
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from ..descriptors import add_writer, remove_writer
 from ..tasks import TaskSet
@@ -60,6 +60,11 @@ class Reaper:
         else:
             self._unsent[group] = "+"
         self._send()
+
+    def watch_until(self, exited: asyncio.Future[Any], pid: int) -> None:
+        """The same until the process has ended: then end what is left of its group."""
+        self.watch(pid)
+        exited.add_done_callback(lambda _: self.end_rest(pid))
 
     def end_rest(self, pid: int) -> None:
         """The process has ended: end what is left of its group in the background, and forget it."""

@@ -82,13 +82,13 @@ class Kernel:
         assert self.starting is not None  # since the kernel was added
         return await self._ended(self.starting, timeout_s, self.driver.overdue)
 
-    async def wait_launched(self) -> bool:
+    async def wait_launched(self, timeout_s: float | None = LAUNCH_ANSWER_S) -> bool:
         """Wait until the kernel's process runs or its start has failed; returns whether the start has ended.
 
-        Whatever the launch waits for, this returns after `LAUNCH_ANSWER_S`.
+        timeout_s: seconds to wait; None for as long as the launch takes.
         """
         assert self.starting is not None  # since the kernel was added
-        return await self._ended(self.starting, LAUNCH_ANSWER_S, self.driver.launched)
+        return await self._ended(self.starting, timeout_s, self.driver.launched)
 
     async def restart(self, timeout_s: float) -> None:
         """Restart the kernel; returns when it is ready, or after so many seconds, and the restart goes on then.
@@ -111,10 +111,13 @@ class Kernel:
             await cancel_and_wait(enough_set)
         return task.done()
 
-    async def end(self) -> None:
-        """Shut the kernel down, started or not; returns when its process has ended and its callbacks have run."""
+    async def end(self, *, now: bool = False) -> None:
+        """Shut the kernel down, started or not; returns when its process has ended and its callbacks have run.
+
+        now: whether to end the process without asking it first.
+        """
         try:
-            await self.driver.shutdown()
+            await self.driver.shutdown(now=now)
             await cancel_and_wait(self.starting)
         finally:
             await self.server.tasks.close()

@@ -27,12 +27,13 @@ class KernelRuntime:
     """The owner of what kernels share, which puts drivers, clients and servers together.
 
     options: the server's configuration.
+    context: the ZMQ context, if it is somebody else's to close; else one is made on first use.
 
     lifecycle, heartbeat: the bounds on the life of kernels that are launched.
     reaper: ends launched processes should the server be killed.
     """
 
-    def __init__(self, options: KernelsOptions) -> None:
+    def __init__(self, options: KernelsOptions, context: zmq.Context[zmq.Socket[bytes]] | None = None) -> None:
         self.options = options
         self.lifecycle = LifecycleOptions(
             startup_timeout_s=options.startup_timeout_s,
@@ -49,10 +50,13 @@ class KernelRuntime:
             options.max_clients_per_kernel,
         )
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
+        self._given_context = context
 
     @property
     def context(self) -> zmq.Context[zmq.Socket[bytes]]:
-        """The ZMQ context of all kernels, with its one I/O thread; made on first use."""
+        """The ZMQ context of all kernels, with its one I/O thread."""
+        if self._given_context is not None:
+            return self._given_context
         if self._context is None:
             self._context = zmq.Context()
             self._context.set(zmq.MAX_SOCKETS, MAX_SOCKETS)
