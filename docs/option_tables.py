@@ -1,4 +1,4 @@
-"""Writes the tables of options in README.md and docs/gateway.md, between their markers.
+"""Writes the tables of options in README.md and some pages of docs, between their markers.
 
 Run it after a change to an option: `python docs/option_tables.py`. A test holds that the tables are up to date.
 """
@@ -16,10 +16,11 @@ from fps_kernels.gateway.config.env_vars import env_note
 from fps_kernels.gateway.config.gateway_options import KernelGatewayApp
 from fps_kernels.gateway.config.traits import CLASSES, WITHOUT_MEANING
 from fps_kernels.hosts.asphalt.config import HOST_OPTIONS
+from fps_kernels.hosts.jupyter_server.hosted_options import OWN_OPTIONS
 from fps_kernels.options import OPTIONS
 
 ROOT = Path(__file__).parents[1]
-FILES = (ROOT / "README.md", ROOT / "docs" / "gateway.md")
+FILES = (ROOT / "README.md", ROOT / "docs" / "gateway.md", ROOT / "docs" / "jupyter-server.md")
 MARKED = re.compile(r"(<!-- options: (?P<name>\w+) -->\n).*?(<!-- end of options -->)", re.DOTALL)
 
 
@@ -46,6 +47,15 @@ def classes_table() -> Iterator[str]:
         for base in cls.__mro__:
             for name, trait in options_of(base):
                 yield trait_row(f"{base.__name__}.{name}", trait)
+
+
+def hosted_table() -> Iterator[str]:
+    """The options that kernels of a Jupyter Server have besides those of its own."""
+    yield from header("name", "default", "unit", "what it does")
+    for name in OWN_OPTIONS:
+        option = OPTIONS[name]
+        default = option.shown_default if option.default_text else f"`{option.shown_default}`"
+        yield row(f"`{name}`", default, option.unit, option.help)
 
 
 def options_of(cls: type) -> list[tuple[str, TraitType[Any, Any]]]:
@@ -83,6 +93,7 @@ TABLES: dict[str, Callable[[], Iterable[str]]] = {
     "kernels": kernels_table,
     "application": application_table,
     "classes": classes_table,
+    "hosted": hosted_table,
 }
 
 

@@ -23,7 +23,11 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NoReturn
 
-PROGRAMS = {"fps-kernels": "fps_kernels.gateway.app", "jupyverse": "jupyverse_api.cli"}
+PROGRAMS = {
+    "fps-kernels": "fps_kernels.gateway.app",
+    "jupyter-server": "jupyter_server.serverapp",
+    "jupyverse": "jupyverse_api.cli",
+}
 """Each with its module, whose `main` it is."""
 MODULES = (
     "fps_kernels.gateway.fastapi_app",
@@ -114,7 +118,7 @@ nursery = Nursery()
 
 
 def main() -> None:
-    for name in (*PROGRAMS.values(), *MODULES):
+    for name in (PROGRAMS["fps-kernels"], PROGRAMS["jupyverse"], *MODULES):  # few tests need the other one
         importlib.import_module(name)
     for entry_point in entry_points(group="jupyverse.components"):
         entry_point.load()

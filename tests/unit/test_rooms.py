@@ -15,14 +15,14 @@ PACKAGE = Path(fps_kernels.__file__).parent
 
 FLOORS = (
     ("descriptors", "errors", "log_text", "options", "private_files", "tasks", "threads"),
-    ("json_model", "ledger"),
+    ("json_model", "ledger", "option_traits"),
     ("websocket",),
     ("serving", "kernel_driver"),
     ("kernel_server",),
     ("kernels",),
     ("execution",),
     ("api",),
-    ("hosts.asphalt", "gateway"),
+    ("hosts.asphalt", "hosts.jupyter_server", "gateway"),
     ("notebook_http",),
     ("main",),
 )

@@ -1,0 +1,84 @@
+"""What Jupyter Server calls of its extension: it takes the kernels over before the server has made its managers."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING
+from weakref import WeakSet
+
+from ... import __version__
+
+if TYPE_CHECKING:
+    from jupyter_server.serverapp import ServerApp
+
+CLASS_OPTIONS = ("kernel_manager_class", "kernel_websocket_connection_class")
+"""The options of ServerApp that this sets, both or neither."""
+
+_linked: WeakSet[ServerApp] = WeakSet()
+"""The servers whose kernels were taken over."""
+
+
+def _link_jupyter_server_extension(serverapp: ServerApp) -> None:
+    """Set the classes of kernels and of their WebSockets, unless the user has set others.
+
+    This is the one moment when all configuration is read, and no manager is made. Whatever is raised here leaves a
+    server with kernels of its own.
+    """
+    reason = why_not(serverapp)
+    if reason is not None:
+        serverapp.log.info("fps_kernels does not run the kernels: %s", reason)
+        return
+    # What cannot be imported must fail before anything is changed.
+    from .mapping_manager import FpsMappingKernelManager
+    from .websocket_connection import FpsWebSocketConnection
+
+    config = type(serverapp.config)()
+    config.ServerApp.kernel_manager_class = FpsMappingKernelManager
+    config.ServerApp.kernel_websocket_connection_class = FpsWebSocketConnection
+    serverapp.update_config(config)
+    _linked.add(serverapp)
+    logging.getLogger("fps_kernels").parent = serverapp.log
+
+
+def _load_jupyter_server_extension(serverapp: ServerApp) -> None:
+    """Say who runs the kernels, now that all extensions have had their turn."""
+    if serverapp not in _linked:
+        return
+    from .mapping_manager import FpsMappingKernelManager
+    from .websocket_connection import FpsWebSocketConnection
+
+    manager, connection = type(serverapp.kernel_manager), serverapp.kernel_websocket_connection_class
+    if not issubclass(manager, FpsMappingKernelManager):
+        serverapp.log.warning("fps_kernels does not run the kernels: %s has replaced it", _name(manager))
+        return
+    serverapp.log.info("fps_kernels %s runs the kernels", __version__)
+    if not issubclass(connection, FpsWebSocketConnection):
+        serverapp.log.warning(
+            "fps_kernels does not serve the WebSockets of its kernels, as %s has replaced its class: "
+            "what a client misses while it is away is lost",
+            _name(connection),
+        )
+
+
+def why_not(serverapp: ServerApp) -> str | None:
+    """Why this server's kernels are not ours to run, for its log; None if they are."""
+    if sys.platform == "win32":
+        return "it cannot on Windows"
+    if serverapp.config.GatewayClient.get("url") or os.environ.get("JUPYTER_GATEWAY_URL"):
+        return "they are a gateway's"
+    chosen = serverapp.config.ServerApp
+    others = [name for name in CLASS_OPTIONS if name in chosen and not _is_ours(chosen[name])]
+    if others:
+        return f"{' and '.join(f'ServerApp.{name}' for name in others)} {'is' if len(others) == 1 else 'are'} set"
+    return None
+
+
+def _is_ours(chosen: object) -> bool:
+    """Whether a class, or where it is found, is one of this package."""
+    return (chosen if isinstance(chosen, str) else getattr(chosen, "__module__", "")).startswith(f"{__package__}.")
+
+
+def _name(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"

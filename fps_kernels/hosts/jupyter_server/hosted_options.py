@@ -1,0 +1,68 @@
+"""The options of the kernels of a Jupyter Server: jupyter_server's own, and those that only we have."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ...options import KernelsOptions
+
+if TYPE_CHECKING:
+    from traitlets.config import Config
+
+    from .mapping_manager import FpsMappingKernelManager
+
+RATE_SECTIONS = ("ZMQChannelsWebsocketConnection", "FpsWebSocketConnection")
+"""The sections of a configuration that limit the rates of iopub messages; the later one counts."""
+
+OWN_OPTIONS = (
+    "start_answer_s",
+    "restart_answer_s",
+    "restart_window_s",
+    "max_kernels",
+    "max_clients_per_kernel",
+    "buffer_max_messages",
+    "buffer_max_bytes",
+    "buffer_max_age_s",
+    "client_max_bytes",
+    "heartbeat_interval_s",
+    "heartbeat_timeout_s",
+    "verify_signatures",
+)
+"""The options that are traits of FpsMappingKernelManager."""
+
+
+def kernels_options(manager: FpsMappingKernelManager) -> KernelsOptions:
+    """Return the values of all options for the kernels of a server."""
+    values: dict[str, Any] = {name: getattr(manager, name) for name in OWN_OPTIONS}
+    if not manager.buffer_offline_messages:
+        values |= {"buffer_max_messages": 1, "buffer_max_bytes": 1, "buffer_max_age_s": 0.001}
+    return KernelsOptions(
+        **values,
+        **_rates(manager.config),
+        startup_timeout_s=manager.kernel_info_timeout,
+        allowed_message_types=list(manager.allowed_message_types) or None,
+        allow_tracebacks=manager.allow_tracebacks,
+        traceback_replacement_message=manager.traceback_replacement_message,
+        **_untracked(manager),
+    )
+
+
+def _untracked(manager: FpsMappingKernelManager) -> dict[str, Any]:
+    """What jupyter_server says of messages that are no activity, where it has that option."""
+    types = getattr(manager, "untracked_message_types", None)
+    return {} if types is None else {"untracked_message_types": list(types)}
+
+
+def _rates(config: Config) -> dict[str, Any]:
+    """The limits that somebody has set. jupyter_server's defaults drop what kernels put out, and are none of ours."""
+    found: dict[str, Any] = {}
+    for section in RATE_SECTIONS:
+        found |= {name: config[section][name] for name in config[section]} if section in config else {}
+    if not found.get("limit_rate", True):
+        return {}
+    names = {
+        "iopub_msg_rate_limit": "iopub_msg_rate_limit",
+        "iopub_data_rate_limit": "iopub_data_rate_limit",
+        "rate_limit_window": "rate_limit_window_s",
+    }
+    return {ours: float(found[theirs]) for theirs, ours in names.items() if theirs in found}

@@ -1,0 +1,66 @@
+"""A process that Jupyter Server's manager of its kernel launches, the same one over restarts."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from ...kernel_driver.connection_file import ConnectionInfo
+from ...kernel_driver.launch_trouble import leave_removed_folder
+from ...kernel_driver.oom import OomWatch
+from ...kernel_driver.process import LaunchedProcess, is_local
+from ...kernel_driver.stderr import StderrReader
+
+if TYPE_CHECKING:
+    from .kernel_manager import FpsKernelManager
+
+
+class HostedProcess(LaunchedProcess):
+    """A process of a kernel whose manager outlives it: ports, key and connection file stay for the next one."""
+
+    @classmethod
+    async def launch_by(cls, manager: FpsKernelManager, options: dict[str, Any]) -> HostedProcess:
+        """Launch a process by the steps of jupyter_client's manager, so that what subclasses override is heeded.
+
+        options: what the manager's `start_kernel` was given.
+        Raises what the manager and its provisioner raise.
+        """
+        leave_removed_folder()
+        stderr_read, stderr_write = os.pipe()
+        try:
+            command, launch_options = await manager._async_pre_start_kernel(**options)
+            provisioner = manager.provisioner
+            assert provisioner is not None
+            local = is_local(provisioner)
+            if local:  # unless a provisioner or a subclass wants them elsewhere
+                launch_options.setdefault("stdout", stderr_write)
+                launch_options.setdefault("stderr", stderr_write)
+            oom = OomWatch()
+            await manager._async_launch_kernel(command, **launch_options)
+            info = ConnectionInfo.from_dict(dict(manager.get_connection_info()))
+            process = cls(str(manager.kernel_id), manager, provisioner, info, oom)
+            process.command = tuple(command)
+            await manager._async_post_start_kernel(**launch_options)
+            if local:
+                process._stderr, stderr_read = StderrReader(process.kernel_id, stderr_read), -1
+            process._watch(local)
+        except BaseException:
+            await _abandon(manager)
+            raise
+        finally:
+            os.close(stderr_write)
+            if stderr_read >= 0:
+                os.close(stderr_read)
+        return process
+
+    async def _give_back(self) -> None:
+        await self._manager._async_cleanup_resources(restart=True)
+
+
+async def _abandon(manager: FpsKernelManager) -> None:
+    """End a launch that failed half-way, and keep what another launch needs."""
+    provisioner = manager.provisioner
+    if provisioner is not None and provisioner.has_process:
+        await provisioner.kill()
+        await provisioner.wait()
+    await manager._async_cleanup_resources(restart=True)

@@ -1,0 +1,256 @@
+"""Jupyter Server's manager of one kernel, whose life is a `KernelDriver`'s."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from jupyter_client.ioloop.restarter import AsyncIOLoopKernelRestarter
+from jupyter_server._tz import utcnow
+from jupyter_server.services.kernels.kernelmanager import ServerKernelManager, emit_kernel_action_event
+from tornado.web import HTTPError
+
+from ...errors import FPSKernelsError
+from ...kernel_driver.client import KernelClient
+from ...kernel_driver.observer import LifecycleObserver
+from ...kernel_server.connection import CLOSE_NORMAL
+from ...kernels.kernel import Kernel
+from ...tasks import TaskSet
+from .hosted_launcher import HostedLauncher
+
+if TYPE_CHECKING:
+    from .mapping_manager import FpsMappingKernelManager
+
+
+class KernelError(HTTPError, RuntimeError):
+    """An error of ours with its status and reason for REST; a RuntimeError, as jupyter_client's are."""
+
+    def __init__(self, error: FPSKernelsError) -> None:
+        super().__init__(error.status, escaped(error.message))
+
+
+class RestartCallbacks(LifecycleObserver):
+    """What others want to be called of a kernel's automatic restarts, as jupyter_client's restarter does.
+
+    What a callback returns is awaited, should it be a coroutine.
+    """
+
+    def __init__(self, log: Any) -> None:
+        self._log = log
+        self._callbacks: dict[str, list[Callable[[], Any]]] = {"restart": [], "dead": []}
+        self.tasks = TaskSet()
+
+    def add(self, callback: Callable[[], Any], event: str) -> None:
+        """Have `callback()` called at each `restart`, or when the kernel is `dead`."""
+        self._callbacks[event].append(callback)
+
+    def remove(self, callback: Callable[[], Any], event: str) -> None:
+        """Stop calling it. Does nothing for one that was not added."""
+        with contextlib.suppress(ValueError):
+            self._callbacks[event].remove(callback)
+
+    def on_restarting(self, reason: str) -> None:
+        self._call("restart")
+
+    def on_dead(self, reason: str) -> None:
+        self._call("dead")
+
+    def _call(self, event: str) -> None:
+        for callback in tuple(self._callbacks[event]):
+            try:
+                result = callback()
+            except Exception:
+                self._log.exception("A callback of a kernel's %s failed", event)
+                continue
+            if inspect.iscoroutine(result):
+                self.tasks.start(result, name=f"callback of a kernel's {event}")
+
+
+class FpsKernelManager(ServerKernelManager):
+    """One kernel. Whoever has it may use it as jupyter_client's: `client()`, `connect_iopub()`, the ports.
+
+    kernel: its driver and its web side; None before it is started, and for one that is not this server's own.
+    """
+
+    parent: FpsMappingKernelManager
+    kernel: Kernel | None = None
+
+    def __init__(self, **options: Any) -> None:
+        self._set: dict[str, Any] = {"execution_state": "starting", "last_activity": utcnow(), "reason": ""}
+        super().__init__(**options)
+        self._launcher: HostedLauncher | None = None
+        self._ended = False
+        self._restart_callbacks = RestartCallbacks(self.log)
+
+    # jupyter_server sets these three for its clients, and we know them better once there is a kernel.
+
+    @property
+    def execution_state(self) -> str:
+        """What the kernel is doing, as the REST API shows it."""
+        return str(self.kernel.execution_state if self.kernel else self._set["execution_state"])
+
+    @execution_state.setter
+    def execution_state(self, state: str) -> None:
+        self._set["execution_state"] = state
+
+    @property
+    def last_activity(self) -> datetime:
+        """When the kernel was last active."""
+        date: datetime = self.kernel.client.last_activity if self.kernel else self._set["last_activity"]
+        return date
+
+    @last_activity.setter
+    def last_activity(self, date: datetime) -> None:
+        self._set["last_activity"] = date
+
+    @property
+    def reason(self) -> str:
+        """Why the kernel is dead, or does not respond."""
+        return self.kernel.model().get("reason", "") if self.kernel else str(self._set["reason"])
+
+    @reason.setter
+    def reason(self, reason: str) -> None:
+        self._set["reason"] = reason
+
+    @property
+    def kernel_client(self) -> KernelClient | None:
+        """The connection that all share, see `KernelClient.add_listener`; None while there is no kernel."""
+        return self.kernel.client if self.kernel else None
+
+    def prepare(self, kernel_id: str) -> None:
+        """Make the kernel, not started yet, so that WebSockets can wait for it."""
+        self.kernel_id = kernel_id
+        runtime, restarter = self.parent.runtime, AsyncIOLoopKernelRestarter(parent=self)
+        lifecycle = replace(
+            runtime.lifecycle,
+            shutdown_wait_time_s=self.shutdown_wait_time,
+            restart_limit=restarter.restart_limit if self.autorestart else 0,
+        )
+        self._launcher, self._ended = HostedLauncher(self, runtime.reaper), False
+        self.kernel = runtime.make_launched_kernel(kernel_id, self._launcher, lifecycle)
+        self.kernel.observers.add(self._restart_callbacks)
+
+    @contextlib.contextmanager
+    def _pending(self) -> Iterator[None]:
+        """Have `ready` tell how something ends, as jupyter_client's `in_pending_state` does."""
+        ready = self._ready = asyncio.get_running_loop().create_future()
+        try:
+            yield
+        except BaseException as exc:
+            if not ready.done():
+                ready.set_exception(exc)
+                ready.exception()  # it is raised, too
+            raise
+        if not ready.done():
+            ready.set_result(None)
+
+    @emit_kernel_action_event(success_msg="Kernel {kernel_id} was started.")
+    async def start_kernel(self, **options: Any) -> None:
+        """Start the kernel; returns when its process runs, or when it answers (see `start_answer_s`).
+
+        Raises what the manager or its provisioner raised; HTTPError with the reason if it is another one.
+        """
+        if self.kernel is None or self._ended:
+            self.prepare(self.kernel_id or options.get("kernel_id") or str(uuid.uuid4()))
+        kernel, launcher = self.kernel, self._launcher
+        assert kernel is not None
+        assert launcher is not None
+        self._attempted_start = True
+        launcher.options |= options
+        answer_s = self.parent.runtime.options.start_answer_s
+        with self._pending():
+            kernel.begin()
+            assert kernel.starting is not None
+            ended = await (kernel.wait_started(answer_s) if answer_s else kernel.wait_launched(timeout_s=None))
+            if ended:
+                with _http_errors():
+                    kernel.starting.result()
+
+    @emit_kernel_action_event(success_msg="Kernel {kernel_id} was restarted.")
+    async def restart_kernel(self, now: bool = False, newports: bool = False, **options: Any) -> None:
+        """Restart the kernel with the same ports, key and connection file.
+
+        now: whether to end the process without asking it first; it is asked in any case, within `shutdown_wait_time`.
+        newports: whether to choose other ports.
+        options: replace those of the start.
+        """
+        kernel, launcher = self.kernel, self._launcher
+        if kernel is None or launcher is None:
+            raise RuntimeError("Cannot restart the kernel. No previous call to 'start_kernel'.")
+        launcher.options |= options
+        launcher.new_ports = newports
+        with self._pending(), _http_errors():
+            await kernel.restart(self.parent.runtime.options.restart_answer_s)
+
+    @emit_kernel_action_event(success_msg="Kernel {kernel_id} was shutdown.")
+    async def shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:
+        """End the kernel's process.
+
+        now: whether to do so without asking it first.
+        restart: whether the ports and the connection file are kept for another start.
+        """
+        kernel = self.kernel
+        if kernel is None or not self.owns_kernel:
+            return
+        with self._pending():
+            self._ended = True
+            await kernel.end(now=now)
+            await self._async_cleanup_resources(restart=restart)
+            kernel.server.close(CLOSE_NORMAL, "the kernel is gone")
+            await self._restart_callbacks.tasks.close()
+
+    @emit_kernel_action_event(success_msg="Kernel {kernel_id} was interrupted.")
+    async def interrupt_kernel(self) -> None:
+        """Interrupt what the kernel is doing."""
+        if self.kernel is None:
+            await super().interrupt_kernel()
+            return
+        with _http_errors():
+            await self.kernel.driver.interrupt()
+
+    def update_env(self, *, env: Mapping[str, str]) -> None:
+        """Set environment variables of the kernel's next process."""
+        if self._launcher is not None:
+            self._launcher.set_environment(env)
+
+    def start_restarter(self) -> None:
+        """Does nothing: the driver sees a death at once."""
+
+    def stop_restarter(self) -> None:
+        """Does nothing."""
+
+    def _connect_control_socket(self) -> None:
+        """Does nothing: the shared client has a control channel."""
+
+    def add_restart_callback(self, callback: Callable[[], Any], event: str = "restart") -> None:
+        """Have `callback()` called at each automatic restart, or when the kernel is dead.
+
+        event: `restart` or `dead`.
+        """
+        self._restart_callbacks.add(callback, event)
+
+    def remove_restart_callback(self, callback: Callable[[], Any], event: str = "restart") -> None:
+        """Stop calling a callback. Does nothing for one that was not added."""
+        self._restart_callbacks.remove(callback, event)
+
+
+@contextlib.contextmanager
+def _http_errors() -> Iterator[None]:
+    """Raise our errors as jupyter_server's, with their reasons, and those of jupyter_client as they are."""
+    try:
+        yield
+    except FPSKernelsError as exc:
+        if exc.__cause__ is not None and type(exc.__cause__).__module__.startswith("jupyter_client."):
+            raise exc.__cause__ from None
+        raise KernelError(exc) from exc
+
+
+def escaped(message: str) -> str:
+    """The message as tornado wants it, which takes % for the place of an argument."""
+    return message.replace("%", "%%")

@@ -1,0 +1,102 @@
+"""A WebSocket to a kernel of Jupyter Server, which its `KernelServer` serves."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, ClassVar
+
+from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
+from tornado.web import HTTPError
+
+from ...errors import FPSKernelsError
+from ...kernel_server.connection import CLOSE_RESTART
+from ...kernels.kernel import Kernel
+from ...tasks import TaskSet
+from ...websocket.frame_batch import IncomingMessage
+from .kernel_manager import escaped
+from .tornado_socket import TornadoSocket
+
+MAX_SESSION_ID_CHARS = 256
+MAX_MESSAGE_BYTES = 1 << 30
+"""The bytes of a message from a client. Tornado's 10 MiB for all its WebSockets are too few for widgets that upload."""
+
+
+class FpsWebSocketConnection(ZMQChannelsWebsocketConnection):
+    """Has the options of jupyter_server's own, and leaves kernels to it that are not ours."""
+
+    _connections: ClassVar[set[FpsWebSocketConnection]] = set()
+    _socket: TornadoSocket | None = None
+
+    def __new__(cls, **options: Any) -> Any:
+        if getattr(options["parent"], "kernel", None) is None:
+            return ZMQChannelsWebsocketConnection(**options)
+        return super().__new__(cls)
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._tasks = TaskSet()
+
+    @classmethod
+    async def close_all(cls) -> None:
+        """Close all WebSockets, jupyter_server's own, too."""
+        for connection in list(cls._connections):
+            connection.websocket_handler.close(CLOSE_RESTART, "the server is shutting down")
+        await ZMQChannelsWebsocketConnection.close_all()  # type: ignore[no-untyped-call]
+
+    @property
+    def kernel(self) -> Kernel:
+        """The kernel that the WebSocket is to."""
+        kernel: Kernel = self.kernel_manager.kernel
+        return kernel
+
+    @property
+    def session_id(self) -> str:
+        """The id by which a client that comes back is known."""
+        return str(self.websocket_handler.get_argument("session_id", None) or self.session.session)
+
+    async def prepare(self) -> None:
+        """Wait until the kernel's process runs; refuse the WebSocket before it is opened, with a status, if need be.
+
+        Raises HTTPError: 400, 503, or 500 when the start failed.
+        """
+        if len(self.session_id) > MAX_SESSION_ID_CHARS:
+            raise HTTPError(400, f"session_id is longer than {MAX_SESSION_ID_CHARS} characters")
+        page = "Origin" in self.websocket_handler.request.headers
+        try:
+            await asyncio.shield(self.kernel_manager.ready)  # with pending kernels it may not be launched yet
+        except HTTPError:
+            raise
+        except Exception as exc:
+            raise HTTPError(500, escaped(str(exc))) from exc
+        try:
+            self.kernel.server.check_room(self.session_id, page=page)
+        except FPSKernelsError as exc:
+            raise HTTPError(exc.status, escaped(exc.message)) from exc
+
+    async def connect(self) -> None:  # type: ignore[override]  # the handler awaits it
+        """Serve the WebSocket, which is open now, in the background."""
+        handler = self.websocket_handler
+        handler.set_nodelay(True)
+        parameters = getattr(handler.ws_connection, "params", None)
+        if parameters is not None and "websocket_max_message_size" not in handler.settings:
+            parameters.max_message_size = MAX_MESSAGE_BYTES
+        self._connections.add(self)
+        self.multi_kernel_manager.notify_connect(self.kernel_id)
+        self._socket = TornadoSocket(handler)
+        self._tasks.start(self._serve(self._socket), name=f"WebSocket to kernel {self.kernel_id}")
+
+    async def _serve(self, socket: TornadoSocket) -> None:
+        page = "Origin" in self.websocket_handler.request.headers
+        await self.kernel.server.serve(socket, self.session_id, v1=bool(self.subprotocol), page=page)
+
+    def handle_incoming_message(self, incoming_msg: IncomingMessage) -> None:
+        """Handle a message of the client."""
+        if self._socket is not None:
+            self._socket.on_message(incoming_msg)
+
+    def disconnect(self) -> None:  # type: ignore[override]  # as in jupyter_server
+        """The WebSocket is closed, or was never opened."""
+        if self._socket is not None and self in self._connections:
+            self._connections.discard(self)
+            self._socket.on_close()
+            self.multi_kernel_manager.notify_disconnect(self.kernel_id)
