@@ -251,9 +251,8 @@ class LaunchedProcess:
             )
             provisioner = manager.provisioner
             assert provisioner is not None
-            local = is_local(provisioner)
-            # It has put the kernelspec's env over ours; extra_env takes precedence over both. A class that derives
-            # from the local provisioner is told by itself only.
+            local = is_local(provisioner)  # also one whose class derives from the local one's
+            # It has put the kernelspec's env over ours; extra_env takes precedence over both.
             requested = options.extra_env if local else for_remote(options.extra_env)
             kwargs["env"].update(overriding(requested, kwargs["env"], spec.env))
             if local:

@@ -12,7 +12,7 @@ from ...kernel_driver.reaper import Reaper
 from .hosted_process import HostedProcess
 
 if TYPE_CHECKING:
-    from .kernel_manager import FpsKernelManager
+    from jupyter_client.manager import AsyncKernelManager
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class HostedLauncher:
 
     owned = True
 
-    def __init__(self, manager: FpsKernelManager, reaper: Reaper) -> None:
+    def __init__(self, manager: AsyncKernelManager, reaper: Reaper) -> None:
         self.options: dict[str, Any] = {}
         self.new_ports = False
         self._manager = manager

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 from ...options import KernelsOptions
 
 if TYPE_CHECKING:
+    from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
     from traitlets.config import Config
-
-    from .mapping_manager import FpsMappingKernelManager
 
 RATE_SECTIONS = ("ZMQChannelsWebsocketConnection", "FpsWebSocketConnection")
 """The sections of a configuration that limit the rates of iopub messages; the later one counts."""
@@ -31,7 +30,7 @@ OWN_OPTIONS = (
 """The options that are traits of FpsMappingKernelManager."""
 
 
-def kernels_options(manager: FpsMappingKernelManager) -> KernelsOptions:
+def kernels_options(manager: AsyncMappingKernelManager) -> KernelsOptions:
     """Return the values of all options for the kernels of a server."""
     values: dict[str, Any] = {name: getattr(manager, name) for name in OWN_OPTIONS}
     if not manager.buffer_offline_messages:
@@ -47,7 +46,7 @@ def kernels_options(manager: FpsMappingKernelManager) -> KernelsOptions:
     )
 
 
-def _untracked(manager: FpsMappingKernelManager) -> dict[str, Any]:
+def _untracked(manager: AsyncMappingKernelManager) -> dict[str, Any]:
     """What jupyter_server says of messages that are no activity, where it has that option."""
     types = getattr(manager, "untracked_message_types", None)
     return {} if types is None else {"untracked_message_types": list(types)}

@@ -12,14 +12,14 @@ from ...kernel_driver.process import LaunchedProcess, is_local
 from ...kernel_driver.stderr import StderrReader
 
 if TYPE_CHECKING:
-    from .kernel_manager import FpsKernelManager
+    from jupyter_client.manager import AsyncKernelManager
 
 
 class HostedProcess(LaunchedProcess):
     """A process of a kernel whose manager outlives it: ports, key and connection file stay for the next one."""
 
     @classmethod
-    async def launch_by(cls, manager: FpsKernelManager, options: dict[str, Any]) -> HostedProcess:
+    async def launch_by(cls, manager: AsyncKernelManager, options: dict[str, Any]) -> HostedProcess:
         """Launch a process by the steps of jupyter_client's manager, so that what subclasses override is heeded.
 
         options: what the manager's `start_kernel` was given.
@@ -57,7 +57,7 @@ class HostedProcess(LaunchedProcess):
         await self._manager._async_cleanup_resources(restart=True)
 
 
-async def _abandon(manager: FpsKernelManager) -> None:
+async def _abandon(manager: AsyncKernelManager) -> None:
     """End a launch that failed half-way, and keep what another launch needs."""
     provisioner = manager.provisioner
     if provisioner is not None and provisioner.has_process:

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jupyter_client.ioloop.restarter import AsyncIOLoopKernelRestarter
 from jupyter_server._tz import utcnow
@@ -21,11 +21,10 @@ from ...kernel_driver.client import KernelClient
 from ...kernel_driver.observer import LifecycleObserver
 from ...kernel_server.connection import CLOSE_NORMAL
 from ...kernels.kernel import Kernel
+from ...kernels.runtime import KernelRuntime
+from ...options import KernelsOptions
 from ...tasks import TaskSet
 from .hosted_launcher import HostedLauncher
-
-if TYPE_CHECKING:
-    from .mapping_manager import FpsMappingKernelManager
 
 
 class KernelError(HTTPError, RuntimeError):
@@ -78,13 +77,13 @@ class FpsKernelManager(ServerKernelManager):
     kernel: its driver and its web side; None before it is started, and for one that is not this server's own.
     """
 
-    parent: FpsMappingKernelManager
     kernel: Kernel | None = None
 
     def __init__(self, **options: Any) -> None:
         self._set: dict[str, Any] = {"execution_state": "starting", "last_activity": utcnow(), "reason": ""}
         super().__init__(**options)
         self._launcher: HostedLauncher | None = None
+        self._options = KernelsOptions()
         self._ended = False
         self._restart_callbacks = RestartCallbacks(self.log)
 
@@ -126,7 +125,10 @@ class FpsKernelManager(ServerKernelManager):
     def prepare(self, kernel_id: str) -> None:
         """Make the kernel, not started yet, so that WebSockets can wait for it."""
         self.kernel_id = kernel_id
-        runtime, restarter = self.parent.runtime, AsyncIOLoopKernelRestarter(parent=self)
+        parent: Any = self.parent
+        runtime: KernelRuntime = parent.runtime
+        restarter = AsyncIOLoopKernelRestarter(parent=self)
+        self._options = runtime.options
         lifecycle = replace(
             runtime.lifecycle,
             shutdown_wait_time_s=self.shutdown_wait_time,
@@ -163,7 +165,7 @@ class FpsKernelManager(ServerKernelManager):
         assert launcher is not None
         self._attempted_start = True
         launcher.options |= options
-        answer_s = self.parent.runtime.options.start_answer_s
+        answer_s = self._options.start_answer_s
         with self._pending():
             kernel.begin()
             assert kernel.starting is not None
@@ -186,7 +188,7 @@ class FpsKernelManager(ServerKernelManager):
         launcher.options |= options
         launcher.new_ports = newports
         with self._pending(), _http_errors():
-            await kernel.restart(self.parent.runtime.options.restart_answer_s)
+            await kernel.restart(self._options.restart_answer_s)
 
     @emit_kernel_action_event(success_msg="Kernel {kernel_id} was shutdown.")
     async def shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:
