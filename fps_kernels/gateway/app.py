@@ -73,8 +73,10 @@ def _run(arguments: list[str], argv: list[str] | None) -> None:
 
 
 def _serve(app: KernelGatewayApp) -> None:
-    from .run import run  # not for --help, --version and the like
-
+    try:
+        from .run import run  # not for --help, --version and the like
+    except ModuleNotFoundError as exc:
+        _exit(f"The gateway is not installed: install fps_kernels[gateway] (there is no {exc.name})")
     run(app)
 
 
@@ -100,7 +102,8 @@ def _command(name: str) -> Callable[[list[str]], None] | None:
         try:
             command: Callable[[list[str]], None] = entry_point.load()
         except ImportError as exc:
-            _exit(f"The command {name} is not installed: install fps_kernels[{name}] (there is no {exc.name})")
+            extra = name if name == "lab" else "gateway"
+            _exit(f"The command {name} is not installed: install fps_kernels[{extra}] (there is no {exc.name})")
         return command
     return None
 

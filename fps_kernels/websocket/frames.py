@@ -11,8 +11,6 @@ import struct
 import sys
 from typing import NamedTuple
 
-from websockets.frames import Opcode
-
 LARGE_BYTES = 64 * 1024
 """Size from which a piece of a message is not copied: one more write costs less."""
 
@@ -25,7 +23,7 @@ _PLAIN = {0x81: True, 0x82: False}
 """Whether a message is text, by the first byte of the single frame that it consists of."""
 _FIN, _OPCODE, _CONTROL = 0x80, 0x0F, 0x08  # in the first byte of a frame
 _MASKED, _LENGTH = 0x80, 0x7F  # in the second
-_OPCODES = frozenset(Opcode)
+_OPCODES = frozenset({0x0, 0x1, 0x2, 0x8, 0x9, 0xA})  # RFC 6455, 5.2
 
 
 def unmask(data: bytes | bytearray | memoryview, mask: bytes | bytearray) -> bytes:
