@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from ..support.client import Client, tidy_client
+from ..support.servers import options
 from ..support.stock import BeginStock, StockServer, stock_servers
+
+READY = options(start_answer_s=10)
 
 
 @pytest.fixture
@@ -18,11 +22,23 @@ def begin(tmp_path: Path) -> Iterator[BeginStock]:
         yield begin
 
 
+@pytest.fixture
+def launch(begin: BeginStock) -> BeginStock:
+    """The same for tests of other hosts, which want kernels that are ready."""
+    return partial(begin, *READY)
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StockServer]:
-    """One that several tests use."""
+def begin_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BeginStock]:
+    """Servers that several tests use."""
     with stock_servers(tmp_path_factory.mktemp("stock")) as begin:
-        yield begin()
+        yield begin
+
+
+@pytest.fixture(scope="module")
+def server(begin_shared: BeginStock) -> StockServer:
+    """One for all tests that need no options of their own."""
+    return begin_shared(*READY)
 
 
 @pytest.fixture

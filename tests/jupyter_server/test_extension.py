@@ -37,8 +37,8 @@ async def check_that_kernels_work(server: StockServer) -> None:
 )
 async def test_a_class_on_the_command_line_counts(begin: BeginStock, name: str, value: str) -> None:
     server = begin(f"--ServerApp.{name}={value}")
-    assert f"fps_kernels does not run the kernels: ServerApp.{name} is set" in server.log
-    assert OURS not in server.log
+    assert f"fps_kernels does not run the kernels: ServerApp.{name} is set" in server.log.read_text()
+    assert OURS not in server.log.read_text()
     await check_that_kernels_work(server)
 
 
@@ -49,7 +49,7 @@ async def test_a_class_in_a_file_counts(begin: BeginStock, tmp_path: Path) -> No
         json.dumps({"ServerApp": {"kernel_manager_class": STOCK_MANAGER}})
     )
     server = begin(env={"JUPYTER_CONFIG_DIR": str(config)})
-    assert "fps_kernels does not run the kernels: ServerApp.kernel_manager_class is set" in server.log
+    assert "fps_kernels does not run the kernels: ServerApp.kernel_manager_class is set" in server.log.read_text()
     await check_that_kernels_work(server)
 
 
@@ -58,8 +58,8 @@ def test_the_kernels_of_a_gateway_are_left_to_it(begin: BeginStock) -> None:
         begin("--GatewayClient.url=http://127.0.0.1:9"),
         begin(env={"JUPYTER_GATEWAY_URL": "http://127.0.0.1:9"}),
     ):
-        assert "fps_kernels does not run the kernels: they are a gateway's" in server.log
-        assert OURS not in server.log
+        assert "fps_kernels does not run the kernels: they are a gateway's" in server.log.read_text()
+        assert OURS not in server.log.read_text()
 
 
 async def test_a_user_can_disable_it(begin: BeginStock, tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ async def test_a_user_can_disable_it(begin: BeginStock, tmp_path: Path) -> None:
     (folder / "fps_kernels.json").write_text(json.dumps(disabled))
     # In a venv, its own configuration counts more than its user's unless this is set.
     server = begin(env={"JUPYTER_CONFIG_DIR": str(folder.parent), "JUPYTER_PREFER_ENV_PATH": "0"})
-    assert "fps_kernels" not in server.log
+    assert "fps_kernels" not in server.log.read_text()
     await check_that_kernels_work(server)
 
 
@@ -96,7 +96,7 @@ async def test_a_failure_inside_leaves_kernels_of_the_servers_own(begin: BeginSt
         """,
     )
     server = begin("--ServerApp.jpserver_extensions={'aaa_breaks': True, 'jupyterlab': False}", env=env)
-    assert OURS not in server.log
+    assert OURS not in server.log.read_text()
     await check_that_kernels_work(server)
 
 
@@ -127,7 +127,7 @@ async def test_another_extension_may_replace_a_class_and_is_named(
         """,
     )
     server = begin("--ServerApp.jpserver_extensions={'zzz_replaces': True, 'jupyterlab': False}", env=env)
-    [line] = [line for line in server.log.splitlines() if said in line]
+    [line] = [line for line in server.log.read_text().splitlines() if said in line]
     assert value in line
     await check_that_kernels_work(server)
 
@@ -149,7 +149,7 @@ async def test_a_users_class_of_one_kernel_goes_on_top_of_ours(begin: BeginStock
         "--AsyncMappingKernelManager.kernel_manager_class=their_manager.TheirManager",
         env={"PYTHONPATH": str(tmp_path)},
     )
-    assert OURS in server.log
+    assert OURS in server.log.read_text()
     async with Client(server.url) as client:
         kernel_id = await client.start()
         assert await client.evaluate(kernel_id, "os.environ.get('THEIRS')") == "heeded"

@@ -25,7 +25,7 @@ def connection_file(server: StockServer, kernel_id: str) -> Json:
 
 
 async def test_the_log_says_who_runs_the_kernels(server: StockServer) -> None:
-    assert "fps_kernels 0.20.0 runs the kernels" in server.log
+    assert "fps_kernels 0.20.0 runs the kernels" in server.log.read_text()
 
 
 @pytest.mark.parametrize("v1", [True, False])
@@ -36,17 +36,16 @@ async def test_a_cell_runs(client: Client, v1: bool) -> None:
         assert text_of(await socket.run("stream('hello')")) == "hello"
 
 
-async def test_a_start_is_answered_when_the_process_runs(server: StockServer, client: Client) -> None:
-    session = await client.start_session(name="tiny_silent")
-    assert session["kernel"]["execution_state"] == "starting"
-    assert server.process_of(session["kernel"]["id"]).is_running()
-
-
-async def test_what_is_sent_before_the_kernel_answers_runs(client: Client) -> None:
-    kernel_id = await client.start()
-    async with await client.connect(kernel_id) as socket:
-        msg_ids = [await socket.execute(f"stream('{number}')") for number in range(20)]
-        answers = await socket.all_answers(*msg_ids)
+async def test_a_start_is_answered_when_the_process_runs(begin: BeginStock) -> None:
+    server = begin()
+    async with Client(server.url) as client:
+        session = await client.start_session(name="tiny_silent")
+        assert session["kernel"]["execution_state"] == "starting"
+        assert server.process_of(session["kernel"]["id"]).is_running()
+        kernel_id = await client.start()
+        async with await client.connect(kernel_id) as socket:  # what is sent before the kernel answers runs
+            msg_ids = [await socket.execute(f"stream('{number}')") for number in range(20)]
+            answers = await socket.all_answers(*msg_ids)
     assert [text_of(answers[msg_id]) for msg_id in msg_ids] == [str(number) for number in range(20)]
 
 
@@ -139,16 +138,18 @@ async def test_a_launch_that_fails_says_why_and_leaves_no_kernel(client: Client,
     assert await client.kernels() == []
 
 
-async def test_a_start_that_fails_later_says_why(client: Client) -> None:
-    kernel_id = await client.start("tiny_exits")
-    await client.until_kernel(kernel_id, lambda model: model["execution_state"] == "dead")
-    async with await client.connect(kernel_id) as socket:
-        await socket.until_status("dead")
-        [reply] = of_type(await socket.run("1"), "execute_reply")
-    assert "exited with code 3" in reply["content"]["evalue"]
-    with pytest.raises(websockets.InvalidStatus) as refused:  # JupyterLab asks why, and shows a dialog
-        await client.connect(kernel_id, origin=client.url)
-    assert refused.value.response.status_code == 500
+async def test_a_start_that_fails_later_says_why(begin: BeginStock) -> None:
+    server = begin()
+    async with Client(server.url) as client:
+        kernel_id = await client.start("tiny_exits")
+        await client.until_kernel(kernel_id, lambda model: model["execution_state"] == "dead")
+        async with await client.connect(kernel_id) as socket:
+            await socket.until_status("dead")
+            [reply] = of_type(await socket.run("1"), "execute_reply")
+        assert "exited with code 3" in reply["content"]["evalue"]
+        with pytest.raises(websockets.InvalidStatus) as refused:  # JupyterLab asks why, and shows a dialog
+            await client.connect(kernel_id, origin=client.url)
+        assert refused.value.response.status_code == 500
 
 
 async def test_max_kernels(begin: BeginStock) -> None:
@@ -175,7 +176,7 @@ async def test_max_kernels(begin: BeginStock) -> None:
 def test_a_wrong_value_is_named(tmp_path: Path, option: str, what: str) -> None:
     server = StockServer(tmp_path, f"--FpsMappingKernelManager.{option}")
     assert server.wait_end() != 0
-    assert what in server.log
+    assert what in server.log.read_text()
 
 
 async def test_clients_are_told_when_the_server_ends(begin: BeginStock) -> None:

@@ -75,6 +75,7 @@ class FpsKernelManager(ServerKernelManager):
     """One kernel. Whoever has it may use it as jupyter_client's: `client()`, `connect_iopub()`, the ports.
 
     kernel: its driver and its web side; None before it is started, and for one that is not this server's own.
+    gone: whether it has been shut down.
     """
 
     kernel: Kernel | None = None
@@ -84,7 +85,7 @@ class FpsKernelManager(ServerKernelManager):
         super().__init__(**options)
         self._launcher: HostedLauncher | None = None
         self._options = KernelsOptions()
-        self._ended = False
+        self.gone = False
         self._restart_callbacks = RestartCallbacks(self.log)
 
     # jupyter_server sets these three for its clients, and we know them better once there is a kernel.
@@ -134,7 +135,7 @@ class FpsKernelManager(ServerKernelManager):
             shutdown_wait_time_s=self.shutdown_wait_time,
             restart_limit=restarter.restart_limit if self.autorestart else 0,
         )
-        self._launcher, self._ended = HostedLauncher(self, runtime.reaper), False
+        self._launcher, self.gone = HostedLauncher(self, runtime.reaper), False
         self.kernel = runtime.make_launched_kernel(kernel_id, self._launcher, lifecycle)
         self.kernel.observers.add(self._restart_callbacks)
 
@@ -158,7 +159,7 @@ class FpsKernelManager(ServerKernelManager):
 
         Raises what the manager or its provisioner raised; HTTPError with the reason if it is another one.
         """
-        if self.kernel is None or self._ended:
+        if self.kernel is None or self.gone:
             self.prepare(self.kernel_id or options.get("kernel_id") or str(uuid.uuid4()))
         kernel, launcher = self.kernel, self._launcher
         assert kernel is not None
@@ -201,7 +202,7 @@ class FpsKernelManager(ServerKernelManager):
         if kernel is None or not self.owns_kernel:
             return
         with self._pending():
-            self._ended = True
+            self.gone = True
             await kernel.end(now=now)
             await self._async_cleanup_resources(restart=restart)
             kernel.server.close(CLOSE_NORMAL, "the kernel is gone")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio import Future
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -25,12 +26,27 @@ class TornadoSocket:
         self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._early: list[IncomingMessage] = []
         self._callback: Callable[[IncomingMessage], None] | None = None
+        self._written: Future[None] | None = None
+        self._broken_off = False
+        self._tell_of_abort()
         plain = getattr(self._protocol, "_compressor", self) is None and hasattr(self._protocol, "stream")
         self.write: Callable[[Sequence[bytes]], Awaitable[None]] | None = self._write if plain else None
 
+    def _tell_of_abort(self) -> None:
+        """Learn whether the connection breaks off: tornado says afterwards that the client has closed it."""
+        abort = getattr(self._protocol, "_abort", None)
+        if abort is None:
+            return
+
+        def abort_and_tell() -> None:
+            self._broken_off |= not self._protocol.client_terminated
+            abort()
+
+        self._protocol._abort = abort_and_tell
+
     @property
     def closed_cleanly(self) -> bool:
-        return bool(getattr(self._protocol, "client_terminated", False))
+        return bool(getattr(self._protocol, "client_terminated", False)) and not self._broken_off
 
     def deliver(self, callback: Callable[[IncomingMessage], None]) -> None:
         self._callback, early, self._early = callback, self._early, []
@@ -53,9 +69,10 @@ class TornadoSocket:
         await self._gone
 
     async def send(self, frame: OutgoingMessage) -> None:
+        await self._wait_writable()
         try:
-            await self._handler.write_message(frame, binary=isinstance(frame, bytes))
-        except (WebSocketClosedError, StreamClosedError) as exc:
+            self._keep(self._handler.write_message(frame, binary=isinstance(frame, bytes)))
+        except WebSocketClosedError as exc:
             raise ConnectionResetError from exc
 
     async def close(self, code: int, reason: str) -> None:
@@ -65,13 +82,29 @@ class TornadoSocket:
         await self._gone
 
     async def _write(self, buffers: Sequence[bytes]) -> None:
+        await self._wait_writable()
         stream = self._protocol.stream
-        if self._gone.done() or stream.closed() or getattr(self._protocol, "server_terminated", False):
+        if stream.closed() or getattr(self._protocol, "server_terminated", False):
             raise ConnectionResetError
         try:
             for buffer in buffers:  # not joined: one may be large, and would be copied
-                written = stream.write(buffer)
-            if stream.writing():  # the system did not take all of it
-                await written
+                self._keep(stream.write(buffer))
         except StreamClosedError as exc:
             raise ConnectionResetError from exc
+
+    async def _wait_writable(self) -> None:
+        """Wait until the system has taken what was written last: what is handed to tornado cannot be taken back."""
+        if self._written is not None and not self._written.done():
+            await asyncio.wait([self._written, self._gone], return_when=asyncio.FIRST_COMPLETED)
+        if self._gone.done():
+            raise ConnectionResetError
+
+    def _keep(self, written: Future[None]) -> None:
+        self._written = written
+        written.add_done_callback(_ask)
+
+
+def _ask(written: Future[None]) -> None:
+    """Look at how a write ended, as nobody else may: that the connection is closed is told elsewhere."""
+    if not written.cancelled():
+        written.exception()

@@ -9,7 +9,7 @@ from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebso
 from tornado.web import HTTPError
 
 from ...errors import FPSKernelsError
-from ...kernel_server.connection import CLOSE_RESTART
+from ...kernel_server.connection import CLOSE_NORMAL, CLOSE_RESTART
 from ...kernels.kernel import Kernel
 from ...tasks import TaskSet
 from ...websocket.frame_batch import IncomingMessage
@@ -54,6 +54,11 @@ class FpsWebSocketConnection(ZMQChannelsWebsocketConnection):
         """The id by which a client that comes back is known."""
         return str(self.websocket_handler.get_argument("session_id", None) or self.session.session)
 
+    @property
+    def _page(self) -> bool:
+        """Whether the client is a page in a browser, which says where it is from."""
+        return "Origin" in self.websocket_handler.request.headers
+
     async def prepare(self) -> None:
         """Wait until the kernel's process runs; refuse the WebSocket before it is opened, with a status, if need be.
 
@@ -61,21 +66,25 @@ class FpsWebSocketConnection(ZMQChannelsWebsocketConnection):
         """
         if len(self.session_id) > MAX_SESSION_ID_CHARS:
             raise HTTPError(400, f"session_id is longer than {MAX_SESSION_ID_CHARS} characters")
-        page = "Origin" in self.websocket_handler.request.headers
         try:
             await asyncio.shield(self.kernel_manager.ready)  # with pending kernels it may not be launched yet
         except HTTPError:
             raise
         except Exception as exc:
             raise HTTPError(500, escaped(str(exc))) from exc
+        if self.kernel_manager.gone:
+            raise HTTPError(404, escaped(f"Kernel does not exist: {self.kernel_id}"))
         try:
-            self.kernel.server.check_room(self.session_id, page=page)
+            self.kernel.server.check_room(self.session_id, page=self._page)
         except FPSKernelsError as exc:
             raise HTTPError(exc.status, escaped(exc.message)) from exc
 
     async def connect(self) -> None:  # type: ignore[override]  # the handler awaits it
         """Serve the WebSocket, which is open now, in the background."""
         handler = self.websocket_handler
+        if self.kernel_manager.gone:  # since `prepare`
+            handler.close(CLOSE_NORMAL, "the kernel is gone")
+            return
         handler.set_nodelay(True)
         parameters = getattr(handler.ws_connection, "params", None)
         if parameters is not None and "websocket_max_message_size" not in handler.settings:
@@ -83,11 +92,9 @@ class FpsWebSocketConnection(ZMQChannelsWebsocketConnection):
         self._connections.add(self)
         self.multi_kernel_manager.notify_connect(self.kernel_id)
         self._socket = TornadoSocket(handler)
-        self._tasks.start(self._serve(self._socket), name=f"WebSocket to kernel {self.kernel_id}")
-
-    async def _serve(self, socket: TornadoSocket) -> None:
-        page = "Origin" in self.websocket_handler.request.headers
-        await self.kernel.server.serve(socket, self.session_id, v1=bool(self.subprotocol), page=page)
+        # All is asked now: the client may be gone, and its handler empty, when this has its turn.
+        served = self.kernel.server.serve(self._socket, self.session_id, v1=bool(self.subprotocol), page=self._page)
+        self._tasks.start(served, name=f"WebSocket to kernel {self.kernel_id}")
 
     def handle_incoming_message(self, incoming_msg: IncomingMessage) -> None:
         """Handle a message of the client."""
