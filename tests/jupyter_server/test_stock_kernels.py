@@ -128,14 +128,15 @@ async def test_a_kernel_that_is_deleted_leaves_nothing(server: StockServer, clie
 
 
 @pytest.mark.parametrize("path", ["kernels", "sessions"])
-async def test_a_launch_that_fails_says_why_and_leaves_no_kernel(client: Client, path: str) -> None:
+async def test_a_launch_that_fails_says_why_and_leaves_nothing(server: StockServer, client: Client, path: str) -> None:
+    before = server.connection_files()
     body: Json = {"name": "no_such_program"}
     if path == "sessions":
         body = {"path": "a.ipynb", "name": "a.ipynb", "type": "notebook", "kernel": body}
     response = await client.http.post(f"/api/{path}", json=body)
     assert response.status_code == 500
     assert "no-such-program" in response.json()["message"]
-    assert await client.kernels() == []
+    assert (await client.kernels(), server.connection_files()) == ([], before)
 
 
 async def test_a_start_that_fails_later_says_why(begin: BeginStock) -> None:

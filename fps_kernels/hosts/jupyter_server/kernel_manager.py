@@ -78,6 +78,7 @@ class FpsKernelManager(ServerKernelManager):
     gone: whether it has been shut down.
     """
 
+    parent: Any  # the manager of all kernels
     kernel: Kernel | None = None
 
     def __init__(self, **options: Any) -> None:
@@ -126,8 +127,7 @@ class FpsKernelManager(ServerKernelManager):
     def prepare(self, kernel_id: str) -> None:
         """Make the kernel, not started yet, so that WebSockets can wait for it."""
         self.kernel_id = kernel_id
-        parent: Any = self.parent
-        runtime: KernelRuntime = parent.runtime
+        runtime: KernelRuntime = self.parent.runtime
         restarter = AsyncIOLoopKernelRestarter(parent=self)
         self._options = runtime.options
         lifecycle = replace(
@@ -172,8 +172,13 @@ class FpsKernelManager(ServerKernelManager):
             assert kernel.starting is not None
             ended = await (kernel.wait_started(answer_s) if answer_s else kernel.wait_launched(timeout_s=None))
             if ended:
-                with _http_errors():
-                    kernel.starting.result()
+                try:
+                    with _http_errors():
+                        kernel.starting.result()
+                except BaseException:
+                    if not self.parent._using_pending_kernels():  # else it is listed, dead
+                        await self._end(kernel, now=True, restart=False)
+                    raise
 
     @emit_kernel_action_event(success_msg="Kernel {kernel_id} was restarted.")
     async def restart_kernel(self, now: bool = False, newports: bool = False, **options: Any) -> None:
@@ -202,11 +207,14 @@ class FpsKernelManager(ServerKernelManager):
         if kernel is None or not self.owns_kernel:
             return
         with self._pending():
-            self.gone = True
-            await kernel.end(now=now)
-            await self._async_cleanup_resources(restart=restart)
-            kernel.server.close(CLOSE_NORMAL, "the kernel is gone")
-            await self._restart_callbacks.tasks.close()
+            await self._end(kernel, now=now, restart=restart)
+
+    async def _end(self, kernel: Kernel, *, now: bool, restart: bool) -> None:
+        self.gone = True
+        await kernel.end(now=now)
+        await self._async_cleanup_resources(restart=restart)
+        kernel.server.close(CLOSE_NORMAL, "the kernel is gone")
+        await self._restart_callbacks.tasks.close()
 
     @emit_kernel_action_event(success_msg="Kernel {kernel_id} was interrupted.")
     async def interrupt_kernel(self) -> None:
@@ -223,13 +231,9 @@ class FpsKernelManager(ServerKernelManager):
             self._launcher.set_environment(env)
 
     def start_restarter(self) -> None:
-        """Does nothing: the driver sees a death at once."""
+        """Does nothing: the driver sees a death at once, and the shared client has a control channel."""
 
-    def stop_restarter(self) -> None:
-        """Does nothing."""
-
-    def _connect_control_socket(self) -> None:
-        """Does nothing: the shared client has a control channel."""
+    stop_restarter = _connect_control_socket = start_restarter
 
     def add_restart_callback(self, callback: Callable[[], Any], event: str = "restart") -> None:
         """Have `callback()` called at each automatic restart, or when the kernel is dead.
