@@ -45,12 +45,18 @@ def occupy(path: Path, kind: str) -> None:
             os.mkfifo(path)
 
 
+def identity(path: Path) -> tuple[int, ...]:
+    """What tells a file from another one, and from itself when it is written to; not when it was read."""
+    found = path.lstat()
+    return found.st_ino, found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
 @pytest.mark.parametrize("kind", ["file", "link", "dangling link", "FIFO"])
 async def test_a_chosen_id_replaces_no_file(kernels: Drivers, kind: str) -> None:
     kernel_id = str(uuid.uuid4())
     path = named(kernels, kernel_id)
     occupy(path, kind)
-    before = path.lstat()
+    before = identity(path)
     driver = await kernels.start(kernel_id=kernel_id)
     assert driver.kernel_id == kernel_id
     [own] = others(kernels, path)
@@ -62,7 +68,7 @@ async def test_a_chosen_id_replaces_no_file(kernels: Drivers, kind: str) -> None
     assert await run(driver.client, "stream('alive')") == "alive"
     await driver.shutdown()
     assert others(kernels, path) == []
-    assert path.lstat() == before
+    assert identity(path) == before
     assert not (kernels.connection_dir.parent / "nowhere").exists()
     path.unlink()
 
