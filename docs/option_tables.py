@@ -17,7 +17,7 @@ from fps_kernels.gateway.config.gateway_options import KernelGatewayApp
 from fps_kernels.gateway.config.traits import CLASSES, WITHOUT_MEANING
 from fps_kernels.hosts.asphalt.config import HOST_OPTIONS
 from fps_kernels.hosts.jupyter_server.hosted_options import OWN_OPTIONS
-from fps_kernels.options import OPTIONS
+from fps_kernels.options import OPTIONS, Option
 
 ROOT = Path(__file__).parents[1]
 FILES = (ROOT / "README.md", ROOT / "docs" / "gateway.md", ROOT / "docs" / "jupyter-server.md")
@@ -27,9 +27,7 @@ MARKED = re.compile(r"(<!-- options: (?P<name>\w+) -->\n).*?(<!-- end of options
 def kernels_table() -> Iterator[str]:
     """The options of the kernels component."""
     yield from header("name", "default", "unit", "what it does")
-    for option in (*OPTIONS.values(), *HOST_OPTIONS.values()):
-        default = option.shown_default if option.default_text else f"`{option.shown_default}`"
-        yield row(f"`{option.name}`", default, option.unit, option.help)
+    yield from map(option_row, (*OPTIONS.values(), *HOST_OPTIONS.values()))
 
 
 def application_table() -> Iterator[str]:
@@ -52,16 +50,18 @@ def classes_table() -> Iterator[str]:
 def hosted_table() -> Iterator[str]:
     """The options that kernels of a Jupyter Server have besides those of its own."""
     yield from header("name", "default", "unit", "what it does")
-    for name in OWN_OPTIONS:
-        option = OPTIONS[name]
-        default = option.shown_default if option.default_text else f"`{option.shown_default}`"
-        yield row(f"`{name}`", default, option.unit, option.help)
+    yield from (option_row(OPTIONS[name]) for name in OWN_OPTIONS)
 
 
 def options_of(cls: type) -> list[tuple[str, TraitType[Any, Any]]]:
     """A class's own options, in the order of its definition."""
     traits = [(name, trait) for name, trait in vars(cls).items() if isinstance(trait, TraitType)]
     return [(name, trait) for name, trait in traits if trait.metadata.get("config")]
+
+
+def option_row(option: Option) -> str:
+    default = option.shown_default if option.default_text else f"`{option.shown_default}`"
+    return row(f"`{option.name}`", default, option.unit, option.help)
 
 
 def trait_row(name: str, trait: TraitType[Any, Any]) -> str:

@@ -274,7 +274,8 @@ class LaunchedProcess:
                 if process._stderr is not None:
                     process._stderr.close()
             if manager is not None:
-                await _abandon(manager)
+                await end_launch(manager)
+                await _clean_up(manager)
             if isinstance(exc, Exception):
                 raise KernelStartFailed(why_not_started(options.kernel_name, options.cwd, exc)) from exc
             raise
@@ -380,14 +381,13 @@ def _socket_prefix(folder: Path) -> str:
     return new_socket_prefix(folder)
 
 
-async def _abandon(manager: AsyncKernelManager) -> None:
-    """End a launch that failed half-way."""
+async def end_launch(manager: AsyncKernelManager) -> None:
+    """End the process of a launch that failed half-way, if there is one."""
     provisioner = manager.provisioner
     if provisioner is not None and provisioner.has_process:
         await provisioner.kill()
         if is_local(provisioner):
             await provisioner.wait()
-    await _clean_up(manager)
 
 
 async def _clean_up(manager: AsyncKernelManager) -> None:

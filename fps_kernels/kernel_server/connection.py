@@ -21,6 +21,9 @@ FLUSH_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 5.0
 """How long the closing handshake may take. A client that does not read cannot be told to close."""
 
+MAX_SESSION_ID_CHARS = 256
+"""How long the session_id of a client may be. A host refuses a longer one before it accepts the WebSocket."""
+
 CLOSE_NORMAL = 1000
 CLOSE_FAILED = 1011
 CLOSE_RESTART = 1012

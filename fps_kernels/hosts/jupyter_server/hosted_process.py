@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ...kernel_driver.connection_file import ConnectionInfo
 from ...kernel_driver.launch_trouble import leave_removed_folder
 from ...kernel_driver.oom import OomWatch
-from ...kernel_driver.process import LaunchedProcess, is_local
+from ...kernel_driver.process import LaunchedProcess, end_launch, is_local
 from ...kernel_driver.stderr import StderrReader
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ class HostedProcess(LaunchedProcess):
                 process._stderr, stderr_read = StderrReader(process.kernel_id, stderr_read), -1
             process._watch(local)
         except BaseException:
-            await _abandon(manager)
+            await end_launch(manager)
+            await manager._async_cleanup_resources(restart=True)  # another launch may follow
             raise
         finally:
             os.close(stderr_write)
@@ -55,12 +56,3 @@ class HostedProcess(LaunchedProcess):
 
     async def _give_back(self) -> None:
         await self._manager._async_cleanup_resources(restart=True)
-
-
-async def _abandon(manager: AsyncKernelManager) -> None:
-    """End a launch that failed half-way, and keep what another launch needs."""
-    provisioner = manager.provisioner
-    if provisioner is not None and provisioner.has_process:
-        await provisioner.kill()
-        await provisioner.wait()
-    await manager._async_cleanup_resources(restart=True)

@@ -9,7 +9,6 @@ from typing import Any
 import zmq
 from jupyter_server._tz import utcnow
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
-from tornado.web import HTTPError
 from traitlets import Bunch, TraitError, default, validate
 from traitlets.utils.importstring import import_item
 
@@ -19,7 +18,7 @@ from ...kernels.runtime import MAX_SOCKETS, KernelRuntime
 from ...option_traits import kernels_option
 from ...options import OPTIONS
 from .hosted_options import OWN_OPTIONS, kernels_options
-from .kernel_manager import FpsKernelManager
+from .kernel_manager import FpsKernelManager, KernelError
 
 
 class FpsMappingKernelManager(AsyncMappingKernelManager):
@@ -80,8 +79,7 @@ class FpsMappingKernelManager(AsyncMappingKernelManager):
     def pre_start_kernel(self, kernel_name: str | None, kwargs: Any) -> tuple[FpsKernelManager, str, str]:
         """Make the manager of a new kernel, and its kernel, for which WebSockets may wait from now on."""
         if self.max_kernels is not None and len(self._kernels) + self._beginning >= self.max_kernels:
-            error = LimitReached()
-            raise HTTPError(error.status, error.message)
+            raise KernelError(LimitReached())
         manager, name, kernel_id = super().pre_start_kernel(kernel_name, kwargs)
         assert isinstance(manager, FpsKernelManager)
         manager.prepare(kernel_id)

@@ -9,14 +9,13 @@ from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebso
 from tornado.web import HTTPError
 
 from ...errors import FPSKernelsError
-from ...kernel_server.connection import CLOSE_NORMAL, CLOSE_RESTART
+from ...kernel_server.connection import CLOSE_NORMAL, CLOSE_RESTART, MAX_SESSION_ID_CHARS
 from ...kernels.kernel import Kernel
 from ...tasks import TaskSet
 from ...websocket.frame_batch import IncomingMessage
-from .kernel_manager import escaped
+from .kernel_manager import KernelError, escaped
 from .tornado_socket import TornadoSocket
 
-MAX_SESSION_ID_CHARS = 256
 MAX_MESSAGE_BYTES = 1 << 30
 """The bytes of a message from a client. Tornado's 10 MiB for all its WebSockets are too few for widgets that upload."""
 
@@ -77,7 +76,7 @@ class FpsWebSocketConnection(ZMQChannelsWebsocketConnection):
         try:
             self.kernel.server.check_room(self.session_id, page=self._page)
         except FPSKernelsError as exc:
-            raise HTTPError(exc.status, escaped(exc.message)) from exc
+            raise KernelError(exc) from exc
 
     async def connect(self) -> None:  # type: ignore[override]  # the handler awaits it
         """Serve the WebSocket, which is open now, in the background."""
