@@ -218,6 +218,12 @@ class KernelsOptions:
         "means no limit.",
         unit="bytes per second",
     )
+    page_text_wait_s: NotNegative = _option(
+        10.0,
+        "Longest time for which text is collected for a page in a browser, once a cell has printed much: JupyterLab "
+        "lays out all text of a cell anew with each message. All of it arrives. 0 disables that.",
+        unit="seconds",
+    )
     rate_limit_window_s: Positive = _option(3.0, "Seconds over which both rates are measured.", unit="seconds")
     transport_encryption: Literal["auto", "required", "disabled"] = _option(
         "auto",

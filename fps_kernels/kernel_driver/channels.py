@@ -18,7 +18,9 @@ import zmq
 from ..descriptors import add_reader, remove_reader
 from ..errors import KernelNotConnected, QueueFull
 from .connection_file import ConnectionInfo
-from .message import DELIMITER, Buffer
+from .message import Buffer
+from .socket_reader import LARGE_FRAME_BYTES, SocketReader
+from .turns import ALONE_MESSAGES, PAUSE_S, SHARED_MESSAGES, Turns
 
 logger = logging.getLogger(__name__)
 
@@ -26,8 +28,6 @@ TALKING = ("shell", "control", "stdin")
 """The channels on which something can be sent."""
 DRAIN_BUDGET_S = 0.0005
 """How long one drain may read before other sockets, and other kernels, get their turn; listeners are not included."""
-DRAIN_MESSAGES = 16
-"""How many messages one drain may read."""
 DRAIN_CHECK_EVERY = 8
 """Messages between two looks at the clock: a look costs as much as a tenth of a message."""
 IOPUB_RCVHWM = 1_000_000
@@ -35,8 +35,6 @@ IOPUB_RCVHWM = 1_000_000
 the loop is busy; what the loop has not read yet is better kept here."""
 SEND_QUEUE_MESSAGES = 10_000
 """Messages that may wait, per channel, for a kernel that reads too slowly (beyond libzmq's own queue)."""
-LARGE_FRAME_BYTES = 65_536
-"""From this size on, a frame is handed to libzmq, and a buffer taken from it, without being copied."""
 
 # Plain numbers, because combining enumerations took a third of the time of a send.
 _NOBLOCK = int(zmq.NOBLOCK)
@@ -85,6 +83,7 @@ class ZMQChannels:
     info: where the kernel listens.
     identity: the routing id of the DEALER sockets; input requests come back to it.
     on_batch: called with what arrives.
+    turns: what the channels to all kernels of the loop share; None for those of a kernel that is alone.
     """
 
     def __init__(
@@ -93,14 +92,18 @@ class ZMQChannels:
         info: ConnectionInfo,
         identity: bytes,
         on_batch: OnBatch,
+        turns: Turns | None = None,
     ) -> None:
+        self._turns = turns or Turns()
         self._loop = asyncio.get_running_loop()
         self._context = context
         self._info = info
         self._identity = identity
         self._on_batch = on_batch
         self._sockets: dict[str, zmq.Socket[bytes]] = {}
+        self._readers: dict[str, SocketReader] = {}
         self._scheduled: set[str] = set()
+        self._pausing: set[str] = set()
         self._waiting: dict[str, deque[Sequence[Buffer]]] = {name: deque() for name in TALKING}
         try:
             for channel in (*TALKING, "iopub"):
@@ -129,7 +132,8 @@ class ZMQChannels:
         except zmq.ZMQError as exc:
             raise KernelNotConnected(f"cannot connect to the kernel: {exc.strerror}") from exc
         self._sockets[channel] = socket
-        add_reader(self._loop, socket.FD, self._drain, channel)
+        self._readers[channel] = SocketReader(socket, topics=channel == "iopub")
+        add_reader(self._loop, socket.FD, self._on_readable, channel)
         self._schedule(channel)  # edge-triggered: what came before we looked is not announced
 
     def connected(self, channel: str) -> bool:
@@ -202,20 +206,40 @@ class ZMQChannels:
             self._scheduled.add(channel)
             self._loop.call_soon(self._drain, channel)
 
+    def _on_readable(self, channel: str) -> None:
+        if channel in self._pausing:
+            _events(self._sockets[channel])  # the descriptor stays readable until somebody has asked
+        else:
+            self._drain(channel)
+
+    def _resume(self, channel: str) -> None:
+        """Drain the socket after a pause."""
+        self._pausing.discard(channel)
+        self._drain(channel)
+
     def _drain(self, channel: str) -> None:
         self._scheduled.discard(channel)
         socket = self._sockets.get(channel)
-        if socket is None:
+        if socket is None or channel in self._pausing:
             return
+        reader = self._readers[channel]
         batch: list[list[bytes]] = []
-        deadline = perf_counter() + DRAIN_BUDGET_S
+        reads = 0
+        now = perf_counter()
+        deadline = now + DRAIN_BUDGET_S
+        shared = self._turns.are_shared(self, now)
+        limit = SHARED_MESSAGES if shared else ALONE_MESSAGES
         try:
-            while (frames := _receive(socket)) is not None:
-                batch.append(frames)
-                if len(batch) == 1 and not _events(socket) & _POLLIN:
+            while reader.read(batch):
+                reads += 1
+                if reads == 1 and not _events(socket) & _POLLIN:
                     break  # the usual end: asking once costs 1.0 µs, zmq.Again 2.8
-                if not len(batch) % DRAIN_CHECK_EVERY and (len(batch) >= DRAIN_MESSAGES or perf_counter() > deadline):
-                    self._schedule(channel)
+                if not reads % DRAIN_CHECK_EVERY and (reads >= limit or perf_counter() > deadline):
+                    if shared:
+                        self._pausing.add(channel)
+                        self._loop.call_later(PAUSE_S, self._resume, channel)
+                    else:
+                        self._schedule(channel)
                     break
         except zmq.ZMQError as exc:
             logger.warning("reading %s failed: %s", channel, exc)
@@ -237,27 +261,6 @@ class ZMQChannels:
 def _events(socket: zmq.Socket[bytes]) -> int:
     """What can be done without waiting: _POLLIN, _POLLOUT or both."""
     return cast(int, socket.getsockopt(_EVENTS))
-
-
-def _receive(socket: zmq.Socket[bytes]) -> list[bytes] | None:
-    """The frames of the next message, large buffers as views; None when no message waits.
-
-    recv_multipart asks the socket after each frame whether there are more: 6.9 µs a message, not 4.0.
-    """
-    frames: list[bytes] = []
-    more = True
-    while more:
-        try:
-            frame = socket.recv(_NOBLOCK, False)
-        except zmq.Again:  # raised for the first frame only: libzmq delivers a message as a whole
-            return None
-        more = frame.more
-        # What comes after the signature and four frames is a buffer: only sent on, or copied by those who need bytes.
-        if len(frame) >= LARGE_FRAME_BYTES and DELIMITER in frames[:-5]:
-            frames.append(cast(bytes, frame.buffer))
-        else:
-            frames.append(frame.bytes)
-    return frames
 
 
 def open_socket(

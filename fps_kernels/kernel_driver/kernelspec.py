@@ -72,6 +72,7 @@ class Kernelspecs:
     allowed: the names, in any case, of the kernelspecs that may be used; empty for all.
     classes: what finds them, and starts kernels.
     timeout_s: seconds within which they must have been found.
+    manager: jupyter_client's manager of kernelspecs, if there is one already.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Kernelspecs:
         classes: SpecClasses | None = None,
         *,
         timeout_s: float = TIMEOUT_S,
+        manager: KernelSpecManager | None = None,
     ) -> None:
         self.classes = classes or SpecClasses()
         self._timeout_s = timeout_s
@@ -93,7 +95,7 @@ class Kernelspecs:
         self._default_name = default_name
         self._allowed = {ALIASES.get(name, name).lower() for name in allowed}
         self._base_url = base_url
-        self._manager: KernelSpecManager | None = None
+        self._manager = manager
         self._told: dict[str, str] = {}  # why kernelspecs are not listed
 
     @property

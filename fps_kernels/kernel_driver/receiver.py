@@ -152,6 +152,8 @@ class Receiver:
     def _new_cause(self, message: Message) -> _Cause:
         """What is to be known of the request that caused a message; all messages of one cell have the same."""
         parent, untracked = message.parent, self._state.untracked
+        if parent.msg_id:
+            self._state.names_causes = True
         own = self._own_session in message.frames[1]
         if parent.msg_type:
             self._cause = _Cause(parent, own=own, tracked=parent.msg_type not in untracked)
@@ -242,8 +244,8 @@ class Receiver:
     def _give_to_execution(self, message: Message) -> Request | None:
         """Give a message to the `execute` that caused it; returns its request, None when there is none.
 
-        A message that does not say what caused it is given to the only one that there is, if the kernel has not named
-        that as a cause: then it says so of all that the cell causes, and this is the word of a thread of its own.
+        A message that does not say what caused it is given to the only one that there is, of a kernel that never says
+        so. With all others it is the word of a thread of its own, or what was said as the kernel started.
         """
         msg_id = message.parent.msg_id
         request = self.executions.get(msg_id)
@@ -251,7 +253,7 @@ class Receiver:
             request.begun = True
         elif not msg_id and len(self.executions) == 1:
             only = next(iter(self.executions.values()))
-            request = None if only.begun else only
+            request = None if self._state.names_causes else only
         if request is not None and request.on_message is not None:
             try:
                 request.on_message(message)

@@ -57,9 +57,18 @@ class KernelState:
     last_change: when the kernel came to this state.
     reason: why the kernel is dead, or is being restarted; None otherwise.
     unresponsive: how a process that is alive fails to respond, such as no heartbeat; None if it responds.
+    names_causes: whether the kernel has ever said which request caused what it published. A few never do.
     """
 
-    __slots__ = ("execution_state", "last_activity", "last_change", "reason", "unresponsive", "untracked")
+    __slots__ = (
+        "execution_state",
+        "last_activity",
+        "last_change",
+        "names_causes",
+        "reason",
+        "unresponsive",
+        "untracked",
+    )
 
     def __init__(self) -> None:
         self.untracked = frozenset(UNTRACKED_MESSAGE_TYPES)
@@ -67,6 +76,7 @@ class KernelState:
         self.last_activity = self.last_change = datetime.now(UTC)
         self.reason: str | None = None
         self.unresponsive: str | None = None
+        self.names_causes = False
 
     @property
     def ready(self) -> bool:

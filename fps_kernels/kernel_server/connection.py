@@ -21,8 +21,13 @@ FLUSH_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 5.0
 """How long the closing handshake may take. A client that does not read cannot be told to close."""
 
+BATCHES_AT_ONCE = 2
+"""How much is sent before the writer is left to do it, in turn with those of others."""
+
 MAX_SESSION_ID_CHARS = 256
 """How long the session_id of a client may be. A host refuses a longer one before it accepts the WebSocket."""
+NAMING_TIMEOUT_S = 3.0
+"""How long a page has to name its session before it is told that the kernel did not start."""
 
 CLOSE_NORMAL = 1000
 CLOSE_FAILED = 1011
@@ -42,6 +47,10 @@ class WebSocket(Protocol):
     @property
     def write(self) -> Callable[[Sequence[bytes]], Awaitable[None]] | None:
         """Writes many frames in one call, otherwise as `send`; None where the server cannot do that."""
+
+    @property
+    def write_now(self) -> Callable[[Sequence[bytes]], bool] | None:
+        """As `write`, but at once; False, having written nothing, where it would have to wait."""
 
     @property
     def deliver(self) -> Callable[[Callable[[IncomingMessage], None]], None] | None:
@@ -95,6 +104,8 @@ class Connection:
         self.may_execute = may_execute
         self.page = page
         self._turn = 0
+        self._outbox: Outbox | None = None
+        self._resting = False  # whether the writer waits to be woken
         self._socket = socket
         self._wake = asyncio.Event()
         self._closing: tuple[int, str] | None = None
@@ -109,8 +120,31 @@ class Connection:
         return self._unread_close or (self._closing is None and not self._socket.closed_cleanly)
 
     def wake(self) -> None:
-        """Tell the writer that there may be something to send."""
-        self._wake.set()
+        """Send what there may be to send, here and now if the writer rests and the client has taken all before."""
+        if not (self._resting and self._send_now()):
+            self._wake.set()
+
+    def _send_now(self) -> bool:
+        """Send what is due as far as nothing has to wait; whether that was all.
+
+        An answer need not wait for the turn of a task then, which comes after what other kernels have to say.
+        """
+        outbox, write = self._outbox, self._socket.write_now
+        if outbox is None or write is None or self._closing is not None:
+            return False
+        try:
+            for _ in range(BATCHES_AT_ONCE):
+                run = outbox.take(monotonic())
+                if run is None:
+                    return not outbox.pause_s
+                written = write(run.buffers())
+                outbox.sent(len(run) if written else 0, monotonic(), waited=not written)
+                if not written:
+                    return False
+        except Exception:
+            logger.exception("a message to session %s could not be sent", self.session_id)
+            self._stop_writing()
+        return False
 
     def close(self, code: int, reason: str, *, flush: bool = True) -> None:
         """Close the socket once what is due has been sent or, without `flush`, now. The first code and reason count."""
@@ -152,7 +186,7 @@ class Connection:
             await tasks.close()
             # A task keeps the exception that it ended with, and that the frame with us: a circle, which would
             # keep the buffers of each WebSocket until the collector passes, minutes later.
-            self._writer = self._reader = None
+            self._writer = self._reader = self._outbox = None
 
     async def _read(self, on_message: Callable[[IncomingMessage], None]) -> None:
         if self._socket.deliver is not None:
@@ -173,6 +207,7 @@ class Connection:
 
     async def _write(self, outbox: Outbox) -> None:
         """Send what is due, as it comes, until the client is gone, or all is sent and the socket is to be closed."""
+        self._outbox = outbox
         with contextlib.suppress(ConnectionResetError):  # the client is gone
             while True:
                 while (run := outbox.take(monotonic())) is not None:
@@ -180,12 +215,14 @@ class Connection:
                 if self._closing is not None and not outbox.pause_s:
                     return
                 self._wake.clear()
+                self._resting = True
                 if not outbox.pause_s:
                     await self._wake.wait()
-                    continue
-                with contextlib.suppress(TimeoutError):  # the pause is over
-                    async with asyncio.timeout(outbox.pause_s):
-                        await self._wake.wait()
+                else:
+                    with contextlib.suppress(TimeoutError):  # the pause is over
+                        async with asyncio.timeout(outbox.pause_s):
+                            await self._wake.wait()
+                self._resting = False
 
     async def _send(self, outbox: Outbox, run: FrameBatch) -> None:
         number = 0

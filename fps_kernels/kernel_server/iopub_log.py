@@ -10,12 +10,13 @@ import json
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from ..errors import MalformedMessage
 from ..kernel_driver.message import Message, dump_json, load_object, peek_msg_type
 
 MERGED_MAX_BYTES = 1024 * 1024
-"""The largest size of a merged stream message."""
+"""The largest size of a merged stream message, for those who do not say another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class IopubLog:
         self.bytes = 0
         self.total_bytes = 0
         self._entries: list[Entry] = []
-        self._merged_at = 0  # number of entries after the last merging
+        self._merged_at = 0  # number of entries that were left of those that were merged last
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -135,19 +136,20 @@ class IopubLog:
         keep_from: the first message that an attached session has to hear. From there on nothing is merged or dropped.
         """
         limits = self.limits
-        too_many = len(self._entries) > limits.max_messages or self.bytes > limits.max_bytes
-        grown = len(self._entries) > self._merged_at + limits.max_messages // 10
-        if too_many and grown and keep_from > self._entries[0].seq:
-            stop = self._index(keep_from)
-            runs = _runs(self._entries[:stop], frozenset(cursors))
-            self._entries[:stop] = [run[0] if len(run) == 1 else _merge_run(run) for run in runs]
+        count = self._index(keep_from)
+        size = self.bytes - self.waiting(keep_from)[1]
+        too_many = count > limits.max_messages or size > limits.max_bytes
+        if too_many and count > self._merged_at + limits.max_messages // 10:
+            runs = _runs(self._entries[:count], frozenset(cursors))
+            merged = [run[0] if len(run) == 1 else _merge_run(run) for run in runs]
+            size = sum(entry.size for entry in merged)
+            self._entries[:count] = merged
             self.bytes = sum(entry.size for entry in self._entries)
-            self._merged_at = len(self._entries)
+            self._merged_at = count = len(merged)
         number = 0
-        count, size = len(self._entries), self.bytes
-        for entry in self._entries:
+        for entry in islice(self._entries, count):
             old = now - entry.time > limits.max_age_s
-            if entry.seq >= keep_from or not (old or count > limits.max_messages or size > limits.max_bytes):
+            if not (old or count > limits.max_messages or size > limits.max_bytes):
                 break
             number += 1
             count -= 1
@@ -180,25 +182,24 @@ class IopubLog:
             self._merged_at = max(0, self._merged_at - number)
 
 
-def merge_entries(entries: Sequence[Entry]) -> list[Entry]:
-    """Merge stream messages that are adjacent and have the same parent and name, for a reader that lags."""
-    return [run[0] if len(run) == 1 else _merge_run(run) for run in _runs(entries, frozenset())]
+def merge_entries(entries: Sequence[Entry], max_bytes: int = MERGED_MAX_BYTES) -> list[Entry]:
+    """Merge stream messages that are adjacent and have the same parent and name, for a reader that lags.
+
+    max_bytes: the largest size of a merged message.
+    """
+    return [run[0] if len(run) == 1 else _merge_run(run) for run in _runs(entries, frozenset(), max_bytes)]
 
 
-def _runs(entries: Sequence[Entry], cursors: frozenset[int]) -> Iterator[list[Entry]]:
+def _runs(
+    entries: Sequence[Entry], cursors: frozenset[int], max_bytes: int = MERGED_MAX_BYTES
+) -> Iterator[list[Entry]]:
     """Split entries into runs that may become one message each."""
     run: list[Entry] = []
     key: tuple[bytes, str] | None = None
     size = 0
     for entry in entries:
         this = stream_key(entry)
-        if (
-            run
-            and this is not None
-            and this == key
-            and size + entry.size <= MERGED_MAX_BYTES
-            and entry.seq not in cursors
-        ):
+        if run and this is not None and this == key and size + entry.size <= max_bytes and entry.seq not in cursors:
             run.append(entry)
             size += entry.size
             continue
@@ -209,14 +210,23 @@ def _runs(entries: Sequence[Entry], cursors: frozenset[int]) -> Iterator[list[En
         yield run
 
 
+def is_stream(entry: Entry) -> bool:
+    """Whether it is text on stdout or stderr."""
+    header = entry.frames[0]
+    if b'"stream"' not in header:
+        return False
+    try:
+        return peek_msg_type(header) == "stream"
+    except MalformedMessage:
+        return False
+
+
 def stream_key(entry: Entry) -> tuple[bytes, str] | None:
     """What two stream messages must have in common to be merged; None for a message that is not merged."""
     frames = entry.frames
-    if len(frames) != 4 or b'"stream"' not in frames[0]:
+    if len(frames) != 4 or not is_stream(entry):
         return None
     try:
-        if peek_msg_type(frames[0]) != "stream":
-            return None
         content = load_object(frames[3], "content")
     except MalformedMessage:
         return None

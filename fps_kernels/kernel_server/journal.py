@@ -49,7 +49,7 @@ What is promised
 A session hears the iopub messages from its first cursor on, and what is put into its inbox, in the order in which they
 came to the journal. It hears each of them
 
-- exactly once as long as its connections end with a closing handshake, or none has ended;
+- exactly once as long as its connections end with a closing handshake that the client reads to, or none has ended;
 - after a lost connection, status messages and replies at least once, all others at most once.
 
 What is missing because of a bound is counted, and the session is told the number before it hears what comes next.

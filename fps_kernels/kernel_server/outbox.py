@@ -10,12 +10,13 @@ from ..websocket.frame_batch import FrameBatch
 from . import stand_in
 from .client_session import ClientSession
 from .encoder import Encoder
-from .iopub_log import Entry, IopubLog, merge_entries, stream_key
+from .iopub_log import Entry, IopubLog, is_stream, merge_entries, stream_key
+from .page_pace import COLLECTED_MAX_BYTES, PagePace
 from .rate_limit import MERGE_INTERVAL_S, RateLimiter, RateLimits, cut_middle
 
-READ_MESSAGES = 24
-"""How many messages are read from the log at a time: a millisecond's work, and more than one drain of the kernel's
-socket brings, so that what comes faster than it is sent waits in libzmq and not here."""
+READ_MESSAGES = 64
+"""How many messages are read from the log at a time: a millisecond's work at most, and more than one drain of the
+kernel's socket brings, so that what comes faster than it is sent waits in libzmq and not here."""
 
 READ_BYTES = 1024 * 1024
 """How many bytes are read from the log at a time, unless a single message has more."""
@@ -37,11 +38,19 @@ class HasKernelSession(Protocol):
 class SessionOutbox:
     """The outbox of one WebSocket: what its session has yet to hear, in order and within the rate limits.
 
+    pace: how text comes to a page in a browser; None for other clients.
+
     pause_s: when `take` returned None, the seconds after which to ask again; 0 means when there is something new.
     """
 
     def __init__(
-        self, session: ClientSession, log: IopubLog, limits: RateLimits, encoder: Encoder, kernel: HasKernelSession
+        self,
+        session: ClientSession,
+        log: IopubLog,
+        limits: RateLimits,
+        encoder: Encoder,
+        kernel: HasKernelSession,
+        pace: PagePace | None = None,
     ) -> None:
         self.pause_s = 0.0
         self._session = session
@@ -49,6 +58,8 @@ class SessionOutbox:
         self._limiter = RateLimiter(limits) if limits.on else None
         self._encoder = encoder
         self._kernel = kernel
+        self._pace = pace
+        self._collected = 0
         self._waited = False
         self._merge_at = 0.0
         self._on_sent: Callable[[int, float], None] | None = None
@@ -71,6 +82,12 @@ class SessionOutbox:
         if lagging:
             entries = merge_entries(self._read(LAG_MESSAGES))
             return self._take_entries(entries, self._encoder.encode_each(entries))
+        if self._pace is not None:
+            return self._take_paced(self._pace, now)
+        return self._take_as_it_is()
+
+    def _take_as_it_is(self) -> FrameBatch:
+        session = self._session
         entries = self._read(READ_MESSAGES)
         encode = self._encoder.encode_each if session.hears_other_ids else self._encoder.encode_run
         return self._take_entries(entries, encode(entries))
@@ -85,14 +102,38 @@ class SessionOutbox:
         if on_sent is not None:
             on_sent(number, now)
 
-    def _read(self, max_messages: int) -> list[Entry]:
+    def _read(self, max_messages: int, max_bytes: int = READ_BYTES) -> list[Entry]:
         """Read from the log, up to where a message of the inbox has its place."""
         session = self._session
-        entries = self._log.read(session.cursor, max_messages, READ_BYTES)
+        entries = self._log.read(session.cursor, max_messages, max_bytes)
         place = session.inbox.next_place()
         if place is not None and entries[-1].seq >= place:
             entries = [entry for entry in entries if entry.seq < place]
         return session.as_heard(entries)
+
+    def _take_paced(self, pace: PagePace, now: float) -> FrameBatch | None:
+        """Read from the log for a page: text of a cell of which it has much is collected and merged."""
+        [first] = self._log.read(self._session.cursor, 1, 1)
+        parent = bytes(first.frames[1])
+        if not pace.is_much(parent):
+            return self._take_as_it_is()
+        if (wait_s := pace.wait_s(parent, now)) > 0 and self._is_all_text(first):
+            self.pause_s = wait_s
+            return None
+        entries = merge_entries(self._read(LAG_MESSAGES, COLLECTED_MAX_BYTES), COLLECTED_MAX_BYTES)
+        return self._take_entries(entries, self._encoder.encode_each(entries))
+
+    def _is_all_text(self, first: Entry) -> bool:
+        """Whether all that waits is text of one cell, and not too much of it. first: the first of it."""
+        session, log = self._session, self._log
+        if session.inbox.next_place() is not None:
+            return False
+        start = max(self._collected, session.cursor)
+        for entry in log.read(start, log.next_seq - start, COLLECTED_MAX_BYTES):
+            if not is_stream(entry) or entry.frames[1] != first.frames[1]:
+                return False
+            self._collected = entry.end
+        return log.total_bytes - first.offset < COLLECTED_MAX_BYTES
 
     def _take_limited(self, limiter: RateLimiter, now: float, lagging: bool) -> FrameBatch | None:
         """Read from the log for a client with rate limits: when there are too many stream messages, merge them."""
@@ -120,6 +161,8 @@ class SessionOutbox:
                 for entry in entries[:number]:
                     if entry.is_status:
                         session.remember("iopub", entry.frames, now)
+                    elif self._pace is not None and is_stream(entry):
+                        self._pace.sent(bytes(entry.frames[1]), len(entry.frames[3]), now)
 
         session.in_flight = entries
         self._on_sent = sent

@@ -38,6 +38,7 @@ from .encoder import Encoder
 from .iopub_log import ReplayLimits
 from .journal import BacklogLimits, Journal
 from .outbox import SessionOutbox
+from .page_pace import PagePace
 from .prompts import Prompts
 from .rate_limit import RateLimits
 from .spec_adapter import Adapter
@@ -48,12 +49,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ServerLimits:
-    """What is kept for clients, how fast they are served, and how many may be connected."""
+    """What is kept for clients, how fast they are served, and how many may be connected.
+
+    page_wait_s: see PagePace; 0 for none.
+    """
 
     replay: ReplayLimits = field(default_factory=ReplayLimits)
     rates: RateLimits = field(default_factory=RateLimits)
     backlog: BacklogLimits = field(default_factory=BacklogLimits)
     max_connections: int = 500
+    page_wait_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -153,7 +158,8 @@ class KernelServer(LifecycleObserver):
         connection = Connection(socket, (user, session_id), v1=v1, may_execute=may_execute, page=page)
         session = self._attach(connection)
         encoder = self._encoders[v1]
-        outbox = SessionOutbox(session, self._journal.log, self._limits.rates, encoder, self.client)
+        pace = PagePace(self._limits.page_wait_s) if page and self._limits.page_wait_s else None
+        outbox = SessionOutbox(session, self._journal.log, self._limits.rates, encoder, self.client, pace)
         encoder.add_reader()
         try:
             await connection.run(outbox, lambda message: self._on_message(connection, session, message))
@@ -201,7 +207,7 @@ class KernelServer(LifecycleObserver):
         if self._connections and self.client.last_activity is not self._last_activity:
             self._last_activity = self.client.last_activity
             self.times.to_client = time()
-        for connection in self._connections:
+        for connection in tuple(self._connections):
             connection.wake()
         self._trim(now)
 

@@ -9,8 +9,10 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from .frame_batch import IncomingMessage
 
 Write = Callable[[Sequence[bytes]], Awaitable[None]]
+WriteNow = Callable[[Sequence[bytes]], bool]
 WRITE_EXTENSION = "fps_kernels.websocket.write"
-"""An ASGI extension of ours, `{"write": write(buffers)}`: writes many whole WebSocket frames at a time."""
+"""An ASGI extension of ours, `{"write": write(buffers), "write_now": write_now(buffers)}`: both write many whole
+WebSocket frames at a time. The second returns False, having written nothing, where the first would wait."""
 
 Deliver = Callable[[Callable[[IncomingMessage], None]], None]
 DELIVER_EXTENSION = "fps_kernels.websocket.deliver"
@@ -29,6 +31,7 @@ class StarletteSocket:
         self.closed_cleanly = False
         extensions = websocket.scope.get("extensions") or {}
         self.write: Write | None = extensions.get(WRITE_EXTENSION, {}).get("write")
+        self.write_now: WriteNow | None = extensions.get(WRITE_EXTENSION, {}).get("write_now")
         self.deliver: Deliver | None = extensions.get(DELIVER_EXTENSION, {}).get("deliver")
         self._websocket = websocket
 

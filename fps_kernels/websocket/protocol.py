@@ -202,7 +202,7 @@ class WebSocketProtocol(asyncio.Protocol):
             "state": self._app_state.copy(),
             "extensions": {
                 "websocket.http.response": {},
-                WRITE_EXTENSION: {"write": self._writer.write_frames},
+                WRITE_EXTENSION: {"write": self._writer.write_frames, "write_now": self._writer.write_now},
                 DELIVER_EXTENSION: {"deliver": self._incoming.deliver_to},
             },
         }

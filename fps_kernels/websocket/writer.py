@@ -73,6 +73,13 @@ class WebSocketWriter:
             raise ClientDisconnected("the WebSocket is closed")
         self._transport.writelines(buffers)
 
+    def write_now(self, buffers: Sequence[bytes]) -> bool:
+        """As `write_frames`, but at once; False, having written nothing, where it would wait or raise."""
+        if not self._writable.is_set() or not self.open:
+            return False
+        self._transport.writelines(buffers)
+        return True
+
     def write_message(self, message: str | bytes) -> None:
         """Raises ClientDisconnected when the WebSocket is closed."""
         try:

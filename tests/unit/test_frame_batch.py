@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from websockets.client import ClientProtocol
@@ -12,6 +11,8 @@ from websockets.uri import parse_uri
 
 from fps_kernels.websocket.frame_batch import Chunks, FrameBatch
 from fps_kernels.websocket.frames import LARGE_BYTES, frame_header
+
+from ..support.cases import for_each
 
 
 def read(data: bytes) -> list[str | bytes]:
@@ -51,6 +52,6 @@ def test_small_messages_are_one_buffer() -> None:
     assert len(FrameBatch([(False, [b"a", b"b"])] * 100).buffers()) == 1
 
 
-@pytest.mark.parametrize(("size", "length"), [(125, 2), (126, 4), (65_535, 4), (65_536, 10), (1 << 40, 10)])
+@for_each(("size", "length"), [(125, 2), (126, 4), (65_535, 4), (65_536, 10), (1 << 40, 10)])
 def test_the_header_is_as_short_as_it_can_be(size: int, length: int) -> None:
     assert len(frame_header(False, size)) == length

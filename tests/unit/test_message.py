@@ -26,6 +26,7 @@ from fps_kernels.kernel_driver.message import (
     utc_now,
 )
 
+from ..support.cases import for_each
 from ..support.examples import examples
 
 PEEKS = {"msg_id": peek_msg_id, "msg_type": peek_msg_type, "session": peek_session}
@@ -95,7 +96,7 @@ def test_peek_equals_a_parser(header: dict[str, Any], indent: int | None, ascii_
             assert found == expected_peek(json.loads(data), key)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("header", "expected"),
     [
         (b'{"msg_type":"status"}', "status"),
@@ -120,7 +121,7 @@ def test_peek_of_special_headers(header: bytes, expected: str) -> None:
     assert peek_msg_type(header) == expected
 
 
-@pytest.mark.parametrize(
+@for_each(
     "header",
     [b"garbage", b"[1, 2]", b'"msg_type"', b'{"msg_id":', b'{"msg_type":"\xff\xfe"}', b"[" * 100_000],
 )
@@ -179,7 +180,7 @@ def test_message_without_parent() -> None:
     assert (message.parent_msg_id, message.parent_session, message.buffers) == ("", "", [])
 
 
-@pytest.mark.parametrize(("position", "name"), list(enumerate(["header", "parent_header", "metadata", "content"])))
+@for_each(("position", "name"), list(enumerate(["header", "parent_header", "metadata", "content"])))
 def test_message_names_the_part_that_is_not_an_object(position: int, name: str) -> None:
     frames = list(PARTS)
     frames[position] = b"[1, 2]"

@@ -13,6 +13,7 @@ from fps_kernels.errors import MalformedMessage
 from fps_kernels.kernel_driver.message import Message
 from fps_kernels.kernel_driver.message_form import CHECKED_MAX_BYTES, FormReader
 
+from ..support.cases import for_each
 from ..support.examples import examples
 
 HEADER: dict[str, Any] = {
@@ -69,8 +70,8 @@ def frames(header: Any = HEADER, parent: Any = PARENT, metadata: Any = None, con
 # --- what is as it should be ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("content", [CONTENT, {}, {"text": "ä€😀"}, {"x": [1, {"y": None}]}, {"big": 10**30}])
-@pytest.mark.parametrize("ascii_only", [True, False])
+@for_each("content", [CONTENT, {}, {"text": "ä€😀"}, {"x": [1, {"y": None}]}, {"big": 10**30}])
+@for_each("ascii_only", [True, False])
 def test_a_good_message_keeps_its_bytes(content: Any, ascii_only: bool) -> None:
     parts = [json.dumps(part, ensure_ascii=ascii_only).encode() for part in (HEADER, PARENT, {"m": 1}, content)]
     read = Read(*parts, b"buffer", b"")
@@ -106,7 +107,7 @@ def test_an_odd_message_does_not_change_what_is_read_of_the_next() -> None:
 # --- headers --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("odd", "fixed"),
     [
         ({"msg_id": 17}, {"msg_id": "17"}),
@@ -146,9 +147,7 @@ def test_version_4_of_the_spec_has_no_version() -> None:
     assert Read(*frames(header), version="").header == header
 
 
-@pytest.mark.parametrize(
-    "header", [b"", b"x", b"null", b"[]", b"{}", {"msg_type": None}, {"msg_type": ""}, b'{"msg_type": "\xff"}']
-)
+@for_each("header", [b"", b"x", b"null", b"[]", b"{}", {"msg_type": None}, {"msg_type": ""}, b'{"msg_type": "\xff"}'])
 def test_a_message_of_no_type_is_malformed(header: Any) -> None:
     with pytest.raises(MalformedMessage, match=r"^header"):
         Read(*frames(header))
@@ -157,15 +156,15 @@ def test_a_message_of_no_type_is_malformed(header: Any) -> None:
 # --- parent headers -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("channel", ["iopub", "shell"])
-@pytest.mark.parametrize("parent", [b"null", b"", b"[]", b'""', b"5", b" "])
+@for_each("channel", ["iopub", "shell"])
+@for_each("parent", [b"null", b"", b"[]", b'""', b"5", b" "])
 def test_a_parent_that_is_no_object_is_none(parent: bytes, channel: str) -> None:
     read = Read(*frames(parent=parent), channel=channel)
     assert read.frames[1] == b"{}"
     assert (read.message.parent_msg_id, read.message.parent_session) == ("", "")
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("parent", "expected"),
     [
         ({}, ("", "", "")),
@@ -196,14 +195,14 @@ def test_a_parent_that_nobody_can_read_answers_nothing(parent: bytes) -> None:
 # --- metadata and content -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("metadata", [b"", b"null", b"[]", b"x", b'{"a": NaN', b"\xff\xfe"])
+@for_each("metadata", [b"", b"null", b"[]", b"x", b'{"a": NaN', b"\xff\xfe"])
 def test_metadata_of_no_use_are_none(metadata: bytes) -> None:
     read = Read(*frames(metadata=metadata) if metadata else [*frames()[:2], b"", frames()[3]])
     assert read.frames[2] == b"{}"
     assert read.content == CONTENT
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("content", "expected"),
     [
         (json.dumps(CONTENT).encode("utf-16"), CONTENT),
@@ -226,19 +225,19 @@ def test_what_is_nearly_json_is_read(content: bytes, expected: Any) -> None:
 UNREADABLE = [b"", b"null", b"[]", b'"text"', b"5", b"text", b'{"text": ', b"{'text': 1}", b'{"a": 1} {}', b"{" * 9]
 
 
-@pytest.mark.parametrize("content", UNREADABLE)
+@for_each("content", UNREADABLE)
 def test_a_content_that_nobody_can_read_is_malformed_on_iopub(content: bytes) -> None:
     with pytest.raises(MalformedMessage, match="content of a message of type stream"):
         Read(*frames(content=content))
 
 
-@pytest.mark.parametrize("content", UNREADABLE)
+@for_each("content", UNREADABLE)
 def test_a_reply_that_nobody_can_read_is_an_error(content: bytes) -> None:
     read = Read(*frames(HEADER | {"msg_type": "execute_reply"}, content=content), channel="shell")
     assert (read.content["status"], read.content["ename"]) == ("error", "MalformedMessage")
 
 
-@pytest.mark.parametrize("content", UNREADABLE)
+@for_each("content", UNREADABLE)
 def test_a_question_that_nobody_can_read_can_be_answered(content: bytes) -> None:
     read = Read(*frames(HEADER | {"msg_type": "input_request"}, content=content), channel="stdin")
     assert read.content == {"prompt": "", "password": False}

@@ -10,6 +10,8 @@ import pytest
 from fps_kernels.errors import InvalidTransition
 from fps_kernels.kernel_driver.state import ExecutionState, KernelState
 
+from ..support.cases import for_each
+
 ALLOWED = {
     ("starting", "idle"),
     ("starting", "busy"),
@@ -46,7 +48,7 @@ def in_state(name: str) -> KernelState:
     return state
 
 
-@pytest.mark.parametrize(("old", "new"), [pair for pair in DIFFERENT if pair in ALLOWED])
+@for_each(("old", "new"), [pair for pair in DIFFERENT if pair in ALLOWED])
 def test_allowed_transition(old: str, new: str) -> None:
     state = in_state(old)
     assert state.change(ExecutionState(new), "because") is True
@@ -55,7 +57,7 @@ def test_allowed_transition(old: str, new: str) -> None:
     assert state.last_activity == LONG_AGO
 
 
-@pytest.mark.parametrize(("old", "new"), [pair for pair in DIFFERENT if pair not in ALLOWED])
+@for_each(("old", "new"), [pair for pair in DIFFERENT if pair not in ALLOWED])
 def test_forbidden_transition_raises_and_changes_nothing(old: str, new: str) -> None:
     state = in_state(old)
     reason = state.reason
@@ -65,7 +67,7 @@ def test_forbidden_transition_raises_and_changes_nothing(old: str, new: str) -> 
     assert state.last_activity == LONG_AGO
 
 
-@pytest.mark.parametrize("name", STATES)
+@for_each("name", STATES)
 def test_the_same_state_is_no_change(name: str) -> None:
     state = in_state(name)
     assert state.change(ExecutionState(name)) is False
@@ -97,7 +99,7 @@ def test_a_new_kernel_is_starting() -> None:
     assert datetime.now(UTC) - state.last_activity < timedelta(minutes=1)
 
 
-@pytest.mark.parametrize("name", STATES)
+@for_each("name", STATES)
 def test_ready_is_idle_or_busy(name: str) -> None:
     assert in_state(name).ready == (name in ("idle", "busy"))
 
@@ -117,7 +119,7 @@ def test_a_kernel_that_repeats_itself_is_active_but_unchanged(name: str) -> None
     assert state.last_activity > LONG_AGO
 
 
-@pytest.mark.parametrize("old", ["starting", "restarting", "terminating", "dead"])
+@for_each("old", ["starting", "restarting", "terminating", "dead"])
 def test_what_a_kernel_says_that_is_not_ready_is_no_news(old: str) -> None:
     for said in STATES:
         state = in_state(old)
@@ -126,9 +128,7 @@ def test_what_a_kernel_says_that_is_not_ready_is_no_news(old: str) -> None:
         assert state.last_activity == LONG_AGO
 
 
-@pytest.mark.parametrize(
-    ("old", "said"), list(product(["idle", "busy"], ["starting", "restarting", "terminating", "dead"]))
-)
+@for_each(("old", "said"), list(product(["idle", "busy"], ["starting", "restarting", "terminating", "dead"])))
 def test_a_kernel_does_not_decide_about_its_life(old: str, said: str) -> None:
     state = in_state(old)
     assert state.on_kernel_status(ExecutionState(said)) is False

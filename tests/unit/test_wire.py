@@ -24,6 +24,7 @@ from fps_kernels.kernel_server.wire import (
 )
 from fps_kernels.websocket.frames import LARGE_BYTES
 
+from ..support.cases import for_each
 from ..support.messages import pack_default, pack_v1, unpack_default, unpack_v1
 
 Json = dict[str, Any]
@@ -184,7 +185,7 @@ def test_v1_the_smallest_frame() -> None:
     assert decode_v1(v1_frame(6, GOOD, REST)) == ("shell", [b"{}"] * 4)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "frame",
     [
         b"",
@@ -215,7 +216,7 @@ def test_v1_empty_parts_are_taken_as_they_are() -> None:
     assert decode_v1(v1_frame(6, [56, 61, 61, 61, 61, 61], b"shell")) == ("shell", [b""] * 4)
 
 
-@pytest.mark.parametrize("channel", [b"nonsense", b"", b"Shell", b"hb", b"\xff\xfe", b"shell\0", b"x" * 10_000])
+@for_each("channel", [b"nonsense", b"", b"Shell", b"hb", b"\xff\xfe", b"shell\0", b"x" * 10_000])
 def test_v1_unknown_channel(channel: bytes) -> None:
     exc = malformed(decode_v1, encode_v1(channel, [b"{}"] * 4))
     assert exc.close_code == 1003
@@ -322,7 +323,7 @@ def test_default_binary_frame_without_buffers() -> None:
     assert loaded(*decode_default(default_frame(1, [8]))) == WITHOUT_BUFFERS
 
 
-@pytest.mark.parametrize(
+@for_each(
     "frame",
     [
         b"",
@@ -359,14 +360,14 @@ def test_default_without_channel_is_shell(channel: Json) -> None:
     assert decode_default(json.dumps({"header": {}} | channel))[0] == "shell"
 
 
-@pytest.mark.parametrize("channel", ["nonsense", "Shell", "hb", "é", "\ud800", "x" * 10_000])
+@for_each("channel", ["nonsense", "Shell", "hb", "é", "\ud800", "x" * 10_000])
 def test_default_unknown_channel(channel: str) -> None:
     exc = malformed(decode_default, json.dumps({"channel": channel, "header": {}}))
     assert exc.close_code == 1003
     assert len(exc.message) < 80
 
 
-@pytest.mark.parametrize(
+@for_each(
     "data",
     [
         "",
@@ -465,7 +466,7 @@ def test_not_in_its_header_either() -> None:
     assert (message["channel"], message["msg_type"]) == ("iopub", "stream")
 
 
-@pytest.mark.parametrize("part", [b"{}}", b"{}},{", b'{}}{"channel":"stdin"}', b"{}]", b"", b'"'])
+@for_each("part", [b"{}}", b"{}},{", b'{}}{"channel":"stdin"}', b"{}]", b"", b'"'])
 def test_what_would_end_the_message_is_no_json(part: bytes) -> None:
     """It is not taken for a message of another kind."""
     with pytest.raises(json.JSONDecodeError):
@@ -485,9 +486,9 @@ def request_of(channel: str, header: bytes) -> tuple[str, list[Any], RequestHead
     return decode_request(encode_v1(channel.encode(), [header, b"{}", b"{}", b"{}"]), v1=True)
 
 
-@pytest.mark.parametrize("channel", ["shell", "control", "stdin"])
-@pytest.mark.parametrize("message", [MESSAGE, WITHOUT_BUFFERS], ids=["buffers", "no buffers"])
-@pytest.mark.parametrize("v1", [True, False], ids=["v1", "default"])
+@for_each("channel", ["shell", "control", "stdin"])
+@for_each("message", [MESSAGE, WITHOUT_BUFFERS])
+@for_each("v1", [True, False])
 def test_a_request_may_be_sent(channel: str, message: Json, v1: bool) -> None:
     message = message | {"channel": channel, "header": whole(message["header"])}
     got, frames, header = decode_request(pack_v1(message) if v1 else pack_default(message), v1=v1)
@@ -528,7 +529,7 @@ def test_v1_has_no_text() -> None:
     assert caught.value.close_code == 1003
 
 
-@pytest.mark.parametrize(
+@for_each(
     "header",
     [
         b"",
@@ -555,7 +556,7 @@ def test_a_request_without_a_proper_header_is_refused(header: bytes) -> None:
     assert caught.value.close_code == 1007
 
 
-@pytest.mark.parametrize(
+@for_each(
     "header",
     [
         {},
@@ -595,7 +596,7 @@ def test_default_of_two_equal_keys_the_kernel_gets_the_one_that_was_read() -> No
     assert header.data == frames[0]
 
 
-@pytest.mark.parametrize(
+@for_each(
     "header",
     [
         rb'{"msg_id":"1","msg_\u0074ype":"execute_request"}',
@@ -639,8 +640,8 @@ ODD_HEADERS = [
 ]
 
 
-@pytest.mark.parametrize("v1", [True, False], ids=["v1", "default"])
-@pytest.mark.parametrize("odd", ODD_HEADERS, ids=str)
+@for_each("v1", [True, False])
+@for_each("odd", ODD_HEADERS)
 def test_an_odd_header_gets_what_kernels_need(odd: Json, v1: bool) -> None:
     header = whole({"msg_id": "1", "msg_type": "x", "date": 0}) | odd
     message = MESSAGE | {"channel": "shell", "header": header}
@@ -663,16 +664,16 @@ def test_what_a_header_lacks_is_filled_in(missing: str) -> None:
     assert json.loads(bytes(frames[0])) == whole(header)
 
 
-@pytest.mark.parametrize("place", [1, 2, 3])
-@pytest.mark.parametrize("empty", [b"", b"null", b" \n"])
+@for_each("place", [1, 2, 3])
+@for_each("empty", [b"", b"null", b" \n"])
 def test_an_empty_frame_of_v1_stands_for_an_object(place: int, empty: bytes) -> None:
     frames = [json.dumps(whole({"msg_id": "1", "msg_type": "x"})).encode(), b"{}", b"{}", b"{}"]
     frames[place] = empty
     assert decode_request(encode_v1(b"shell", frames), v1=True)[1][1:] == [b"{}"] * 3
 
 
-@pytest.mark.parametrize(("place", "name"), [(1, "parent_header"), (2, "metadata"), (3, "content")])
-@pytest.mark.parametrize("odd", [b"[]", b"5", b"x", b"{", b"{'code': 1}", b'{"a": 1} x', b"x" * 300_000])
+@for_each(("place", "name"), [(1, "parent_header"), (2, "metadata"), (3, "content")])
+@for_each("odd", [b"[]", b"5", b"x", b"{", b"{'code': 1}", b'{"a": 1} x', b"x" * 300_000])
 def test_a_frame_of_v1_that_is_no_object_is_refused(place: int, name: str, odd: bytes) -> None:
     frames = [json.dumps(whole({"msg_id": "1", "msg_type": "x"})).encode(), b"{}", b"{}", b"{}"]
     frames[place] = odd
