@@ -19,7 +19,8 @@ class CORSHeaders:
     """Middleware that adds the configured headers to every response, and to the acceptance of a WebSocket.
 
     Not Starlette's middleware, which computes its headers: Jupyter Kernel Gateway sends what the options say,
-    verbatim. As there, a response with CORS headers has no content security policy; here, pages keep theirs.
+    verbatim. As there, JSON with CORS headers has no content security policy, which it has no use for. The original
+    drops that of all responses, as it has no others; what a browser may show, as pages and pictures, keeps it here.
 
     An origin that only a pattern allows is named to its own pages, as Jupyter Server does: no header has patterns.
 
@@ -48,12 +49,16 @@ class CORSHeaders:
                 # Of a page of the internet that asks for a server of this machine or its network.
                 if request.get(ASKS_FOR_NETWORK) == "true" and self._origins.allows(origin):
                     headers["Access-Control-Allow-Private-Network"] = "true"
-                is_page = headers.get("content-type", "").startswith("text/html")
-                if self._cors and "content-security-policy" in headers and not is_page:
+                if self._cors and "content-security-policy" in headers and _shows_nothing(headers):
                     del headers["content-security-policy"]
             await send(message)
 
         await self._app(scope, receive, send_with_headers if self._cors or by_pattern else send)
+
+
+def _shows_nothing(headers: Headers) -> bool:
+    """Whether a response is JSON, or has no body: nothing that a policy is about."""
+    return headers.get("content-type", "").partition(";")[0].strip() in ("", "application/json")
 
 
 class Preflights:

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from traitlets.config.application import LevelFormatter
+
 from ..api.routes import KernelRoutes
 from ..errors import BadOption, KernelspecNotFound
 from ..kernel_driver.kernelspec import Kernelspecs
@@ -20,6 +22,7 @@ from ..serving.logs import configure, hide
 from ..serving.own_memory import close_memory
 from ..serving.rlimits import raise_limit
 from ..serving.sockets import bound
+from ..serving.stop_signals import StopSignals
 from .config.read_settings import read
 from .config.settings import Settings
 from .context import GatewayContext
@@ -28,17 +31,20 @@ from .gateway_policy import GatewayPolicy
 from .gateway_server import Gateway
 from .personality_loader import load_personality
 from .seed import Seed, read_seed
-from .signals import stop_on_signals
 
 if TYPE_CHECKING:
     from .config.gateway_options import KernelGatewayApp
+
+PATIENCE_S = 30
+"""Seconds that the end may take besides what the personality and kernels have: a provisioner may be far away."""
 
 
 def run(app: KernelGatewayApp) -> None:
     """Serve until a signal ends the server. Raises BadOption before anything is started."""
     settings = read(app)
     hide(*settings.access.policy.secrets)
-    configure(app.log_level)  # type: ignore[arg-type]  # an int or a str; traitlets says object
+    formatter = LevelFormatter(fmt=app.log_format, datefmt=app.log_datefmt)
+    configure(app.log_level, formatter)  # type: ignore[arg-type]  # an int or a str; traitlets says object
     close_memory()
     raise_limit()
     personality = load_personality(settings.api, app)
@@ -51,6 +57,7 @@ def run(app: KernelGatewayApp) -> None:
         public=listening.public,
         allowed_open=access.allowed_open,
         token_option="auth_token_file",
+        proxy_option="proxy_secret_file",
         open_option="allow_open_access",
     )
 
@@ -66,11 +73,16 @@ def run(app: KernelGatewayApp) -> None:
         context = GatewayContext(settings, seed, kernels)
         personality.set_context(context)
         app.settings, app.seed, app.kernels = settings, seed, kernels  # for personalities that know only `parent`
-        stop = stop_on_signals(ask=sys.stdin.isatty() and not app.answer_yes)
-        await Gateway(context, socks, personality).serve(stop)
+        stop.listen()
+        await Gateway(context, socks, personality).serve(stop.event)
 
     collect_from_now()  # kernels may be started before anything is served, and take long
-    with bound(listening) as socks, asyncio.Runner(loop_factory=new_loop) as runner:
+    patience_s = personality.shutdown_timeout_s + settings.kernels.shutdown_wait_time_s + PATIENCE_S
+    with (
+        StopSignals(ask=sys.stdin.isatty() and not app.answer_yes, patience_s=patience_s) as stop,
+        bound(listening) as socks,
+        asyncio.Runner(loop_factory=new_loop) as runner,
+    ):
         runner.run(serve(socks))
 
 

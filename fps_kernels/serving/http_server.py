@@ -20,6 +20,7 @@ from ..websocket.protocol import WebSocketProtocol
 from .acceptor import Acceptor, default_max_connections
 from .access.refusal_log import RefusalLog
 from .connection_table import ConnectionTable, Slot
+from .failure_log import FailureLog
 from .http_protocol import HTTPProtocol
 from .serving_limits import ServingLimits
 from .unix_socket import host_of, is_unix
@@ -105,7 +106,7 @@ def make_server(
         size_option="ws_max_message_bytes",
     )
     config = uvicorn.Config(
-        LeavingClients(app),
+        LeavingClients(FailureLog(app)),
         http="h11",
         access_log=False,
         log_config=None,

@@ -12,7 +12,9 @@ from types import NoneType
 from ..log_text import MAX_LINE_CHARS, escape, shorten
 from .redaction import Redaction
 
-FORMAT = "[%(name)s] %(levelname)s %(message)s"
+FORMAT = "[%(levelname)1.1s %(asctime)s.%(msecs)03d %(name)s] %(message)s"
+"""As Jupyter Server's lines look."""
+DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
 
 MAX_TEXT_CHARS = 4 * MAX_LINE_CHARS
 """The characters of a message that are looked at: it may have gigabytes, and is searched for secrets."""
@@ -117,12 +119,15 @@ class WithoutQuery(logging.Filter):
         return True
 
 
-def configure(level: int | str) -> None:
+def configure(level: int | str, formatter: logging.Formatter | None = None) -> None:
     """Log to stderr from this level on, warnings of the module `warnings` included.
 
-    Loggers with handlers of their own, such as that of a Jupyter application, get the same formatter.
+    Loggers with handlers of their own, such as that of a Jupyter application, get the same safety.
+    formatter: of the operator; None for ours.
     """
-    logging.basicConfig(level=level, format=FORMAT)
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter or logging.Formatter(FORMAT, DATE_FORMAT))
+    logging.basicConfig(level=level, handlers=[handler])
     logging.captureWarnings(True)
     for name in ("uvicorn.error", "uvicorn.access"):
         logging.getLogger(name).addFilter(WithoutQuery())
@@ -139,8 +144,15 @@ class Sanitizer(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         safe = safe_record(record)
         record.msg, record.args, record.exc_text, record.stack_info = safe.msg, (), safe.exc_text, None
-        if not logging.getLogger().handlers and logging.lastResort is not None:  # as without this handler
-            logging.lastResort.handle(record)
+        if not any(_handlers_above(logging.getLogger("fps_kernels"))) and logging.lastResort is not None:
+            logging.lastResort.handle(record)  # as without this handler
+
+
+def _handlers_above(logger: logging.Logger) -> Iterator[logging.Handler]:
+    """The handlers of the loggers to which this one passes its records: of a host's own, or of the root."""
+    while logger.propagate and logger.parent is not None:
+        logger = logger.parent
+        yield from logger.handlers
 
 
 def sanitize_package() -> None:

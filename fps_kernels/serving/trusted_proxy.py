@@ -14,6 +14,8 @@ SCHEMES = {"http": ("http", "ws"), "https": ("https", "wss"), "ws": ("http", "ws
 
 RECEIVED_HOST_KEY = "fps_kernels.received_host"
 """The key of an ASGI scope with the Host that came with a request, where a proxy has named another one."""
+PEER_KEY = "fps_kernels.peer"
+"""The key of an ASGI scope with the address of who has connected, where a header has named another client."""
 
 
 class TrustedProxy:
@@ -34,6 +36,7 @@ class TrustedProxy:
             address = _last(headers, "x-real-ip") or _last(headers, "x-forwarded-for")
             with suppress(ValueError):  # not an address
                 ip_address(address)
+                scope[PEER_KEY] = str((scope.get("client") or ("",))[0])
                 scope["client"] = (address, 0)
             scheme = (_last(headers, "x-scheme") or _last(headers, "x-forwarded-proto")).lower()
             if scheme in SCHEMES:

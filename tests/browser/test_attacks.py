@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import threading
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -12,19 +13,29 @@ import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, async_playwright
 
 from ..support.lab import ARGUMENTS, AUTHORIZATION
+from ..support.notebooks import write_notebook
 from ..support.servers import TOKEN, Server
+from ..support.waits import until
 
-ATTACK = """async ([target, room]) => {
+ATTACK = """async ([target, {terminal, kernel, room, file}]) => {
   const done = {};
   const attempt = async (name, work) => {
     try { done[name] = await work(); } catch (error) { done[name] = "failed"; }
   };
   const simple = {method: "POST", mode: "no-cors", credentials: "include"};
-  const open = path => new Promise((resolve, reject) => {
+  const open = (path, message) => new Promise((resolve, reject) => {
     const socket = new WebSocket(target.replace("http", "ws") + path);
-    socket.onopen = () => resolve("opened");
+    socket.onopen = () => {
+      if (message) socket.send(JSON.stringify(message));
+      resolve("opened");
+    };
     socket.onerror = () => reject();
   });
+  const request = {
+    channel: "shell", parent_header: {}, metadata: {}, buffers: [],
+    header: {msg_id: "1", session: "1", msg_type: "execute_request", username: "", version: "5.3", date: ""},
+    content: {code: `open("${file}-by-kernel", "w")`, silent: false},
+  };
   const shown = (tag, path, property) => new Promise((resolve, reject) => {
     const element = document.createElement(tag);
     element[property || "src"] = target + path;
@@ -42,9 +53,10 @@ ATTACK = """async ([target, room]) => {
   await attempt("put", () => fetch(target + "/api/contents/pwned.txt",
     {method: "PUT", credentials: "include", body: "{}"}).then(() => "sent"));
   await attempt("script", () => shown("script", "/api/contents"));
-  await attempt("terminal socket", () => open("/terminals/websocket/1"));
+  await attempt("terminal socket", () => open(
+    "/terminals/websocket/" + terminal, ["stdin", `touch "${file}-by-terminal"\\n`]));
   await attempt("document socket", () => open("/api/collaboration/room/" + room));
-  await attempt("kernel socket", () => open("/api/kernels/" + room + "/channels"));
+  await attempt("kernel socket", () => open("/api/kernels/" + kernel + "/channels", request));
   await attempt("logged in", () => fetch(target + "/login", text("secret=x")).then(() => "sent"));
   const frame = document.createElement("iframe");
   frame.name = "frame";
@@ -111,6 +123,18 @@ async def logged_in(context: BrowserContext, server: Server) -> None:
     await page.close()
 
 
+def begin_work(server: Server) -> dict[str, str]:
+    """What the user has open: a terminal, a kernel and a document; and a file that is not there."""
+    write_notebook(server.root / "work.ipynb", "1")
+    with httpx.Client(base_url=server.url, headers=AUTHORIZATION, trust_env=False, timeout=60) as client:
+        terminal = client.post("/api/terminals").json()["name"]
+        kernel = client.post("/api/kernels", json={"name": "tiny_plain"}).json()["id"]
+        body = {"format": "json", "type": "notebook"}
+        document = client.put("/api/collaboration/session/work.ipynb", json=body).json()["fileId"]
+    room = f"json:notebook:{document}"
+    return {"terminal": terminal, "kernel": kernel, "room": room, "file": str(server.root / "pwned")}
+
+
 def harm(server: Server) -> dict[str, int]:
     with httpx.Client(base_url=server.url, headers=AUTHORIZATION, trust_env=False, timeout=30) as client:
         names = ("terminals", "kernels", "sessions")
@@ -125,10 +149,11 @@ async def test_a_page_of_another_origin_does_no_harm(
 ) -> None:
     context = await browser.new_context()
     await logged_in(context, server)
+    work = begin_work(server)
     before = harm(server)
     page = await context.new_page()
     await page.goto(f"http://{host}:{elsewhere}/")
-    done = await page.evaluate(ATTACK, [server.url, "json:notebook:x"])
+    done = await page.evaluate(ATTACK, [server.url, work])
     # What a page may send without asking is "sent"; it learns and causes nothing by that.
     assert {name for name, outcome in done.items() if outcome != "failed"} <= {
         "terminal",
@@ -138,7 +163,33 @@ async def test_a_page_of_another_origin_does_no_harm(
         "logged in",
     }
     assert harm(server) == before
+    assert list(server.root.glob("pwned*")) == []
     await context.close()
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_the_attack_is_one(browser: Browser, tmp_path: Path, elsewhere: int) -> None:
+    """All of it succeeds where all origins are allowed."""
+    options = ["--no-token", "--allow-origin", "*", "--set", "kernels.prewarm=0"]
+    server = Server(tmp_path, *options, full=True)
+    try:
+        server.wait_ready()
+        work = begin_work(server)
+        before = harm(server)
+        context = await browser.new_context()
+        page = await context.new_page()
+        await page.goto(f"http://localhost:{elsewhere}/")
+        done = await page.evaluate(ATTACK, [server.url, work])
+        assert {name for name in done if name.endswith("socket")} == {
+            name for name, outcome in done.items() if outcome == "opened"
+        }
+        for by in ("terminal", "kernel"):
+            await until((server.root / f"pwned-by-{by}").exists)
+        after = harm(server)
+        assert all(after[name] > before[name] for name in before), (before, after)
+        await context.close()
+    finally:
+        server.stop()
 
 
 @pytest.mark.asyncio(loop_scope="module")

@@ -22,7 +22,7 @@ from fps_kernels.gateway.app import KernelGatewayApp
 from fps_kernels.gateway.config.read_settings import read
 from fps_kernels.serving.trusted_proxy import TrustedProxy
 
-from ..support.gateways import Begin, Gateway, make_certificate, option
+from ..support.gateways import Begin, Gateway, make_certificate, option, warnings
 from ..support.ports import free_port
 from ..support.raw_http import raw_request
 
@@ -172,7 +172,7 @@ def test_the_token_is_read_from_a_file(begin: Begin, tmp_path: Path) -> None:
     for gateway in (begin(option("auth_token_file", path)), begin(env={"KG_AUTH_TOKEN_FILE": str(path)})):
         assert ask(f"{gateway.url}/api").status_code == 401
         assert ask(f"{gateway.url}/api", headers={"Authorization": f"token {TOKEN}"}).status_code == 200
-        assert "WARNING" not in gateway.log.partition("Serving at")[0]
+        assert warnings(gateway.log.partition("Serving at")[0]) == []
 
 
 @pytest.mark.parametrize("name", ["auth_token_file", "proxy_secret_file"])
@@ -200,14 +200,17 @@ async def test_a_websocket_may_show_the_token_as_a_subprotocol(closed: Gateway) 
 
 def test_a_proxy_lets_in_the_users_that_it_has_authenticated(begin: Begin, tmp_path: Path) -> None:
     path = tmp_path / "secret"
-    path.write_text("between us")
+    path.write_text("between us alone")
     path.chmod(0o600)
-    gateway = begin(option("proxy_user_header", "X-User"), option("proxy_secret_file", path), option("ip", "0.0.0.0"))
-    proof = {"X-Fps-Kernels-Proxy-Secret": "between us"}
+    options = [option("proxy_user_header", "X-User"), option("proxy_secret_file", path), option("ip", "0.0.0.0")]
+    gateway = begin(*options)
+    proof = {"X-Fps-Kernels-Proxy-Secret": "between us alone"}
     url = f"http://127.0.0.1:{gateway.port}/api"
     assert ask(url, headers=proof | {"X-User": "ann"}).status_code == 200
     for wrong in ({"X-User": "ann"}, proof, {"X-User": "ann", "X-Fps-Kernels-Proxy-Secret": "guess"}):
         assert ask(url, headers=wrong).status_code == 401
+    path.write_text("between us")
+    assert "a proxy's secret of fewer than 16 characters can be guessed" in refusal(begin(*options, ready=False))
 
 
 @pytest.mark.parametrize("path", ["/api/swagger.json", "/api/swagger.yaml", "/healthz", "/readyz"])
@@ -254,14 +257,14 @@ async def test_a_token_of_nothing_is_wrong(closed: Gateway) -> None:
 
 
 def test_an_open_server_on_this_machine_says_so_in_one_line(opened: Gateway) -> None:
-    [warning] = [line for line in opened.log.partition("Serving at")[0].splitlines() if "WARNING" in line]
+    [warning] = warnings(opened.log.partition("Serving at")[0])
     assert "every user and program of this machine can run code as you" in warning
 
 
 def test_a_server_that_every_page_may_use_says_so(begin: Begin) -> None:
-    warning = "WARNING Every web page that is open on this machine can run code here: allow_origin=* without a token"
-    assert warning in begin(option("allow_origin", "*")).log
-    assert "WARNING" not in begin(option("allow_origin", "*"), option("auth_token", TOKEN)).log
+    said = "Every web page that is open on this machine can run code here: allow_origin=* without a token"
+    assert [line for line in warnings(begin(option("allow_origin", "*")).log) if said in line]
+    assert warnings(begin(option("allow_origin", "*"), option("auth_token", TOKEN)).log) == []
 
 
 @pytest.mark.parametrize("ip", ["0.0.0.0", "::", "", "192.0.2.7"])
@@ -277,12 +280,12 @@ def test_a_short_token_is_not_enough_for_other_machines(begin: Begin) -> None:
     line = refusal(begin(option("ip", "0.0.0.0"), option("auth_token", "fifteen-letters"), ready=False))
     assert line.startswith("fps-kernels: ip=0.0.0.0: a token of fewer than 16 characters can be guessed")
     assert "allow_open_access" in line
-    assert "WARNING" not in begin(option("ip", "0.0.0.0"), option("auth_token", "sixteen-letters!")).log
+    assert warnings(begin(option("ip", "0.0.0.0"), option("auth_token", "sixteen-letters!")).log) == []
 
 
 def test_an_open_server_for_other_machines_is_allowed_by_name_and_warns(begin: Begin) -> None:
-    warning = "WARNING This server is open to everyone who can reach 0.0.0.0, and lets them run code"
-    assert warning in begin(option("ip", "0.0.0.0"), option("allow_open_access", "True")).log
+    [warning] = warnings(begin(option("ip", "0.0.0.0"), option("allow_open_access", "True")).log)
+    assert "This server is open to everyone who can reach 0.0.0.0, and lets them run code" in warning
 
 
 def test_a_refusal_is_logged_without_the_token(closed: Gateway) -> None:
@@ -337,6 +340,31 @@ def test_every_answer_has_the_cors_headers_as_they_were_given(
     assert response.status_code == status
     assert {name: response.headers[cors_header(name)] for name in CORS} == CORS
     assert "content-security-policy" not in response.headers
+
+
+FILES = {
+    "logo-svg.svg": "<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>",
+    "kernel.js": "alert(1)",
+    "page.html": "<script>alert(1)</script>",
+    "page.xhtml": "<html xmlns='http://www.w3.org/1999/xhtml'><script>alert(1)</script></html>",
+    "data.xml": "<a/>",
+    "notes.txt": "<script>alert(1)</script>",
+    "unknown": "<script>alert(1)</script>",
+}
+"""Files of a kernelspec, by whomever it was made; a browser shows most of them."""
+
+
+def test_what_a_browser_may_show_keeps_its_policy_with_cors_headers(crossed: Gateway) -> None:
+    folder = crossed.base / "share" / "kernels" / "tiny_plain"
+    for name, text in FILES.items():
+        (folder / name).write_text(text)
+    for path in (*(f"/kernelspecs/tiny_plain/{name}" for name in FILES), "/docs"):
+        for method in ("GET", "HEAD"):
+            response = ask(crossed.url + path, method, {"Authorization": f"token {TOKEN}"})
+            assert (response.status_code, response.headers[cors_header("allow_origin")]) == (200, CORS["allow_origin"])
+            assert "frame-ancestors" in response.headers["content-security-policy"], path
+            if path.startswith("/kernelspecs/"):
+                assert "default-src 'none'" in response.headers["content-security-policy"], path
 
 
 @pytest.mark.parametrize(("status", "method", "path", "authorization"), ANSWERS)

@@ -376,7 +376,7 @@ async def test_a_seed_that_fails_at_a_restart_leaves_a_dead_kernel(
             assert response.status_code == 500
             assert "cell 2 of the seed notebook seed.ipynb failed: FileExistsError" in response.json()["message"]
             await socket.until_status("dead")
-        kernel = await client.kernel(kernel_id)
+        kernel = await client.until_kernel(kernel_id, lambda model: model["connections"] == 0)
         assert kernel["execution_state"] == "dead"
         assert kernel["reason"] == response.json()["message"]
         assert await client.kernels() == [kernel]

@@ -124,7 +124,7 @@ async def test_a_kernel_and_its_websocket(gateway: Gateway) -> None:
 
 # --- lines --------------------------------------------------------------------------------------
 
-FORGED = "x\n[fps_kernels] ERROR forged\r\x1b[2J\x9b1m\u2028\u202e"
+FORGED = "x\n[E 2026-01-01 00:00:00.000 fps_kernels] forged\r\x1b[2J\x9b1m\u2028\u202e"
 
 
 async def test_nobody_writes_a_line_of_their_own(begin: Begin) -> None:
@@ -154,5 +154,5 @@ async def test_nobody_writes_a_line_of_their_own(begin: Begin) -> None:
     log = gateway.log
     assert "forged" in log
     lines = log.split("\n")
-    assert [line for line in lines if line.startswith("[fps_kernels] ERROR")] == []
+    assert [line for line in lines if line.startswith("[E 2026-01-01 00:")] == []
     assert [line for line in lines if not line.isprintable()] == []

@@ -4,34 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from ..support.client import Client, Socket
 from ..support.gateways import Begin, Gateway
 from ..support.messages import is_status, text_of
-
-SECRET = "what only the proxy knows, and long enough"
-
-
-class Proxied(Client):
-    """A client behind a proxy that says whose requests they are."""
-
-    def __init__(self, url: str, user: str) -> None:
-        super().__init__(url)
-        self.headers = {"X-Forwarded-User": user, "X-Fps-Kernels-Proxy-Secret": SECRET}
-        self.http.headers.update(self.headers)
-
-    async def connect(self, kernel_id: str, *, v1: bool = True, session: str | None = None, **options: Any) -> Socket:
-        return await super().connect(kernel_id, v1=v1, session=session, additional_headers=self.headers, **options)
+from ..support.users import Proxied, proxy_secret_file
 
 
 @pytest.fixture
 def gateway(begin: Begin, tmp_path: Path) -> Gateway:
-    secret = tmp_path / "secret"
-    secret.write_text(SECRET)
-    secret.chmod(0o600)
+    secret = proxy_secret_file(tmp_path)
     return begin(
         "--KernelGatewayApp.proxy_user_header=X-Forwarded-User", f"--KernelGatewayApp.proxy_secret_file={secret}"
     )

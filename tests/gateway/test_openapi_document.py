@@ -12,10 +12,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from fps_kernels.api.execution_endpoints import Input
 from fps_kernels.api.kernel_endpoints import NewKernel
 from fps_kernels.api.routes import KernelRoutes
 from fps_kernels.api.session_endpoints import KernelBody, NewSession, SessionChange
+from fps_kernels.execution.request_body import Input
 from fps_kernels.gateway import endpoint_docs
 from fps_kernels.gateway.endpoint_docs import OPERATIONS, KernelOfSession, KernelRequest, SessionRequest
 from fps_kernels.gateway.gateway_host import GatewayHost

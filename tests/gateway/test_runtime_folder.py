@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..support.gateways import Begin
+from ..support.gateways import Begin, warnings
 
 
 def test_one_that_others_can_write_to_is_warned_of(begin: Begin) -> None:
@@ -13,5 +13,5 @@ def test_one_that_others_can_write_to_is_warned_of(begin: Begin) -> None:
     gateway.runtime.chmod(0o777)
     again = begin(env={"JUPYTER_RUNTIME_DIR": str(gateway.runtime)})
     [line] = [line for line in again.log.splitlines() if "runtime folder" in line]
-    assert "WARNING" in line
+    assert warnings(line) == [line]
     assert f"{gateway.runtime}, can be written to by others (mode 0777)" in line

@@ -9,11 +9,15 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 from starlette.requests import Request
 
+from fps_kernels.gateway.app import KernelGatewayApp
+from fps_kernels.gateway.config.read_settings import read
+from fps_kernels.hosts.asphalt.lab.lab_options import read_options, serving_limits
 from fps_kernels.serving import acceptor
 from fps_kernels.serving.event_loop import new_loop
 from fps_kernels.serving.http_server import ServingLimits
@@ -369,6 +373,27 @@ def test_what_is_no_request_is_told_so_and_not_logged_each_time(
 
     run(test())
     assert 0 < len([record for record in caplog.records if record.levelno >= logging.WARNING]) < 15
+
+
+def test_connections_outlast_those_of_proxies_unless_an_option_says_otherwise(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Proxies keep theirs for 60 s; if the server closes first, it loses the request that is on its way."""
+
+    async def test() -> None:
+        async with served(App(), ServingLimits(), None) as (server, connect):
+            client = await connect()
+            await client.send(REQUEST)
+            assert (await client.answer())[0] == 200
+            [protocol] = server.server_state.connections
+            timer = await until(lambda: getattr(protocol, "timeout_keep_alive_task", None))
+            assert 60 < timer.when() - asyncio.get_running_loop().time() <= 75
+
+    run(test())
+    monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path))
+    app = KernelGatewayApp()
+    app.initialize([])
+    assert read(app).serving == serving_limits(read_options([])) == ServingLimits()
 
 
 FEW = ServingLimits(max_connections=4, reserved_connections=2, always_answered=frozenset({"/health"}))

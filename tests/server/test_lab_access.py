@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import stat
@@ -14,9 +15,10 @@ from typing import Any
 import httpx
 import pytest
 
+from fps_kernels.serving.access.login_cookie import LoginCookies, signing_key
 from fps_kernels.serving.access.password_hash import hash_password
 
-from ..support.gateways import COMMAND, Gateway, environment, make_certificate
+from ..support.gateways import COMMAND, Gateway, environment, make_certificate, warnings
 from ..support.ports import free_port
 from ..support.servers import NOT_NEEDED
 from ..support.waits import until
@@ -64,7 +66,7 @@ def refused(folder: Path, *options: str, env: dict[str, str] | None = None) -> s
     )
     assert (done.returncode, done.stdout) == (1, "")
     line = done.stderr.splitlines()[-1]
-    assert [one for one in done.stderr.splitlines() if "WARNING" not in one] == [line]
+    assert done.stderr.splitlines() == [*warnings(done.stderr), line]
     return line
 
 
@@ -149,6 +151,24 @@ def test_no_token_is_asked_for_by_name(start_shared: Start) -> None:
 )
 def test_a_wrong_option_is_one_line(tmp_path: Path, options: list[str], said: str) -> None:
     assert said in refused(tmp_path, *options)
+
+
+def test_it_does_not_start_beside_a_plugin_that_lets_strangers_in(tmp_path: Path) -> None:
+    info = tmp_path / "site" / "fps_auth-0.6.4.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fps-auth\nVersion: 0.6.4\n")
+    (info / "entry_points.txt").write_text("[jupyverse.components]\nauth = fps_auth.main:AuthComponent\n")
+    path = os.pathsep.join(filter(None, [str(tmp_path / "site"), os.environ.get("PYTHONPATH")]))
+    for options in (["--token", TOKEN], ["--disable", "auth"]):
+        assert "pip uninstall fps-auth" in refused(tmp_path, *options, env={"PYTHONPATH": path})
+
+
+@pytest.mark.parametrize("origins", [["--allow-origin", "*"], ["--set", "kernels.allow_origin=['*']"]])
+def test_all_origins_without_a_token_are_a_warning(start_shared: Start, origins: list[str]) -> None:
+    said = "Every web page that is open on this machine can run code here: allow_origin=* without a token"
+    for token, is_warned in ((["--no-token"], True), (["--token", TOKEN], False)):
+        lines = warnings(start_shared(*origins, *token).log)
+        assert any(said in line for line in lines) is is_warned
 
 
 @pytest.mark.parametrize(
@@ -312,6 +332,90 @@ def test_a_proxy_names_the_user(start_shared: Start, tmp_path: Path) -> None:
         xsrf = {"Cookie": f"of-the-proxy=1; _xsrf={'x' * 32}", "X-XSRFToken": "x" * 32}
         assert http.post("/api/nothing", headers=ambient | xsrf).status_code == 404
     assert "between us" not in server.log
+
+
+def test_a_short_secret_of_a_proxy_is_not_served_to_other_machines(tmp_path: Path) -> None:
+    options = ["--proxy-user-header", "X-User", "--proxy-secret-file", secret_file(tmp_path, "abc")]
+    said = (
+        "a proxy's secret of fewer than 16 characters can be guessed from other machines. Set a longer --proxy-secret"
+    )
+    assert said in refused(tmp_path, "--ip", "0.0.0.0", *options)
+
+
+async def test_a_guesser_has_no_new_address_for_each_guess_behind_a_proxy(start_shared: Start) -> None:
+    server = start_shared("--token", TOKEN, "--trust-xheaders")
+    limits = httpx.Limits(max_connections=250)
+    async with httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=60, limits=limits) as http:
+
+        async def guess(number: int, token: str) -> int:
+            # The proxy adds to X-Forwarded-For, and lets through what its client says is X-Real-IP.
+            headers = {"X-Real-IP": f"192.0.2.{number}", "X-Forwarded-For": "198.51.100.1"}
+            return (await http.get("/api/status", headers=headers | {"Authorization": f"token {token}"})).status_code
+
+        first = await asyncio.gather(*(guess(number, "wrong") for number in range(60)))
+        answers = await asyncio.gather(*(guess(number, "wrong") for number in range(250)))
+        assert (set(first), set(answers)) == ({401}, {401, 429})
+        assert await guess(1, TOKEN) == 200
+
+
+async def test_who_guesses_the_secret_of_the_proxy_is_answered_late_or_not_at_all(
+    start_shared: Start, tmp_path: Path
+) -> None:
+    secret = secret_file(tmp_path, "between us")
+    server = start_shared(
+        "--proxy-user-header", "X-Forwarded-User", "--proxy-secret-file", secret, "--token", TOKEN, "--trust-xheaders"
+    )
+
+    def named(number: int, **more: str) -> dict[str, str]:
+        """A request by way of somebody who names another client each time."""
+        return {"X-Real-IP": f"192.0.2.{number}", "X-Forwarded-User": "ann"} | more
+
+    async with httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=60) as http:
+
+        async def guess(number: int, secret: str, **more: str) -> int:
+            headers = named(number, **more) | {"X-Fps-Kernels-Proxy-Secret": secret}
+            return (await http.get("/api/status", headers=headers)).status_code
+
+        right = {"Authorization": f"token {TOKEN}"}
+        for more in ({}, right):  # whoever has the token does not become another user by it
+            answers = await asyncio.gather(*(guess(number, f"guess{number}", **more) for number in range(40)))
+            assert set(answers) == {401, 429}
+        assert await guess(1, "between us") == 200
+        # What strangers try by way of the proxy does not shut it out.
+        strangers = [guess(1, "between us", **{"X-Forwarded-User": "", "Authorization": "token x"}) for _ in range(40)]
+        tried = asyncio.gather(*strangers)
+        assert await guess(2, "between us") == 200
+        assert set(await tried) == {401, 429}
+
+
+def test_an_open_server_gives_no_cookie_that_lets_in_later(start_shared: Start, tmp_path: Path) -> None:
+    env = {"JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime")}
+    port = str(free_port())
+    place = ["--port", port, "--port-retries", "0"]
+    opened = start_shared("--no-token", *place, env=env)
+    with client(opened) as http:
+        for headers in (PAGE, PAGE | LINK):
+            answer = http.get("/lab?token=x", headers=headers)
+            assert "token" not in answer.headers.get("location", "")
+            assert f"fps-kernels-{port}" not in http.cookies
+    opened.stop()
+    [key] = (tmp_path / "runtime").glob("fps_kernels_cookie_secret")
+    made_before = LoginCookies(signing_key(key.read_bytes(), "", ""), int(port)).make("", time.time())
+    options = ["--proxy-user-header", "X-Forwarded-User", "--proxy-secret-file", secret_file(tmp_path, "between us")]
+    server = start_shared(*options, *place, env=env)
+    with client(server, cookies={f"fps-kernels-{port}": made_before}) as http:
+        assert http.get("/api/kernels").status_code == 401
+
+
+def test_a_proxys_word_for_a_user_does_not_become_a_cookie(start_shared: Start, tmp_path: Path) -> None:
+    options = ["--proxy-user-header", "X-Forwarded-User", "--proxy-secret-file", secret_file(tmp_path, "between us")]
+    named = {"X-Forwarded-User": "ann", "X-Fps-Kernels-Proxy-Secret": "between us"}
+    for more in ([], ["--token", TOKEN]):
+        server = start_shared(*options, *more)
+        for headers in (PAGE, PAGE | LINK):
+            with client(server) as http:
+                assert http.get("/lab?token=x", headers=headers | named).status_code in (200, 302)
+                assert not [name for name in http.cookies if name.startswith("fps-kernels-")]
 
 
 # --- files ------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""A `jupyverse` with users who have names and permissions, and clients that are one of them."""
+"""A `jupyverse` with users who have names and permissions, users of a proxy, and clients that are one of them."""
 
 from __future__ import annotations
 
@@ -49,3 +49,26 @@ class UserClient(Client):
     async def connect(self, kernel_id: str, *, v1: bool = True, session: str | None = None, **options: Any) -> Socket:
         options.setdefault("additional_headers", {"X-User": self.user})
         return await super().connect(kernel_id, v1=v1, session=session, **options)
+
+
+PROXY_SECRET = "what only the proxy knows, and long enough"
+
+
+def proxy_secret_file(folder: Path) -> Path:
+    """A file with the secret of the proxy, for a server's option."""
+    path = folder / "proxy-secret"
+    path.write_text(PROXY_SECRET)
+    path.chmod(0o600)
+    return path
+
+
+class Proxied(Client):
+    """A client behind a proxy that says whose requests they are."""
+
+    def __init__(self, url: str, user: str) -> None:
+        super().__init__(url)
+        self.headers = {"X-Forwarded-User": user, "X-Fps-Kernels-Proxy-Secret": PROXY_SECRET}
+        self.http.headers.update(self.headers)
+
+    async def connect(self, kernel_id: str, *, v1: bool = True, session: str | None = None, **options: Any) -> Socket:
+        return await super().connect(kernel_id, v1=v1, session=session, additional_headers=self.headers, **options)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,15 +11,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
+from fps_kernels.errors import BadOption
 from fps_kernels.serving.access.access_policy import AccessPolicy, Ask, Grant, includes_answer, needs_xsrf
 from fps_kernels.serving.access.credentials import ProxyUsers, given_tokens, same, token_in_query
-from fps_kernels.serving.access.guesses import FORGET_S, FREE_FAILURES, MAX_DELAY_S, MAX_WAITING, Guesses, is_logged
+from fps_kernels.serving.access.guesses import (
+    FORGET_S,
+    FREE_FAILURES,
+    MAX_DELAY_S,
+    MAX_WAITING,
+    PROXY_MAX_WAITING,
+    Guesses,
+    Guessing,
+    Source,
+    is_logged,
+)
 from fps_kernels.serving.access.host_names import LocalNames
 from fps_kernels.serving.access.login_cookie import LIFETIME_S, LoginCookies, cookies_of, signing_key
 from fps_kernels.serving.access.login_page import local_path, login_form, step, without_token
 from fps_kernels.serving.access.password_hash import hash_password, is_password_hash, password_matches
+from fps_kernels.serving.access.reach import check_reach
+from fps_kernels.serving.access.refusal_log import FIRST_LINES_BY_PROXY, RefusalLog
 from fps_kernels.serving.access.xsrf import has_xsrf
 from fps_kernels.serving.origin import AllowedOrigins
+from fps_kernels.serving.trusted_proxy import PEER_KEY
+
+from ..support.cases import for_each
 
 TOKEN = "0123456789abcdef"
 
@@ -33,7 +51,7 @@ def ask(method: str = "GET", path: str = "/api", *, query: Any = "", websocket: 
 # --- Host -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@for_each(
     "host",
     ["localhost", "LOCALHOST:8888", "localhost.", "127.0.0.1:1", "127.9.9.9", "[::1]:8888", "[::ffff:127.0.0.1]", None],
 )
@@ -41,7 +59,7 @@ def test_loopback_is_called_by_these_names(host: str | None) -> None:
     assert LocalNames().allows(host)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "host",
     [
         "evil.example",
@@ -93,8 +111,8 @@ def test_any_name_is_allowed_where_no_names_are_asked_for() -> None:
 # --- Origin -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "PROPFIND"])
-@pytest.mark.parametrize("websocket", [True, False])
+@for_each("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "PROPFIND"])
+@for_each("websocket", [True, False])
 def test_a_foreign_page_is_refused_whatever_it_does(method: str, websocket: bool) -> None:
     policy = AccessPolicy(token=TOKEN)
     for values in ({"origin": "http://evil.example"}, {"sec_fetch_site": "cross-site"}, {"origin": "null"}):
@@ -142,7 +160,7 @@ def test_the_token_may_stand_in_a_header(values: dict[str, str]) -> None:
     assert AccessPolicy(token=TOKEN).grant(ask(**values)) == Grant()
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("query", "values"),
     [
         ("", {}),
@@ -184,9 +202,34 @@ def test_a_token_ends_with_the_byte_that_is_a_space_elsewhere() -> None:
     assert AccessPolicy(token="à").grant(ask(authorization=f"token {as_header}")) == Grant()
 
 
-@pytest.mark.parametrize(("token", "guessable"), [("", False), ("x" * 15, True), ("x" * 16, False)])
-def test_a_short_token_can_be_guessed(token: str, guessable: bool) -> None:
-    assert AccessPolicy(token=token).guessable is guessable
+def reach(policy: AccessPolicy, *, public: bool = True, allowed_open: bool = False) -> str:
+    """What check_reach says of a server; "" if it is served."""
+    options = {"token_option": "TOKEN-FILE", "proxy_option": "PROXY-FILE", "open_option": "OPEN"}
+    try:
+        check_reach(policy, "0.0.0.0", public=public, allowed_open=allowed_open, **options)
+    except BadOption as exc:
+        return str(exc)
+    return ""
+
+
+@for_each(
+    ("token", "proxy_secret", "said"),
+    [
+        ("", "", "could run code. Set TOKEN-FILE"),
+        ("x" * 15, "", "a token of fewer than 16 characters"),
+        ("x" * 16, "", ""),
+        ("", "x" * 3, "a proxy's secret of fewer than 16 characters"),
+        ("x" * 16, "x" * 15, "Set a longer PROXY-FILE"),
+        ("x" * 15, "x" * 16, "Set a longer TOKEN-FILE"),
+        ("", "x" * 16, ""),
+    ],
+)
+def test_no_short_secret_is_served_to_other_machines(token: str, proxy_secret: str, said: str) -> None:
+    policy = AccessPolicy(token=token, proxy=ProxyUsers("x-user", proxy_secret) if proxy_secret else None)
+    assert said in reach(policy)
+    assert bool(said) == bool(reach(policy))
+    assert reach(policy, public=False) == reach(policy, allowed_open=True) == ""
+    assert reach(replace(policy, client_certificates=True)) == ""
 
 
 def test_no_secret_is_shown() -> None:
@@ -206,7 +249,7 @@ def test_the_proxy_names_the_user() -> None:
     assert PROXY.grant(ask(**right, cookie="a=b")) == Grant("Zoë", ambient=True)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "values",
     [
         {},
@@ -253,9 +296,34 @@ def test_nonsense_is_no_cookie(text: str) -> None:
     assert COOKIES.user(text, 1000.0) is None
 
 
-@pytest.mark.parametrize("key", [signing_key(b"k" * 32, "other", ""), signing_key(b"j" * 32, TOKEN, "")])
+@pytest.mark.parametrize(
+    "key",
+    [
+        signing_key(b"k" * 32, "other", ""),
+        signing_key(b"j" * 32, TOKEN, ""),
+        signing_key(b"k" * 32, TOKEN, "", "between us"),
+        signing_key(b"k" * 32, "", TOKEN),
+        signing_key(b"k" * 32, "", "", TOKEN),
+    ],
+)
 def test_another_token_or_key_makes_cookies_worthless(key: bytes) -> None:
     assert LoginCookies(key, 8888).user(COOKIES.make("", 1000.0), 1000.0) is None
+
+
+@for_each(
+    ("policy", "grant", "earned"),
+    [
+        (AccessPolicy(token=TOKEN), Grant(), True),
+        (AccessPolicy(token=TOKEN), Grant(ambient=True), False),
+        (AccessPolicy(token=TOKEN, proxy=ProxyUsers("x-user", "s")), Grant("ann"), False),
+        (AccessPolicy(token=TOKEN, proxy=ProxyUsers("x-user", "s")), Grant(), True),
+        (AccessPolicy(proxy=ProxyUsers("x-user", "s")), Grant("ann"), False),
+        (AccessPolicy(), Grant(), False),
+        (AccessPolicy(client_certificates=True), Grant(), False),
+    ],
+)
+def test_only_the_token_earns_a_cookie(policy: AccessPolicy, grant: Grant, earned: bool) -> None:
+    assert policy.earns_cookie(grant) is earned
 
 
 def test_a_cookie_that_was_logged_out_is_worthless() -> None:
@@ -292,7 +360,7 @@ def test_one_bad_cookie_does_not_hide_the_others() -> None:
 XSRF = "x" * 32
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "PROPFIND"])
+@for_each("method", ["POST", "PUT", "PATCH", "DELETE", "PROPFIND"])
 def test_what_a_browser_sends_by_itself_needs_a_proof(method: str) -> None:
     assert needs_xsrf(ask(method), Grant(ambient=True))
     assert not needs_xsrf(ask(method), Grant())
@@ -300,7 +368,7 @@ def test_what_a_browser_sends_by_itself_needs_a_proof(method: str) -> None:
     assert not needs_xsrf(ask(websocket=True), Grant(ambient=True))
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("values", "query", "form", "expected"),
     [
         ({"x_xsrftoken": XSRF}, "", None, True),
@@ -321,7 +389,7 @@ def test_without_the_cookie_nothing_is_a_proof(cookies: dict[str, str]) -> None:
     assert not has_xsrf(cookies, headers(x_xsrftoken=value), f"_xsrf={value}".encode(), value)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("values", "ambient", "refused"),
     [
         ({"referer": "http://evil.example/"}, True, True),
@@ -346,7 +414,7 @@ def test_a_password_is_known_by_its_hash() -> None:
     assert not password_matches("correct horsf", hashed)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "text",
     [
         "",
@@ -416,6 +484,31 @@ def test_only_some_answers_of_an_address_are_held_back() -> None:
     assert guesses.may_guess("192.0.2.1")
 
 
+def test_a_proxy_that_lets_its_client_choose_the_address_bounds_the_guesses() -> None:
+    guessing = Guessing()
+    sources: list[Source] = [(f"192.0.2.{number}", "127.0.0.1") for number in range(PROXY_MAX_WAITING)]
+    assert [guessing.failed(sources[0], 0.0) for _ in range(FREE_FAILURES)] == [0.0] * FREE_FAILURES
+    delays = [guessing.failed((f"203.0.113.{number}", "127.0.0.1"), 0.0) for number in range(100)]
+    assert delays == sorted(delays)
+    assert (delays[0], delays[-1]) == (0.0, MAX_DELAY_S)
+    assert guessing.failed(("198.51.100.1", "127.0.0.2"), 0.0) == guessing.failed(("127.0.0.1", None), 0.0) == 0.0
+    with contextlib.ExitStack() as holds:
+        for source in sources:
+            assert guessing.may_guess(source)
+            holds.enter_context(guessing.held_back(source))
+        assert not guessing.may_guess(("198.51.100.1", "127.0.0.1"))
+        assert guessing.may_guess(("198.51.100.1", None))
+    assert guessing.may_guess(sources[0])
+
+
+def test_clients_of_a_proxy_do_not_fill_the_log_by_other_addresses(caplog: pytest.LogCaptureFixture) -> None:
+    log = RefusalLog()
+    for number in range(10_000):
+        client = (f"10.0.{number // 250}.{number % 250}", 0)
+        log.refused({"client": client, PEER_KEY: "127.0.0.1", "path": "/api"}, 401, "no token")
+    assert FIRST_LINES_BY_PROXY <= len(caplog.records) < FIRST_LINES_BY_PROXY + 100
+
+
 def test_thousands_of_failures_are_a_few_lines() -> None:
     assert sum(is_logged(number) for number in range(1, 10_001)) == FREE_FAILURES + 100
 
@@ -423,7 +516,7 @@ def test_thousands_of_failures_are_a_few_lines() -> None:
 # --- pages ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@for_each(
     "path",
     ["//evil.example", "/\\evil.example", "https://evil.example", "evil", "", "/a\nb", "/a\\..\\b", "javascript:x()"],
 )
@@ -431,7 +524,7 @@ def test_a_login_leads_nowhere_else(path: str) -> None:
     assert local_path(path, "/lab") == "/lab"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("target", "query", "expected"),
     [
         ("/lab", "token=x", "/lab"),

@@ -7,6 +7,8 @@ import pytest
 from fps_kernels.errors import BadOption
 from fps_kernels.hosts.asphalt.lab.jupyterhub import hub_server
 
+from ..support.cases import for_each
+
 URL = "JUPYTERHUB_SERVICE_URL"
 
 
@@ -15,7 +17,7 @@ def test_without_a_hub_there_is_nothing_to_say() -> None:
     assert hub_server({URL: "", "JUPYTERHUB_API_TOKEN": "t", "JUPYTERHUB_SERVICE_PREFIX": "/user/ann/"}) is None
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("url", "ip", "port", "prefix"),
     [
         ("http://127.0.0.1:9000/user/ann/", "127.0.0.1", 9000, "/user/ann/"),
@@ -43,7 +45,7 @@ def test_the_hubs_own_tls_is_used() -> None:
     assert "keyfile" not in found.defaults
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:http/", "nothing", "ftp://a/", "http://[::1/", "http://a:70000/"])
+@for_each("url", ["http://127.0.0.1:http/", "nothing", "ftp://a/", "http://[::1/", "http://a:70000/"])
 def test_a_url_that_makes_no_sense_is_named(url: str) -> None:
     with pytest.raises(BadOption) as caught:
         hub_server({URL: url})

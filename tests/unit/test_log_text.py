@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import ast
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fps_kernels.log_text import MAX_LINE_CHARS, escape, printable, shorten
 
+from ..support.cases import for_each
+
 ANY = st.text(st.characters(codec=None))
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "expected"),
     [
         ("plain, ünïcode, 漢字 🙂", "plain, ünïcode, 漢字 🙂"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import threading
 import warnings
@@ -17,6 +18,8 @@ from hypothesis import strategies as st
 from fps_kernels.log_text import MAX_LINE_CHARS
 from fps_kernels.serving import logs
 from fps_kernels.serving.redaction import Redaction
+
+from ..support.cases import for_each
 
 SECRET = "s3cr3t-T0KEN-of-the-log"
 EVIL = f"x\n[root] ERROR forged\x1b[2J\u202e {SECRET}"
@@ -57,11 +60,19 @@ def formatted(message: Any, *args: Any, **fields: Any) -> str:
     record = logging.LogRecord("a.logger", logging.INFO, "path", 1, message, args, fields.pop("exc_info", None))
     record.__dict__.update(fields)
     format = logs.FORMAT + "".join(f" %({name})s" for name in fields if name not in ("exc_text", "stack_info"))
-    return logs.SafeFormatter(logging.Formatter(format)).format(record)
+    return logs.SafeFormatter(logging.Formatter(format, logs.DATE_FORMAT)).format(record)
+
+
+def without_time(line: str) -> str:
+    """A line of the log, of which the time is known to have the right form."""
+    found = re.fullmatch(r"(\[[A-Z]) \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}( .*)", line)
+    assert found, line
+    return found[1] + found[2]
 
 
 def test_a_usual_line_is_as_it_was() -> None:
-    assert formatted("kernel %s (%s)", "an id", "python3") == "[a.logger] INFO kernel an id (python3)"
+    line = formatted("kernel %s (%s)", "an id", "python3")
+    assert without_time(line) == "[I a.logger] kernel an id (python3)"
 
 
 @given(ANY, ANY)
@@ -71,7 +82,7 @@ def test_any_message_is_one_line(message: str, argument: str) -> None:
     check(formatted(message))
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("message", "args"),
     [
         (EVIL, ()),
@@ -145,7 +156,7 @@ def test_a_traceback_keeps_its_lines() -> None:
     text = formatted("failed", exc_info=raised(ValueError("why")))
     check(text, lines=None)
     lines = text.split("\n")
-    assert lines[0] == "[a.logger] INFO failed"
+    assert without_time(lines[0]) == "[I a.logger] failed"
     assert lines[1] == "  Traceback (most recent call last):"
     assert lines[2].startswith('    File "')
     assert lines[-1] == "  ValueError: why"
@@ -214,7 +225,7 @@ def test_any_logger_and_any_thread(out: StringIO) -> None:
     thread.start()
     thread.join()
     check(out.getvalue())
-    assert "[somebody.else] DEBUG x\\n" in out.getvalue()
+    assert " somebody.else] x\\n" in out.getvalue()
 
 
 def test_warnings_are_records(out: StringIO) -> None:
@@ -224,7 +235,7 @@ def test_warnings_are_records(out: StringIO) -> None:
         logging.captureWarnings(True)
         warnings.warn_explicit(EVIL, UserWarning, "a file", 1)
     check(out.getvalue())
-    assert "[py.warnings] WARNING a file:1: UserWarning: x\\n" in out.getvalue()
+    assert " py.warnings] a file:1: UserWarning: x\\n" in out.getvalue()
 
 
 def test_a_logger_with_a_handler_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

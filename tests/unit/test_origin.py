@@ -8,6 +8,8 @@ from starlette.datastructures import Headers
 from fps_kernels.errors import BadOption
 from fps_kernels.serving.origin import AllowedOrigins, foreign_page, is_navigation, normalized
 
+from ..support.cases import for_each
+
 NONE = AllowedOrigins()
 
 
@@ -17,7 +19,7 @@ def headers(host: str | None = "localhost:8888", **values: str) -> Headers:
     return Headers({name.replace("_", "-"): value for name, value in given.items()})
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("origin", "host", "scheme"),
     [
         ("http://localhost:8888", "localhost:8888", "http"),
@@ -36,7 +38,7 @@ def test_the_own_origin_is_allowed(origin: str, host: str, scheme: str) -> None:
     assert foreign_page(headers(host, origin=origin), scheme, NONE) is None
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("origin", "host", "scheme"),
     [
         ("http://evil.example", "localhost:8888", "http"),
@@ -67,8 +69,8 @@ def test_two_origins_are_refused_though_one_is_allowed() -> None:
     assert foreign_page(Headers(raw=raw), "http", NONE) == "several headers Origin"
 
 
-@pytest.mark.parametrize("listed", ["https://good.example", "HTTPS://Good.Example/", "https://good.example:443"])
-@pytest.mark.parametrize("origin", ["https://good.example", "https://GOOD.example", "https://good.example:443"])
+@for_each("listed", ["https://good.example", "HTTPS://Good.Example/", "https://good.example:443"])
+@for_each("origin", ["https://good.example", "https://GOOD.example", "https://good.example:443"])
 def test_a_listed_origin_is_compared_without_case_and_default_port(listed: str, origin: str) -> None:
     allowed = AllowedOrigins.parse([listed])
     assert foreign_page(headers(origin=origin), "http", allowed) is None
@@ -108,7 +110,7 @@ def test_a_request_of_the_own_page_or_of_the_user_is_allowed(site: str) -> None:
     assert foreign_page(headers(sec_fetch_site=site), "http", NONE) is None
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("referer", "refused"),
     [
         ("https://good.example/page?x", None),
@@ -127,7 +129,7 @@ def test_a_program_sends_none_of_these_headers() -> None:
     assert foreign_page(headers(None), "http", NONE) is None
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("method", "mode", "destination", "expected"),
     [
         ("GET", "navigate", "document", True),
@@ -144,7 +146,7 @@ def test_only_a_link_of_the_whole_page_is_a_navigation(
     assert is_navigation(method, headers(sec_fetch_mode=mode, sec_fetch_dest=destination)) is expected
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("origin", "form"),
     [
         ("HTTP://A.example:80/", "http://a.example"),

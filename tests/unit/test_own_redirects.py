@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from fps_kernels.serving.own_redirects import own_path
 
+from ..support.cases import for_each
 
-@pytest.mark.parametrize(
+
+@for_each(
     ("location", "path"),
     [
         ("http://h:1/a?b=c#d", "/a?b=c#d"),

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from fps_kernels.serving.redaction import HIDDEN, MIN_SECRET_CHARS, Redaction
 
+from ..support.cases import for_each
+
 SECRET = "s3cr3t/T+k'n\\ ü=\"x"
 FREE = "abc-DEF.123"  # a value that was never registered
 
@@ -53,7 +55,7 @@ SPELLINGS = {
 }
 
 
-@pytest.mark.parametrize("spelling", SPELLINGS.values(), ids=SPELLINGS)
+@for_each("spelling", SPELLINGS.values())
 def test_a_value_is_found_however_it_is_spelled(redaction: Redaction, spelling: str) -> None:
     assert redaction.redact(f"before {spelling} after") == f"before {HIDDEN} after"
 
@@ -86,7 +88,7 @@ def test_short_values_are_left() -> None:
     assert redaction.redact("abc") == "abc"
 
 
-@pytest.mark.parametrize(
+@for_each(
     "form",
     [
         "< {name}: {value}",
@@ -98,7 +100,7 @@ def test_short_values_are_left() -> None:
         "{name}='{value}'",
     ],
 )
-@pytest.mark.parametrize("value", [f"token {FREE}", f"Bearer {FREE}", f"Basic {FREE}", f"a=b; c={FREE}", FREE])
+@for_each("value", [f"token {FREE}", f"Bearer {FREE}", f"Basic {FREE}", f"a=b; c={FREE}", FREE])
 def test_a_header_is_found_by_its_name(form: str, value: str) -> None:
     for name in ("Authorization", "proxy-authorization", "COOKIE", "Set-Cookie", "X-XSRFToken"):
         redacted = Redaction().redact(form.format(name=name, value=value))
@@ -112,9 +114,7 @@ def test_quotes_in_a_value_do_not_end_it(value: str) -> None:
         assert FREE not in Redaction().redact(f"got {shown}")
 
 
-@pytest.mark.parametrize(
-    "name", ["X-Proxy-Secret", "X-Auth-Token", "X-Api-Key", "x-user-password", "X-CSRFToken", "Token"]
-)
+@for_each("name", ["X-Proxy-Secret", "X-Auth-Token", "X-Api-Key", "x-user-password", "X-CSRFToken", "Token"])
 def test_headers_whose_names_speak_of_secrets(name: str) -> None:
     assert FREE not in Redaction().redact(f"< {name}: {FREE}")
 
@@ -122,7 +122,7 @@ def test_headers_whose_names_speak_of_secrets(name: str) -> None:
 QUERIES = ["token", "access_token", "auth_token", "_xsrf", "password", "client_secret", "api_key", "%74oken", "t%6Fken"]
 
 
-@pytest.mark.parametrize("name", QUERIES)
+@for_each("name", QUERIES)
 def test_a_parameter_is_found_by_its_name(name: str) -> None:
     redacted = Redaction().redact(f'GET /lab?a=1&{name}={FREE}&b=2 "HTTP/1.1 200"')
     assert redacted == f'GET /lab?a=1&{name}={HIDDEN}&b=2 "HTTP/1.1 200"'
@@ -167,7 +167,7 @@ def test_other_text_stays(redaction: Redaction, text: str) -> None:
     assert redaction.redact(text) == text
 
 
-@pytest.mark.parametrize("unit", ["\\", "%25", "token", "a", "token%5f", "'", "://a", "cookie: '", "s3cr3t/"])
+@for_each("unit", ["\\", "%25", "token", "a", "token%5f", "'", "://a", "cookie: '", "s3cr3t/"])
 def test_no_text_takes_long(redaction: Redaction, unit: str) -> None:
     """Where a pattern takes the square of a text's length, this takes minutes."""
     redacted = redaction.redact(unit * (50_000 // len(unit)))

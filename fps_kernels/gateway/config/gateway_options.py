@@ -7,7 +7,8 @@ and work unchanged.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+import sys
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING
 
 from jupyter_core.application import JupyterApp, base_aliases, base_flags
@@ -17,11 +18,14 @@ from ... import __version__
 from ...errors import BadOption
 from ...option_traits import kernels_option
 from ...options import Bounds
+from ...serving.logs import FORMAT
 from ...serving.service_variables import service_warnings
 from ...serving.serving_limits import MESSAGE_BOUNDS, ServingLimits
 from ...serving.unix_socket import DEFAULT_MODE
+from .command_line import check_words, did_you_mean
 from .config_files import StrictJSONFileConfigLoader, StrictPyFileConfigLoader, check_named
 from .env_vars import EnvironmentDefaults
+from .short_help import short_help
 from .traits import CLASSES, meaningless_options, unknown_options
 
 if TYPE_CHECKING:
@@ -45,6 +49,18 @@ ALIASES = base_aliases | {
     "client-ca": "KernelGatewayApp.client_ca",
     "token": "KernelGatewayApp.auth_token",
 }
+SUMMARY = "Serves Jupyter kernels over REST and WebSocket, without a notebook server, as Jupyter Kernel Gateway does."
+COMMANDS = {
+    "lab": ("", "JupyterLab and the other plugins of Jupyverse."),
+    "password": ("", "Write the hash of a password to a file, for `lab`."),
+}
+"""For the help: they are started before this application is made."""
+NOT_ALIASES = {"help", "help-all", "version"}
+
+
+def _each(names: str | tuple[str, ...]) -> tuple[str, ...]:
+    """All names of an option that may have several."""
+    return (names,) if isinstance(names, str) else names
 
 
 def _without_meaning() -> Any:
@@ -69,6 +85,8 @@ class KernelGatewayApp(JupyterApp):
 
         Provisions Jupyter kernels and proxies HTTP/Websocket traffic to them.
     """
+    subcommands = COMMANDS
+    subcommand_description = "Commands are started as `fps-kernels COMMAND`. With `--help` they explain themselves."
     classes = CLASSES
     flags = FLAGS
     aliases = ALIASES
@@ -84,6 +102,7 @@ class KernelGatewayApp(JupyterApp):
     kernels: KernelRoutes
     """Like the resource that Jupyverse's plugins get: `registry`, `get_client`, `watch_kernels`."""
 
+    log_format = Unicode(FORMAT, config=True, help="The form of a line of the log, as of Python's `logging`.")
     environment_defaults = EnvironmentDefaults()
     ip = Unicode(
         "127.0.0.1",
@@ -155,7 +174,8 @@ class KernelGatewayApp(JupyterApp):
     trust_xheaders = Bool(
         False,
         config=True,
-        help="Whether to believe the headers of a proxy: X-Real-IP, X-Forwarded-For, X-Scheme and X-Forwarded-Proto.",
+        help="Whether to believe the headers of a proxy: X-Real-IP, X-Forwarded-For, X-Forwarded-Host, X-Scheme and "
+        "X-Forwarded-Proto.",
     ).tag(env="KG_TRUST_XHEADERS")
     max_kernels = kernels_option("max_kernels").tag(env="KG_MAX_KERNELS")
     prespawn_count = Integer(
@@ -262,6 +282,30 @@ class KernelGatewayApp(JupyterApp):
     cookie_secret = _without_meaning()
     kernel_manager_class = _without_meaning()
     personality_class = _without_meaning()
+
+    def parse_command_line(self, argv: list[str] | None = None) -> None:
+        """Raises BadOption for a word or an option that means nothing."""
+        words = sys.argv[1:] if argv is None else argv
+        options = {*NOT_ALIASES, *(name for names in (*self.aliases, *self.flags) for name in _each(names))}
+        check_words(words, options)
+        super().parse_command_line(argv)
+        own = self.class_own_traits(config=True)
+        for name in self.cli_config.get("KernelGatewayApp", {}):
+            if not self.has_trait(name):
+                raise BadOption(f"--KernelGatewayApp.{name}: there is no such option{did_you_mean(name, own)}")
+        for word in self.extra_args:
+            if word in self.subcommands:
+                raise BadOption(f"{word}: a command has to be the first word")
+            raise BadOption(f"{word}: there is no such command{did_you_mean(word, self.subcommands)}")
+
+    def emit_help(self, classes: bool = False) -> Iterator[str]:  # type: ignore[override]  # a generator there
+        """The lines of --help, or with `classes` those of --help-all."""
+        if classes:
+            yield from super().emit_help(classes)
+            return
+        traits = self.class_traits(config=True)
+        named = {alias: traits[option.rpartition(".")[2]] for alias, option in self.aliases.items()}
+        yield from short_help(SUMMARY, self.subcommands, named)
 
     def load_config_file(self, suppress_errors: bool = True) -> None:  # type: ignore[override]  # as JupyterApp does
         """Raises BadOption when a file cannot be loaded, or when that of --config does not exist."""

@@ -19,11 +19,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..identity import USER_KEY
 from ..json_responses import error_response
-from ..trusted_proxy import RECEIVED_HOST_KEY
+from ..trusted_proxy import PEER_KEY, RECEIVED_HOST_KEY
 from .access_policy import AccessPolicy, Ask, Grant, Refusal, includes_answer, needs_xsrf
 from .browser_login import BrowserLogin
-from .credentials import PROXY_SECRET_HEADER
-from .guesses import Guesses
+from .credentials import PROXY_SECRET_HEADER, same
+from .guesses import Guessing, Source
 from .login_cookie import cookies_of
 from .refusal_log import RefusalLog
 from .xsrf import has_xsrf, missing_xsrf
@@ -34,6 +34,7 @@ CSP_REPORT = "/api/security/csp-report"
 """The end of the path to which a browser sends reports, without an XSRF token. They change nothing."""
 NO_XSRF = "The XSRF token is missing: send the cookie _xsrf again as X-XSRFToken"
 TOO_MANY = "Too many wrong tokens or passwords from this address: try again in a minute"
+WRONG_PROXY_SECRET = "X-Fps-Kernels-Proxy-Secret is wrong: the proxy has to send what proxy_secret_file has"
 
 
 class AccessLayer:
@@ -62,7 +63,8 @@ class AccessLayer:
         self._enforce = enforce
         self._open_paths = open_paths
         self._log = log or RefusalLog()
-        self._guesses = Guesses()
+        self._guesses = Guessing()
+        self._proxy_guesses = Guessing()  # apart: what strangers try by way of the proxy must not shut it out
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -118,7 +120,7 @@ class AccessLayer:
             return Refusal(401, "Log in, or send the token: Authorization: token …", "no token, or a wrong one")
         by_url = not grant.ambient and "token" in _names(ask)
         if login is not None and by_url and (ask.wants_page or login.is_page(ask)):
-            return login.enter(ask)
+            return login.enter(ask, grant)
         if (page := includes_answer(ask, grant, self._policy.origins)) is not None:
             return Refusal(403, "Cross origin request refused: set allow_origin", page)
         is_report = ask.path.endswith(CSP_REPORT)
@@ -127,17 +129,32 @@ class AccessLayer:
         return grant
 
     async def _grant(self, ask: Ask, scope: Scope) -> Grant | Refusal | None:
-        policy, address = self._policy, _address(scope)
+        policy, source = self._policy, _source(scope)
+        if (refusal := await self._check_proxy_secret(ask, scope)) is not None:
+            return refusal
         if self._login is not None and policy.closed and (grant := self._login.grant(ask)) is not None:
             by_token = policy.grant(ask)  # more than a cookie: it needs no XSRF token
             return by_token if by_token is not None and not by_token.ambient else grant
         if not any(policy.shown_tokens(ask)):
             return policy.grant(ask)
-        if not self._guesses.may_guess(address):
+        if not self._guesses.may_guess(source):
             return Refusal(429, TOO_MANY, "too many wrong guesses")
         if (grant := policy.grant(ask)) is None:
-            await self._hold_back(address)
+            await _hold_back(self._guesses, source)
         return grant
+
+    async def _check_proxy_secret(self, ask: Ask, scope: Scope) -> Refusal | None:
+        """Refuse, late, whoever pretends to be the proxy, whatever else they show."""
+        if not (shown := self._policy.shown_proxy_secrets(ask)):
+            return None
+        address, connected = _source(scope)
+        peer = (address if connected is None else connected), None  # whoever guesses this can write any header
+        if not self._proxy_guesses.may_guess(peer):
+            return Refusal(429, TOO_MANY, "too many wrong secrets of a proxy")
+        if any([same(one, self._policy.proxy_secret) for one in shown]):
+            return None
+        await _hold_back(self._proxy_guesses, peer)
+        return Refusal(401, WRONG_PROXY_SECRET, "a wrong secret of a proxy")
 
     async def _answer_login(self, login: BrowserLogin, ask: Ask, scope: Scope, receive: Receive) -> Response | Refusal:
         if login.is_logout(ask):
@@ -153,24 +170,16 @@ class AccessLayer:
         next_path = fields.get("next", "")
         if not login.form_is_ours(ask, fields):
             return login.form(ask, next_path, "The page was too old. Try again.", 403)
-        address = _address(scope)
-        if not self._guesses.may_guess(address):
+        source = _source(scope)
+        if not self._guesses.may_guess(source):
             return login.form(ask, next_path, TOO_MANY, 429)
-        with self._guesses.held_back(address):
+        with self._guesses.held_back(source):
             is_right = await login.is_right(fields.get("secret", ""))
         if is_right:
             return login.logged_in(ask, next_path)
         self._log.refused(scope, 401, "a wrong password or token in the form")
-        await self._hold_back(address)
+        await _hold_back(self._guesses, source)
         return login.form(ask, next_path, login.wrong_secret, 401)
-
-    async def _hold_back(self, address: str) -> None:
-        """Note a wrong guess of an address, and wait before it is answered."""
-        now = time.monotonic()
-        delay_s = self._guesses.delay_s(address, now)
-        self._guesses.failed(address, now)
-        with self._guesses.held_back(address):
-            await asyncio.sleep(delay_s)
 
     def _inner_scope(self, scope: Scope, grant: Grant | None) -> Scope:
         """The scope for the inside: with the user, and without what only a proxy may tell."""
@@ -206,5 +215,12 @@ def _names(ask: Ask) -> list[str]:
     return [part.partition("=")[0] for part in ask.query_string.decode("latin-1").split("&")]
 
 
-def _address(scope: Scope) -> str:
-    return str((scope.get("client") or ("",))[0])
+def _source(scope: Scope) -> Source:
+    return str((scope.get("client") or ("",))[0]), scope.get(PEER_KEY)
+
+
+async def _hold_back(guesses: Guessing, source: Source) -> None:
+    """Note a wrong guess, and wait before it is answered."""
+    delay_s = guesses.failed(source, time.monotonic())
+    with guesses.held_back(source):
+        await asyncio.sleep(delay_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..origin import NO_REFERER, AllowedOrigins, RequestHeaders, foreign_page, foreign_referer, is_navigation
-from .credentials import SHORT_TOKEN_CHARS, ProxyUsers, given_tokens, same
+from .credentials import PROXY_SECRET_HEADER, ProxyUsers, given_tokens, same
 from .host_names import LocalNames
 from .xsrf import SAFE_METHODS
 
@@ -106,15 +106,14 @@ class AccessPolicy:
         return not (self.closed or self.client_certificates)
 
     @property
-    def guessable(self) -> bool:
-        """Whether someone with time may guess the token."""
-        return 0 < len(self.token) < SHORT_TOKEN_CHARS
+    def proxy_secret(self) -> str:
+        """What the proxy shows; "" without one."""
+        return "" if self.proxy is None else self.proxy.secret
 
     @property
     def secrets(self) -> list[str]:
         """What must not stand in a log."""
-        proxy_secret = "" if self.proxy is None else self.proxy.secret
-        return [secret for secret in (self.token, self.password_hash, proxy_secret) if secret]
+        return [secret for secret in (self.token, self.password_hash, self.proxy_secret) if secret]
 
     def refusal(self, ask: Ask) -> Refusal | None:
         """Whether a request comes by a wrong name, or from a page that may not make it.
@@ -147,9 +146,17 @@ class AccessPolicy:
             return Grant(user, ambient="cookie" in ask.headers)
         return Grant() if self.token and any([same(one, self.token) for one in self.shown_tokens(ask)]) else None
 
+    def earns_cookie(self, grant: Grant) -> bool:
+        """Whether a request was let in by the token: what a proxy says of a user holds for one request only."""
+        return bool(self.token) and not grant.ambient and not grant.user
+
     def shown_tokens(self, ask: Ask) -> list[str]:
         """The tokens that a request shows, right or wrong; none where nothing asks for one."""
         return given_tokens(ask.query_string, ask.headers) if self.token else []
+
+    def shown_proxy_secrets(self, ask: Ask) -> list[str]:
+        """What a request shows as the secret of a proxy, right or wrong; none where there is no proxy."""
+        return ask.headers.getlist(PROXY_SECRET_HEADER) if self.proxy is not None else []
 
 
 def needs_xsrf(ask: Ask, grant: Grant) -> bool:

@@ -60,16 +60,17 @@ class BrowserLogin:
         rest = ask.path.removeprefix(unquote(self._base_url))
         return rest.partition("/")[0] in PAGES and "*/*" in (ask.headers.get("accept") or "*/*")
 
-    def enter(self, ask: Ask) -> Response:
-        """The answer to a page's URL with the right token: the same without it, and a cookie."""
+    def enter(self, ask: Ask, grant: Grant) -> Response:
+        """The answer to a page's URL with a token: the same without it, and a cookie if it is the right one."""
         response = RedirectResponse(without_token(ask.target, ask.query_string), 302)
-        self._log_in(response, ask)
+        if self._policy.earns_cookie(grant):
+            self._log_in(response, ask)
         return response
 
     def pass_on(self, ask: Ask, grant: Grant | None) -> Response:
         """The answer to a link of another site: a page that leads on, and a cookie if the link had the right token."""
         response = _page(step(without_token(ask.target, ask.query_string)))
-        if grant is not None and not grant.ambient and self._policy.closed:
+        if grant is not None and self._policy.earns_cookie(grant):
             self._log_in(response, ask)
         return response
 

@@ -66,6 +66,11 @@ def _in_headers(headers: RequestHeaders) -> Iterator[str]:
                 yield protocol.strip()[len(TOKEN_PROTOCOL) + 1 :]
 
 
+def can_be_guessed(secret: str) -> bool:
+    """Whether someone with time may guess a secret; "" is none."""
+    return 0 < len(secret) < SHORT_TOKEN_CHARS
+
+
 def same(given: str, secret: str) -> bool:
     """Whether a text from a request is a secret, compared in constant time.
 

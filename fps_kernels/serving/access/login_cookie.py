@@ -26,9 +26,10 @@ def cookies_of(headers: RequestHeaders) -> dict[str, str]:
     return cookies
 
 
-def signing_key(secret: bytes, token: str, password_hash: str) -> bytes:
-    """The key of a server's cookies: with another token or password, those that were made before are worthless."""
-    return hmac.new(secret, f"{token}\0{password_hash}".encode(errors="surrogateescape"), hashlib.sha256).digest()
+def signing_key(secret: bytes, token: str, password_hash: str, proxy_secret: str = "") -> bytes:
+    """The key of a server's cookies: if another secret lets in, those that were made before are worthless."""
+    ways_in = "\0".join((token, password_hash, proxy_secret))
+    return hmac.new(secret, ways_in.encode(errors="surrogateescape"), hashlib.sha256).digest()
 
 
 class LoginCookies:

@@ -6,13 +6,20 @@ import logging
 
 from ...errors import BadOption
 from .access_policy import AccessPolicy
-from .credentials import SHORT_TOKEN_CHARS
+from .credentials import SHORT_TOKEN_CHARS, can_be_guessed
 
 logger = logging.getLogger(__name__)
 
 
 def check_reach(
-    policy: AccessPolicy, ip: str, *, public: bool, allowed_open: bool, token_option: str, open_option: str
+    policy: AccessPolicy,
+    ip: str,
+    *,
+    public: bool,
+    allowed_open: bool,
+    token_option: str,
+    proxy_option: str,
+    open_option: str,
 ) -> None:
     """Refuse to serve strangers by mistake.
 
@@ -26,11 +33,15 @@ def check_reach(
             raise BadOption(
                 f"{where}: everyone who can reach it could run code. Set {token_option}, or allow it with {open_option}"
             )
-        if policy.guessable and not policy.client_certificates:
-            raise BadOption(
-                f"{where}: a token of fewer than {SHORT_TOKEN_CHARS} characters can be guessed from other machines. "
-                f"Set a longer {token_option}, or allow it with {open_option}"
-            )
+        for what, secret, option in (
+            ("token", policy.token, token_option),
+            ("proxy's secret", policy.proxy_secret, proxy_option),
+        ):
+            if can_be_guessed(secret) and not policy.client_certificates:
+                raise BadOption(
+                    f"{where}: a {what} of fewer than {SHORT_TOKEN_CHARS} characters can be guessed from other "
+                    f"machines. Set a longer {option}, or allow it with {open_option}"
+                )
 
 
 def warn_of_reach(policy: AccessPolicy, ip: str, *, public: bool) -> None:

@@ -7,6 +7,7 @@ from time import monotonic
 
 from starlette.types import Scope
 
+from ..trusted_proxy import PEER_KEY
 from .guesses import Guesses, is_logged
 
 logger = logging.getLogger(__name__)
@@ -14,6 +15,16 @@ logger = logging.getLogger(__name__)
 MAX_PATH_CHARS = 200
 FIRST_LINES = 200
 """Lines for one address, for whatever paths, before only one refusal of a hundred gets one."""
+FIRST_LINES_BY_PROXY = 2_000
+"""The same for all clients of a proxy, whose addresses they may have made up."""
+
+
+LOGGED = "fps_kernels.logged"
+"""What a scope has whose refusal is in the log, or would be if there were not so many."""
+
+
+def is_logged_already(scope: Scope) -> bool:
+    return bool(scope.get(LOGGED))
 
 
 class RefusalLog:
@@ -22,14 +33,18 @@ class RefusalLog:
     def __init__(self) -> None:
         self._addresses = Guesses()  # they count, in bounded memory
         self._paths = Guesses()
+        self._proxies = Guesses()
 
     def refused(self, scope: Scope, status: int, why: str) -> None:
         """Note a refused request. The query is not logged: it may hold a token."""
+        scope[LOGGED] = True
         address = str((scope.get("client") or ("an unknown client",))[0])
         path = scope["path"][:MAX_PATH_CHARS]
         now = monotonic()
         total = self._addresses.failed(address, now)
         number = self._paths.failed(f"{address} {path}", now)
-        if is_logged(number) and (total <= FIRST_LINES or is_logged(total)):
+        by_proxy = self._proxies.failed(str(scope[PEER_KEY]), now) if PEER_KEY in scope else 0
+        few = total <= FIRST_LINES and by_proxy <= FIRST_LINES_BY_PROXY
+        if is_logged(number) and (few or is_logged(max(total, by_proxy))):
             more = f" ({total} from there so far)" if number > 1 else ""
             logger.warning("%d for %r from %s: %s%s", status, path, address, why, more)
