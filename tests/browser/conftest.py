@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import BrowserContext, async_playwright, expect
+from playwright.async_api import BrowserContext
 
-from ..support.lab import ARGUMENTS, CHANGE_CONFIG, TIMEOUT_MS
+from ..support.lab import CHANGE_CONFIG, browser_context
 from ..support.programs import need, need_extension
 
 
@@ -27,10 +27,5 @@ def extension() -> None:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def context(chromium: str) -> AsyncIterator[BrowserContext]:
     """A browser's window."""
-    expect.set_options(timeout=TIMEOUT_MS)
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        context = await browser.new_context(viewport={"width": 1200, "height": 800})
-        await context.add_init_script(CHANGE_CONFIG)
+    async with browser_context(chromium, CHANGE_CONFIG) as context:
         yield context
-        await browser.close()

@@ -5,9 +5,12 @@ Needs Debian's chromium and the extra `collaboration`.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterator
+from hashlib import sha256
 from typing import Any
 
 import nbformat
@@ -57,18 +60,18 @@ class Notebook:
         self.labs.append(lab)
         if not await lab.launcher.is_visible():
             await lab.load()
-        await self._show(lab)
+        await self.show(lab)
         await lab.idle()
         return lab
 
-    async def _show(self, lab: Lab) -> None:
+    async def show(self, lab: Lab) -> None:
         await lab.page.evaluate("path => jupyterapp.commands.execute('docmanager:open', {path})", self.name)
         await lab.cells.first.wait_for()
 
     async def reload(self, lab: Lab) -> None:
         """Load the page again, perhaps in the middle of a cell."""
         await lab.load()
-        await self._show(lab)
+        await self.show(lab)
         await lab.connected()
 
     async def until_saved(self, good: Callable[[list[Any]], bool]) -> list[Any]:
@@ -123,6 +126,30 @@ async def press(lab: Lab, number: int) -> Locator:
     await cell.locator(".cm-content").click()
     await lab.page.keyboard.press("Control+Enter")
     return cell
+
+
+@contextlib.asynccontextmanager
+async def saved_by_the_page(lab: Lab) -> AsyncIterator[None]:
+    """What is done here has the notebook in front saved, for all that the page knows."""
+    # Until the command has ended, too: JupyterLab does nothing when it is given once more before that.
+    saving = lab.page.evaluate(
+        """() => new Promise(resolve => {
+          let last = "";
+          jupyterapp.shell.currentWidget.context.saveState.connect((_, state) => { last = state; });
+          jupyterapp.commands.commandExecuted.connect((_, {id, result}) => {
+            if (id === "docmanager:save") {
+              result.then(() => resolve(last), error => resolve(String(error)));
+            }
+          });
+          window.listening = true;
+        })"""
+    )
+    task = asyncio.create_task(saving)
+    await lab.page.wait_for_function("window.listening")
+    yield
+    async with asyncio.timeout(SAVED_TIMEOUT_S):
+        assert await task == "completed"
+    await lab.page.evaluate("window.listening = false")
 
 
 async def run_all(lab: Lab) -> None:
@@ -336,3 +363,77 @@ async def test_all_outputs_are_in_the_file_though_every_browser_was_closed(noteb
     assert text_of(first) == "".join(f"line {i}\n" for i in range(200))
     assert text_of(second) == "second\n"
     assert re.match(r"\d{4}-", first["metadata"]["execution"]["iopub.status.idle"])
+
+
+async def test_ctrl_s_saves_at_once_and_asks_nothing(notebook: Notebook) -> None:
+    """After edits and after cells that the server ran, whatever it has saved by itself meanwhile."""
+    notebook.write("x = 1", "print(x)")
+    lab = await notebook.open()
+    for number in range(12):
+        await lab.cells.nth(0).locator(".cm-content").click()
+        await lab.page.keyboard.press("Control+End")
+        await lab.page.keyboard.insert_text(f"\n# {number}")
+        if number % 2:
+            await expect_ended(await press(lab, 1))
+        if number % 3 == 2:
+            last = f"# {number}"
+            await notebook.until_saved(lambda cells, last=last: last in "".join(cells[0]["source"]))  # type: ignore[misc]
+        async with saved_by_the_page(lab):
+            await lab.page.keyboard.press("Control+s")
+        text = notebook.path.read_text()
+        assert f"# {number}" in text
+    await expect(lab.dialog).to_have_count(0)
+    assert text == nbformat.writes(nbformat.reads(text, as_version=4)) + "\n"
+
+
+async def test_a_notebook_that_is_only_looked_at_stays_as_it_is(notebook: Notebook) -> None:
+    notebook.write("x = 1")
+    lab = await notebook.open()
+    await expect_ended(await press(lab, 0))
+    await notebook.until_saved(lambda cells: cells[0]["execution_count"] == 1)
+    book = json.loads(notebook.path.read_text())
+    assert "version" in book["metadata"]["language_info"]  # which the page adds to a notebook that has none
+    looked_at = notebook.path.with_name("looked_at.ipynb")
+    looked_at.write_text(json.dumps(book, indent=4, sort_keys=True))
+    before = (looked_at.read_bytes(), looked_at.stat().st_mtime_ns)
+    await lab.page.evaluate("jupyterapp.commands.execute('docmanager:open', {path: 'looked_at.ipynb'})")
+    await lab.idle()
+    await expect(lab.cells).to_have_count(1)
+    await notebook.show(lab)
+    await expect_ended(await press(lab, 0))
+    await notebook.until_saved(lambda cells: cells[0]["execution_count"] == 2)  # the other would be saved by now
+    assert (looked_at.read_bytes(), looked_at.stat().st_mtime_ns) == before
+
+
+async def test_what_another_program_writes_is_shown_and_saved_without_a_question(notebook: Notebook) -> None:
+    notebook.write("x = 1")
+    lab = await notebook.open()
+    await expect_ended(await press(lab, 0))
+    await notebook.until_saved(lambda cells: cells[0]["execution_count"] == 1)
+    notebook.write("y = 'from elsewhere'")
+    await expect(lab.cells.nth(0).locator(".cm-content")).to_have_text("y = 'from elsewhere'")
+    known = "jupyterapp.shell.currentWidget.context.contentsModel.hash"
+    await lab.page.wait_for_function(f"hash => {known} === hash", arg=sha256(notebook.path.read_bytes()).hexdigest())
+    async with saved_by_the_page(lab):
+        await lab.page.keyboard.press("Control+s")
+    await expect(lab.dialog).to_have_count(0)
+    assert "from elsewhere" in notebook.path.read_text()
+
+
+async def test_a_notebook_that_is_renamed_while_it_is_open_is_saved_by_its_new_name(notebook: Notebook) -> None:
+    notebook.write("x = 1")
+    lab = await notebook.open()
+    old, new = notebook.path, notebook.path.with_name("renamed.ipynb")
+    rename = "names => jupyterapp.serviceManager.contents.rename(...names)"
+    await lab.page.evaluate(rename, [old.name, new.name])
+    await lab.page.wait_for_function(f"jupyterapp.shell.currentWidget.context.path === '{new.name}'")
+    notebook.path = new
+    await expect_ended(await press(lab, 0))
+    await notebook.until_saved(lambda cells: cells[0]["execution_count"] == 1)
+    await lab.cells.nth(0).locator(".cm-content").click()
+    await lab.page.keyboard.insert_text("# more\n")
+    async with saved_by_the_page(lab):
+        await lab.page.keyboard.press("Control+s")
+    assert "# more" in new.read_text()
+    assert not old.exists()
+    await expect(lab.dialog).to_have_count(0)

@@ -26,13 +26,11 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 PICTURE_MAX_BYTES = 200 * 1024
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """`jupyverse` with JupyterLab and IPython kernels."""
-    server = Server(tmp_path_factory.mktemp("lab"), full=True)
-    shutil.rmtree(server.share / "kernels")  # the tiny kernels are no sight for a user
+def replace_kernelspecs(share: Path) -> None:
+    """Have two kernels besides Python's own, one of which dies at once; the tiny kernels are no sight for a user."""
+    shutil.rmtree(share / "kernels")
     add_kernelspec(
-        server.share,
+        share,
         "other",
         {
             "argv": ["python", "-m", "ipykernel_launcher", "-f", "{connection_file}"],
@@ -42,7 +40,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         },
     )
     add_kernelspec(
-        server.share,
+        share,
         "broken",
         {
             "argv": ["python", "-c", "raise SystemExit('no licence')", "{connection_file}"],
@@ -50,6 +48,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             "language": "python",
         },
     )
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """`jupyverse` with JupyterLab and IPython kernels."""
+    server = Server(tmp_path_factory.mktemp("lab"), full=True)
+    replace_kernelspecs(server.share)
     server.wait_ready()
     yield server
     server.stop()
@@ -66,8 +71,7 @@ async def lab(tab: Lab, server: Server, request: pytest.FixtureRequest, tmp_path
     """JupyterLab with a new notebook whose kernel is ready. Nothing may go wrong with our API in the test."""
     tab.problems.clear()
     tab.reconnects = tab.restarts = 0
-    if not await tab.launcher.is_visible():
-        await tab.load()
+    await tab.prepare()
     await tab.new_notebook()
     failed_before = request.session.testsfailed
     yield tab
@@ -189,7 +193,7 @@ get_comm_manager().register_target("kernel", opened)
 async def test_interrupt_ends_the_cell_that_runs(lab: Lab) -> None:
     await lab.run("x = 5")
     cell = await lab.run_forever()
-    await expect(lab.status_bar).to_contain_text("| Busy")
+    await lab.shows("Busy")
     await lab.menu("Kernel", "Interrupt Kernel")
     await expect(outputs(cell).last).to_contain_text("KeyboardInterrupt")
     await lab.idle()
@@ -260,13 +264,14 @@ async def test_a_killed_kernel_is_reported_and_restarted(lab: Lab) -> None:
     await lab.answer("Kernel Restarting", "Ok")
     await lab.idle()
     await expect_not_run(running)
+    await expect(outputs(running).last).to_contain_text("The kernel died: killed (SIGKILL)")
     assert int(await lab.run("import os; os.getpid()")) != pid
 
 
 async def test_a_kernel_is_shut_down_and_another_started(lab: Lab) -> None:
     await lab.run("x = 5")
     await lab.menu("Kernel", "Shut Down Kernel")
-    await expect(lab.status_bar).to_contain_text("No Kernel")
+    await lab.shows_no_kernel()
     assert await lab.get("/api/kernels") == []
     await lab.menu("Kernel", "Restart Kernel…")
     await lab.idle()
@@ -290,13 +295,15 @@ async def test_a_renamed_and_reloaded_notebook_goes_on_with_its_kernel(lab: Lab)
 async def test_two_pages_share_the_kernel_of_a_notebook(lab: Lab, context: BrowserContext) -> None:
     await lab.run("x = 5")
     await lab.save_as("Shared.ipynb")
-    other = Lab(await context.new_page(), lab.url)
-    await other.load()
+    other = type(lab)(await context.new_page(), lab.url)
+    await other.prepare()
     await other.open_file("Shared.ipynb")
     cell = await other.start("x = int(input('x? '))")
     await cell.locator(".jp-Stdin-input").wait_for()
-    await expect(lab.status_bar).to_contain_text("| Busy")
+    await lab.page.bring_to_front()  # a page behind another one may not be drawn anew
+    await lab.shows("Busy")
     await expect(lab.page.locator(".jp-Stdin-input")).to_have_count(0)
+    await other.page.bring_to_front()
     await cell.locator(".jp-Stdin-input").fill("7")
     await cell.locator(".jp-Stdin-input").press("Enter")
     await expect_ended(cell)

@@ -41,10 +41,9 @@ def gate(tmp_path_factory: pytest.TempPathFactory) -> Gate:
     return Gate(tmp_path_factory.mktemp("gate"))
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, gate: Gate) -> Iterator[Server]:
-    server = Server(tmp_path_factory.mktemp("lab"), *options(prewarm=0), full=True)
-    shutil.rmtree(server.share / "kernels")
+def replace_kernelspecs(share: Path, gate: Gate) -> None:
+    """Have the kernels of the gate, and one that fails at once, besides Python's own."""
+    shutil.rmtree(share / "kernels")
     wait = f"until test -e {gate.file}; do sleep 0.1; done"
     for name, command in {
         WAITING: f"{wait}; exec python -m ipykernel_launcher -f $0",
@@ -52,10 +51,16 @@ def server(tmp_path_factory: pytest.TempPathFactory, gate: Gate) -> Iterator[Ser
         BROKEN: "echo no licence >&2; exit 3",
     }.items():
         add_kernelspec(
-            server.share,
+            share,
             name.split()[0].lower(),
             {"argv": ["sh", "-c", command, "{connection_file}"], "display_name": name, "language": "python"},
         )
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, gate: Gate) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("lab"), *options(prewarm=0), full=True)
+    replace_kernelspecs(server.share, gate)
     server.wait_ready()
     yield server
     server.stop()
@@ -71,8 +76,7 @@ async def lab(tab: Lab, gate: Gate, tmp_path: Path) -> AsyncIterator[Lab]:
     """JupyterLab with its launcher, and with the gate closed."""
     gate.close()
     tab.problems.clear()
-    if not await tab.launcher.is_visible():
-        await tab.load()
+    await tab.prepare()
     yield tab
     await tab.page.screenshot(path=tmp_path / "end.png")
     gate.open()
@@ -125,7 +129,7 @@ async def test_an_interrupt_before_a_slow_kernel_answers_ends_the_cell_that_wait
     await open_notebook(lab, WAITING)
     cell = await lab.start("print('never')")
     await expect(cell.locator(".jp-InputPrompt")).to_have_text("[*]:")
-    await expect(lab.status_bar).to_contain_text(f"{WAITING} | Starting")
+    await lab.shows("Starting", WAITING)
     await lab.menu("Kernel", "Interrupt Kernel")
     await expect(outputs(cell)).to_contain_text("KeyboardInterrupt")
     gate.open()
@@ -135,7 +139,7 @@ async def test_an_interrupt_before_a_slow_kernel_answers_ends_the_cell_that_wait
 
 async def test_a_restart_before_a_slow_kernel_answers_starts_another_process(lab: Lab, gate: Gate) -> None:
     await open_notebook(lab, WAITING)
-    await expect(lab.status_bar).to_contain_text(f"{WAITING} | Starting")
+    await lab.shows("Starting", WAITING)
     lab.restarts += 1
     await lab.menu("Kernel", "Restart Kernel…")
     await lab.answer("Restart Kernel?", "Restart")
@@ -148,7 +152,7 @@ async def test_a_slow_start_that_fails_says_why_below_the_cell_and_in_a_dialog(l
     await open_notebook(lab, FAILING)
     cell = await lab.start("print('never')")
     await expect(cell.locator(".jp-InputPrompt")).to_have_text("[*]:")
-    await expect(lab.status_bar).to_contain_text(f"{FAILING} | Starting")
+    await lab.shows("Starting", FAILING)
     gate.open()
     await explained(lab)
     await expect(outputs(cell)).to_have_text(re.compile("DeadKernelError: .* exited with code 3: no licence"))

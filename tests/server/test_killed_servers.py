@@ -39,6 +39,7 @@ class Plain(Gateway):
         command, environ = jupyverse(base, self.port, *arguments)
         self.process = nursery.start(command, env=environ, cwd=base, log=self.log_file)
 
+    ask = Server.ask
     wait_ready = Server.wait_ready
 
     @property
@@ -69,7 +70,12 @@ def begin(tmp_path: Path) -> Iterator[Begin]:
 
 def files(runtime: Path) -> set[str]:
     """All connection files, those of kernels that are kept ready among them."""
-    return {path.relative_to(runtime).as_posix() for path in runtime.rglob("*.json")}
+    return {path.relative_to(runtime).as_posix() for path in runtime.rglob("*.json")} - listed(runtime)
+
+
+def listed(runtime: Path) -> set[str]:
+    """The files by which `jupyter server list` finds servers."""
+    return {path.name for path in runtime.glob("jpserver-*.json")}
 
 
 @pytest.mark.parametrize("host", ["gateway", "lab", "jupyverse"])
@@ -94,10 +100,12 @@ async def test_the_next_start_removes_what_a_killed_server_has_left(begin: Begin
         next_one = begin(host)
         next_one.wait_ready()
         await until(lambda: files(runtime) == {f"kernel-{other_id}.json", strange.name})
+        assert listed(runtime) == ({f"jpserver-{next_one.process.pid}.json"} if host == "lab" else set())
         assert await other.evaluate(other_id, "6 * 7") == "42"
         await asyncio.to_thread(next_one.stop)
         await asyncio.to_thread(living.stop)
     assert files(runtime) == {strange.name}
+    assert listed(runtime) == set()
     assert not list(runtime.glob(".fps-kernels-*"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 import httpx
 import pytest
@@ -20,9 +22,11 @@ from fps_kernels.hosts.asphalt.config import KernelsConfig
 
 from ..support.client import Client
 from ..support.gateways import COMMAND, Gateway, environment, make_certificate
+from ..support.lacking import lacking
 from ..support.messages import text_of
 from ..support.ports import free_port
 from ..support.servers import NOT_NEEDED
+from ..support.waits import until
 
 LEAN = ["--no-token", *(word for name in NOT_NEEDED for word in ("--disable", name)), "--set", "kernels.prewarm=0"]
 Start = Callable[..., Gateway]
@@ -43,10 +47,11 @@ def start(tmp_path: Path) -> Iterator[Start]:
         server.stop()
 
 
-def refused(folder: Path, *options: str) -> str:
+def refused(folder: Path, *options: str, **variables: str) -> str:
     """The one line with which it ends."""
+    environ = environment(folder, **variables)
     done = subprocess.run(
-        [COMMAND, "lab", *options], cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=60
+        [COMMAND, "lab", *options], cwd=folder, env=environ, capture_output=True, text=True, timeout=60
     )
     assert (done.returncode, done.stdout) == (1, "")
     [line] = done.stderr.splitlines()
@@ -114,6 +119,25 @@ async def test_its_bounds_are_options(start: Start) -> None:
         assert "ws_max_message_bytes" in reason
 
 
+@pytest.mark.parametrize("base_url", ["/", "/a%20b/"])
+async def test_health_checks_are_answered_when_all_connections_are_busy(start: Start, base_url: str) -> None:
+    options = ["--port", str(free_port()), "--max-connections", "5", "--set", f"frontend.base_url={base_url}"]
+    server = start(*options, "--set", f"app.mount_path={unquote(base_url)[:-1]}")
+    async with contextlib.AsyncExitStack() as stack:
+        client = await stack.enter_async_context(Client(server.url + base_url[:-1]))
+        kernel_id = await client.start()
+        for _ in range(5):
+            await stack.enter_async_context(await client.connect(kernel_id))
+
+        async def all_busy() -> bool:  # the connection that started the kernel stays open for a while
+            return (await client.http.get("/api/kernels")).status_code == 503
+
+        await until(all_busy)
+        for _ in range(5):
+            assert (await client.http.get("/api")).status_code == 200
+            assert (await client.http.get("/api/kernels")).status_code == 503
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -122,6 +146,8 @@ async def test_its_bounds_are_options(start: Start) -> None:
         (["--set", "kernels.max_kernels=[1"], "--set=kernels.max_kernels=[1"),
         (["--set", "kernels.max_kernels=-1"], "kernels.max_kernels"),
         (["--set", "kernels.root_dir=/no/such"], "kernels.root_dir=/no/such: there is no such folder"),
+        (["--set", "contents.nothing=1"], "contents.nothing: there is no such option, but allow_hidden, "),
+        (["--set", "contents.allow_hidden=1"], "contents.allow_hidden: should be true or false"),
         (["--disable", "nobody"], "--disable=nobody: there is no such plugin"),
         (["--keyfile", "x.pem"], "keyfile=x.pem: has no effect without certfile"),
         (["--certfile", "x.pem"], "certfile=x.pem: no such file"),
@@ -136,6 +162,11 @@ async def test_its_bounds_are_options(start: Start) -> None:
 )
 def test_what_keeps_it_from_starting_is_one_line(tmp_path: Path, options: list[str], said: str) -> None:
     assert said in refused(tmp_path, *options)
+
+
+def test_without_jupyter_server_it_says_what_to_install(tmp_path: Path) -> None:
+    env = lacking(tmp_path / "site", "sys.modules['jupyter_server'] = None")
+    assert "install fps_kernels[lab]" in refused(tmp_path, "--port", str(free_port()), **env)
 
 
 def test_the_options_of_the_kernels_have_help(tmp_path: Path) -> None:

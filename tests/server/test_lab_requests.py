@@ -139,7 +139,7 @@ def test_a_file_comes_as_it_is_in_a_sandbox(lab: Gateway, name: str, kind: str) 
     assert answer.content == (lab.base / name.replace("%C3%A4%20", "ä ")).read_bytes()
     assert answer.headers["content-type"].startswith(kind)
     assert answer.headers["content-security-policy"].startswith("sandbox")
-    assert "content-disposition" not in answer.headers
+    assert ("content-disposition" in answer.headers) == name.endswith(".ipynb")
     head = ask(lab, "HEAD", f"/files/{name}")
     assert (head.status_code, head.content) == (200, b"")
     assert head.headers["content-length"] == answer.headers["content-length"]
@@ -258,7 +258,7 @@ async def test_a_gateway_ends_when_nobody_uses_it_but_not_before_its_kernels(beg
 
 
 def test_a_lab_that_nobody_uses_ends(begin: Begin) -> None:
-    # An abbreviation, as Jupyter Server writes it.
+    # As Jupyter Server writes it.
     server = begin("lab", "--port", str(free_port()), *LEAN, "--shutdown-no-activity-timeout=0.5")
     assert server.wait_end(60) == 0
     assert "nobody has come for 0.5 s" in server.log

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("path", ["README.md", "docs/gateway.md"])
+@pytest.mark.parametrize("path", ["README.md", "docs/gateway.md", "docs/jupyter-server.md"])
 def test_the_tables_of_options_are_up_to_date(path: str) -> None:
     """If not: python docs/option_tables.py"""
     render = runpy.run_path(str(ROOT / "docs" / "option_tables.py"))["render"]
@@ -50,4 +50,4 @@ def test_pictures_are_there() -> None:
 
 def test_each_command_is_one_line() -> None:
     commands = re.findall(r"<!-- command: \w+ -->\n```bash\n(.+)\n```", README)
-    assert len(commands) == 2
+    assert len(commands) == 4

@@ -14,6 +14,7 @@ from ..support.client import Client, tidy_client
 from ..support.kernelspecs import KERNEL, add_kernelspec
 from ..support.messages import Json, is_status, of_type, text_of
 from ..support.servers import Launch, Server, options
+from ..support.starts import refused_once_named
 
 
 class Gate:
@@ -170,6 +171,13 @@ async def test_a_page_that_waits_is_led_to_the_reason_of_a_start_that_fails(clie
     assert b"exited with code 3: no licence" in refused.value.response.body
     await client.http.post(f"/api/kernels/{kernel_id}/restart")
     await until_dead(client, kernel_id)
+
+
+async def test_a_page_is_refused_once_it_has_named_its_session(client: Client, gate: Gate) -> None:
+    session = await client.start_session(name="failing")
+    gate.open()
+    await until_dead(client, session["kernel"]["id"])
+    assert b"exited with code 3: no licence" in await refused_once_named(client, session)
 
 
 async def test_a_page_may_connect_to_a_kernel_that_died_after_it_was_ready(launch: Launch) -> None:

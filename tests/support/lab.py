@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 from playwright.async_api import (
+    BrowserContext,
     ConsoleMessage,
     Error,
     Locator,
@@ -14,6 +17,7 @@ from playwright.async_api import (
     Request,
     Response,
     WebSocket,
+    async_playwright,
     expect,
 )
 
@@ -58,6 +62,19 @@ AUTHORIZATION = {"Authorization": f"token {TOKEN}"}
 
 async def continue_waiting(dialog: Locator) -> None:
     await dialog.get_by_role("button", name="Continue waiting").click()
+
+
+@contextlib.asynccontextmanager
+async def browser_context(chromium: str, *scripts: str) -> AsyncIterator[BrowserContext]:
+    """A browser's window. scripts: what each of its pages runs first."""
+    expect.set_options(timeout=TIMEOUT_MS)
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        context = await browser.new_context(viewport={"width": 1200, "height": 800})
+        for script in scripts:
+            await context.add_init_script(script)
+        yield context
+        await browser.close()
 
 
 class Lab:
@@ -117,6 +134,11 @@ class Lab:
 
     # --- the page ----------------------------------------------------------------------------------
 
+    async def prepare(self) -> None:
+        """Have a page in which notebooks can be made; it is loaded if need be."""
+        if not await self.launcher.is_visible():
+            await self.load()
+
     async def load(self) -> None:
         """Load JupyterLab with nothing open but its launcher."""
         if not self._patient:
@@ -143,9 +165,16 @@ class Lab:
         await dialog.locator(".jp-Dialog-button").get_by_text(button, exact=True).click()
         await expect(dialog).to_have_count(0)
 
+    async def shows(self, state: str, kernel: str = PYTHON) -> None:
+        """Wait until the page says that the kernel is in this state, such as `Busy`."""
+        await expect(self.status_bar).to_contain_text(f"{kernel} | {state}")
+
+    async def shows_no_kernel(self) -> None:
+        await expect(self.status_bar).to_contain_text("No Kernel")
+
     async def idle(self, kernel: str = PYTHON) -> None:
-        """Wait until the status bar says so. JupyterLab loses what is run before the kernel is there."""
-        await expect(self.status_bar).to_contain_text(f"{kernel} | Idle")
+        """Wait until the kernel is idle. JupyterLab loses what is run before the kernel is there."""
+        await self.shows("Idle", kernel)
 
     async def connected(self) -> None:
         """Wait until the notebook in front has its kernel, which may be running a cell."""

@@ -90,9 +90,11 @@ class KernelsComponent(Component):
         interrupt = InterruptChain(registry.stop)
         executions = None
         if yjs is not None:
-            from ...execution.service import ExecutionService  # needs pycrdt, which comes with the Yjs plugin
+            # Both need pycrdt, which comes with the Yjs plugin.
+            from ...execution.fps_yjs.fps_yjs_documents import FpsYjsDocuments
+            from ...execution.service import ExecutionService
 
-            executions = ExecutionService(yjs)
+            executions = ExecutionService(FpsYjsDocuments(yjs))
             _follow_widgets(registry, yjs)
 
         def on_first_request() -> None:

@@ -7,8 +7,9 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from jupyter_core.paths import jupyter_runtime_dir
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from .... import __version__
 from ....errors import BadOption
 from ....ledger import sweep
+from ....options import OPTIONS
 from ....serving.access.reach import warn_of_reach
 from ....serving.event_loop import new_loop
 from ....serving.gc_tuning import collect_from_now
@@ -28,9 +31,9 @@ from ....serving.logs import configure, hide
 from ....serving.own_memory import close_memory
 from ....serving.rlimits import raise_limit
 from ....serving.service_variables import service_warnings
-from ....serving.signal_handlers import on_signal
 from ....serving.sockets import Listening, bound
 from ....serving.standard_streams import tell
+from ....serving.stop_signals import StopSignals
 from ....serving.tls import tls_context
 from ....serving.unix_socket import absolute_path, parse_mode
 from ....tasks import cancel_and_wait
@@ -39,17 +42,25 @@ from .jupyterhub import SERVICE_URL, HubServer, hub_server
 from .lab_access import LabAccess, lab_access
 from .lab_component import PING_INTERVAL_S, LabComponent
 from .lab_options import read_options, serving_limits
+from .root_folder import RootFolder
+from .server_info import listed
 from .slow_imports import defer_iri_parsers
 
 logger = logging.getLogger(__name__)
 
 START_TIMEOUT_S = 60
+PATIENCE_S = 5
+"""Seconds that the plugins have to end, after kernels have had their time."""
+
+OURS = {"contents": f"{__package__}.contents.contents_component:ContentsComponent"}
+"""The plugins that this command has itself, in place of installed ones of the same names."""
 
 
 def main(argv: Sequence[str]) -> None:
     """Run the server until a signal ends it. Raises BadOption."""
     hub = hub_server(os.environ)
     options = read_options(argv, {} if hub is None else hub.defaults)
+    root = RootFolder.of(options.root_dir, options.path)
     configure(logging.DEBUG if options.debug else logging.INFO)
     for warning in service_warnings(os.environ):
         logger.warning("%s", warning)
@@ -61,9 +72,8 @@ def main(argv: Sequence[str]) -> None:
     limits = serving_limits(options)
     tls = tls_context(options.certfile, options.keyfile, options.client_ca)
     components, access = prepare(options)
+    limits = replace(limits, always_answered=access.open_paths)
     hide(*access.policy.secrets)
-    defer_iri_parsers()
-    load_plugins(components)
     listening = Listening(
         options.ip,
         options.port,
@@ -76,8 +86,14 @@ def main(argv: Sequence[str]) -> None:
     )
     if options.open_browser and listening.sock:
         raise BadOption("--open-browser: no browser can open a Unix socket (--sock)")
-    with bound(listening) as socks, asyncio.Runner(loop_factory=new_loop) as runner:
-        stop = asyncio.Event()
+    root.enter()  # what options name was relative to the folder before
+    defer_iri_parsers()
+    load_plugins(components)
+    with (
+        StopSignals(ask=sys.stdin.isatty() and not options.yes, patience_s=patience_s(components)) as stop,
+        bound(listening) as socks,
+        asyncio.Runner(loop_factory=new_loop) as runner,
+    ):
         component = LabComponent(
             components,
             socks,
@@ -86,9 +102,17 @@ def main(argv: Sequence[str]) -> None:
             limits,
             base_url=unquote(access.base_url),
             no_activity_timeout_s=options.shutdown_no_activity_timeout_s,
-            shut_down=stop.set,
+            shut_down=stop.begin,
         )
-        runner.run(_serve(component, access, listening, stop, open_browser=options.open_browser))
+        runner.run(_serve(component, access, listening, root, stop, open_browser=options.open_browser))
+
+
+def patience_s(components: Mapping[str, Any]) -> float:
+    """Seconds that the end may take: the time that kernels have, and that of the plugins."""
+    of_kernels = components.get("kernels", {}).get("shutdown_wait_time_s")
+    if not isinstance(of_kernels, int | float):  # the plugin refuses it
+        of_kernels = OPTIONS["shutdown_wait_time_s"].default
+    return float(of_kernels) + PATIENCE_S
 
 
 def under_hub(hub: HubServer, options: argparse.Namespace) -> None:
@@ -128,11 +152,13 @@ def plugins(settings: Sequence[str], disabled: Sequence[str]) -> dict[str, dict[
             "The plugin fps-auth is installed, which lets strangers in. Use `pip uninstall fps-auth fps-login`: this "
             "command asks for a token by itself now"
         )
-    installed = {one.name for one in found}
+    installed = {one.name for one in found} | OURS.keys()
     for name in disabled:
         if name not in installed:
             raise BadOption(f"--disable={name}: there is no such plugin")
-    components: dict[str, dict[str, Any]] = {name: {"type": name} for name in sorted(installed - set(disabled))}
+    components: dict[str, dict[str, Any]] = {
+        name: {"type": OURS.get(name, name)} for name in sorted(installed - set(disabled))
+    }
     for setting in settings:
         key, equals, text = setting.partition("=")
         plugin, *names = key.split(".")
@@ -154,8 +180,12 @@ def plugins(settings: Sequence[str], disabled: Sequence[str]) -> dict[str, dict[
 
 def load_plugins(components: Mapping[str, Any]) -> None:
     """Import what is to be started: a plugin may need what this system does not have. Raises BadOption."""
+    if "contents" in components:
+        from .contents.contents_component import check_options
+
+        check_options({name: value for name, value in components["contents"].items() if name != "type"})
     for plugin in entry_points(group="jupyverse.components"):
-        if plugin.name in components:
+        if plugin.name in components and plugin.name not in OURS:
             try:
                 plugin.load()
             except ImportError as exc:
@@ -165,30 +195,58 @@ def load_plugins(components: Mapping[str, Any]) -> None:
 
 
 async def _serve(
-    component: LabComponent, access: LabAccess, listening: Listening, stop: asyncio.Event, *, open_browser: bool
+    component: LabComponent,
+    access: LabAccess,
+    listening: Listening,
+    root: RootFolder,
+    stop: StopSignals,
+    *,
+    open_browser: bool,
 ) -> None:
-    loop = asyncio.get_running_loop()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        on_signal(loop, signum, stop.set)
+    stop.listen()
     async with Context() as ctx:
         starting = asyncio.create_task(component.start(ctx), name="start")
-        stopping = asyncio.create_task(stop.wait(), name="stop")
+        stopping = asyncio.create_task(stop.event.wait(), name="stop")
         try:
             await asyncio.wait([starting, stopping], timeout=START_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
             if starting.done():
                 starting.result()
                 collect_from_now()
-                if not listening.private:
-                    warn_of_reach(access.policy, listening.ip, public=listening.public)
-                logger.info("Serving at %s", component.url)
-                page = f"{component.url[:-1]}{access.base_url}lab"
-                if access.policy.token:
-                    page += f"?{urlencode({'token': access.policy.token})}"
-                if access.made_token:  # not through the log, which shows no tokens
-                    tell(f"\nOpen this URL in a browser, it has the token:\n    {page}\n")
-                with opened_in_browser(page) if open_browser else contextlib.nullcontext():
+                with _announced(component, access, listening, root, open_browser=open_browser):
                     await stopping
             elif not stopping.done():
                 raise BadOption(f"The plugins did not start within {START_TIMEOUT_S} s")
         finally:
             await cancel_and_wait(starting, stopping)
+
+
+@contextlib.contextmanager
+def _announced(
+    component: LabComponent, access: LabAccess, listening: Listening, root: RootFolder, *, open_browser: bool
+) -> Iterator[None]:
+    """Say where the server is: in Jupyter's list of servers, in the log and, if it is to be, in a browser."""
+    page = f"{component.url[:-1]}{access.base_url}{root.page}"
+    if access.policy.token:
+        page += f"?{urlencode({'token': access.policy.token})}"
+    info = {
+        "url": f"{component.url[:-1]}{access.base_url}",
+        "hostname": listening.ip or "localhost",
+        "port": 0 if listening.sock else component.socks[0].getsockname()[1],
+        "sock": listening.sock,
+        "secure": listening.tls is not None,
+        "base_url": access.base_url,
+        "token": access.policy.token,
+        "root_dir": str(root.folder),
+        "password": bool(access.policy.password_hash),
+        "version": __version__,
+    }
+    with listed(info):  # before the log says that it serves, for which programs wait
+        if not listening.private:
+            warn_of_reach(access.policy, listening.ip, public=listening.public)
+        logger.info("Serving at %s", component.url)
+        logger.info("Files of %s; kernels and terminals run there", root.folder)
+        logger.info("Ctrl-C %s; a second one ends at once", "asks whether to end" if sys.stdin.isatty() else "ends it")
+        if access.made_token:  # not through the log, which shows no tokens
+            tell(f"\nOpen this URL in a browser, it has the token:\n    {page}\n")
+        with opened_in_browser(page) if open_browser else contextlib.nullcontext():
+            yield

@@ -1,4 +1,4 @@
-"""`/files`: files as they are, for downloads and for pictures in Markdown; and trust in notebooks."""
+"""`/files`: files as they are, for downloads and for pictures in Markdown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from ....errors import FPSKernelsError, InvalidBody
+from ....errors import FPSKernelsError
 
 NOTEBOOK_TYPE = "application/x-ipynb+json"
 
@@ -25,7 +25,7 @@ class NoSuchFile(FPSKernelsError):
 class FilesEndpoint:
     """The files below a folder, without hidden ones.
 
-    root: the folder that the contents plugin serves.
+    root: the folder that the plugin `contents` serves.
     """
 
     def __init__(self, root: Path) -> None:
@@ -33,19 +33,14 @@ class FilesEndpoint:
 
     async def get(self, request: Request) -> Response:
         """Raises NoSuchFile."""
-        path = await asyncio.to_thread(self._find, request.path_params["path"])
+        path = await asyncio.to_thread(self.find, request.path_params["path"])
         headers = {"Content-Type": content_type(path.name), "Cache-Control": "no-cache"}
-        if request.query_params.get("download"):
+        if request.query_params.get("download") or path.suffix == ".ipynb":  # as Jupyter Server has it
             headers["Content-Disposition"] = f"attachment; filename*=UTF-8''{quote(path.name, safe='')}"
         return FileResponse(path, headers=headers, stat_result=await asyncio.to_thread(os.stat, path))
 
-    async def trust(self, request: Request) -> Response:
-        """Sign a notebook, so that Jupyter's programs run what its outputs hold. Raises NoSuchFile, InvalidBody."""
-        await asyncio.to_thread(self._sign, request.path_params["path"])
-        return Response(status_code=201)
-
-    def _find(self, name: str) -> Path:
-        """Raises NoSuchFile."""
+    def find(self, name: str) -> Path:
+        """A file that clients may have. Raises NoSuchFile."""
         parts = name.split("/")
         if "\0" in name or any(part.startswith(".") for part in parts):
             raise NoSuchFile(f"No such file: {name[:200]}")
@@ -57,17 +52,6 @@ class FilesEndpoint:
         except (OSError, ValueError) as exc:  # a name too long, a lone surrogate
             raise NoSuchFile(f"No such file: {name[:200]}") from exc
         return path
-
-    def _sign(self, name: str) -> None:
-        path = self._find(name)
-        try:
-            import nbformat
-            from nbformat.sign import NotebookNotary
-
-            notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
-            NotebookNotary().sign(notebook)  # type: ignore[no-untyped-call]
-        except Exception as exc:  # of a file that is no notebook, nbformat raises anything
-            raise InvalidBody(f"{name[:200]} cannot be trusted: it is not a notebook") from exc
 
 
 def content_type(name: str) -> str:

@@ -61,16 +61,21 @@ class LabAccess:
     base_url: str
     allow_origins: tuple[str, ...]
 
+    @property
+    def open_paths(self) -> frozenset[str]:
+        """As in Jupyter Server, /api tells its version to whoever asks, as health checks do."""
+        return frozenset({f"{unquote(self.base_url)}api"})
+
     def layer(self, port: int) -> Callable[[ASGIApp], ASGIApp]:
         """What is put around the application; port: the one that is listened on."""
         policy, base_url = self.policy, self.base_url
         secret = cookie_secret(Path(jupyter_runtime_dir()) / COOKIE_SECRET)
-        cookies = LoginCookies(signing_key(secret, policy.token, policy.password_hash), port, base_url)
+        key = signing_key(secret, policy.token, policy.password_hash, policy.proxy_secret)
+        cookies = LoginCookies(key, port, base_url)
 
         def wrap(app: ASGIApp) -> ASGIApp:
             login = BrowserLogin(policy, cookies, base_url, f"{base_url}lab")
-            # As in Jupyter Server, /api tells its version to whoever asks, as health checks do.
-            app = AccessLayer(app, policy, login, open_paths={f"{unquote(base_url)}api"})
+            app = AccessLayer(app, policy, login, open_paths=self.open_paths)
             if policy.origins != AllowedOrigins():
                 app = CORSMiddleware(
                     app,
@@ -116,6 +121,7 @@ def lab_access(options: argparse.Namespace, base_url: str, origins: list[str], p
         public=public,
         allowed_open=options.allow_open_access,
         token_option="--token-file (or leave --no-token out)" if options.no_token else "--token-file",
+        proxy_option="--proxy-secret-file",
         open_option="--allow-open-access",
     )
     return LabAccess(policy, made, options.trust_xheaders, base_url, allow_origins)

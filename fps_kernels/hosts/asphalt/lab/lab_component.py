@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import sys
 from collections.abc import AsyncGenerator, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from asphalt.core import Context, context_teardown
@@ -22,6 +22,7 @@ from ....serving.own_redirects import OwnRedirects
 from ....serving.unix_socket import is_unix
 from ....tasks import cancel_and_wait
 from .lab_routes import with_lab_routes
+from .pages.plugins_replaced import PluginsReplaced
 
 PING_INTERVAL_S = 20
 
@@ -39,12 +40,14 @@ class _ServerComponent(ASGIComponent[Any]):
 
     @context_teardown
     async def start_server(self, ctx: Context) -> AsyncGenerator[None, Exception | None]:
-        app = with_lab_routes(self.app, self.app.router.routes, self.base_url, self.shut_down)
+        address = f"{url_of(self.socks[0], self.tls)[:-1]}{self.base_url}"
+        replaced = PluginsReplaced(ctx, self.base_url, address, Path.cwd())
+        app = with_lab_routes(self.app, self.app.router.routes, self.base_url, self.shut_down, replaced.routes)
         app = OwnRedirects(HeadAndOptions(app))
         unused = None
         if self.no_activity_timeout_s:
             kernels: Any = await ctx.request_resource(Kernels)
-            unused = UnusedServer(kernels.registry, self.no_activity_timeout_s, self.base_url, _has_terminals)
+            unused = UnusedServer(kernels.registry, self.no_activity_timeout_s, self.base_url, replaced.has_terminals)
             app = unused.watch_requests(app)
         server = make_server(self.layer(app), self.tls, PING_INTERVAL_S, self.limits)
         serving = asyncio.create_task(server.serve(list(self.socks)), name="HTTP server")
@@ -53,18 +56,13 @@ class _ServerComponent(ASGIComponent[Any]):
         yield
 
         await cancel_and_wait(watching)
+        await replaced.close()
         server.should_exit = True
         await serving
 
     async def _end(self, unused: UnusedServer) -> None:
         await unused.wait()
         self.shut_down()
-
-
-def _has_terminals() -> bool:
-    """Whether somebody has a terminal, in the plugin for them."""
-    plugin = sys.modules.get("fps_terminals.routes")
-    return bool(getattr(plugin, "TERMINALS", None))
 
 
 class LabComponent(JupyverseComponent, _ServerComponent):

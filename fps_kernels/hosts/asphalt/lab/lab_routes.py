@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from starlette.requests import Request
@@ -27,10 +27,17 @@ NO_LANGUAGE_SERVERS = {"version": 2, "sessions": {}, "specs": {}}
 """What jupyter-lsp says where there are none. JupyterLab asks it again and again where it is not answered."""
 
 
-def with_lab_routes(app: ASGIApp, routes: list[BaseRoute], base_url: str, shut_down: Callable[[], None]) -> ASGIApp:
+def with_lab_routes(
+    app: ASGIApp,
+    routes: list[BaseRoute],
+    base_url: str,
+    shut_down: Callable[[], None],
+    in_place_of_plugins: Sequence[BaseRoute] = (),
+) -> ASGIApp:
     """An application with these routes besides its own.
 
     routes: its own ones. base_url: the path that all paths begin with. shut_down: ends the server.
+    in_place_of_plugins: what comes before its own ones, too.
     """
     security = security_headers(base_url)
 
@@ -44,9 +51,6 @@ def with_lab_routes(app: ASGIApp, routes: list[BaseRoute], base_url: str, shut_d
         logger.info("Shutting down, as a client asks")
         shut_down()
         return json_response({})
-
-    async def workspaces(request: Request) -> Response:
-        return json_response({"workspaces": {"ids": [], "values": []}})  # the plugin keeps one, and no list
 
     async def language_servers(request: Request) -> Response:
         return json_response(NO_LANGUAGE_SERVERS)
@@ -70,13 +74,11 @@ def with_lab_routes(app: ASGIApp, routes: list[BaseRoute], base_url: str, shut_d
         route("api/config/{section}", sections.answer, "GET", "PUT", "PATCH"),
         route("api/events", events.post, "POST"),
         WebSocketRoute(f"{base_url}api/events/subscribe", events.subscribe),
-        route("api/contents/{path:path}/trust", files.trust, "POST"),
         Route(f"{base_url}files/{{path:path}}", file),
-        route("lab/api/workspaces", workspaces),
-        route("lab/api/workspaces/", workspaces),
         route("lsp/status", language_servers),
         route("static/favicons/favicon.ico", favicon),
         route("api/spec.yaml", specification),
+        *in_place_of_plugins,
     ]
     inner = Guarded(app, [*ours, *routes])
     return Router(ours, redirect_slashes=False, default=inner)
