@@ -37,6 +37,18 @@ class InvalidBody(ClientError):
     status = 400
 
 
+class BodyTooLarge(InvalidBody):
+    """The body of a request exceeds its limit."""
+
+    status = 413
+
+
+class CompressedBody(ClientError):
+    """The body of a request is compressed, which no parser here expects."""
+
+    status = 415
+
+
 class InvalidField(ClientError):
     """A field of a JSON body has the wrong type; the message names the field."""
 

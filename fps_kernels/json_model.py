@@ -14,9 +14,14 @@ from typing import Any, Protocol, Self, TypeVar
 
 import msgspec
 
-from .errors import InvalidBody, InvalidField, MissingField
+from .errors import BodyTooLarge, CompressedBody, InvalidBody, InvalidField, MissingField
 
 Model = TypeVar("Model", bound=msgspec.Struct)
+
+MAX_BODY_BYTES = 1024 * 1024
+"""Far more than any request of this API needs."""
+MAX_TEXT_BYTES = 65_536
+"""Texts become environment variables and paths. Linux allows variables of up to 128 KiB."""
 
 EXPECTED = {"object": "an object"}
 """What a field must be, in the words of our errors, by msgspec's names of types."""
@@ -46,6 +51,27 @@ class FieldType(Protocol):
         ...
 
 
+class Text(str):
+    """A string that can be a path or an environment variable: JSON also has NUL and halves of surrogate pairs."""
+
+    EXPECTED = f"a string of up to {MAX_TEXT_BYTES} bytes, without NUL"
+
+    @classmethod
+    def fits(cls, value: object) -> bool:
+        if not isinstance(value, str) or "\0" in value:
+            return False
+        try:
+            return len(value.encode()) <= MAX_TEXT_BYTES
+        except UnicodeEncodeError:
+            return False
+
+    @classmethod
+    def from_json(cls, value: Any) -> Self:
+        if not cls.fits(value):
+            raise Unfit(cls.EXPECTED)
+        return cls(value)
+
+
 def finite(value: Any) -> Any:
     """The value with None for NaN and infinite numbers, which Python's json reads and writes, and browsers do not."""
     if isinstance(value, float):
@@ -55,6 +81,18 @@ def finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [finite(item) for item in value]
     return value
+
+
+def check_codings(codings: str) -> None:
+    """Raises CompressedBody unless a body is sent as it is. codings: the header Content-Encoding."""
+    if any(coding.strip().lower() not in ("", "identity") for coding in codings.split(",")):
+        raise CompressedBody(f"The body is compressed (Content-Encoding: {codings[:100]}): send it uncompressed")
+
+
+def check_size(data: bytes | bytearray, max_bytes: int = MAX_BODY_BYTES) -> None:
+    """Raises BodyTooLarge."""
+    if len(data) > max_bytes:
+        raise BodyTooLarge(f"The body is larger than {max_bytes} bytes")
 
 
 def decode(data: bytes) -> Any:
@@ -77,6 +115,18 @@ def convert(value: Any, model: type[Model], expected: Mapping[str, str] = EXPECT
         return msgspec.convert(_encodable(value), model, dec_hook=_read_field)
     except msgspec.ValidationError as exc:
         raise _named(exc, expected) from exc
+
+
+def parse(data: bytes, model: type[Model], *, required: bool = False) -> Model:
+    """The model in a body.
+
+    required: whether there must be a body; else one that is empty or null is like an empty object.
+    Raises InvalidBody, InvalidField, MissingField.
+    """
+    value = decode(data) if data.strip() else None
+    if value is None and required:
+        raise InvalidBody("No JSON data provided")
+    return convert({} if value is None else value, model)
 
 
 def _read_field(kind: type[FieldType], value: Any) -> FieldType:

@@ -9,7 +9,7 @@ from starlette.responses import Response
 from starlette.websockets import WebSocket
 
 from ..errors import FPSKernelsError, KernelStartFailed, NotAWebSocket, ServerStopping
-from ..kernel_server.connection import MAX_SESSION_ID_CHARS
+from ..kernel_server.connection import MAX_SESSION_ID_CHARS, NAMING_TIMEOUT_S
 from ..kernel_server.wire import V1_PROTOCOL
 from ..kernels.registry import KernelRegistry
 from ..kernels.sessions import SessionStore
@@ -18,9 +18,6 @@ from ..websocket.asgi import StarletteSocket
 from .host import Host
 from .responses import deny
 from .table import ALL_METHODS, CHANNELS_PATH, Endpoint
-
-NAMING_TIMEOUT_S = 3.0
-"""How long a page has to name its session before it is told that the kernel did not start."""
 
 
 class ChannelsEndpoint:

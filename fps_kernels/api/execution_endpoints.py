@@ -4,27 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from ..errors import KernelNotFound, MissingField, NotAvailable
+from ..errors import KernelNotFound, NotAvailable
+from ..execution.request_body import parse_body, parse_input
 from ..execution.stdin_clients import EXPIRY_S
 from ..kernels.registry import KernelRegistry
 from ..kernels.sessions import SessionStore
 from .host import Host
-from .json_body import Text, read_body, read_model
+from .json_body import read_body
 from .responses import json_response
 
 if TYPE_CHECKING:
     from ..execution.queue import ExecutionQueue
     from ..execution.service import ExecutionService
-
-
-class Input(msgspec.Struct, frozen=True):
-    """The body of an answer to input()."""
-
-    value: Text | None = None
 
 
 class ExecutionEndpoints:
@@ -53,18 +47,15 @@ class ExecutionEndpoints:
                 self._executions.refuse(await read_body(request), exc)
             raise
         service = self._service()
-        data = await read_body(request)
-        return {"request_id": service.execute(kernel, data, self._sessions.path_of(kernel_id))}
+        body = parse_body(await read_body(request))
+        return {"request_id": service.execute(kernel, body, self._sessions.path_of(kernel_id))}
 
     async def one(self, kernel_id: str, request_id: str) -> Response:
         return json_response(self._queue(kernel_id).request_model(request_id))
 
     async def answer_input(self, request: Request, kernel_id: str, request_id: str) -> Response:
         queue = self._queue(kernel_id)
-        body = await read_model(request, Input)
-        if body.value is None:
-            raise MissingField("value")
-        queue.answer(request_id, body.value)
+        queue.answer(request_id, parse_input(await read_body(request)))
         return Response(status_code=204)
 
     async def add_stdin_client(self, request: Request, kernel_id: str, client_id: str) -> Response:

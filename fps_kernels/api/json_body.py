@@ -8,55 +8,15 @@ import msgspec
 from starlette.datastructures import Headers
 from starlette.requests import Request
 
-from ..errors import ClientError, InvalidBody, InvalidField, MissingField
-from ..json_model import Unfit, convert, decode
+from ..errors import BodyTooLarge, InvalidField, MissingField
+from ..json_model import MAX_BODY_BYTES, Text, Unfit, check_codings, check_size, parse
 
 Model = TypeVar("Model", bound=msgspec.Struct)
-
-MAX_BODY_BYTES = 1024 * 1024
-"""Far more than any request of this API needs."""
-MAX_TEXT_BYTES = 65_536
-"""Texts become environment variables and paths. Linux allows variables of up to 128 KiB."""
-
-
-class BodyTooLarge(InvalidBody):
-    """The body of a request exceeds its limit."""
-
-    status = 413
-
-
-class CompressedBody(ClientError):
-    """The body of a request is compressed, which no parser here expects."""
-
-    status = 415
 
 
 def check_encoding(headers: Headers) -> None:
     """Raises CompressedBody unless a body is sent as it is."""
-    codings = ",".join(headers.getlist("content-encoding"))
-    if any(coding.strip().lower() not in ("", "identity") for coding in codings.split(",")):
-        raise CompressedBody(f"The body is compressed (Content-Encoding: {codings[:100]}): send it uncompressed")
-
-
-class Text(str):
-    """A string that can be a path or an environment variable: JSON also has NUL and halves of surrogate pairs."""
-
-    EXPECTED = f"a string of up to {MAX_TEXT_BYTES} bytes, without NUL"
-
-    @classmethod
-    def fits(cls, value: object) -> bool:
-        if not isinstance(value, str) or "\0" in value:
-            return False
-        try:
-            return len(value.encode()) <= MAX_TEXT_BYTES
-        except UnicodeEncodeError:
-            return False
-
-    @classmethod
-    def from_json(cls, value: Any) -> Self:
-        if not cls.fits(value):
-            raise Unfit(cls.EXPECTED)
-        return cls(value)
+    check_codings(",".join(headers.getlist("content-encoding")))
 
 
 class Environment(dict[str, str]):
@@ -75,11 +35,12 @@ class Environment(dict[str, str]):
 async def read_body(request: Request, max_bytes: int = MAX_BODY_BYTES) -> bytes:
     """Raises BodyTooLarge, CompressedBody."""
     check_encoding(request.headers)
+    if int(request.headers.get("content-length", 0)) > max_bytes:
+        raise BodyTooLarge(f"The body is larger than {max_bytes} bytes")
     data = bytearray()
     async for chunk in request.stream():
         data += chunk
-        if len(data) > max_bytes:
-            raise BodyTooLarge(f"The body is larger than {max_bytes} bytes")
+        check_size(data, max_bytes)
     return bytes(data)
 
 
@@ -89,11 +50,7 @@ async def read_model(request: Request, model: type[Model], *, required: bool = F
     required: whether there must be a body; else one that is empty or null is like an empty object.
     Raises InvalidBody, BodyTooLarge, CompressedBody, InvalidField, MissingField.
     """
-    data = await read_body(request)
-    value = decode(data) if data.strip() else None
-    if value is None and required:
-        raise InvalidBody("No JSON data provided")
-    return convert({} if value is None else value, model)
+    return parse(await read_body(request), model, required=required)
 
 
 def text(value: Any, path: str) -> Text | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import logging
 import uuid
 
 import msgspec
@@ -10,13 +10,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..errors import Forbidden, InvalidKernelId
+from ..json_model import Text
+from ..kernel_driver.own_connection_file import SAFE_KERNEL_ID
 from ..kernels.registry import KernelRegistry
 from .host import Host
-from .json_body import Environment, Text, read_model
+from .json_body import Environment, read_model
 from .responses import json_response
 
-SAFE_KERNEL_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
-"""Kernel ids that can stand in a URL and in the name of a connection file."""
+logger = logging.getLogger(__name__)
 
 
 class NewKernel(msgspec.Struct, frozen=True):
@@ -57,15 +58,22 @@ class KernelEndpoints:
         return json_response(self._registry.get(kernel_id).model())
 
     async def shutdown(self, kernel_id: str) -> Response:
+        self._note(kernel_id, "shut down")
         await self._registry.shutdown(kernel_id)
         return Response(status_code=204)
 
     async def interrupt(self, kernel_id: str) -> Response:
+        self._note(kernel_id, "interrupted")
         await self._registry.get(kernel_id).driver.interrupt()
         return Response(status_code=204)
 
     async def restart(self, kernel_id: str) -> Response:
+        self._note(kernel_id, "restarted")
         return json_response((await self._registry.restart(kernel_id)).model())
+
+    def _note(self, kernel_id: str, what: str) -> None:
+        """Log what a client asks of a kernel. Raises KernelNotFound."""
+        logger.info("kernel %s is to be %s, as a client asks", self._registry.get(kernel_id).id, what)
 
 
 def check_may_list(registry: KernelRegistry) -> None:

@@ -10,11 +10,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..errors import InvalidBody, InvalidKernelId
+from ..json_model import Text
+from ..kernel_driver.own_connection_file import SAFE_KERNEL_ID
 from ..kernels.registry import KernelRegistry
 from ..kernels.sessions import KernelChoice, SessionModel, SessionStore
 from .host import Host
-from .json_body import Text, read_model, required_text, text
-from .kernel_endpoints import SAFE_KERNEL_ID, check_may_list
+from .json_body import read_model, required_text, text
+from .kernel_endpoints import check_may_list
 from .responses import json_response
 
 CONTROL = {"kernels": ["write"]}

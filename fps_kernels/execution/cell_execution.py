@@ -42,7 +42,6 @@ class Execution:
 
     code: the source of the cell when the execution was requested.
     retired: whether the cell is executed again, so that further outputs of this execution are dropped.
-    is_named: whether the kernel has named it as the cause of a message.
     """
 
     def __init__(self, notebook: SharedNotebook, cell_id: str, code: str) -> None:
@@ -53,7 +52,6 @@ class Execution:
         self.count: int | None = None
         self.reason: str | None = None
         self.retired = False
-        self.is_named = False
         self.outputs = Outputs()
         self._next_input: tuple[str, bool] | None = None  # a text for another cell, or for this one
         self._timing: dict[str, str] = {}

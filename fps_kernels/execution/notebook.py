@@ -1,9 +1,10 @@
 """A notebook in a shared document (pycrdt), and what an execution writes into its cells.
 
 The schema is that of YNotebook in jupyter_ydoc and fps-yjs: `cells` is an Array of Maps; those of code cells have
-`source` (Text), `outputs` (Array), `metadata` (Map), `execution_count` and, while they run, `execution_state`. Cells
-are looked up by their id each time: they may have been moved, or replaced when the file changed on disk. Offsets into a
-Text are in UTF-8 bytes; an offset out of bounds makes pycrdt panic.
+`source` (Text), `outputs` (Array), `metadata` (Map), `execution_count` and, while they run, `execution_state`, which
+jupyter_ydoc also gives to cells that do not. Cells are looked up by their id each time: they may have been moved, or
+replaced when the file changed on disk. Offsets into a Text are in UTF-8 bytes; an offset out of bounds makes pycrdt
+panic.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from .outputs import Change, Output, Outputs
 
 STATE_KEY = "execution_state"
 """The key of a cell that says whether it runs."""
+RUNNING = "running"
+"""Its value while it does."""
 
 
 class SharedNotebook:
@@ -88,7 +91,7 @@ class SharedNotebook:
                 cell["outputs"].clear()
                 cell["execution_count"] = None
                 cell["metadata"].pop("execution", None)
-                cell[STATE_KEY] = "running"
+                cell[STATE_KEY] = RUNNING
         self.changed = True
 
     def write(self, cell_id: str, outputs: Outputs, timing: Mapping[str, str] | None = None) -> None:
@@ -156,14 +159,14 @@ class SharedNotebook:
 
 
 def _begin_again_if_replaced(cell: Any, outputs: Outputs) -> None:
-    """Start over with a cell that has lost the state that was set at the beginning.
+    """Start over with a cell that has lost the state that was set at the beginning, or has another one.
 
     It is another cell, with the outputs of some other time: the file was changed on disk, and the plugin has replaced
     all cells.
     """
-    if cell.get(STATE_KEY) is None:
+    if cell.get(STATE_KEY) != RUNNING:
         cell["outputs"].clear()
-        cell[STATE_KEY] = "running"
+        cell[STATE_KEY] = RUNNING
         outputs.write_anew()
 
 

@@ -13,7 +13,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..errors import Conflict, FPSKernelsError, KernelRestarted, MalformedMessage, QueueFull, RequestNotFound
+from ..errors import (
+    Conflict,
+    FPSKernelsError,
+    KernelDied,
+    KernelRestarted,
+    MalformedMessage,
+    QueueFull,
+    RequestNotFound,
+)
 from ..kernel_driver.client import KernelClient
 from ..kernel_driver.message import Message, make_frames, make_header
 from ..kernel_driver.observer import LifecycleObserver
@@ -22,11 +30,11 @@ from ..kernel_driver.state import ExecutionState
 from ..tasks import cancel_and_wait
 from .cell_execution import CellState, Execution
 from .execution_request import ExecutionRequest, ExecutionRequestModel
-from .fps_yjs.documents import Documents
-from .ordering import RequestOrder
+from .ordering import RequestOrder, in_document_order
 from .output_messages import display_id, encodable
 from .output_widgets import COMM_TYPES, OutputWidgets
 from .sent_executions import SentExecutions
+from .shared_documents import SharedDocuments
 from .stdin_clients import PendingInput, PendingModel, StdinClients
 
 logger = logging.getLogger(__name__)
@@ -73,7 +81,7 @@ class ExecutionQueue(LifecycleObserver):
     def __init__(
         self,
         client: KernelClient,
-        documents: Documents,
+        documents: SharedDocuments,
         broadcast: Callable[[str, Sequence[bytes]], None],
         limits: QueueLimits | None = None,
     ) -> None:
@@ -225,14 +233,20 @@ class ExecutionQueue(LifecycleObserver):
         if self._request_of.pop(execution, None) is not None:
             self._documents.release(execution.notebook)
 
-    def _abort(self, reason: str) -> None:
-        """Execute none of the cells that wait."""
+    def _abort(self, reason: str, error: FPSKernelsError | None = None) -> None:
+        """Execute none of the cells that wait.
+
+        error: shown in the first of them.
+        """
         waiting = []
         while not self._waiting.empty():
             waiting.append(self._waiting.get_nowait())
-        for request in self._order.clear():
+        for request in in_document_order(self._order.clear()):
             waiting += request.executions
         for execution in waiting:
+            if error is not None and not execution.ended:
+                execution.fail(error)
+                error = None
             execution.reason = reason
             self._end(execution, CellState.ABORTED)
 
@@ -250,10 +264,8 @@ class ExecutionQueue(LifecycleObserver):
                 self._widgets.on_comm(message)
                 return
             execution = self._sent.get(message.parent_msg_id)
-            if execution is not None and channel == "iopub":
-                execution.is_named = True
-            elif not message.parent_msg_id and self._running is not None and not self._running.is_named:
-                execution = self._running  # of a kernel that names no causes: the cell that runs must be it
+            if not message.parent_msg_id and self._client.state.ready and not self._client.state.names_causes:
+                execution = self._running  # the cell that runs must be the cause
             if message.msg_type == "update_display_data":
                 self._on_update_display(message)
             elif execution is None:
@@ -291,20 +303,20 @@ class ExecutionQueue(LifecycleObserver):
         self._abort("The kernel was interrupted")
 
     def on_requests_failed(self, requests: list[Request], error: FPSKernelsError) -> None:
-        self._abort(error.message)
-        restarted = isinstance(error, KernelRestarted)
-        for request in requests:
-            if isinstance(request.origin, Execution):
-                request.origin.fail(error, CellState.ABORTED if restarted else CellState.ERROR)
+        executions = [request.origin for request in requests if isinstance(request.origin, Execution)]
+        self._abort(error.message, error if isinstance(error, KernelDied) and not executions else None)
+        state = CellState.ABORTED if isinstance(error, KernelRestarted) else CellState.ERROR
+        for execution in executions:
+            execution.fail(error, state)
 
     def on_user_restart(self) -> None:
         self._abort("The kernel was restarted")
         self._widgets.clear()
 
     def on_restarting(self, reason: str) -> None:
-        self._abort(reason)
+        self._abort(reason, KernelDied(reason))
         self._widgets.clear()
 
     def on_dead(self, reason: str) -> None:
-        self._abort(reason)
+        self._abort(reason, KernelDied(reason))
         self._widgets.clear()

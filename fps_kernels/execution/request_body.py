@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 import msgspec
 
 from ..errors import InvalidBody, InvalidExecution, InvalidField, MissingField
-from ..json_model import EXPECTED, Unfit, convert, decode
+from ..json_model import EXPECTED, Text, Unfit, convert, decode, parse
 
 MAX_CELLS = 10_000
 MAX_ID_CHARS = 256
@@ -114,6 +114,20 @@ class ByNumber(msgspec.Struct, frozen=True):
     cell_idx: Index
     document_id: Id | None = None
     request_id: Id | None = None
+
+
+class Input(msgspec.Struct, frozen=True):
+    """The body of an answer to input()."""
+
+    value: Text | None = None
+
+
+def parse_input(data: bytes) -> str:
+    """The text that answers an input(). Raises InvalidBody, InvalidField, MissingField."""
+    value = parse(data, Input).value
+    if value is None:
+        raise MissingField("value")
+    return value
 
 
 def parse_body(data: bytes) -> RequestBody:

@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import ClientError, InvalidExecution, SourceChanged
 from .cell_execution import Execution
 from .execution_request import ExecutionRequest
-from .fps_yjs.documents import Documents
 from .hashing import murmur2
 from .notebook import SharedNotebook
 from .queue import ExecutionQueue
-from .request_body import CellChoice, parse_body
+from .request_body import CellChoice, RequestBody, parse_body
+from .shared_documents import SharedDocuments
 
 if TYPE_CHECKING:
     from ..kernels.kernel import Kernel
 
 
 class ExecutionService:
-    """Executes cells of the shared documents of one Yjs plugin, on any kernel.
+    """Executes cells of the shared documents of one server, on any kernel."""
 
-    yjs: the `jupyverse_api.yjs.Yjs` resource.
-    """
-
-    def __init__(self, yjs: Any) -> None:
-        self._documents = Documents(yjs)
+    def __init__(self, documents: SharedDocuments) -> None:
+        self._documents = documents
         self._queues: dict[Kernel, ExecutionQueue] = {}
 
     def queue(self, kernel: Kernel) -> ExecutionQueue:
@@ -41,8 +38,8 @@ class ExecutionService:
     async def _close_queue(self, kernel: Kernel) -> None:
         await self._queues.pop(kernel).close()
 
-    def execute(self, kernel: Kernel, data: bytes, path: str | None) -> str:
-        """Queue all the cells that a request's body names, or none; returns the request's id.
+    def execute(self, kernel: Kernel, body: RequestBody, path: str | None) -> str:
+        """Queue all the cells that a request names, or none; returns the request's id.
 
         path: the path of the notebook that the kernel is for, if it is known.
         Raises InvalidExecution, DocumentNotFound, CellNotFound, NotACodeCell, SourceChanged, Conflict, QueueFull;
@@ -50,7 +47,6 @@ class ExecutionService:
         An error that concerns a single known cell is also shown in that cell, because front ends do not show the
         response.
         """
-        body = parse_body(data)
         notebook = self._documents.find(body.document_id, body.cells[0].cell_id, path)
         try:
             kernel.client.admission.check_type("execute_request")

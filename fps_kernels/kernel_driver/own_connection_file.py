@@ -11,6 +11,7 @@ import errno
 import json
 import logging
 import os
+import re
 import secrets
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from jupyter_client.manager import AsyncKernelManager
 
 logger = logging.getLogger(__name__)
+
+SAFE_KERNEL_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+"""Kernel ids that can stand in a URL and in the name of a connection file."""
 
 NAMES_TRIED = 8
 """How many names are tried; each has 32 random bits."""
@@ -98,25 +102,13 @@ def manager_class() -> type[AsyncKernelManager]:
             Raises OSError; nothing is changed then.
             """
             source = Path(self.connection_file)
-            _, data = read_regular(source, MAX_FILE_BYTES)
-            try:
-                info = json.loads(data)
-                info["jupyter_session"] = session_name
-            except (ValueError, TypeError) as exc:
-                raise OSError(errno.EINVAL, "Not a connection file") from exc
-            draft = target.with_name(f".{target.stem}-{secrets.token_hex(8)}.part")
             self._write_down(target)
             try:
-                write_new(draft, json.dumps(info, indent=2).encode())
-                move_new(draft, target)
+                move_connection_file(source, target, session_name)
             except BaseException:
                 self._strike_out(target)
                 raise
-            finally:
-                draft.unlink(missing_ok=True)
             self.connection_file = str(target)
-            with contextlib.suppress(OSError):
-                source.unlink()
             self._strike_out(source)
 
         def _write_down(self, path: Path) -> None:
@@ -128,6 +120,27 @@ def manager_class() -> type[AsyncKernelManager]:
                 self.ledger.remove(path)
 
     return OwnFileManager
+
+
+def move_connection_file(source: Path, target: Path, session_name: str) -> None:
+    """Move a connection file to a name that is free, and have it name another session. Blocks.
+
+    Raises OSError; nothing is changed then.
+    """
+    _, data = read_regular(source, MAX_FILE_BYTES)
+    try:
+        info = json.loads(data)
+        info["jupyter_session"] = session_name
+    except (ValueError, TypeError) as exc:
+        raise OSError(errno.EINVAL, "Not a connection file") from exc
+    draft = target.with_name(f".{target.stem}-{secrets.token_hex(8)}.part")
+    try:
+        write_new(draft, json.dumps(info, indent=2).encode())
+        move_new(draft, target)
+    finally:
+        draft.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        source.unlink()
 
 
 def _key_in(path: Path) -> bytes | None:

@@ -15,12 +15,9 @@ from ..descriptors import need_descriptors
 from ..errors import BadOption, KernelStartFailed
 from ..kernel_driver.connection_file import ConnectionInfo
 from ..kernel_driver.driver import KernelDriver, Prepare
-from ..kernel_driver.external import ExternalLauncher
-from ..kernel_driver.heartbeat import HeartbeatOptions
 from ..kernel_driver.kernelspec import Kernelspecs
 from ..kernel_driver.launcher import KernelspecLauncher, ProcessPool
 from ..kernel_driver.process import DESCRIPTORS, LaunchOptions
-from ..kernel_driver.state import ExecutionState
 from ..ledger import Ledger, sweep
 from ..options import KernelsOptions
 from ..threads import DaemonThreads
@@ -163,28 +160,13 @@ class KernelFactory:
 
     def make_external_kernel(self, kernel_id: str, name: str, info: ConnectionInfo) -> Kernel:
         """Make a kernel that is connected to a process that is not ours."""
-        runtime = self.runtime
-        timeout_s = self.options.external_heartbeat_timeout_s  # the launcher watches over it then
-        client = runtime.make_client(kernel_id, HeartbeatOptions(interval_s=0) if timeout_s else runtime.heartbeat)
-        state = client.state
-
-        def busy() -> bool:
-            return client.pending > 0 or state.execution_state is ExecutionState.BUSY
-
-        launcher = ExternalLauncher(name, info, runtime.context, timeout_s, busy)
-        driver = KernelDriver(client, launcher, runtime.lifecycle)
-        kernel = Kernel(driver, runtime.make_server(driver), external=True)
+        kernel = self.runtime.make_external_kernel(kernel_id, name, info)
         kernel.server.status_has_parent = self.policy.status_has_parent
         return kernel
 
     def make_pooled_driver(self, kernel_id: str, options: LaunchOptions, prepare: Prepare) -> KernelDriver:
         """Make the driver of a kernel that is not in use yet: no heartbeat, and no restart when it dies."""
-        return KernelDriver(
-            self.runtime.make_client(kernel_id, HeartbeatOptions(interval_s=0)),
-            self._launcher(options),
-            replace(self.runtime.lifecycle, restart_limit=0, patient=False),
-            prepare=prepare,
-        )
+        return self.runtime.make_pooled_driver(kernel_id, self._launcher(options), prepare)
 
     def _launcher(
         self, options: LaunchOptions, pool: ProcessPool | None = None, folder: KernelFolder | None = None

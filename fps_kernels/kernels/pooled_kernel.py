@@ -8,16 +8,17 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ..errors import KernelDied, KernelStartFailed
 from ..kernel_driver.client import KernelClient
+from ..kernel_driver.driver import KernelDriver, Prepare
 from ..kernel_driver.env_values import SESSION_NAME, variables_in
-from ..kernel_driver.kernelspec import spec_dict
+from ..kernel_driver.kernelspec import Kernelspecs, spec_dict
 from ..kernel_driver.observer import LifecycleObserver
 from ..kernel_driver.own_connection_file import free_path
 from ..kernel_driver.process import LaunchedProcess, LaunchOptions
-from .factory import KernelFactory
+from ..options import KernelsOptions
 from .ipython_probe import NAME, ProbeFailed, move_expression, parse_answer, parse_report, report_expression
 
 FOLDER = "prewarmed"
@@ -39,6 +40,28 @@ Mtimes = Mapping[str, int | None]
 """Paths with the time of their last modification, in nanoseconds; None: there is no such file."""
 
 
+class PoolFactory(Protocol):
+    """What makes the kernels of a pool, such as KernelFactory."""
+
+    @property
+    def options(self) -> KernelsOptions:
+        """The server's configuration."""
+
+    @property
+    def specs(self) -> Kernelspecs:
+        """Where the kernelspecs are found."""
+
+    def launch_options(self, name: str | None) -> LaunchOptions:
+        """What a kernel is launched with that no request has asked for. Blocks.
+
+        name: its kernelspec; None for the default one.
+        Raises KernelspecNotFound.
+        """
+
+    def make_pooled_driver(self, kernel_id: str, options: LaunchOptions, prepare: Prepare) -> KernelDriver:
+        """Make the driver of a kernel that is not in use yet: no heartbeat, and no restart when it dies."""
+
+
 class PooledKernel(LifecycleObserver):
     """A running kernel that is not in use yet.
 
@@ -46,7 +69,7 @@ class PooledKernel(LifecycleObserver):
     on_lost: called with this kernel when it dies, or does not start.
     """
 
-    def __init__(self, options: LaunchOptions, factory: KernelFactory, on_lost: Callable[[PooledKernel], None]) -> None:
+    def __init__(self, options: LaunchOptions, factory: PoolFactory, on_lost: Callable[[PooledKernel], None]) -> None:
         self.options = options
         self.driver = factory.make_pooled_driver(str(uuid.uuid4()), options, self._inspect)
         self.driver.observer = self

@@ -17,9 +17,8 @@ from ..errors import Conflict, FPSKernelsError, KernelspecNotFound
 from ..kernel_driver.process import LaunchedProcess, LaunchOptions
 from ..tasks import TaskSet
 from .capacity import Capacity
-from .factory import KernelFactory
 from .ipython_probe import ProbeFailed
-from .pooled_kernel import FOLDER, NotPoolable, PooledKernel
+from .pooled_kernel import FOLDER, NotPoolable, PooledKernel, PoolFactory
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +45,7 @@ class PrewarmPool:
     capacity: the room for kernels. Pooled kernels make room for those that are started.
     """
 
-    def __init__(self, factory: KernelFactory, capacity: Capacity, pacing: Pacing) -> None:
+    def __init__(self, factory: PoolFactory, capacity: Capacity, pacing: Pacing) -> None:
         self._factory = factory
         self._capacity = capacity
         self._pacing = pacing
@@ -63,6 +62,11 @@ class PrewarmPool:
     def ready(self) -> int:
         """How many kernels could be taken now."""
         return sum(kernel.ready.done() for kernel in self._kernels)
+
+    @property
+    def is_filled(self) -> bool:
+        """Whether there is any kernel in it, ready or not, or will be."""
+        return bool(self._kernels or len(self._keeper) or len(self._ending))
 
     def start(self) -> None:
         """Fill the pool in the background, and keep it full. Does nothing when no kernels are wanted."""

@@ -54,7 +54,7 @@ class KernelRegistry:
         self.started = datetime.now(UTC)
         self.stopping = False
         self._kernels: dict[str, Kernel] = {}
-        self._capacity = Capacity(self._kernels, options.max_kernels)
+        self._capacity = Capacity(self._kernels.values, options.max_kernels)
         self.prewarmed = PrewarmPool(factory, self._capacity, pacing or Pacing())
         self._watchers = KernelWatchers()
         self._last_activity = self.started  # of kernels that are gone

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import zmq
 
+from ..kernel_driver.channels import ZMQChannels
 from ..kernel_driver.client import KernelClient
+from ..kernel_driver.connection_file import ConnectionInfo
 from ..kernel_driver.driver import KernelDriver, Prepare
+from ..kernel_driver.external import ExternalLauncher
 from ..kernel_driver.heartbeat import HeartbeatOptions
 from ..kernel_driver.launcher import Launcher
 from ..kernel_driver.lifecycle import LifecycleOptions
 from ..kernel_driver.reaper import Reaper
+from ..kernel_driver.state import ExecutionState
 from ..kernel_driver.traceback_filter import TracebackFilter
+from ..kernel_driver.turns import Turns
 from ..kernel_server.iopub_log import ReplayLimits
 from ..kernel_server.journal import BacklogLimits
 from ..kernel_server.rate_limit import RateLimits
@@ -43,11 +51,13 @@ class KernelRuntime:
         )
         self.heartbeat = HeartbeatOptions(options.heartbeat_interval_s, options.heartbeat_timeout_s)
         self.reaper = Reaper()
+        self._turns = Turns()
         self._limits = ServerLimits(
             ReplayLimits(options.buffer_max_messages, options.buffer_max_bytes, options.buffer_max_age_s),
             RateLimits(options.iopub_msg_rate_limit, options.iopub_data_rate_limit, options.rate_limit_window_s),
             BacklogLimits(max_bytes=options.client_max_bytes),
             options.max_clients_per_kernel,
+            options.page_text_wait_s,
         )
         self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._given_context = context
@@ -80,6 +90,7 @@ class KernelRuntime:
             traceback_filter=None
             if options.allow_tracebacks
             else TracebackFilter(options.traceback_replacement_message),
+            open_channels=partial(ZMQChannels, turns=self._turns),
         )
         client.state.untracked = frozenset(options.untracked_message_types)
         return client
@@ -102,6 +113,28 @@ class KernelRuntime:
         client = self.make_client(kernel_id, self.heartbeat)
         driver = KernelDriver(client, launcher, lifecycle or self.lifecycle, prepare=prepare)
         return Kernel(driver, self.make_server(driver), folder=folder)
+
+    def make_pooled_driver(self, kernel_id: str, launcher: Launcher, prepare: Prepare) -> KernelDriver:
+        """Make the driver of a kernel that is not in use yet: no heartbeat, and no restart when it dies."""
+        return KernelDriver(
+            self.make_client(kernel_id, HeartbeatOptions(interval_s=0)),
+            launcher,
+            replace(self.lifecycle, restart_limit=0, patient=False),
+            prepare=prepare,
+        )
+
+    def make_external_kernel(self, kernel_id: str, name: str, info: ConnectionInfo) -> Kernel:
+        """Make a kernel that is connected to a process that is not ours."""
+        timeout_s = self.options.external_heartbeat_timeout_s  # the launcher watches over it then
+        client = self.make_client(kernel_id, HeartbeatOptions(interval_s=0) if timeout_s else self.heartbeat)
+        state = client.state
+
+        def busy() -> bool:
+            return client.pending > 0 or state.execution_state is ExecutionState.BUSY
+
+        launcher = ExternalLauncher(name, info, self.context, timeout_s, busy)
+        driver = KernelDriver(client, launcher, self.lifecycle)
+        return Kernel(driver, self.make_server(driver), external=True)
 
     def make_server(self, driver: KernelDriver) -> KernelServer:
         """Make the web side of a kernel."""

@@ -14,7 +14,7 @@ from ..support.servers import NOT_NEEDED_BY_DOCUMENTS, Server, options
 @pytest.fixture(scope="session")
 def document_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One server with shared documents, for all tests that need no options of their own."""
-    arguments = options(require_yjs=True, restart_limit=1000)
+    arguments = options(require_yjs=True, restart_limit=1000, start_answer_s=0)
     server = Server(tmp_path_factory.mktemp("documents"), *arguments, disable=NOT_NEEDED_BY_DOCUMENTS)
     server.wait_ready()
     yield server

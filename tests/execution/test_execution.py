@@ -141,8 +141,8 @@ async def test_cells_asked_for_in_parallel_are_executed_in_the_order_of_the_docu
     document_server.process.send_signal(signal.SIGSTOP)
     for cell_id, (_, writer) in zip(random.Random(SEED).sample(cell_ids, 20), connections, strict=True):
         body = json.dumps({"document_id": doc.room, "cell_id": cell_id}).encode()
-        head = f"POST /api/kernels/{doc.kernel_id}/execute HTTP/1.1\r\nHost: us\r\nContent-Length: {len(body)}\r\n\r\n"
-        writer.write(head.encode() + body)
+        head = f"POST /api/kernels/{doc.kernel_id}/execute HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
     document_server.process.send_signal(signal.SIGCONT)
     for reader, writer in connections:
         assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ..support.documents import Desk, Gate, SharedDocument
+from ..support.kernelspecs import add_kernelspec
 from ..support.messages import Json
 from ..support.notebooks import code_cell
 from ..support.outputs import stream
@@ -153,12 +154,19 @@ async def test_cells_wait_for_a_kernel_that_starts(desk: Desk) -> None:
     await response
 
 
-async def test_a_kernel_that_does_not_start_frees_its_cells(desk: Desk) -> None:
-    response = await desk.client.http.post("/api/kernels", json={"name": "tiny_exits_once_ready"})
-    doc = await desk.open(kernel=response.json()["id"], a=f"{desk.gate().code}", b="2")
+async def test_a_kernel_that_does_not_start_frees_its_cells(desk: Desk, document_server: Server) -> None:
+    may_exit = desk.root / "may_exit"
+    command = f"until test -e {may_exit}; do sleep 0.02; done; exit 4"
+    add_kernelspec(
+        document_server.share,
+        "exits_late",
+        {"argv": ["sh", "-c", command, "{connection_file}"], "display_name": "Exits late", "language": "python"},
+    )
+    doc = await desk.open(kernel=await desk.client.start("exits_late"), a="1", b="2")
     await doc.execute("a", "b")
+    may_exit.touch()
     await doc.ended("a", "b")
-    assert "exit" in doc.outputs("a")[0]["evalue"]
+    assert "died at start: exited with code 4" in doc.outputs("a")[0]["evalue"]
     assert doc.outputs("b") == []
 
 

@@ -9,7 +9,7 @@ from fps_yjs.ydocs.ynotebook import YNotebook
 
 from fps_kernels.execution.cell_execution import Execution
 from fps_kernels.execution.execution_request import ExecutionRequest
-from fps_kernels.execution.fps_yjs.documents import Documents
+from fps_kernels.execution.fps_yjs.fps_yjs_documents import FpsYjsDocuments
 from fps_kernels.execution.queue import ExecutionQueue, QueueLimits
 
 from ..support.drivers import Drivers
@@ -40,7 +40,7 @@ async def test_old_outputs_are_let_go_though_their_request_is_remembered(
     document.source = notebook(DISPLAY, DISPLAY, DISPLAY)
     async with Drivers(tmp_path, monkeypatch) as kernels:
         driver = await kernels.start()
-        documents = Documents(Yjs(document))
+        documents = FpsYjsDocuments(Yjs(document))
         queue = ExecutionQueue(driver.client, documents, lambda channel, frames: None, QueueLimits(late_bytes=3000))
         requests = []
         for cell_id in ("0", "1", "2"):

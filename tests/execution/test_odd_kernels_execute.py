@@ -38,6 +38,21 @@ async def test_what_a_thread_says_of_no_cell_is_in_none(desk: Desk) -> None:
     assert doc.outputs("a") == [stream("before after")]
 
 
+async def test_what_was_said_before_the_kernel_came_to_a_cell_is_not_in_it(desk: Desk) -> None:
+    """As the warnings of a program that starts, which come when the first cell was sent already."""
+    first = """
+plain = kernel.publish
+def published(msg_type, content, *arguments, **keywords):
+    if content.get("execution_state") == "busy":
+        plain("stream", {"name": "stderr", "text": "Debugger warning"}, parent={})
+    plain(msg_type, content, *arguments, **keywords)
+kernel.publish = published
+"""
+    doc = await desk.open(a=first, b="stream('b')")
+    await doc.run("a", "b")
+    assert doc.outputs("b") == [stream("b")]
+
+
 @pytest.mark.parametrize("date", ["None", "1700000000", "'yesterday'", "'2026-06-06T17:21+0000x'"])
 async def test_timing_has_dates_whatever_the_kernel_writes(desk: Desk, date: str) -> None:
     doc = await desk.open(a=f"DATE = {date}\n{DATED}", b="stream('b')")

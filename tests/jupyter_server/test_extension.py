@@ -161,6 +161,49 @@ async def test_a_users_class_of_one_kernel_goes_on_top_of_ours(begin: BeginStock
     await check_that_kernels_work(server)
 
 
+TWO_CLIENTS = """
+import asyncio
+import json
+
+from jupyter_server.base.handlers import APIHandler
+
+async def run(client, text):
+    said = []
+    client.allow_stdin = False
+    reply = await client.execute_interactive(f"stream('{text}')", output_hook=said.append, timeout=60)
+    assert reply["content"]["status"] == "ok"
+    return "".join(m["content"]["text"] for m in said if m["header"]["msg_type"] == "stream")
+
+class Handler(APIHandler):
+    async def get(self, kernel_id):
+        manager = self.kernel_manager.get_kernel(kernel_id)
+        clients = manager.client(), manager.client()
+        for client in clients:
+            client.start_channels()
+            await client.wait_for_ready(timeout=60)
+        try:
+            texts = await asyncio.gather(*(run(client, f"{number}") for number, client in enumerate(clients)))
+        finally:
+            for client in clients:
+                client.stop_channels()
+        self.finish(json.dumps(texts))
+
+def _load_jupyter_server_extension(serverapp):
+    serverapp.web_app.add_handlers(".*$", [(r"/two/(.+)", Handler)])
+"""
+
+
+async def test_extensions_that_have_clients_of_one_kernel_each_get_their_replies(
+    begin: BeginStock, tmp_path: Path
+) -> None:
+    env = extension(tmp_path, "two_clients", TWO_CLIENTS)
+    server = begin("--ServerApp.jpserver_extensions={'two_clients': True, 'jupyterlab': False}", env=env)
+    async with Client(server.url) as client:
+        kernel_id = await client.start()
+        response = await client.http.get(f"/two/{kernel_id}", timeout=200)
+        assert (response.status_code, response.json()) == (200, ["0", "1"]), server.log.read_text()
+
+
 def test_the_package_imports_nothing_for_it() -> None:
     code = (
         "import sys; import fps_kernels; fps_kernels._jupyter_server_extension_points();"

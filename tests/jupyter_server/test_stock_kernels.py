@@ -6,13 +6,18 @@ import asyncio
 import json
 import os
 import signal
+import sys
+import uuid
 from pathlib import Path
+from typing import Any
 
 import pytest
 import websockets
 
 from ..support.client import Client, Socket
+from ..support.kernelspecs import KERNEL, add_kernelspec
 from ..support.messages import Json, is_status, of_type, text_of
+from ..support.starts import refused_once_named
 from ..support.stock import BeginStock, StockServer
 
 
@@ -153,6 +158,18 @@ async def test_a_start_that_fails_later_says_why(begin: BeginStock) -> None:
         assert refused.value.response.status_code == 500
 
 
+async def test_a_page_is_refused_once_it_has_named_its_session(
+    server: StockServer, client: Client, tmp_path: Path
+) -> None:
+    command = f"until test -e {tmp_path / 'open'}; do sleep 0.05; done; echo no licence >&2; exit 3"
+    argv = ["sh", "-c", command, "{connection_file}"]
+    add_kernelspec(server.share, "failing", {"argv": argv, "display_name": "Failing", "language": "python"})
+    session = await client.start_session(name="failing")
+    (tmp_path / "open").touch()
+    await client.until_kernel(session["kernel"]["id"], lambda model: model["execution_state"] == "dead")
+    assert b"exited with code 3: no licence" in await refused_once_named(client, session)
+
+
 async def test_max_kernels(begin: BeginStock) -> None:
     server = begin("--FpsMappingKernelManager.max_kernels=1")
     async with Client(server.url) as client:
@@ -163,6 +180,38 @@ async def test_max_kernels(begin: BeginStock) -> None:
         [kernel] = await client.kernels()
         await client.http.delete(f"/api/kernels/{kernel['id']}")
         await client.start()
+
+
+async def test_a_start_that_failed_neither_counts_nor_keeps_the_server_from_ending(begin: BeginStock) -> None:
+    server = begin("--FpsMappingKernelManager.max_kernels=1")
+    async with Client(server.url) as client:
+        assert (await client.http.post("/api/kernels", json={"name": "no_such_program"})).status_code == 500
+        await client.start()
+    assert await asyncio.to_thread(server.stop) == 0
+
+
+ONCE_TAKEN = """
+import json, os, pathlib, shutil, sys
+kernel, seen, file = sys.argv[1:]
+if not os.path.exists(seen):
+    shutil.copy(file, seen)
+    sys.exit("zmq.error.ZMQError: Address already in use (addr='tcp://127.0.0.1:1')")
+os.execv(sys.executable, [sys.executable, kernel, "plain", file])
+"""
+
+
+async def test_a_kernel_whose_port_is_taken_gets_others(server: StockServer, client: Client, tmp_path: Path) -> None:
+    seen = tmp_path / "seen.json"
+    argv = [sys.executable, "-c", ONCE_TAKEN, str(KERNEL), str(seen), "{connection_file}"]
+    add_kernelspec(server.share, "once_taken", {"argv": argv, "display_name": "x", "language": "python"})
+    kernel_id = await client.start("once_taken")
+    await until_idle(client, kernel_id)
+    first, second = json.loads(seen.read_text()), connection_file(server, kernel_id)
+    ports = [name for name in first if name.endswith("_port")]
+    assert len(ports) == 5
+    assert not {first[name] for name in ports} & {second[name] for name in ports}
+    assert first["key"] == second["key"]
+    assert await client.evaluate(kernel_id, "'well'") == "well"
 
 
 @pytest.mark.parametrize(
@@ -328,17 +377,24 @@ async def test_a_page_of_another_origin_is_refused(client: Client) -> None:
     assert refused.value.response.status_code == 403
 
 
-async def test_an_external_kernel_is_served(begin: BeginStock, tmp_path: Path) -> None:
-    folder = tmp_path / "external"
-    folder.mkdir()
-    begin_one = begin()
-    async with Client(begin_one.url) as owner:
-        kernel_id = await owner.start()
-        await until_idle(owner, kernel_id)
-        info = connection_file(begin_one, kernel_id)
-        (folder / "kernel-external.json").write_text(json.dumps(info))
-        other = begin("--ServerApp.allow_external_kernels=True", f"--ServerApp.external_connection_dir={folder}")
-        async with Client(other.url) as client:
-            [model] = await client.kernels()
-            async with await client.connect(model["id"]) as socket:
-                assert text_of(await socket.run("stream('hello')")) == "hello"
+async def test_a_kernel_id_that_a_client_chooses_replaces_no_file(server: StockServer, client: Client) -> None:
+    chosen = str(uuid.uuid4())
+    theirs = server.runtime / f"kernel-{chosen}.json"
+    theirs.write_text("a kernel of another server")
+    response = await client.http.post("/api/kernels", json={"name": "tiny_plain", "kernel_id": chosen})
+    assert (response.status_code, response.json()["id"]) == (201, chosen)
+    for _ in range(2):
+        async with await client.connect(chosen) as socket:
+            assert text_of(await socket.run("stream('mine')")) == "mine"
+        assert (await client.http.post(f"/api/kernels/{chosen}/restart")).status_code == 200
+    assert (await client.http.delete(f"/api/kernels/{chosen}")).status_code == 204
+    assert [path for path in server.runtime.glob(f"kernel-{chosen}*")] == [theirs]
+    assert theirs.read_text() == "a kernel of another server"
+    theirs.unlink()
+
+
+@pytest.mark.parametrize("chosen", ["", "../x", "/x", "a b", "x\n", "x\x1b", "é", "x" * 101, 1])
+async def test_a_kernel_id_that_is_no_name_of_a_file_is_refused(client: Client, chosen: Any) -> None:
+    response = await client.http.post("/api/kernels", json={"name": "tiny_plain", "kernel_id": chosen})
+    assert (response.status_code, "kernel id" in response.json()["message"]) == (400, True)
+    assert await client.kernels() == []

@@ -55,11 +55,14 @@ def commands() -> list[Command]:
     return found
 
 
+INSTALL = "pip install '.[gateway]' ipykernel\n"
+
+
 def gateway_options() -> list[str]:
     """Those of all ways to start the command that are on the page, each once."""
     options: dict[str, None] = {}
     for block in blocks("bash"):
-        program, *arguments = shlex.split(block)
+        program, *arguments = shlex.split(block.removeprefix(INSTALL))
         assert program == "fps-kernels", block
         options |= dict.fromkeys(argument.replace("=docs/", f"={DOCS}/") for argument in arguments)
     return list(options)

@@ -263,7 +263,8 @@ async def test_a_silent_event_stream_is_kept_alive(serve: Serve, tmp_path: Path)
 async def test_a_client_that_leaves_its_stream_interrupts_the_cell(client: Client, tmp_path: Path) -> None:
     [before] = [(await client.http.get("/pid")).text]
     async with client.http.stream("GET", "/stream/forever", params={"started": str(tmp_path / "s")}) as response:
-        assert await anext(response.aiter_text()) == "begun"
+        texts = response.aiter_text()  # the client would leave with it, were it not kept
+        assert await anext(texts) == "begun"
         await until((tmp_path / "s").exists)  # an interrupt before that would leave no trace
     await until((tmp_path / "s.interrupted").exists)
     assert (await client.http.get("/pid")).text == before

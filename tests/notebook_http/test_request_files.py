@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import stat
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,37 @@ async def test_ipykernel_reads_long_requests(serve: Serve) -> None:
     gateway = serve("def stream(text): print(text, end='')", ECHO, kernel="python3")
     await echo_all(gateway)
     assert "in pieces" not in gateway.log
+
+
+NESTED = b"[" * 90 + b"]" * 90
+LARGE = 10 * 1024 * 1024 - 1000
+LARGE_BODIES: dict[str, tuple[str, Callable[[], bytes]]] = {
+    "nested arrays": ("application/json", lambda: b"[" + b",".join([NESTED] * (LARGE // (len(NESTED) + 1))) + b"]"),
+    "quotes in JSON": ("application/json", lambda: b'["' + b'\\"' * (LARGE // 2) + b'"]'),
+    "quotes": ("text/plain", lambda: b'"' * LARGE),
+    "quotes, backslashes and lines": ("text/plain", lambda: b"'\\\n" * (LARGE // 3)),
+}
+
+
+@pytest.mark.parametrize("what", LARGE_BODIES)
+async def test_ten_mib_stall_neither_the_server_nor_ipykernel(serve: Serve, what: str) -> None:
+    content_type, body = LARGE_BODIES[what][0], LARGE_BODIES[what][1]()
+    gateway = serve("# POST /length\nprint(len(REQUEST), end='')", kernel="python3")
+    pauses: list[float] = []
+    async with Client(gateway.url) as client, Client(gateway.url) as other, asyncio.timeout(60):
+        loop, headers = asyncio.get_running_loop(), {"Content-Type": content_type}
+        posting = asyncio.create_task(client.http.post("/length", content=body, headers=headers))
+        begin = loop.time()
+        while not posting.done():
+            asked = loop.time()
+            assert (await other.http.get("/healthz")).status_code == 200
+            pauses.append(loop.time() - asked)
+        took_s = loop.time() - begin
+        assert int((await posting).text) >= len(body)
+    # Both are far above what it takes, and far below what it took: the server was not to be reached for as long as it
+    # wrote a literal, and the kernel parsed that for 40 s.
+    assert max(pauses) < 3
+    assert took_s < 20
 
 
 async def test_a_streamed_cell_has_a_long_request(serve: Serve) -> None:

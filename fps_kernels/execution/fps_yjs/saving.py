@@ -1,8 +1,13 @@
-"""Patch of fps-yjs 0.6.4: a save that has begun is finished.
+"""Patch of fps-yjs 0.6.4: a save that has begun is finished, and pages learn of it.
 
 The plugin cancels a save when the document changes in the middle of it. That leaves half a file, or a whole one whose
 date the plugin has not noted. It then takes the file for the change of another program and resets the document to it:
 the outputs since then are lost. `RoomManager.maybe_save_document` is replaced, and saves as the plugin does otherwise.
+
+A page that is to save a document first compares the file with what it knows of it, and asks its user whether to
+overwrite the file if that is another. jupyter-collaboration puts the hash of the file into the document for that, under
+`state`, at each save; the plugin does not. `RoomManager.maybe_load_file` is replaced to do so for the changes of other
+programs, and `RoomManager.on_document_change` not to save again for it: the state is no part of the file.
 """
 
 from __future__ import annotations
@@ -10,11 +15,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from ...tasks import TaskSet
 
 logger = logging.getLogger(__name__)
+
+HASH = "hash"
+"""The key of a document's state under which pages look for it."""
 
 
 class Saver:
@@ -26,7 +34,33 @@ class Saver:
     def __init__(self, manager: Any) -> None:
         self._manager = manager
         self._saves = TaskSet()
+        self._load_if_changed = manager.maybe_load_file
+        self._on_change = manager.on_document_change
         manager.maybe_save_document = self._save_after_pause
+        manager.maybe_load_file = self._load
+        manager.on_document_change = self._on_document_change
+
+    def _on_document_change(
+        self, file_id: str, kind: str, file_format: str, document: Any, target: str, event: Any
+    ) -> None:
+        if target != "state":
+            self._on_change(file_id, kind, file_format, document, target, event)
+
+    async def _load(self, file_format: str, path: str, file_id: str) -> None:
+        """What the plugin calls when a file may have changed."""
+        try:
+            await self._load_if_changed(file_format, path, file_id)
+            async with self._manager.lock:
+                self._tell(file_id, await self._manager.contents.read_content(path, False))
+        except Exception:  # it is being written, or has gone: the plugin would never look at it again
+            logger.warning("%s has changed, and cannot be read now", path, exc_info=True)
+
+    def _tell(self, file_id: str, model: Any) -> None:
+        """Tell the pages that have a file open which one is there: by its date where there is no hash."""
+        known = getattr(model, "hash", None) or model.last_modified
+        for name, document in self._manager.documents.items():
+            if name.endswith(f":{file_id}") and document.ystate.get(HASH) != known:
+                document.ystate[HASH] = known
 
     async def _save_after_pause(self, file_id: str, kind: str, file_format: str, document: Any) -> None:
         """What the plugin starts at each change, and cancels at the next one."""
@@ -43,6 +77,7 @@ class Saver:
     async def _save(self, name: str, document: Any) -> bool:
         file_format, kind, file_id = name.split(":", 2)
         manager = self._manager
+        path = None
         try:
             async with manager.lock:
                 path = await manager.get_file_path(file_id, document)
@@ -53,15 +88,28 @@ class Saver:
                     model = await manager.contents.read_content(path, True, file_format)
                     document.source = model.content
                     manager.last_modified[file_id] = _date(model)
+                    self._tell(file_id, model)
                     return True
                 content = {"content": document.source, "format": file_format, "path": path, "type": kind}
                 await manager.contents.write_content(content)
-                manager.last_modified[file_id] = _date(await manager.contents.read_content(path, False))
+                model = await manager.contents.read_content(path, False)
+                manager.last_modified[file_id] = _date(model)
+                self._tell(file_id, model)
             document.dirty = False
         except Exception:  # a full disk, or a file that another program is writing: the next attempt may succeed
+            if path is not None and await manager.contents.file_id_manager.get_path(file_id) not in (None, path):
+                return await self._save(name, document)  # it was renamed just then
             logger.exception("saving %s failed", name)
             return False
         return True
+
+    @classmethod
+    def of(cls, manager: Any) -> Self:
+        """The saver of a room manager, which has one only."""
+        saver: Self | None = getattr(manager, "fps_kernels_saver", None)
+        if saver is None:
+            saver = manager.fps_kernels_saver = cls(manager)
+        return saver
 
     async def close(self, timeout_s: float) -> None:
         """Wait until the saves that have begun are finished, or the time is over."""

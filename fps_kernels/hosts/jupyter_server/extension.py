@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from ... import __version__
+from ...serving.logs import sanitize_package
 
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
 
+    from .mapping_manager import FpsMappingKernelManager
+
 CLASS_OPTIONS = ("kernel_manager_class", "kernel_websocket_connection_class")
 """The options of ServerApp that this sets, both or neither."""
+
+DOCUMENTS = "jupyter_server_ydoc"
+"""The extension that has the shared documents of jupyter-collaboration."""
+RIVALS = ("jupyter_server_documents", "jupyter_server_nbmodel")
+"""Extensions that execute cells, too, with routes of the same addresses. Ours would win by the alphabet."""
 
 _linked: WeakSet[ServerApp] = WeakSet()
 """The servers whose kernels were taken over."""
@@ -40,6 +48,7 @@ def _link_jupyter_server_extension(serverapp: ServerApp) -> None:
     serverapp.update_config(config)
     _linked.add(serverapp)
     logging.getLogger("fps_kernels").parent = serverapp.log
+    sanitize_package()
 
 
 def _load_jupyter_server_extension(serverapp: ServerApp) -> None:
@@ -49,17 +58,37 @@ def _load_jupyter_server_extension(serverapp: ServerApp) -> None:
     from .mapping_manager import FpsMappingKernelManager
     from .websocket_connection import FpsWebSocketConnection
 
-    manager, connection = type(serverapp.kernel_manager), serverapp.kernel_websocket_connection_class
-    if not issubclass(manager, FpsMappingKernelManager):
-        serverapp.log.warning("fps_kernels does not run the kernels: %s has replaced it", _name(manager))
+    manager, connection = serverapp.kernel_manager, serverapp.kernel_websocket_connection_class
+    if not isinstance(manager, FpsMappingKernelManager):
+        serverapp.log.warning("fps_kernels does not run the kernels: %s has replaced it", _name(type(manager)))
         return
     serverapp.log.info("fps_kernels %s runs the kernels", __version__)
+    serverapp.io_loop.add_callback(manager.keep_kernels_ready)
     if not issubclass(connection, FpsWebSocketConnection):
         serverapp.log.warning(
             "fps_kernels does not serve the WebSockets of its kernels, as %s has replaced its class: "
             "what a client misses while it is away is lost",
             _name(connection),
         )
+    _add_execution(serverapp, manager)
+
+
+def _add_execution(serverapp: ServerApp, manager: FpsMappingKernelManager) -> None:
+    """Execute cells of shared documents, if there are any, and nobody else does."""
+    enabled = [name for name, one in serverapp.extension_manager.extensions.items() if one.enabled]
+    if DOCUMENTS not in enabled:
+        return
+    rivals = [name for name in RIVALS if name in enabled]
+    if rivals:
+        serverapp.log.info("fps_kernels does not execute cells of shared documents: %s does", " and ".join(rivals))
+        return
+    try:
+        from .execution_handlers import add_execution_handlers  # needs pycrdt, which comes with the documents
+    except ImportError as exc:  # the extension is enabled, and broken
+        serverapp.log.warning("fps_kernels does not execute cells of shared documents: %s", exc)
+        return
+    add_execution_handlers(serverapp, manager)
+    serverapp.log.info("fps_kernels executes cells of shared documents")
 
 
 def why_not(serverapp: ServerApp) -> str | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any
 
-from ...options import KernelsOptions
+from ...options import OPTIONS, KernelsOptions, Option
+from ...serving.serving_limits import MESSAGE_BOUNDS, ServingLimits
 
 if TYPE_CHECKING:
     from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
@@ -14,6 +16,7 @@ RATE_SECTIONS = ("ZMQChannelsWebsocketConnection", "FpsWebSocketConnection")
 """The sections of a configuration that limit the rates of iopub messages; the later one counts."""
 
 OWN_OPTIONS = (
+    "prewarm",
     "start_answer_s",
     "restart_answer_s",
     "restart_window_s",
@@ -23,11 +26,26 @@ OWN_OPTIONS = (
     "buffer_max_bytes",
     "buffer_max_age_s",
     "client_max_bytes",
+    "page_text_wait_s",
     "heartbeat_interval_s",
     "heartbeat_timeout_s",
+    "external_heartbeat_timeout_s",
     "verify_signatures",
 )
-"""The options that are traits of FpsMappingKernelManager."""
+"""The kernels' options that are traits of FpsMappingKernelManager."""
+
+MESSAGE_OPTION = Option(
+    "ws_max_message_bytes",
+    Annotated[int, MESSAGE_BOUNDS],
+    ServingLimits().max_message_bytes,
+    "Size of the largest message that a client may send to a kernel; a longer one is closed with 1009. "
+    "`websocket_max_message_size` in `ServerApp.tornado_settings` wins, and bounds all other WebSockets, too.",
+    unit="bytes",
+)
+HOSTED_OPTIONS = MappingProxyType(
+    {**{name: OPTIONS[name] for name in OWN_OPTIONS}, MESSAGE_OPTION.name: MESSAGE_OPTION}
+)
+"""All traits of FpsMappingKernelManager: those of the kernels, and one that only this host needs."""
 
 
 def kernels_options(manager: AsyncMappingKernelManager) -> KernelsOptions:

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 class HostedProcess(LaunchedProcess):
-    """A process of a kernel whose manager outlives it: ports, key and connection file stay for the next one."""
+    """A process of a kernel whose manager outlives it: ports, key and connection file stay for the next one.
+
+    last: whether no other one will follow, as of a kernel that nobody has asked for yet.
+    """
+
+    last = False
 
     @classmethod
     async def launch_by(cls, manager: AsyncKernelManager, options: dict[str, Any]) -> HostedProcess:
@@ -54,5 +59,11 @@ class HostedProcess(LaunchedProcess):
                 os.close(stderr_read)
         return process
 
+    def give_to(self, manager: AsyncKernelManager) -> None:
+        """Make this the process of another manager, which has had none yet."""
+        manager.adopt(self._manager)  # type: ignore[attr-defined]  # our class
+        self._manager = manager
+        self.last = False
+
     async def _give_back(self) -> None:
-        await self._manager._async_cleanup_resources(restart=True)
+        await self._manager._async_cleanup_resources(restart=not self.last)

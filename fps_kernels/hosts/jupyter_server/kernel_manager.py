@@ -9,22 +9,29 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
+from jupyter_client.asynchronous.client import AsyncKernelClient
 from jupyter_client.ioloop.restarter import AsyncIOLoopKernelRestarter
 from jupyter_server._tz import utcnow
 from jupyter_server.services.kernels.kernelmanager import ServerKernelManager, emit_kernel_action_event
 from tornado.web import HTTPError
 
-from ...errors import FPSKernelsError
+from ...errors import ExternalKernel, FPSKernelsError
 from ...kernel_driver.client import KernelClient
+from ...kernel_driver.connection_file import ConnectionInfo
 from ...kernel_driver.observer import LifecycleObserver
+from ...kernel_driver.own_connection_file import move_connection_file
 from ...kernel_server.connection import CLOSE_NORMAL
 from ...kernels.kernel import Kernel
 from ...kernels.runtime import KernelRuntime
 from ...options import KernelsOptions
 from ...tasks import TaskSet
 from .hosted_launcher import HostedLauncher
+
+SESSION_CHANGES = 2
+"""Once it has made a session, JupyterLab sends its path and its name, each in a request of its own."""
 
 
 class KernelError(HTTPError, RuntimeError):
@@ -71,10 +78,12 @@ class RestartCallbacks(LifecycleObserver):
                 self.tasks.start(result, name=f"callback of a kernel's {event}")
 
 
+# Large: it fulfils the interface of jupyter_client's, which has 50 methods.
 class FpsKernelManager(ServerKernelManager):
     """One kernel. Whoever has it may use it as jupyter_client's: `client()`, `connect_iopub()`, the ports.
 
-    kernel: its driver and its web side; None before it is started, and for one that is not this server's own.
+    kernel: its driver and its web side; None before it is started, and for one that others
+      started until `attach`.
     gone: whether it has been shut down.
     """
 
@@ -86,6 +95,7 @@ class FpsKernelManager(ServerKernelManager):
         super().__init__(**options)
         self._launcher: HostedLauncher | None = None
         self._options = KernelsOptions()
+        self._settled, self._changes = asyncio.Event(), 0
         self.gone = False
         self._restart_callbacks = RestartCallbacks(self.log)
 
@@ -124,6 +134,17 @@ class FpsKernelManager(ServerKernelManager):
         """The connection that all share, see `KernelClient.add_listener`; None while there is no kernel."""
         return self.kernel.client if self.kernel else None
 
+    def client(self, **options: Any) -> AsyncKernelClient:  # type: ignore[override]  # as in jupyter_client
+        """Make a client of jupyter_client's, with a session of its own unless `options` has one.
+
+        Those of jupyter_client share the manager's, hence their routing id and the ids of their messages: of two
+        extensions with a client of one kernel, the first would get no replies, or the second's outputs as its own.
+        """
+        client = super().client(**options)
+        if "session" not in options:
+            client.session.session = str(uuid.uuid4())
+        return client
+
     def prepare(self, kernel_id: str) -> None:
         """Make the kernel, not started yet, so that WebSockets can wait for it."""
         self.kernel_id = kernel_id
@@ -135,9 +156,37 @@ class FpsKernelManager(ServerKernelManager):
             shutdown_wait_time_s=self.shutdown_wait_time,
             restart_limit=restarter.restart_limit if self.autorestart else 0,
         )
-        self._launcher, self.gone = HostedLauncher(self, runtime.reaper), False
+        self._launcher, self.gone = HostedLauncher(self, runtime.reaper, self.parent.pool), False
         self.kernel = runtime.make_launched_kernel(kernel_id, self._launcher, lifecycle)
         self.kernel.observers.add(self._restart_callbacks)
+
+    def move_connection_file(self, target: Path, session_name: str) -> None:
+        """See own_connection_file.move_connection_file."""
+        move_connection_file(Path(self.connection_file), target, session_name)
+        self.connection_file = str(target)
+
+    def adopt(self, other: FpsKernelManager) -> None:
+        """Take over the process of a manager that was made as this one; the other is left with nothing."""
+        provisioner, other.provisioner = other.provisioner, None
+        assert provisioner is not None
+        self.load_connection_info(other.get_connection_info())
+        self.connection_file, self._connection_file_written = other.connection_file, True
+        other._connection_file_written = False  # it deletes the file otherwise
+        self.transport_encryption = other.transport_encryption
+        self._kernel_spec = other.kernel_spec
+        self._launch_args = dict(self._launcher.options) if self._launcher else {}
+        self.shutting_down = False
+        self.provisioner = provisioner
+        provisioner.parent, provisioner.kernel_id = self, str(self.kernel_id)
+
+    def attach(self) -> None:
+        """Connect to the kernel's process, which others have started, and serve it. Raises InvalidConnection."""
+        info = ConnectionInfo.from_dict(self.get_connection_info())
+        runtime: KernelRuntime = self.parent.runtime
+        self.kernel = runtime.make_external_kernel(str(self.kernel_id), self.kernel_name, info)
+        self.kernel.observers.add(self._restart_callbacks)
+        with self._pending():
+            self.kernel.begin()
 
     @contextlib.contextmanager
     def _pending(self) -> Iterator[None]:
@@ -189,8 +238,10 @@ class FpsKernelManager(ServerKernelManager):
         options: replace those of the start.
         """
         kernel, launcher = self.kernel, self._launcher
-        if kernel is None or launcher is None:
+        if kernel is None:
             raise RuntimeError("Cannot restart the kernel. No previous call to 'start_kernel'.")
+        if launcher is None:  # others have started it, and it stays as it is
+            raise KernelError(ExternalKernel(kernel.id, "restarted"))
         launcher.options |= options
         launcher.new_ports = newports
         with self._pending(), _http_errors():
@@ -198,13 +249,13 @@ class FpsKernelManager(ServerKernelManager):
 
     @emit_kernel_action_event(success_msg="Kernel {kernel_id} was shutdown.")
     async def shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:
-        """End the kernel's process.
+        """End the kernel's process; one that others started goes on without us.
 
         now: whether to do so without asking it first.
         restart: whether the ports and the connection file are kept for another start.
         """
         kernel = self.kernel
-        if kernel is None or not self.owns_kernel:
+        if kernel is None:
             return
         with self._pending():
             await self._end(kernel, now=now, restart=restart)
@@ -212,7 +263,8 @@ class FpsKernelManager(ServerKernelManager):
     async def _end(self, kernel: Kernel, *, now: bool, restart: bool) -> None:
         self.gone = True
         await kernel.end(now=now)
-        await self._async_cleanup_resources(restart=restart)
+        if self.owns_kernel:
+            await self._async_cleanup_resources(restart=restart)
         kernel.server.close(CLOSE_NORMAL, "the kernel is gone")
         await self._restart_callbacks.tasks.close()
 
@@ -226,9 +278,21 @@ class FpsKernelManager(ServerKernelManager):
             await self.kernel.driver.interrupt()
 
     def update_env(self, *, env: Mapping[str, str]) -> None:
-        """Set environment variables of the kernel's next process."""
+        """Set environment variables of the kernel's next process, as each change of its session does."""
+        self._changes += 1
+        if self._changes == SESSION_CHANGES:
+            self._settled.set()
         if self._launcher is not None:
             self._launcher.set_environment(env)
+
+    async def wait_settled(self, timeout_s: float) -> None:
+        """Wait until JupyterLab has said what the kernel's session is called, but no longer than so many seconds.
+
+        Only then does it listen to the kernel's state. Returns at once for a kernel that has no session.
+        """
+        if self._launcher is not None and "JPY_SESSION_NAME" in (self._launcher.options.get("env") or {}):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._settled.wait(), timeout_s)
 
     def start_restarter(self) -> None:
         """Does nothing: the driver sees a death at once, and the shared client has a control channel."""

@@ -16,8 +16,8 @@ from ...websocket.frame_batch import IncomingMessage, OutgoingMessage
 class TornadoSocket:
     """An open WebSocket of a handler. A `WebSocket`.
 
-    write: writes many frames in one call; None where tornado has to do it, as it compresses them, or as this is a
-      tornado whose inside is another one.
+    write, write_now: write many frames in one call; None where tornado has to do it, as it compresses them, or as this
+      is a tornado whose inside is another one.
     """
 
     def __init__(self, handler: WebSocketHandler) -> None:
@@ -31,6 +31,7 @@ class TornadoSocket:
         self._tell_of_abort()
         plain = getattr(self._protocol, "_compressor", self) is None and hasattr(self._protocol, "stream")
         self.write: Callable[[Sequence[bytes]], Awaitable[None]] | None = self._write if plain else None
+        self.write_now: Callable[[Sequence[bytes]], bool] | None = self._write_now if plain else None
 
     def _tell_of_abort(self) -> None:
         """Learn whether the connection breaks off: tornado says afterwards that the client has closed it."""
@@ -83,9 +84,25 @@ class TornadoSocket:
 
     async def _write(self, buffers: Sequence[bytes]) -> None:
         await self._wait_writable()
-        stream = self._protocol.stream
-        if stream.closed() or getattr(self._protocol, "server_terminated", False):
+        if not self._is_open:
             raise ConnectionResetError
+        self._write_buffers(buffers)
+
+    def _write_now(self, buffers: Sequence[bytes]) -> bool:
+        if not self._is_open or self._gone.done() or (self._written is not None and not self._written.done()):
+            return False
+        try:
+            self._write_buffers(buffers)
+        except ConnectionResetError:
+            return False
+        return True
+
+    @property
+    def _is_open(self) -> bool:
+        return not (self._protocol.stream.closed() or getattr(self._protocol, "server_terminated", False))
+
+    def _write_buffers(self, buffers: Sequence[bytes]) -> None:
+        stream = self._protocol.stream
         try:
             for buffer in buffers:  # not joined: one may be large, and would be copied
                 self._keep(stream.write(buffer))

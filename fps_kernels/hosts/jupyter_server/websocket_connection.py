@@ -8,16 +8,18 @@ from typing import Any, ClassVar
 from jupyter_server.services.kernels.connection.channels import ZMQChannelsWebsocketConnection
 from tornado.web import HTTPError
 
-from ...errors import FPSKernelsError
-from ...kernel_server.connection import CLOSE_NORMAL, CLOSE_RESTART, MAX_SESSION_ID_CHARS
+from ...errors import FPSKernelsError, KernelStartFailed
+from ...kernel_server.connection import CLOSE_NORMAL, CLOSE_RESTART, MAX_SESSION_ID_CHARS, NAMING_TIMEOUT_S
 from ...kernels.kernel import Kernel
 from ...tasks import TaskSet
 from ...websocket.frame_batch import IncomingMessage
+from .handler_user import user_of
 from .kernel_manager import KernelError, escaped
+from .message_bound import bound_messages
 from .tornado_socket import TornadoSocket
 
-MAX_MESSAGE_BYTES = 1 << 30
-"""The bytes of a message from a client. Tornado's 10 MiB for all its WebSockets are too few for widgets that upload."""
+TORNADO_OPTION = "websocket_max_message_size"
+"""Tornado's own bound on messages, for all WebSockets; where somebody has set it, it counts."""
 
 
 class FpsWebSocketConnection(ZMQChannelsWebsocketConnection):
@@ -74,8 +76,10 @@ class FpsWebSocketConnection(ZMQChannelsWebsocketConnection):
         if self.kernel_manager.gone:
             raise HTTPError(404, escaped(f"Kernel does not exist: {self.kernel_id}"))
         try:
-            self.kernel.server.check_room(self.session_id, page=self._page)
+            self.kernel.server.check_room(self.session_id, user_of(self.websocket_handler), page=self._page)
         except FPSKernelsError as exc:
+            if isinstance(exc, KernelStartFailed):  # JupyterLab shows why only if it listens to the session already
+                await self.kernel_manager.wait_settled(NAMING_TIMEOUT_S)
             raise KernelError(exc) from exc
 
     async def connect(self) -> None:  # type: ignore[override]  # the handler awaits it
@@ -85,14 +89,20 @@ class FpsWebSocketConnection(ZMQChannelsWebsocketConnection):
             handler.close(CLOSE_NORMAL, "the kernel is gone")
             return
         handler.set_nodelay(True)
-        parameters = getattr(handler.ws_connection, "params", None)
-        if parameters is not None and "websocket_max_message_size" not in handler.settings:
-            parameters.max_message_size = MAX_MESSAGE_BYTES
+        theirs = handler.settings.get(TORNADO_OPTION)
+        max_bytes, option = (
+            (self.multi_kernel_manager.ws_max_message_bytes, "ws_max_message_bytes")
+            if theirs is None
+            else (theirs, TORNADO_OPTION)
+        )
+        bound_messages(handler.ws_connection, max_bytes, option, self._tasks)
         self._connections.add(self)
         self.multi_kernel_manager.notify_connect(self.kernel_id)
         self._socket = TornadoSocket(handler)
         # All is asked now: the client may be gone, and its handler empty, when this has its turn.
-        served = self.kernel.server.serve(self._socket, self.session_id, v1=bool(self.subprotocol), page=self._page)
+        served = self.kernel.server.serve(
+            self._socket, self.session_id, v1=bool(self.subprotocol), user=user_of(handler), page=self._page
+        )
         self._tasks.start(served, name=f"WebSocket to kernel {self.kernel_id}")
 
     def handle_incoming_message(self, incoming_msg: IncomingMessage) -> None:

@@ -8,8 +8,8 @@ import sys
 
 from starlette.requests import Request
 
-from ...api.json_body import BodyTooLarge, check_encoding
-from ...errors import ClientError, QueueFull
+from ...api.json_body import check_encoding
+from ...errors import BodyTooLarge, ClientError, QueueFull
 from ..bounds import Bounds
 from ..deadline import RequestDeadline
 
