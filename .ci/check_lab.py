@@ -76,4 +76,5 @@ def main() -> None:
     print("JupyterLab and a kernel answer")
 
 
-main()
+if __name__ == "__main__":
+    main()

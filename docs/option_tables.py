@@ -16,7 +16,7 @@ from fps_kernels.gateway.config.env_vars import env_note
 from fps_kernels.gateway.config.gateway_options import KernelGatewayApp
 from fps_kernels.gateway.config.traits import CLASSES, WITHOUT_MEANING
 from fps_kernels.hosts.asphalt.config import HOST_OPTIONS
-from fps_kernels.hosts.jupyter_server.hosted_options import OWN_OPTIONS
+from fps_kernels.hosts.jupyter_server.hosted_options import HOSTED_OPTIONS
 from fps_kernels.options import OPTIONS, Option
 
 ROOT = Path(__file__).parents[1]
@@ -50,7 +50,7 @@ def classes_table() -> Iterator[str]:
 def hosted_table() -> Iterator[str]:
     """The options that kernels of a Jupyter Server have besides those of its own."""
     yield from header("name", "default", "unit", "what it does")
-    yield from (option_row(OPTIONS[name]) for name in OWN_OPTIONS)
+    yield from map(option_row, HOSTED_OPTIONS.values())
 
 
 def options_of(cls: type) -> list[tuple[str, TraitType[Any, Any]]]:

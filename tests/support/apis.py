@@ -152,7 +152,7 @@ def apis(base: Path) -> Iterator[Serve]:
 
 def check_log(gateway: Gateway) -> None:
     """That no task of a gateway that has ended failed unseen. What kernels wrote to stderr does not count."""
-    own = "\n".join(line for line in gateway.log.splitlines() if "[fps_kernels.kernel_driver.stderr]" not in line)
+    own = "\n".join(line for line in gateway.log.splitlines() if " fps_kernels.kernel_driver.stderr]" not in line)
     for sign in SIGNS_OF_A_LOST_TASK:
         assert sign not in own, gateway.log
 

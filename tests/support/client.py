@@ -27,6 +27,9 @@ from .messages import (
 from .processes import ServerProcess
 from .waits import until
 
+SHORT_LIVED = httpx.Limits(keepalive_expiry=1)
+"""A connection is not used again after a second: after five, a host may close it while a request is on its way."""
+
 
 class Socket:
     """An open WebSocket to a kernel.
@@ -151,7 +154,7 @@ class Client:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self.http = httpx.AsyncClient(base_url=url, timeout=60, trust_env=False)
+        self.http = httpx.AsyncClient(base_url=url, timeout=60, trust_env=False, limits=SHORT_LIVED)
 
     async def __aenter__(self) -> Self:
         return self

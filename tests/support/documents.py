@@ -58,6 +58,7 @@ class SharedDocument:
         self._doc["state"] = Map()
         self._changed = asyncio.Event()
         self._synced = asyncio.Event()
+        self._unheard = False
         self._reader = asyncio.create_task(self._read(), name=f"reader of {room}")
 
     async def _read(self) -> None:
@@ -77,6 +78,7 @@ class SharedDocument:
     def _note_states(self) -> None:
         for cell in self.cells:
             seen, state = self.states[cell["id"]], cell.get("execution_state")
+            state = None if state == "idle" else state  # as front ends read it
             if not seen or seen[-1] != state:
                 seen.append(state)
 
@@ -130,7 +132,12 @@ class SharedDocument:
     # --- executing -------------------------------------------------------------------------------
 
     async def post(self, **body: Any) -> httpx.Response:
-        """Ask for an execution; document_id is that of this document unless the body says otherwise."""
+        """Ask for an execution once the server has heard all edits; they take another way than this.
+
+        document_id is that of this document unless the body says otherwise.
+        """
+        if self._unheard:
+            await self.heard()
         body = {"document_id": self.room} | body
         for cell_id in (body.get("cell_id"), *(cell.get("cell_id") for cell in body.get("cells", ()))):
             self.states[cell_id] = self.states[cell_id][-1:]
@@ -174,11 +181,15 @@ class SharedDocument:
 
     async def edit(self, change: Callable[[], None]) -> None:
         """Change the document as a user would, in one transaction."""
-        before = self._doc.get_state()
+        updates: list[bytes] = []
+        subscription = self._doc.observe(lambda event: updates.append(event.update))
         with self._doc.transaction():
             change()
+        self._doc.unobserve(subscription)
         self._note_states()
-        await self._connection.send(create_update_message(self._doc.get_update(before)))
+        self._unheard = True
+        for update in updates:  # of this transaction alone, as a front end sends it
+            await self._connection.send(create_update_message(update))
 
     async def heard(self) -> None:
         """Wait until the server has taken in all edits: it is asked for what we have not got, after them."""
@@ -186,6 +197,7 @@ class SharedDocument:
         await self._connection.send(create_sync_message(self._doc))
         async with asyncio.timeout(60):
             await self._synced.wait()
+        self._unheard = False
 
     async def clear_outputs(self, cell_id: str) -> None:
         await self.edit(self.shared(cell_id)["outputs"].clear)
@@ -217,11 +229,18 @@ class SharedDocument:
     # --- the file --------------------------------------------------------------------------------
 
     def file(self) -> Json:
-        """The notebook as it is saved. Empty while somebody is writing it."""
+        """The notebook as it is saved, with texts in one piece. Empty while somebody is writing it."""
         try:
-            return json.loads(self.path.read_bytes())
+            notebook: Json = json.loads(self.path.read_bytes())
         except ValueError:
             return {}
+        for cell in notebook.get("cells", ()):
+            outputs = cell.get("outputs") or []
+            for holder in (cell, *outputs, *(output["data"] for output in outputs if "data" in output)):
+                for name in ("source", "text", "text/plain"):
+                    if isinstance(holder.get(name), list):
+                        holder[name] = "".join(holder[name])
+        return notebook
 
     def saved_cell(self, cell_id: str) -> Json:
         """A cell in the file. Empty when it is not there."""
@@ -286,8 +305,9 @@ class Desk:
         body = {"format": "json", "type": "notebook"}
         response = await self.client.http.put(f"/api/collaboration/session/{path.relative_to(self.root)}", json=body)
         assert response.status_code in (200, 201), response.text
-        room = f"json:notebook:{response.json()['fileId']}"
-        url = f"ws{self.client.url[4:]}/api/collaboration/room/{room}"
+        model = response.json()
+        room = f"json:notebook:{model['fileId']}"
+        url = f"ws{self.client.url[4:]}/api/collaboration/room/{room}?sessionId={model['sessionId']}"
         connection = await websockets.connect(url, proxy=None, compression=None, max_size=None)
         document = SharedDocument(self.client, connection, room, path)
         self._documents.append(document)

@@ -43,6 +43,11 @@ def environment(base: Path, **names: str) -> dict[str, str]:
     }
 
 
+def warnings(log: str) -> list[str]:
+    """The lines of a log that are warnings."""
+    return [line for line in log.splitlines() if line.startswith("[W ")]
+
+
 class Gateway(ServerProcess):
     """A process of the command, in folders of its own.
 

@@ -25,6 +25,8 @@ from typing import Any, NoReturn
 
 PROGRAMS = {
     "fps-kernels": "fps_kernels.gateway.app",
+    "jupyter-lab": "jupyterlab.labapp",
+    "jupyter-notebook": "notebook.app",
     "jupyter-server": "jupyter_server.serverapp",
     "jupyverse": "jupyverse_api.cli",
 }
@@ -77,6 +79,12 @@ class Child:
 Process = subprocess.Popen[bytes] | Child
 
 
+def begin_alone(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> subprocess.Popen[bytes]:
+    """Begin a process that is not forked."""
+    with log.open("wb") as file:
+        return subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+
+
 class Nursery:
     """The process that forks, started for the first server; it ends with this one."""
 
@@ -86,8 +94,7 @@ class Nursery:
 
     def start(self, command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> Process:
         if env.get("PYTHONPATH") != os.environ.get("PYTHONPATH"):
-            with log.open("wb") as file:
-                return subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+            return begin_alone(command, env=env, cwd=cwd, log=log)
         log.write_bytes(b"")
         return Child(self, self.ask(command=list(command), env=dict(env), cwd=str(cwd), log=str(log)))
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import time
 from pathlib import Path
+from typing import Any
 
+import httpx
 import psutil
 
 from .nursery import Process
@@ -15,11 +18,28 @@ class ServerProcess:
     """A process that has kernels.
 
     runtime: the folder of its kernels' connection files. url: where it serves, without a slash at its end.
+    log: what it writes to stdout and stderr.
     """
 
     process: Process
     runtime: Path
     url: str
+    log: Any
+
+    def ask(self) -> None:
+        """Ask it for anything. Raises httpx.HTTPError when it does not answer yet."""
+        raise NotImplementedError
+
+    def wait_ready(self, timeout_s: float = 100) -> None:
+        """Until it answers."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            with contextlib.suppress(httpx.HTTPError):
+                self.ask()
+                return
+            time.sleep(0.02)
 
     def kernel_processes(self) -> list[psutil.Process]:
         """The processes of this server's kernels, told by their connection files; also after its end."""

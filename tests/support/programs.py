@@ -21,7 +21,7 @@ PACKAGES = {
     "tclsh": "tcl",
 }
 """The names of Debian's packages, where they are not those of the programs."""
-FROM_PYPI = {"deno"}
+FROM_PYPI = {"deno", "uv"}
 """Programs that pip does install, with the extra `test`."""
 EXTENSION = Path(sys.prefix, "share", "jupyter", "labextensions", "@fps-kernels", "stdin", "package.json")
 
@@ -33,23 +33,30 @@ def need(program: str) -> str:
         command = (
             f"pip install {program}" if program in FROM_PYPI else f"apt-get install {PACKAGES.get(program, program)}"
         )
-        _lack(f"{program} is missing: {command}")
+        lack(f"{program} is missing: {command}")
     return path
 
 
 def need_module(name: str, package: str) -> None:
     """Skip a test for which Python lacks a module, as need() does. package: of Debian."""
     if importlib.util.find_spec(name) is None:
-        _lack(f"Python's {name} is missing: apt-get install {package}")
+        lack(f"Python's {name} is missing: apt-get install {package}")
 
 
 def need_extension() -> None:
     """Skip a test where our extension of JupyterLab has not been built, as need() does."""
     if not EXTENSION.exists():
-        _lack("the JupyterLab extension was not built: apt-get install npm, and install the package again")
+        lack("the JupyterLab extension was not built: apt-get install npm, and install the package again")
 
 
-def _lack(reason: str) -> NoReturn:
+def lack_unless_required(what: str) -> None:
+    """Skip a test that costs too much for every run, unless all are asked for. what: what costs so much."""
+    if os.environ.get(REQUIRE) != "all":
+        pytest.skip(f"{what}: {REQUIRE}=all")
+
+
+def lack(reason: str) -> NoReturn:
+    """Skip a test for this reason, or let it fail, as need() does."""
     if os.environ.get(REQUIRE) == "all":
         pytest.fail(f"{reason} ({REQUIRE}=all)")
     pytest.skip(f"{reason} (bash .ci/run installs all that tests need)")

@@ -8,6 +8,7 @@ from typing import Any
 from fps_kernels.kernel_server.encoder import Encoder
 from fps_kernels.kernel_server.journal import Journal
 from fps_kernels.kernel_server.outbox import SessionOutbox
+from fps_kernels.kernel_server.page_pace import PagePace
 from fps_kernels.kernel_server.rate_limit import RateLimits
 
 Sent = tuple[str, Sequence[bytes]]
@@ -37,9 +38,12 @@ class Reader:
         rates: RateLimits | None = None,
         *,
         maybe_lost: bool = False,
+        page_wait_s: float = 0.0,
     ) -> None:
         self.session = journal.attach(session_id, now, maybe_lost=maybe_lost)
-        self.outbox = SessionOutbox(self.session, journal.log, rates or RateLimits(), PlainEncoder(v1=True), Kernel())
+        pace = PagePace(page_wait_s) if page_wait_s else None
+        encoder = PlainEncoder(v1=True)
+        self.outbox = SessionOutbox(self.session, journal.log, rates or RateLimits(), encoder, Kernel(), pace)
 
     def take(self, now: float = 0.0) -> list[Sent]:
         """What is to be sent next; not sent yet."""

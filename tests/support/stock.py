@@ -5,18 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import httpx
 
 from .gateways import environment
-from .nursery import nursery
+from .nursery import begin_alone, nursery
 from .ports import free_port
 from .processes import ServerProcess
 
-COMMAND = str(Path(sys.executable).parent / "jupyter-server")
 OPEN = ("--IdentityProvider.token=", "--ServerApp.disable_check_xsrf=True")
 """No token, which most tests have no use for."""
 NOT_NEEDED = ("jupyterlab", "jupyter_lsp", "jupyter_server_terminals", "notebook_shim")
@@ -25,8 +24,10 @@ NOT_NEEDED = ("jupyterlab", "jupyter_lsp", "jupyter_server_terminals", "notebook
 
 OURS = "--FpsMappingKernelManager.{}={}"
 THEIRS = {
+    "allow_external_kernels": "--ServerApp.allow_external_kernels={}",
     "allow_origin": "--ServerApp.allow_origin={[0]}",
     "allowed_message_types": "--MappingKernelManager.allowed_message_types={}",
+    "external_connection_dir": "--ServerApp.external_connection_dir={}",
     "iopub_data_rate_limit": "--ZMQChannelsWebsocketConnection.iopub_data_rate_limit={}",
     "iopub_msg_rate_limit": "--ZMQChannelsWebsocketConnection.iopub_msg_rate_limit={}",
     "rate_limit_window_s": "--ZMQChannelsWebsocketConnection.rate_limit_window={}",
@@ -53,11 +54,20 @@ def stock_options(arguments: Sequence[str]) -> list[str]:
 class StockServer(ServerProcess):
     """A process of `jupyter server`, in folders of its own.
 
+    program: `jupyter-lab` or `jupyter-notebook`, with all their extensions, for the tests that use a browser.
     root: the folder of its contents. share: where its kernelspecs are. log: what it writes to stdout and stderr.
     url: without a slash at its end.
+    venv: another environment than that of the tests.
     """
 
-    def __init__(self, base: Path, *options: str, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        base: Path,
+        *options: str,
+        env: dict[str, str] | None = None,
+        venv: Path | None = None,
+        program: str = "jupyter-server",
+    ) -> None:
         self.root = base / "root"
         self.root.mkdir(parents=True)
         self.runtime = base / "runtime"
@@ -65,42 +75,62 @@ class StockServer(ServerProcess):
         self.log = base / "server.log"
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        commands = venv / "bin" if venv is not None else Path(sys.executable).parent
         command = [
-            COMMAND,
+            str(commands / program),
             "--allow-root",
             "--no-browser",
-            f"--port={self.port}",
-            "--port-retries=0",
+            *self.place(),
             *stock_options(options),
         ]
-        if not any("jpserver_extensions" in option for option in options):
+        if not any("prewarm" in option for option in options):
+            command.append(OURS.format("prewarm", 0))  # a kernel that nobody wants costs a second
+        if program == "jupyter-server" and not any("jpserver_extensions" in option for option in options):
             command.append(f"--ServerApp.jpserver_extensions={dict.fromkeys(NOT_NEEDED, False)}")
-        self.process = nursery.start(command, env=environment(base, **(env or {})), cwd=self.root, log=self.log)
+        environ = environment(base, **(env or {}))
+        if venv is None:
+            self.process = nursery.start(command, env=environ, cwd=self.root, log=self.log)
+        else:
+            environ["PATH"] = f"{commands}:{environ['PATH']}"
+            self.process = begin_alone(command, env=environ, cwd=self.root, log=self.log)
 
-    def wait_ready(self, timeout_s: float = 60) -> None:
-        """Until it answers."""
-        deadline = time.monotonic() + timeout_s
-        while True:
-            assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < deadline, self.log.read_text()
-            with contextlib.suppress(httpx.TransportError):
-                httpx.get(f"{self.url}/api", timeout=5, trust_env=False)
-                return
-            time.sleep(0.05)
+    def place(self) -> list[str]:
+        """The options that say where it listens."""
+        return [f"--port={self.port}", "--port-retries=0"]
+
+    def ask(self) -> None:
+        httpx.get(f"{self.url}/api", timeout=5, trust_env=False)
+
+
+def begin_stock_pages(base: Path, program: str, token: str) -> StockServer:
+    """`jupyter-lab` or `jupyter-notebook` as its users start it, without the question whether they want news."""
+    settings = base / "config" / "lab" / "user-settings" / "@jupyterlab" / "apputils-extension"
+    settings.mkdir(parents=True)
+    (settings / "notification.jupyterlab-settings").write_text(json.dumps({"fetchNews": "false"}))
+    # jupyter-collaboration's pages may be in this environment, for another host, without its part of the server.
+    config = base / "config" / "labconfig"
+    config.mkdir(parents=True)
+    off = dict.fromkeys(("@jupyter/collaboration-extension", "@jupyter/docprovider-extension"), True)
+    (config / "page_config.json").write_text(json.dumps({"disabledExtensions": off}))
+    return StockServer(base, f"--IdentityProvider.token={token}", program=program)
 
 
 BeginStock = Callable[..., StockServer]
 
 
 @contextlib.contextmanager
-def stock_servers(base: Path) -> Iterator[BeginStock]:
-    """Begin servers that answer when they are returned, in folders below `base`; all are ended at the end."""
+def stock_servers(base: Path, venv: Path | None = None) -> Iterator[BeginStock]:
+    """Begin servers that answer when they are returned, in folders below `base`; all are ended at the end.
+
+    venv: see StockServer.
+    """
     begun: list[StockServer] = []
 
-    def begin(*options: str, env: dict[str, str] | None = None, open_to_all: bool = True) -> StockServer:
-        server = StockServer(base / f"server{len(begun)}", *(OPEN if open_to_all else ()), *options, env=env)
+    def begin(*options: str, open_to_all: bool = True, **more: Any) -> StockServer:
+        arguments = (*(OPEN if open_to_all else ()), *options)
+        server = StockServer(base / f"server{len(begun)}", *arguments, venv=venv, **more)
         begun.append(server)
-        server.wait_ready()
+        server.wait_ready(timeout_s=300 if venv else 60)  # a process that is not forked imports everything itself
         return server
 
     try:

@@ -9,6 +9,7 @@ from fps_kernels.notebook_http.parsing.annotations import parse
 from fps_kernels.notebook_http.parsing.endpoints import EndpointTable
 from fps_kernels.notebook_http.parsing.notebook_error import NotebookError
 
+from ..support.cases import for_each
 from ..support.notebooks import code_cell
 
 
@@ -20,7 +21,7 @@ def annotated(made: EndpointTable) -> list[tuple[str, str]]:
     return [(endpoint.verb, endpoint.path) for endpoint in made.endpoints]
 
 
-@pytest.mark.parametrize("verb", ["GET", "PUT", "POST", "DELETE", "PATCH", "HEAD"])
+@for_each("verb", ["GET", "PUT", "POST", "DELETE", "PATCH", "HEAD"])
 def test_a_verb_and_a_path(verb: str) -> None:
     made = parsed(f"# {verb} /hello/:name\nprint(1)")
     assert annotated(made) == [(verb, "/hello/:name")]
@@ -32,7 +33,7 @@ def test_whitespace_around_the_path_is_not_of_it(source: str) -> None:
     assert annotated(parsed(source)) == [("GET", "/a")]
 
 
-@pytest.mark.parametrize(
+@for_each(
     "source",
     ["#GET /a", " # GET /a", "\n# GET /a", "x\n# GET /a", "# get /a", "# OPTIONS /a", "# GET a", "// GET /a", "# GET"],
 )
@@ -40,7 +41,7 @@ def test_a_cell_without_an_annotation_is_a_seed(source: str) -> None:
     assert parsed("# GET /b", source).seeds == (source,)
 
 
-@pytest.mark.parametrize("source", ["#GET /a", " # GET /a", "\n# GET /a", "# get /a", "x\n# Get /a", "# OPTIONS /a"])
+@for_each("source", ["#GET /a", " # GET /a", "\n# GET /a", "# get /a", "x\n# Get /a", "# OPTIONS /a"])
 def test_what_was_meant_as_an_annotation_is_warned_of(source: str) -> None:
     (warning,) = parsed("# GET /b", source).warnings
     assert warning.startswith("cell 1: '#")
@@ -119,14 +120,12 @@ def test_a_source_may_be_lines_and_metadata_be_missing() -> None:
     assert [endpoint.source for endpoint in made.endpoints] == ["# GET /a\nx\n", "# GET /b\n"]
 
 
-@pytest.mark.parametrize(
-    ("language", "source"), [("scala", "// GET /a"), ("Scala", "// GET /a"), ("R", "# GET /a"), ("", "# GET /a")]
-)
+@for_each(("language", "source"), [("scala", "// GET /a"), ("Scala", "// GET /a"), ("R", "# GET /a"), ("", "# GET /a")])
 def test_the_comment_prefix_of_a_language(language: str, source: str) -> None:
     assert annotated(parsed(source, language=language)) == [("GET", "/a")]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("prefixes", "source"),
     [
         ({None: "#", "lisp": ";;"}, ";; GET /a"),

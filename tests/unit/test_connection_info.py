@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from fps_kernels.kernel_driver.connection_file import CHANNEL_NAMES, MAX_FILE_BYTES, ConnectionInfo, InvalidConnection
 
+from ..support.cases import for_each
+
 INFO: dict[str, Any] = {
     "shell_port": 50001,
     "iopub_port": 50002,
@@ -59,18 +61,18 @@ def test_unknown_fields_are_ignored() -> None:
     assert ConnectionInfo.from_dict(INFO | {"jupyter_session": "x", "pid": 1}) == ConnectionInfo.from_dict(INFO)
 
 
-@pytest.mark.parametrize("port", [None, 0, -1, 65_536, 10**30, "50001", 50001.0, True, [], float("nan")])
+@for_each("port", [None, 0, -1, 65_536, 10**30, "50001", 50001.0, True, [], float("nan")])
 def test_a_wrong_port_is_named(port: Any) -> None:
     for channel in CHANNEL_NAMES:
         assert refused(INFO | {f"{channel}_port": port}) == f"{channel}_port is not a port"
 
 
-@pytest.mark.parametrize("channel", CHANNEL_NAMES)
+@for_each("channel", CHANNEL_NAMES)
 def test_a_missing_port_is_named(channel: str) -> None:
     assert refused(without(f"{channel}_port")) == f"{channel}_port is not a port"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("name", "value"),
     [
         ("transport", "udp"),

@@ -10,6 +10,8 @@ import pytest
 from fps_kernels.kernel_driver.state import ExecutionState
 from fps_kernels.kernels.cull_policy import CullPolicy
 
+from ..support.cases import for_each
+
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -65,7 +67,7 @@ def test_metadata_can_switch_culling_off() -> None:
     assert CullPolicy(10).for_kernelspec({"cull_idle_timeout": 0}) == CullPolicy(0)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "metadata",
     [
         {},
@@ -76,7 +78,6 @@ def test_metadata_can_switch_culling_off() -> None:
         {"cull_idle_timeout": None},
         {"cull_connected": 1, "cull_busy": "yes"},
     ],
-    ids=str,
 )
 def test_metadata_that_makes_no_sense_is_ignored(metadata: dict[str, Any]) -> None:
     assert CullPolicy(10).for_kernelspec(metadata) == CullPolicy(10)

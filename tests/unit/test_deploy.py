@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from ..support.cases import for_each
+
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 
@@ -32,7 +34,7 @@ def settings() -> dict[str, list[str]]:
     return found
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("name", "value"),
     [
         ("NoNewPrivileges", "yes"),

@@ -17,6 +17,8 @@ from fps_kernels.notebook_http.parsing.endpoints import (
     unreachable,
 )
 
+from ..support.cases import for_each
+
 
 def table(*annotations: str) -> EndpointTable:
     """Of "VERB /path" each."""
@@ -43,7 +45,7 @@ def test_ties_keep_the_notebooks_order() -> None:
     assert found("/1/2", "/:c/2", "/:a/:b") == ("/:c/2", {"c": "1"})
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("raw_path", "expected"),
     [
         ("/hello/person", ("/hello/person", {})),
@@ -75,7 +77,7 @@ def test_the_root() -> None:
     assert found("/1", "/", "/:x") == ("/:x", {"x": "1"})
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("raw", "value"), [("a%2Fb", "a/b"), ("%C3%A9", "é"), ("a+b", "a+b"), ("%2525", "%25"), ("%", "%"), ("%3Ax", ":x")]
 )
 def test_a_parameter_is_decoded_once_after_the_split(raw: str, value: str) -> None:
@@ -102,7 +104,7 @@ def test_an_encoded_colon_makes_no_parameter() -> None:
     assert found("/7", "/%3Aid") is None
 
 
-@pytest.mark.parametrize("path", ["/a.c", "/(.*)", "/[a-c]+", "/c++", "/a$", "/v:version", "/{id}"])
+@for_each("path", ["/a.c", "/(.*)", "/[a-c]+", "/c++", "/a$", "/v:version", "/{id}"])
 def test_a_path_is_no_pattern(path: str) -> None:
     assert found(path, path) == (path, {})
     assert found("/abc", path) is None
@@ -166,22 +168,22 @@ def test_head_is_answered_by_get_unless_it_has_cells() -> None:
     assert answer("/c", "GET") is None
 
 
-@pytest.mark.parametrize("path", ["a", "/:", "/:a.json", "/:x/:y/:x", "/a/:b c", "/:a:b"])
+@for_each("path", ["a", "/:", "/:a.json", "/:x/:y/:x", "/a/:b c", "/:a:b"])
 def test_a_path_with_bad_parameters_is_refused(path: str) -> None:
     with pytest.raises(ValueError, match=r"path|parameter"):
         check_path(path)
 
 
-@pytest.mark.parametrize("path", ["/", "/a", "/:a-b/:c_d", "/:naïve", "/a:b"])
+@for_each("path", ["/", "/a", "/:a-b/:c_d", "/:naïve", "/a:b"])
 def test_a_good_path(path: str) -> None:
     check_path(path)
 
 
-@pytest.mark.parametrize("path", ["/v:version", "/{id}", "/(.*)", "/a?b=c", "/a returns all", "/a*"])
+@for_each("path", ["/v:version", "/{id}", "/(.*)", "/a?b=c", "/a returns all", "/a*"])
 def test_what_looks_like_more_than_a_path_is_doubtful(path: str) -> None:
     assert len(doubts(path)) == 1
 
 
-@pytest.mark.parametrize("path", ["/:id", "/a.json", "/c++", "/a@b", "/~me/$x", "/10:"])
+@for_each("path", ["/:id", "/a.json", "/c++", "/a@b", "/~me/$x", "/10:"])
 def test_what_is_a_path_is_not_doubtful(path: str) -> None:
     assert doubts(path) == []

@@ -26,6 +26,8 @@ from fps_kernels.kernels.launch_environment import (
 )
 from fps_kernels.serving.service_variables import is_of_service, service_warnings
 
+from ..support.cases import for_each
+
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
@@ -37,7 +39,7 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("path", "expected"),
     [
         ("", "."),
@@ -141,7 +143,7 @@ def test_secrets_of_the_server_are_not_for_kernels() -> None:
     assert server_environment(environ) == {"PATH": "/bin", "JUPYTERHUB_API_TOKEN": "the user's own"}
 
 
-@pytest.mark.parametrize("name", ["JUPYTER_TOKEN", "JPY_API_TOKEN", "KG_AUTH_TOKEN", "CONFIGPROXY_AUTH_TOKEN"])
+@for_each("name", ["JUPYTER_TOKEN", "JPY_API_TOKEN", "KG_AUTH_TOKEN", "CONFIGPROXY_AUTH_TOKEN"])
 def test_tokens_that_must_be_secret(name: str) -> None:
     assert server_environment({name: "secret"}) == {}
 
@@ -221,7 +223,7 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("value", HOSTILE)
+@for_each("value", HOSTILE)
 def test_what_means_something_to_a_shell_or_yaml_is_refused(value: str) -> None:
     for name, local in product(["KERNEL_USERNAME", "KERNEL_X", "LISTED"], [True, False]):
         with pytest.raises(UnsafeVariable, match=name) as caught:
@@ -230,9 +232,7 @@ def test_what_means_something_to_a_shell_or_yaml_is_refused(value: str) -> None:
         assert "kernel_env_pattern" in caught.value.message
 
 
-@pytest.mark.parametrize(
-    "name", ["KERNEL_", "KERNEL_A B", "KERNEL_A;x", "KERNEL_A-B", "KERNEL_A\n", "KERNEL_" + "A" * 201]
-)
+@for_each("name", ["KERNEL_", "KERNEL_A B", "KERNEL_A;x", "KERNEL_A-B", "KERNEL_A\n", "KERNEL_" + "A" * 201])
 def test_names_that_are_none(name: str) -> None:
     with pytest.raises(UnsafeVariable, match="KERNEL_"):
         check_environment({name: "x"}, SAFE, local=True)
@@ -261,7 +261,7 @@ def test_the_pattern_can_be_widened_and_narrowed() -> None:
         check_environment({"KERNEL_USERNAME": "me2"}, compile_pattern("[a-z]+"), local=True)
 
 
-@pytest.mark.parametrize("pattern", ["[", "(?P<x", "a{2,1}", "*"])
+@for_each("pattern", ["[", "(?P<x", "a{2,1}", "*"])
 def test_a_pattern_that_is_none(pattern: str) -> None:
     with pytest.raises(BadOption, match="kernel_env_pattern="):
         compile_pattern(pattern)
@@ -281,7 +281,7 @@ def test_a_remote_provisioner_is_not_told_the_name_of_any_notebook() -> None:
     assert for_remote(session | {"JPY_SESSION_NAME": "/root/$(id).ipynb"}) == {"KERNEL_X": "x"}
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("value", "names"),
     [
         ("${A}/$B_1", {"A", "B_1"}),
@@ -303,7 +303,7 @@ def test_what_is_set_again_when_a_provisioner_has_prepared_a_launch() -> None:
     assert overriding(requested, prepared, spec_env) == {"OVER": "request", "GONE": "request"}
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("name", "text", "expected"),
     [
         ("KG_PORT", "tcp://10.0.0.1:8888", True),

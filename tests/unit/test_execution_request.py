@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from fps_kernels.errors import InvalidExecution
 from fps_kernels.execution.request_body import MAX_CELLS, MAX_ID_CHARS, CellChoice, RequestBody, parse_body
 
+from ..support.cases import for_each
+
 DOCUMENT = "json:notebook:0"
 
 
@@ -88,13 +90,13 @@ def test_a_hash_may_be_a_number(value: int) -> None:
 # --- what is wrong -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("data", [b"", b"{", b"nothing", b"\xff\xfe", b'{"cell_id": "\xff"}', b"[" * 100_000])
+@for_each("data", [b"", b"{", b"nothing", b"\xff\xfe", b'{"cell_id": "\xff"}', b"[" * 100_000])
 def test_a_body_that_is_no_json_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidExecution, match="not valid JSON"):
         parse_body(data)
 
 
-@pytest.mark.parametrize("data", [b"null", b"1", b'"text"', b"[]", b'[{"cell_id": "c"}]'])
+@for_each("data", [b"null", b"1", b'"text"', b"[]", b'[{"cell_id": "c"}]'])
 def test_a_body_that_is_no_object_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidExecution, match="not a JSON object"):
         parse_body(data)
@@ -108,7 +110,7 @@ NO_CELLS: list[Any] = [[], {}, "c", 1, True]
 NO_CELL: list[Any] = [None, "c", 1, []]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("body", "field"),
     [
         ({}, "cell_id"),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import signal
 
-import pytest
-
 from fps_kernels.kernel_driver.exit_status import ExitStatus
 
+from ..support.cases import for_each
 
-@pytest.mark.parametrize(
+
+@for_each(
     ("status", "reason"),
     [
         (ExitStatus(None), "exited"),

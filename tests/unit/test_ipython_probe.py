@@ -9,6 +9,8 @@ import pytest
 
 from fps_kernels.kernels.ipython_probe import ProbeFailed, Report, parse_answer, parse_report, probe_code
 
+from ..support.cases import for_each
+
 
 def test_the_code_for_the_kernel_is_python_3_8() -> None:
     """Users' kernels may be older than the server. The code comes from the installed package, as in a wheel."""
@@ -22,7 +24,7 @@ def test_a_report_is_read_from_the_reply() -> None:
     assert parse_report(reply) == Report(("pylab",), ("/a", "/b"), True)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "reply",
     [
         {},

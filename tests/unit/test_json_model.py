@@ -10,17 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fps_kernels.api.json_body import MAX_TEXT_BYTES
 from fps_kernels.api.kernel_endpoints import NewKernel
 from fps_kernels.api.session_endpoints import NewSession, SessionChange
 from fps_kernels.errors import InvalidBody, InvalidField
-from fps_kernels.json_model import convert, decode
+from fps_kernels.json_model import MAX_TEXT_BYTES, convert, decode
+
+from ..support.cases import for_each
 
 MODELS = (NewKernel, NewSession, SessionChange)
 TEXT = f"a string of up to {MAX_TEXT_BYTES} bytes, without NUL"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("model", "value", "message"),
     [
         (NewKernel, {"name": 5}, f"name must be {TEXT}"),
@@ -47,7 +48,7 @@ def test_a_wrong_field_is_named_with_what_it_must_be(model: Any, value: Any, mes
     assert caught.value.message == f"Invalid field in JSON data: {message}"
 
 
-@pytest.mark.parametrize(
+@for_each(
     "data",
     [
         b"{}",
@@ -61,7 +62,7 @@ def test_a_wrong_field_is_named_with_what_it_must_be(model: Any, value: Any, mes
         b'{"unknown": 123456789012345678901234567890}',
     ],
 )
-@pytest.mark.parametrize("model", MODELS)
+@for_each("model", MODELS)
 def test_what_is_odd_elsewhere_is_ignored(model: Any, data: bytes) -> None:
     assert convert(decode(data), model).name in (None, "k")
 

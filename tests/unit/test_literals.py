@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from fps_kernels.notebook_http.request.literals import CONSTANT_MAX_CHARS, LANGUAGES, Language, printable
 
+from ..support.cases import for_each
+
 BACKSLASH = "\\"
 ALL = pytest.mark.parametrize("language", LANGUAGES.values(), ids=LANGUAGES)
 
@@ -38,7 +40,7 @@ def test_a_lone_surrogate_is_escaped() -> None:
     assert printable('"\ud800"') == '"' + BACKSLASH + 'ud800"'
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("language", "code"),
     [
         ("python", 'REQUEST = "{\\"a\\": \\"$x\'\\\\n#{y}\\"}"'),

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fps_kernels.notebook_http.openapi import openapi, swagger, title
 
+from ..support.cases import for_each
+
 PATHS = [("/name", ["GET", "POST"]), ("/a/:first/b/:last", ["HEAD", "PATCH", "DELETE"])]
 SUCCESS = {"responses": {"200": {"description": "Success"}}}
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("notebook", "name"),
     [
         ("simple_api.ipynb", "simple_api"),

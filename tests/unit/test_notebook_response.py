@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from fps_kernels.notebook_http.response.cell_outputs import CellOutputs
 from fps_kernels.notebook_http.response.reply import Reply, head_reply, respond
 
+from ..support.cases import for_each
+
 PNG = b"\x89PNG\r\n\x1a\n\x00"
 PNG_TEXT = base64.encodebytes(PNG).decode()
 TEXT = "text/plain; charset=utf-8"
@@ -57,7 +59,7 @@ def test_stdout_is_joined_and_stderr_dropped() -> None:
     assert sent(respond(outputs)) == (200, TEXT, "a\né".encode())
 
 
-@pytest.mark.parametrize("media_type", ["text/html", "text/csv", "text/x-own", "TEXT/HTML", "application/javascript"])
+@for_each("media_type", ["text/html", "text/csv", "text/x-own", "TEXT/HTML", "application/javascript"])
 def test_the_charset_of_text_is_told(media_type: str) -> None:
     """Browsers guess another one where none is."""
     reply = respond(outputs_of(displayed={media_type: "é"}), accept=media_type)
@@ -173,22 +175,20 @@ def test_whatever_a_kernel_sends_there_is_a_response(
 # --- with Accept ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "accept", ["image/png", "image/*", "IMAGE/PNG", "image/png, */*", "text/plain, image/png, */*"]
-)
+@for_each("accept", ["image/png", "image/*", "IMAGE/PNG", "image/png, */*", "text/plain, image/png, */*"])
 def test_an_image_that_is_asked_for(accept: str) -> None:
     outputs = outputs_of("text", {"text/plain": "x"}, {"image/png": PNG_TEXT, "text/plain": "<Figure>"})
     assert sent(respond(outputs, accept=accept)) == (200, "image/png", PNG)
 
 
-@pytest.mark.parametrize("accept", [None, "", "*/*", AXIOS, "*/*;q=0.1", "text/html", "image/png;q=0", "image/jpeg"])
+@for_each("accept", [None, "", "*/*", AXIOS, "*/*;q=0.1", "text/html", "image/png;q=0", "image/jpeg"])
 def test_who_does_not_ask_for_an_image_gets_none(accept: str | None) -> None:
     outputs = outputs_of("", {"text/plain": "x", "application/json": {"a": 1}, "image/png": PNG_TEXT})
     body = json.dumps({"text/plain": "x", "application/json": {"a": 1}, "image/png": PNG_TEXT}).encode()
     assert sent(respond(outputs, accept=accept)) == (200, TEXT, body)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("accept", "media_type"),
     [
         ("image/png, image/svg+xml", "image/png"),
@@ -292,7 +292,7 @@ def test_reset_content_says_that_there_is_none() -> None:
     assert respond(outputs_of("x"), info({"status": 205})).header("Content-Length") == "0"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("printed", "what"),
     [
         ("", "nothing was printed"),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fps_kernels.notebook_http.response.stream_formats import EventStream, PlainStream, stream_for
 
+from ..support.cases import for_each
 from ..support.events import parse_events
 
 
@@ -75,7 +76,7 @@ def test_half_of_a_surrogate_pair_does_not_break_a_stream() -> None:
     assert PlainStream().text("\ud800") == b"?"
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("accept", "declared", "kind"),
     [
         (None, False, None),

@@ -11,6 +11,8 @@ from fps_kernels.errors import Forbidden, FPSKernelsError, KernelDied, KernelRes
 from fps_kernels.kernel_driver.state import ExecutionState, wire_state
 from fps_kernels.kernel_server.stand_in import error_reply, status
 
+from ..support.cases import for_each
+
 PARENT = b'{"msg_id":"p",  "session":"client"}'
 
 
@@ -18,7 +20,7 @@ def loaded(frames: list[bytes]) -> list[Any]:
     return [json.loads(frame) for frame in frames]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("state", "shown"),
     [
         ("starting", "starting"),

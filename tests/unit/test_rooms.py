@@ -6,6 +6,7 @@ import ast
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -55,32 +56,44 @@ def modules() -> dict[str, Path]:
 MODULES = modules()
 
 
-@cache
-def tree(name: str) -> ast.Module:
-    return ast.parse(MODULES[name].read_text())
+@dataclass
+class Module:
+    """What the tests ask about a module. The trees are not kept: so many nodes would slow down every other test."""
+
+    docstring: str
+    imported: list[str]  # the modules of ours that it imports, wherever it does so
+    needs: list[str]  # the modules of ours that are imported with it: not in functions, nor for type checkers only
+    needs_others: set[str]  # the top-level names of what is not ours and is imported with it
+    classes: list[tuple[str, int, int, int]]  # names, first lines, numbers of methods and of attributes
 
 
 @cache
-def statements(name: str) -> list[ast.stmt]:
-    """All statements of a module, also those within others."""
-    found: list[ast.stmt] = []
-
-    def visit(node: ast.AST) -> None:
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.stmt):
-                found.append(child)
-            if isinstance(child, ast.stmt | ast.excepthandler | ast.match_case):
-                visit(child)
-
-    visit(tree(name))
+def module(name: str) -> Module:
+    tree = ast.parse(MODULES[name].read_text())
+    found = Module(ast.get_docstring(tree) or "", [], [], set(), [])
+    for node in statements(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            found.imported += resolved(name, node)
+        elif isinstance(node, ast.ClassDef):
+            first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
+            found.classes.append((node.name, first, *size(node)))
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            found.needs_others |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            found.needs += resolved(name, node)
+        elif isinstance(node, ast.ImportFrom):
+            found.needs_others.add(str(node.module).partition(".")[0])
     return found
 
 
-@cache
-def imports(name: str) -> list[str]:
-    """The modules of ours that a module imports, wherever it does so."""
-    found = [node for node in statements(name) if isinstance(node, ast.ImportFrom) and node.level]
-    return [target for node in found for target in resolved(name, node)]
+def statements(node: ast.AST) -> Iterator[ast.stmt]:
+    """All statements below a node, also those within others."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.stmt):
+            yield child
+        if isinstance(child, ast.stmt | ast.excepthandler | ast.match_case):
+            yield from statements(child)
 
 
 def resolved(name: str, node: ast.ImportFrom) -> Iterator[str]:
@@ -110,14 +123,14 @@ def test_imports_go_downwards() -> None:
     upwards = [
         f"{name} imports {target}"
         for name in MODULES
-        for target in imports(name)
+        for target in module(name).imported
         if room(target) is not None and room(target) != room(name) and floor(target) >= floor(name)
     ]
     assert upwards == []
 
 
 def test_no_module_imports_itself_by_way_of_others() -> None:
-    arrows = {name: {target for target in imports(name) if target != name} for name in MODULES}
+    arrows = {name: {target for target in module(name).imported if target != name} for name in MODULES}
     while leaves := {name for name, targets in arrows.items() if not targets & arrows.keys()}:
         for name in leaves:
             del arrows[name]
@@ -132,28 +145,17 @@ def test_a_basename_stands_once() -> None:
     assert {stem: paths for stem, paths in places.items() if len(paths) > 1 and stem != "__init__"} == {}
 
 
-PURE = [name for name in MODULES if re.search(r"\bPure\b", ast.get_docstring(tree(name)) or "")]
-"""The modules whose first lines promise that they do no I/O."""
-
-
 @cache
 def needed(name: str) -> frozenset[str]:
     """The top-level names of what is not ours and is imported with a module of ours, directly or by way of others."""
-    ours: list[str] = []
-    others: set[str] = set()
-    for node in tree(name).body:  # not in functions, nor for type checkers only
-        if isinstance(node, ast.Import):
-            others |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and not node.level:
-            others.add(str(node.module).partition(".")[0])
-        elif isinstance(node, ast.ImportFrom):
-            ours += resolved(name, node)
-    return frozenset(others).union(*(needed(one) for one in ours if one in MODULES and one != name))
+    ours = [one for one in module(name).needs if one in MODULES and one != name]
+    return frozenset(module(name).needs_others).union(*map(needed, ours))
 
 
 def test_pure_modules_do_no_io() -> None:
-    assert len(PURE) > 20
-    assert {name: needed(name) & NOT_IN_PURE_MODULES for name in PURE if needed(name) & NOT_IN_PURE_MODULES} == {}
+    pure = [name for name in MODULES if re.search(r"\bPure\b", module(name).docstring)]  # their first lines promise it
+    assert len(pure) > 20
+    assert {name: needed(name) & NOT_IN_PURE_MODULES for name in pure if needed(name) & NOT_IN_PURE_MODULES} == {}
 
 
 MAX_LINES = 400
@@ -170,13 +172,10 @@ def test_classes_are_small_or_say_why_not() -> None:
     large = {}
     for name in MODULES:
         lines = MODULES[name].read_text().splitlines()
-        for node in statements(name):
-            if isinstance(node, ast.ClassDef):
-                methods, attributes = size(node)
-                first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
-                excused = lines[first - 2].startswith("# Large: ")
-                if (methods > MAX_METHODS or attributes > MAX_ATTRIBUTES) is not excused:
-                    large[f"{name}.{node.name}"] = (methods, attributes)
+        for class_name, first, methods, attributes in module(name).classes:
+            excused = lines[first - 2].startswith("# Large: ")
+            if (methods > MAX_METHODS or attributes > MAX_ATTRIBUTES) is not excused:
+                large[f"{name}.{class_name}"] = (methods, attributes)
     assert large == {}
 
 

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from fps_kernels.errors import BadSignature
 from fps_kernels.kernel_driver.signer import Signer
 
+from ..support.cases import for_each
+
 PARTS = [b'{"msg_type":"status"}', b"{}", b"{}", b'{"execution_state":"idle"}']
 
 
@@ -21,7 +23,7 @@ def test_signature_is_the_hmac_of_the_standard_library(key: bytes, frames: list[
     assert Signer(key).sign(frames) == expected
 
 
-@pytest.mark.parametrize("name", ["md5", "sha1", "sha256", "sha384", "sha512", "sha3_256", "blake2b"])
+@for_each("name", ["md5", "sha1", "sha256", "sha384", "sha512", "sha3_256", "blake2b"])
 def test_keys_around_the_block_size_of_each_hash(name: str) -> None:
     for length in (1, 63, 64, 65, 127, 128, 129, 1000):
         key = (bytes(range(1, 256)) * 4)[:length]
@@ -29,7 +31,7 @@ def test_keys_around_the_block_size_of_each_hash(name: str) -> None:
         assert Signer(key, f"hmac-{name}").sign(PARTS) == expected, length
 
 
-@pytest.mark.parametrize("size", [16_383, 16_384, 16_385, 1_000_000])
+@for_each("size", [16_383, 16_384, 16_385, 1_000_000])
 def test_large_content_is_signed_like_small_one(size: int) -> None:
     frames = [*PARTS[:3], b"c" * size]
     assert Signer(b"key").sign(frames) == hmac.new(b"key", b"".join(frames), "sha256").hexdigest().encode()
@@ -51,7 +53,7 @@ def test_without_key_nothing_is_signed_and_everything_is_believed() -> None:
     signer.verify(b"anything", PARTS)
 
 
-@pytest.mark.parametrize("position", range(4))
+@for_each("position", range(4))
 def test_a_change_in_any_signed_part_is_seen(position: int) -> None:
     signer = Signer(b"key")
     signature = signer.sign(PARTS)
@@ -62,7 +64,7 @@ def test_a_change_in_any_signed_part_is_seen(position: int) -> None:
         signer.verify(signature, frames)
 
 
-@pytest.mark.parametrize("signature", [b"", b"0" * 64, b"\xff" * 64, "é".encode()])
+@for_each("signature", [b"", b"0" * 64, b"\xff" * 64, "é".encode()])
 def test_a_wrong_signature_is_seen(signature: bytes) -> None:
     with pytest.raises(BadSignature):
         Signer(b"key").verify(signature, PARTS)
@@ -73,8 +75,8 @@ def test_a_signature_with_another_key_is_seen() -> None:
         Signer(b"key").verify(Signer(b"another").sign(PARTS), PARTS)
 
 
-@pytest.mark.parametrize("scheme", ["", "sha256", "hmac-", "hmac-nonsense", "HMAC-sha256", "hmac-shake_128"])
-@pytest.mark.parametrize("key", [b"key", b"k" * 1000])
+@for_each("scheme", ["", "sha256", "hmac-", "hmac-nonsense", "HMAC-sha256", "hmac-shake_128"])
+@for_each("key", [b"key", b"k" * 1000])
 def test_an_unknown_scheme_is_refused_when_the_signer_is_made(scheme: str, key: bytes) -> None:
     with pytest.raises(ValueError, match="unknown signature scheme"):
         Signer(key, scheme)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fps_kernels.kernel_server.spec_adapter import Adapter
+
+from ..support.cases import for_each
 
 
 def frames(msg_type: str, content: Any, version: str | None = "5.4") -> list[bytes]:
@@ -18,7 +19,7 @@ def frames(msg_type: str, content: Any, version: str | None = "5.4") -> list[byt
     return [json.dumps(part).encode() for part in (header, {}, {}, content)]
 
 
-@pytest.mark.parametrize("version", ["5", "5.0", "5.4", None, "", "x", [], [5], [5, 3], 5.4, {}])
+@for_each("version", ["5", "5.0", "5.4", None, "", "x", [], [5], [5, 3], 5.4, {}])
 def test_a_kernel_of_our_version_or_none_needs_no_adapter(version: Any) -> None:
     assert Adapter.for_kernel({"protocol_version": version}) is None
 
@@ -27,7 +28,7 @@ def test_a_kernel_that_does_not_say_its_version_needs_no_adapter() -> None:
     assert Adapter.for_kernel({}) is None
 
 
-@pytest.mark.parametrize("version", ["4.1", "4", [4, 1], [4]])
+@for_each("version", ["4.1", "4", [4, 1], [4]])
 def test_a_kernel_of_version_4_needs_an_adapter(version: Any) -> None:
     adapter = Adapter.for_kernel({"protocol_version": version})
     assert adapter is not None
@@ -57,7 +58,7 @@ def test_a_header_without_a_date_gets_one() -> None:
     assert (adapted["msg_type"], len(adapted["date"])) == ("error", 27)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "message",
     [
         frames("complete_reply", {}, None),

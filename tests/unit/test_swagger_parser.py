@@ -11,6 +11,7 @@ from fps_kernels.notebook_http.parsing.endpoints import EndpointTable
 from fps_kernels.notebook_http.parsing.notebook_error import NotebookError
 from fps_kernels.notebook_http.parsing.swagger_parser import parse
 
+from ..support.cases import for_each
 from ..support.notebooks import code_cell, markdown_cell
 
 
@@ -63,8 +64,8 @@ def test_cells_of_an_operation_are_joined() -> None:
     assert made.document["swagger"] == "2.0"
 
 
-@pytest.mark.parametrize("annotation", ["#operationId:f", "# operationId:f", "#operationId: f", "#  operationId:  f  "])
-@pytest.mark.parametrize("verb", ["get", "GET", "Get"])
+@for_each("annotation", ["#operationId:f", "# operationId:f", "#operationId: f", "#  operationId:  f  "])
+@for_each("verb", ["get", "GET", "Get"])
 def test_forms_of_an_annotation(annotation: str, verb: str) -> None:
     made = parsed({"/a": {verb: {"operationId": "f"}}}, annotation)
     assert [(endpoint.verb, endpoint.path) for endpoint in made.endpoints] == [("GET", "/a")]
@@ -77,12 +78,12 @@ def test_forms_of_a_response_info(annotation: str) -> None:
     assert parsed({"/a": {"get": {"operationId": "f"}}}, "#operationId:f", annotation).endpoints[0].response_info
 
 
-@pytest.mark.parametrize("source", ["# another comment", "x\n# operationId: f", " # operationId: f", "# GET /a"])
+@for_each("source", ["# another comment", "x\n# operationId: f", " # operationId: f", "# GET /a"])
 def test_other_code_cells_are_seeds(source: str) -> None:
     assert parsed({"/a": {"get": {"operationId": "f"}}}, "# operationId: f", source).seeds == (source,)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("template", "parameters", "path"),
     [
         ("/a/{id}/b/{other-id}", [in_path("id"), in_path("other-id")], "/a/:id/b/:other-id"),
@@ -136,7 +137,7 @@ def test_what_is_on_one_side_only_is_warned_of() -> None:
     assert made.seeds == ()
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("paths", "more", "warning"),
     [
         ({"/a": {"get": operation("f"), "options": {}}}, {}, "OPTIONS /a: 'options' is not served"),
@@ -158,7 +159,7 @@ def test_what_has_no_effect_is_warned_of(paths: Any, more: dict[str, Any], warni
     assert made.endpoints[0].path in ("/a", "/:x", "/a*", "/a/:x")
 
 
-@pytest.mark.parametrize(
+@for_each(
     "source",
     [
         "```\n{}\n```",
@@ -197,7 +198,7 @@ def test_a_broken_document_beside_a_good_one_is_warned_of() -> None:
     assert made.warnings[0].startswith("cell 0: its Swagger document is not JSON: ")
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("cells", "message"),
     [
         ([], "no markdown cell has a fenced JSON block with 'swagger'"),

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fps_kernels.execution.terminal import MAX_LINE_CHARS, StreamText
 
+from ..support.cases import for_each
 from ..support.terminals import terminal_text
 
 NOTICE = "\n[cut]\n"
@@ -40,7 +40,7 @@ class Copy:
 pieces = st.text(st.sampled_from("ab é█😀\n\r\b"), max_size=8)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("text", "expected"),
     [
         ("", ""),

@@ -31,7 +31,6 @@ MODES = {
     "no_status": "answers kernel_info, but publishes nothing for it",
     "ignores_sigterm": "ignores SIGTERM, SIGINT and shutdown_request",
     "exits": "writes two lines to stderr and exits with code 3 at once",
-    "exits_once_ready": "exits with code 4, 0.3 s after the last kernel_info_request",
     "message_interrupt": "is interrupted by interrupt_request, not by SIGINT",
     "control_first": "says that it is starting, and answers on shell, after it has answered on control",
     "old_protocol": "speaks version 4.1 of the message spec",
@@ -66,7 +65,6 @@ class Kernel:
         self.payload: list[dict] = []  # of the next reply
         self.parent: dict = {}
         self.busy = False
-        self.timer: threading.Timer | None = None
         self.answered_control = threading.Event()
         context = zmq.Context()
         self.sockets = {}
@@ -197,12 +195,6 @@ class Kernel:
             self.publish("status", {"execution_state": "busy"}, parent=header)
         if msg_type == "kernel_info_request":
             self.reply(channel, request, self.info())
-            if self.mode == "exits_once_ready":
-                # It is asked again until it is heard on iopub too: then it is ready.
-                if self.timer is not None:
-                    self.timer.cancel()
-                self.timer = threading.Timer(0.3, os._exit, [4])
-                self.timer.start()
         elif msg_type == "execute_request":
             reply = self.reply  # which the code may replace for the next one
             content = self.execute(request)
