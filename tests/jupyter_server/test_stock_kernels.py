@@ -113,8 +113,10 @@ async def test_an_interrupt(client: Client) -> None:
     kernel_id = await client.start()
     async with await client.connect(kernel_id) as socket:
         await until_idle(client, kernel_id)
-        msg_id = await socket.execute("import time; time.sleep(600)")
-        await socket.until_status("busy")
+        msg_id = await socket.execute("import time; stream('asleep'); time.sleep(600)")
+        await socket.until(
+            lambda message: message["msg_type"] == "stream"
+        )  # a kernel ignores SIGINT before a cell runs
         assert (await client.http.post(f"/api/kernels/{kernel_id}/interrupt")).status_code == 204
         [error] = of_type(await socket.answers(msg_id), "error")
     assert error["content"]["ename"] == "KeyboardInterrupt"
