@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
 
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_core.utils import ensure_event_loop
 
 from ..support.client import Client
 from ..support.messages import Json
 from ..support.stock import StockServer
+
+InThread = Callable[..., asyncio.Future[Any]]
 
 
 def ask(kernel_client: BlockingKernelClient, code: str) -> str:
@@ -29,22 +36,31 @@ async def restart(client: Client, kernel_id: str) -> None:
     assert (response.status_code, response.json()["execution_state"]) == (200, "idle")
 
 
-# jupyter_client leaves the loop of each thread open that its blocking client is used in.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-async def test_a_client_of_jupyter_clients_goes_on(server: StockServer, client: Client) -> None:
+@pytest.fixture
+async def console() -> AsyncIterator[InThread]:
+    """console(function, *arguments) calls it in a thread of its own, whose event loop is closed afterwards.
+
+    jupyter_client makes a loop for each thread that its blocking client is used in, and never closes it.
+    """
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        yield partial(asyncio.get_running_loop().run_in_executor, thread)
+        thread.submit(lambda: ensure_event_loop().close()).result()
+
+
+async def test_a_client_of_jupyter_clients_goes_on(server: StockServer, client: Client, console: InThread) -> None:
     kernel_id = await client.start()
     kernel_client = BlockingKernelClient(connection_file=str(server.runtime / f"kernel-{kernel_id}.json"))
     kernel_client.load_connection_file()
-    kernel_client.start_channels()
+    await console(kernel_client.start_channels)
     try:
-        await asyncio.to_thread(kernel_client.wait_for_ready, 60)
-        assert await asyncio.to_thread(ask, kernel_client, "x = 1; stream('before')") == "before"
+        await console(kernel_client.wait_for_ready, 60)
+        assert await console(ask, kernel_client, "x = 1; stream('before')") == "before"
         await restart(client, kernel_id)
-        await asyncio.to_thread(kernel_client.wait_for_ready, 60)  # its sockets are connected again
-        assert await asyncio.to_thread(ask, kernel_client, "stream(str('x' in globals()))") == "False"
+        await console(kernel_client.wait_for_ready, 60)  # its sockets are connected again
+        assert await console(ask, kernel_client, "stream(str('x' in globals()))") == "False"
         async with await client.connect(kernel_id) as socket:  # what it asks is seen by others, too
-            await asyncio.to_thread(ask, kernel_client, "stream('from the console')")
+            await console(ask, kernel_client, "stream('from the console')")
             await socket.until(lambda m: m["content"].get("text") == "from the console")
     finally:
-        kernel_client.stop_channels()
+        await console(kernel_client.stop_channels)
         kernel_client.context.destroy(linger=0)
