@@ -1,46 +1,45 @@
-"""A Jupyter server whose kernels are the gateway's: `jupyter server --gateway-url=…`, as JupyterLab uses it."""
+"""A Jupyter server whose kernels are another's: `jupyter server --gateway-url=…`, as JupyterLab uses it.
+
+That one is the gateway, or `fps-kernels lab`, where `GatewayClient.headers` may have the cookie of a login.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
 from ..support.client import Client
-from ..support.gateways import Gateway, gateways, option
+from ..support.entrances import ENTRANCES, Entrance, open_entrance
+from ..support.gateways import Begin, gateways, option
 from ..support.messages import of_type, text_of
 from ..support.ports import free_port
 
-TOKEN = "the-token"
-
 
 @pytest.fixture
-def gateway(tmp_path: Path) -> Iterator[Gateway]:
+def begin(tmp_path: Path) -> Iterator[Begin]:
     with gateways(tmp_path) as begin:
-        yield begin(
-            option("auth_token", TOKEN),
-            "--JupyterWebsocketPersonality.list_kernels=True",
-            option("start_answer_s", 3_600),
-        )
+        yield begin
 
 
-@pytest.fixture
-async def front(gateway: Gateway, tmp_path: Path) -> AsyncIterator[Client]:
-    """A client of the Jupyter server in front."""
+@asynccontextmanager
+async def in_front_of(entrance: Entrance, folder: Path) -> AsyncIterator[Client]:
+    """A client of a Jupyter server in front."""
     port = free_port()
-    folder = tmp_path / "front"
-    folder.mkdir()
     environ = {**os.environ, "HOME": str(folder), "JUPYTER_RUNTIME_DIR": str(folder), "JUPYTER_CONFIG_DIR": str(folder)}
     command = [
         str(Path(sys.executable).parent / "jupyter-server"),
-        f"--gateway-url={gateway.url}",
-        f"--GatewayClient.auth_token={TOKEN}",
+        f"--gateway-url={entrance.server.url}",
+        f"--GatewayClient.auth_token={entrance.token}",
+        f"--GatewayClient.headers={json.dumps(entrance.headers)}",
         f"--port={port}",
         f"--ServerApp.root_dir={folder}",
         "--no-browser",
@@ -58,7 +57,16 @@ async def front(gateway: Gateway, tmp_path: Path) -> AsyncIterator[Client]:
         process.wait(30)
 
 
+@pytest.fixture
+async def front(begin: Begin, tmp_path: Path) -> AsyncIterator[Client]:
+    """A client of the Jupyter server in front of a gateway that answers starts when the kernel is ready."""
+    entrance = open_entrance(begin, "gateway by token", option("start_answer_s", 3_600))
+    async with in_front_of(entrance, tmp_path / "front") as client:
+        yield client
+
+
 def run(command: list[str], environ: dict[str, str], path: Path) -> subprocess.Popen[bytes]:
+    path.parent.mkdir()
     with path.open("wb") as log:
         return subprocess.Popen(command, env=environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
@@ -74,26 +82,31 @@ async def answers(client: Client) -> None:
                 await asyncio.sleep(0.05)
 
 
-async def test_a_jupyter_server_uses_the_kernels_of_the_gateway(front: Client) -> None:
-    specs = (await front.http.get("/api/kernelspecs")).json()["kernelspecs"]
-    assert "python3" in specs
-    logo = await front.http.get(specs["python3"]["resources"]["logo-64x64"])
-    assert logo.headers["content-type"] == "image/png"
-    kernel_id = await front.start("python3")
-    async with await front.connect(kernel_id, session="page") as socket:
-        names = text_of(await socket.run("import os; print(*[name for name in os.environ if name[:7] == 'KERNEL_'])"))
-        assert {"KERNEL_GATEWAY", "KERNEL_LAUNCH_TIMEOUT"} <= set(names.split())
-        msg_id = await socket.execute("print('asleep', flush=True)\nimport time\nwhile True: time.sleep(0.05)")
-        await socket.until(lambda message: message["msg_type"] == "stream")
-        assert (await front.http.post(f"/api/kernels/{kernel_id}/interrupt")).status_code == 204
-        [reply] = of_type(await socket.answers(msg_id), "execute_reply")
-        assert reply["content"]["ename"] == "KeyboardInterrupt"
-        assert (await front.http.post(f"/api/kernels/{kernel_id}/restart")).status_code == 200
-        assert text_of(await socket.run("print('os' in globals())")) == "False\n"
-    async with await front.connect(kernel_id, session="page") as socket:
-        assert text_of(await socket.run("print('back')")) == "back\n"
-    assert (await front.http.delete(f"/api/kernels/{kernel_id}")).status_code == 204
-    assert await front.kernels() == []
+@pytest.mark.parametrize("name", ENTRANCES)
+async def test_a_jupyter_server_uses_the_kernels(begin: Begin, tmp_path: Path, name: str) -> None:
+    own = {"KERNEL_GATEWAY"} if name.startswith("gateway") else set()
+    async with in_front_of(open_entrance(begin, name), tmp_path / "front") as front:
+        specs = (await front.http.get("/api/kernelspecs")).json()["kernelspecs"]
+        assert "python3" in specs
+        logo = await front.http.get(specs["python3"]["resources"]["logo-64x64"])
+        assert logo.headers["content-type"] == "image/png"
+        kernel_id = await front.start("python3")
+        async with await front.connect(kernel_id, session="page") as socket:
+            names = text_of(
+                await socket.run("import os; print(*[name for name in os.environ if name[:7] == 'KERNEL_'])")
+            )
+            assert own | {"KERNEL_LAUNCH_TIMEOUT"} <= set(names.split())
+            msg_id = await socket.execute("print('asleep', flush=True)\nimport time\nwhile True: time.sleep(0.05)")
+            await socket.until(lambda message: message["msg_type"] == "stream")
+            assert (await front.http.post(f"/api/kernels/{kernel_id}/interrupt")).status_code == 204
+            [reply] = of_type(await socket.answers(msg_id), "execute_reply")
+            assert reply["content"]["ename"] == "KeyboardInterrupt"
+            assert (await front.http.post(f"/api/kernels/{kernel_id}/restart")).status_code == 200
+            assert text_of(await socket.run("print('os' in globals())")) == "False\n"
+        async with await front.connect(kernel_id, session="page") as socket:
+            assert text_of(await socket.run("print('back')")) == "back\n"
+        assert (await front.http.delete(f"/api/kernels/{kernel_id}")).status_code == 204
+        assert await front.kernels() == []
 
 
 async def test_a_kernel_of_a_notebook_starts_in_its_folder(front: Client, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The kernels of the gateway as `@jupyterlab/services` uses them: JupyterLab's own client, in node.
+"""Kernels of the gateway and of `fps-kernels lab` as `@jupyterlab/services` uses them: JupyterLab's client, in node.
 
 tests/browser/node is its script. Its lock file is made by `npm install --omit-lockfile-registry-resolved`: each
 installation asks the registry that it is configured for.
@@ -9,16 +9,17 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ..support.gateways import gateways, option
+from ..support.entrances import ENTRANCES, Entrance, open_entrance
+from ..support.gateways import gateways
 from ..support.programs import need
 
 SOURCE = Path(__file__).parent / "node"
-TOKEN = "the-token"
 
 
 @pytest.fixture(scope="session")
@@ -39,15 +40,23 @@ def run(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def steps(script: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def steps_of(script: Path, entrance: Entrance, token: str, headers: dict[str, str]) -> dict[str, Any]:
     """What the script saw, by the name of the step."""
+    lines = run(["node", str(script), entrance.server.url, token, json.dumps(headers)], script.parent).splitlines()
+    return {step.pop("step"): step for step in (json.loads(line) for line in lines if line.startswith("{"))}
+
+
+@pytest.fixture(scope="module", params=ENTRANCES)
+def entrance(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Entrance]:
     with gateways(tmp_path_factory.mktemp("gateways")) as begin:
-        gateway = begin(option("auth_token", TOKEN), "--JupyterWebsocketPersonality.list_kernels=True")
-        lines = run(["node", str(script), gateway.url, TOKEN], script.parent).splitlines()
-        steps = {step.pop("step"): step for step in (json.loads(line) for line in lines if line.startswith("{"))}
-        steps["processes"] = gateway.kernel_processes()
-        return steps
+        yield open_entrance(begin, request.param)
+
+
+@pytest.fixture(scope="module")
+def steps(script: Path, entrance: Entrance) -> dict[str, Any]:
+    steps = steps_of(script, entrance, entrance.token, entrance.headers)
+    steps["processes"] = entrance.server.kernel_processes()
+    return steps
 
 
 def executed(*outputs: tuple[str, str], status: str = "ok", count: int) -> dict[str, Any]:
@@ -110,3 +119,12 @@ def test_a_session_gets_another_path(steps: dict[str, Any]) -> None:
 def test_the_end_of_a_session_is_that_of_its_kernel(steps: dict[str, Any]) -> None:
     assert steps["ended"] == {"disposed": True, "kernels": [], "sessions": []}
     assert steps["processes"] == []
+
+
+def test_who_shows_nothing_or_too_little_is_refused(script: Path, entrance: Entrance) -> None:
+    refused: list[tuple[int, str, dict[str, str]]] = [(401, "", {}), (401, "wrong", {})]
+    if xsrf := entrance.headers.get("X-XSRFToken"):
+        refused += [(401, "", {"X-XSRFToken": xsrf}), (403, "", {"Cookie": entrance.headers["Cookie"]})]
+    for status, token, headers in refused:
+        assert steps_of(script, entrance, token, headers) == {"refused": {"status": status}}
+    assert entrance.server.kernel_processes() == []

@@ -1,4 +1,4 @@
-"""The kernels of the gateway as `jupyter-kernel-client` uses them, a client for programs.
+"""The kernels of the gateway, and of `fps-kernels lab`, as `jupyter-kernel-client` uses them, a client for programs.
 
 In the JSON protocol, its default: asked for the other one, release 1.0.2 takes no message at all, as its own
 `_on_message` raises KeyError for each.
@@ -13,16 +13,15 @@ import pytest
 from jupyter_kernel_client import JupyterKernelClient
 from requests import HTTPError
 
-from ..support.gateways import Gateway, gateways, option
+from ..support.entrances import ENTRANCES, Entrance, open_entrance
+from ..support.gateways import gateways
 from ..support.outputs import merged
 
-TOKEN = "the-token"
 
-
-@pytest.fixture(scope="module")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+@pytest.fixture(scope="module", params=ENTRANCES)
+def entrance(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Entrance]:
     with gateways(tmp_path_factory.mktemp("gateways")) as begin:
-        yield begin(option("auth_token", TOKEN), "--JupyterWebsocketPersonality.list_kernels=True")
+        yield open_entrance(begin, request.param)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -33,15 +32,16 @@ def no_proxy() -> Iterator[None]:
         yield
 
 
-def client(gateway: Gateway, token: str = TOKEN, **more: Any) -> JupyterKernelClient:
+def client(entrance: Entrance, **more: Any) -> JupyterKernelClient:
     """Not yet connected. Without a kernel_id it starts a kernel, which ends with it."""
-    return JupyterKernelClient(server_url=gateway.url, token=token, **more)
+    shown = {"token": entrance.token or None, "headers": entrance.headers}
+    return JupyterKernelClient(server_url=entrance.server.url, **(shown | more))
 
 
 @pytest.fixture(scope="module")
-def kernel(gateway: Gateway) -> Iterator[JupyterKernelClient]:
+def kernel(entrance: Entrance) -> Iterator[JupyterKernelClient]:
     """One for all tests: the client takes up to ten seconds to notice that it has closed its own WebSocket."""
-    with client(gateway) as kernel:
+    with client(entrance) as kernel:
         yield kernel
 
 
@@ -129,22 +129,31 @@ def test_a_restart_keeps_the_connection_and_loses_the_variables(kernel: JupyterK
 
 
 def test_another_client_joins_a_kernel_by_its_id_and_leaves_it_running(
-    kernel: JupyterKernelClient, gateway: Gateway
+    kernel: JupyterKernelClient, entrance: Entrance
 ) -> None:
     kernel.execute("x = 1")
-    with client(gateway, kernel_id=kernel.id) as other:
+    with client(entrance, kernel_id=kernel.id) as other:
         assert printed(other.execute("print(x)\nx += 1")) == "1\n"
     assert printed(kernel.execute("print(x)")) == "2\n"
 
 
-def test_the_end_of_the_client_is_that_of_its_kernel(kernel: JupyterKernelClient, gateway: Gateway) -> None:
-    with client(gateway) as other:
+def test_the_end_of_the_client_is_that_of_its_kernel(kernel: JupyterKernelClient, entrance: Entrance) -> None:
+    with client(entrance) as other:
         assert {model["id"] for model in kernel.list_kernels()} == {kernel.id, other.id}
-        process = gateway.process_of(other.id)
+        process = entrance.server.process_of(other.id)
     assert {model["id"] for model in kernel.list_kernels()} == {kernel.id}
     assert not process.is_running()
 
 
-def test_a_client_without_the_token_is_refused(gateway: Gateway) -> None:
-    with pytest.raises(HTTPError, match="401"):
-        client(gateway, token="wrong").start()
+def test_a_client_that_shows_nothing_or_too_little_is_refused(entrance: Entrance, kernel: JupyterKernelClient) -> None:
+    cookie = {name: value for name, value in entrance.headers.items() if name == "Cookie"}
+    refused: list[tuple[str, str | None, dict[str, str]]] = [("401", None, {}), ("401", "wrong", {})]
+    if cookie:
+        refused += [("401", None, {"X-XSRFToken": entrance.headers["X-XSRFToken"]}), ("403", None, cookie)]
+    for status, token, headers in refused:
+        with pytest.raises(HTTPError, match=status):
+            client(entrance, token=token, headers=headers).start()
+        if "Cookie" not in headers:  # which is enough for what changes nothing
+            with pytest.raises(HTTPError, match=status):
+                client(entrance, token=token, headers=headers, kernel_id=kernel.id)
+    assert [model["id"] for model in kernel.list_kernels()] == [kernel.id]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from http.cookies import SimpleCookie
 from typing import Any
 
 import pytest
 import websockets
 
 from ..support.client import Client
+from ..support.entrances import log_in
 from ..support.gateways import Gateway
 from ..support.messages import is_status, text_of
 from ..support.ports import free_port
@@ -31,22 +31,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
     server.stop()
 
 
-@pytest.fixture
-async def cookies(server: Gateway) -> dict[str, str]:
-    """What a browser has after its login: the login's cookie, and the one of XSRF."""
-    async with Client(server.url) as client:
-        form = await client.http.get("/login")
-        cookies = SimpleCookie(form.headers["set-cookie"])
-        fields = {"_xsrf": cookies["_xsrf"].value, "secret": TOKEN}
-        answer = await client.http.post("/login", data=fields)
-        assert answer.status_code == 303
-        cookies.load(answer.headers["set-cookie"])
-    return {name: morsel.value for name, morsel in cookies.items()}
-
-
-async def test_a_program_with_the_cookie_does_what_a_page_does(server: Gateway, cookies: dict[str, str]) -> None:
-    cookie = {"Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())}
-    xsrf = {"X-XSRFToken": cookies["_xsrf"]}
+async def test_a_program_with_the_cookie_does_what_a_page_does(server: Gateway) -> None:
+    browser = log_in(server.url, TOKEN)
+    cookie, xsrf = ({name: browser[name]} for name in ("Cookie", "X-XSRFToken"))
     async with Client(server.url) as client:
         client.http.headers.update(cookie)
         for wrong in ({}, {"X-XSRFToken": "x" * 32}):

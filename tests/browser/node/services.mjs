@@ -1,4 +1,5 @@
-// What a page of JupyterLab does, with its own client: `node services.mjs URL TOKEN`.
+// What a page of JupyterLab does, with its own client: `node services.mjs URL TOKEN HEADERS`.
+// TOKEN may be empty. HEADERS, as JSON, are those that a browser adds by itself, and the XSRF token that a page sends.
 // Prints a line of JSON for each step, with what it saw; the client itself prints other lines.
 import events from 'node:events';
 import fs from 'node:fs';
@@ -8,23 +9,34 @@ import timers from 'node:timers/promises';
 import services from '@jupyterlab/services';
 import WebSocket from 'ws';
 
+const [url, token, headers] = process.argv.slice(2);
+const { 'X-XSRFToken': xsrf, ...own } = JSON.parse(headers);
+
 /** The network of a page; while it is down, nobody listens where connections go. */
 class Network extends WebSocket {
   static down = false;
   static last;
 
   constructor(url, protocols) {
-    super(Network.down ? 'ws://127.0.0.1:1' : url, protocols);
+    super(Network.down ? 'ws://127.0.0.1:1' : url, protocols, { headers: own });
     Network.last = this;
   }
 }
 
-const [url, token] = process.argv.slice(2);
+/** Fetches as a browser does, whose cookies are for pages neither to set nor to see. */
+function fetchAsBrowser(request) {
+  const safe = ['GET', 'HEAD', 'OPTIONS'].includes(request.method);
+  const added = xsrf === undefined || safe ? own : { ...own, 'X-XSRFToken': xsrf };
+  Object.entries(added).forEach(([name, value]) => request.headers.set(name, value));
+  return fetch(request);
+}
+
 const serverSettings = services.ServerConnection.makeSettings({
   baseUrl: url,
   wsUrl: url.replace('http', 'ws'),
   token,
   appendToken: true,
+  fetch: fetchAsBrowser,
   WebSocket: Network
 });
 
@@ -75,15 +87,14 @@ async function list() {
   };
 }
 
+const options = { path: 'a.ipynb', name: 'a.ipynb', type: 'notebook', kernel: { name: 'python3' } };
+const session = await sessions.startNew(options).catch(error => {
+  say('refused', { status: error.response?.status });
+  process.exit();
+});
 await specs.ready;
 say('specs', { default: specs.specs.default, language: specs.specs.kernelspecs.python3.language });
 
-const session = await sessions.startNew({
-  path: 'a.ipynb',
-  name: 'a.ipynb',
-  type: 'notebook',
-  kernel: { name: 'python3' }
-});
 const kernel = session.kernel;
 const info = await kernel.info;
 say('started', { id: kernel.id, name: kernel.name, language: info.language_info.name, ...(await list()) });
