@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from .access.refusal_log import RefusalLog, is_logged_already
+from .access.refusal_log import RefusalLog, follow_refusals
+
+ANSWERS = ("http.response.start", "websocket.accept", "websocket.close", "websocket.http.response.start")
 
 
 class FailureLog:
@@ -15,13 +17,20 @@ class FailureLog:
         self._log = RefusalLog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
+        asked = scope.get("method", "a WebSocket")
+        logged = follow_refusals(scope)
+        answered = False
 
         async def send_and_log(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] >= 400 and not is_logged_already(scope):
-                self._log.refused(scope, message["status"], f"answer to {scope['method']}")
+            nonlocal answered
+            if not answered and message["type"] in ANSWERS:
+                answered = True
+                status = 403 if message["type"] == "websocket.close" else message.get("status", 0)
+                if status >= 400 and not logged:
+                    self._log.refused(scope, status, f"answer to {asked}")
             await send(message)
 
         await self._app(scope, receive, send_and_log)

@@ -99,11 +99,13 @@ def make_server(
     limits: the bounds on what clients may cost.
     """
     bytes(REUSED_BYTES)  # freed immediately; see mallopt(3), M_MMAP_THRESHOLD
+    refusals = RefusalLog()
     websocket = partial(
         WebSocketProtocol,
         limits=limits.websocket,
         budget=MessageBudget(limits.held_max_bytes, limits.held_max_bytes),
         size_option="ws_max_message_bytes",
+        on_invalid=lambda client, status, why: refusals.refused({"client": client, "path": "a WebSocket"}, status, why),
     )
     config = uvicorn.Config(
         LeavingClients(FailureLog(app)),

@@ -67,6 +67,7 @@ class WebSocketProtocol(asyncio.Protocol):
     budget: what all connections of the server share; by default the connection has one of its own.
     size_option: the option that sets the size of the largest message, to be named in errors.
     on_lost: called when the connection is gone.
+    on_invalid: called with the client's address, the status and the reason for a request that is not for a WebSocket.
     """
 
     transport: asyncio.Transport
@@ -84,6 +85,7 @@ class WebSocketProtocol(asyncio.Protocol):
         budget: MessageBudget | None = None,
         size_option: str = "ws_max_size",
         on_lost: Callable[[], None] = lambda: None,
+        on_invalid: Callable[[tuple[str, int | None] | None, int, str], None] = lambda client, status, why: None,
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self._config = config
@@ -93,6 +95,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._budget = budget or MessageBudget(2 * config.ws_max_size, 2 * config.ws_max_size)
         self._size_option = size_option
         self._on_lost = on_lost
+        self._on_invalid = on_invalid
         self._machine = ServerProtocol(max_size=config.ws_max_size, logger=logger)
         self._reader = FrameReader(config.ws_max_size)
         self._upgrade: Upgrade | None = None
@@ -190,7 +193,9 @@ class WebSocketProtocol(asyncio.Protocol):
             response = self._machine.reject(status, f"Failed to open a WebSocket connection: {why}.\n")
             if status is HTTPStatus.METHOD_NOT_ALLOWED:
                 response.headers["Allow"] = "GET"
+        client = _address(self.transport.get_extra_info("peername"))
         if response.status_code != 101:
+            self._on_invalid(client, response.status_code, (response.body or b"").decode("latin-1").strip())
             self._writer.respond(response)
             return
         secure = self.transport.get_extra_info("sslcontext") is not None
@@ -198,7 +203,7 @@ class WebSocketProtocol(asyncio.Protocol):
             "asgi": {"version": self._config.asgi_version, "spec_version": "2.4"},
             "scheme": "wss" if secure else "ws",
             "server": _address(self.transport.get_extra_info("sockname")),
-            "client": _address(self.transport.get_extra_info("peername")),
+            "client": client,
             "state": self._app_state.copy(),
             "extensions": {
                 "websocket.http.response": {},

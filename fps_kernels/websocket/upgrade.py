@@ -96,7 +96,7 @@ class Upgrade:
 
         headers: additional headers of the response, those of the server included.
         """
-        self._log("[accepted]")
+        self._log(logging.INFO, "[accepted]")
         if self._writer.closing:
             return
         response = self._acceptance
@@ -110,7 +110,7 @@ class Upgrade:
     def refuse(self, status: HTTPStatus) -> None:
         """Answer with nothing but a status: 403 when the application closes the WebSocket instead of accepting it."""
         if status is HTTPStatus.FORBIDDEN:
-            self._log(status.value)
+            self._log(logging.DEBUG, status.value)
         self.state = UpgradeState.REFUSED
         self._writer.respond(self._machine.reject(status, "" if status is HTTPStatus.FORBIDDEN else status.phrase))
 
@@ -118,7 +118,7 @@ class Upgrade:
         """Begin the application's own response. Raises RuntimeError when there is no such status."""
         if not 100 <= status < 600:
             raise RuntimeError(f"Invalid HTTP status code '{status}' in response.")
-        self._log(status)
+        self._log(logging.DEBUG, status)
         self._status = status
         self._headers = Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in headers)
         self.state = UpgradeState.DENYING
@@ -139,9 +139,9 @@ class Upgrade:
         self.state = UpgradeState.REFUSED
         self._writer.respond(Response(self._status, phrase, self._headers, self._body))
 
-    def _log(self, outcome: int | str) -> None:
+    def _log(self, level: int, outcome: int | str) -> None:
         client = self._scope["client"]
         target = quote(self._scope["path"])
         if query := self._scope["query_string"]:
             target += f"?{query.decode('latin-1')}"
-        logger.info('%s - "WebSocket %s" %s', "{}:{}".format(*client) if client else "", target, outcome)
+        logger.log(level, '%s - "WebSocket %s" %s', "{}:{}".format(*client) if client else "", target, outcome)

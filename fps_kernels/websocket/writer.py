@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
+from typing import Any
 
 from websockets.exceptions import InvalidState
 from websockets.http11 import Response
@@ -18,6 +20,13 @@ LINGER_S = 2.0
 
 class ClientDisconnected(ConnectionResetError):
     """The WebSocket is closed, and nothing more can be sent."""
+
+
+class RefusalLogger(logging.LoggerAdapter[logging.Logger]):
+    """A state machine's logger for a request that is refused: strangers write no lines, the server has its own few."""
+
+    def info(self, msg: object, *args: Any, **kwargs: Any) -> None:
+        self.debug(msg, *args, **kwargs)
 
 
 class WebSocketWriter:
@@ -112,6 +121,8 @@ class WebSocketWriter:
 
     def respond(self, response: Response) -> None:
         """Answer the request that opens the WebSocket. Any status but 101 ends the connection."""
+        if response.status_code != 101 and isinstance(self._machine.logger, logging.Logger):
+            self._machine.logger = RefusalLogger(self._machine.logger, {})
         self._machine.send_response(response)
         self.flush()
         if response.status_code == 101:

@@ -12,6 +12,7 @@ import websockets
 from websockets.typing import Subprotocol
 
 from ..support.client import Client
+from ..support.entrances import ENTRANCES, open_entrance
 from ..support.gateways import Begin, Gateway, option
 from ..support.raw_http import raw_request
 
@@ -156,3 +157,31 @@ async def test_nobody_writes_a_line_of_their_own(begin: Begin) -> None:
     lines = log.split("\n")
     assert [line for line in lines if line.startswith("[E 2026-01-01 00:")] == []
     assert [line for line in lines if not line.isprintable()] == []
+
+
+OPENING = {
+    "Connection": "Upgrade",
+    "Upgrade": "websocket",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+}
+
+
+@pytest.mark.parametrize("name", ENTRANCES[:2])
+def test_websockets_that_are_not_opened_are_not_logged_each_time(begin: Begin, name: str) -> None:
+    """Strangers could write as many lines as they liked: two for each attempt."""
+    entrance = open_entrance(begin, name)
+    right = {"Authorization": f"token {entrance.token}"}
+    attempts: dict[str, tuple[set[int], dict[str, str]]] = {
+        "no token": ({401}, {}),
+        "a page of another origin": ({403, 404}, {**right, "Origin": "http://elsewhere.example"}),
+        "another version": ({400}, {"Sec-WebSocket-Version": "12"}),
+        "no kernel": ({404}, right),
+    }
+    with httpx.Client(base_url=entrance.server.url, trust_env=False, timeout=30) as http:
+        for what, (statuses, headers) in attempts.items():
+            before = entrance.server.log.count("\n")
+            for _ in range(30):
+                answer = http.get(f"/api/kernels/{what.replace(' ', '-')}/channels", headers={**OPENING, **headers})
+                assert answer.status_code in statuses, what
+            assert 0 < entrance.server.log.count("\n") - before < 10, what

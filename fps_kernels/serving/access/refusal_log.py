@@ -20,11 +20,13 @@ FIRST_LINES_BY_PROXY = 2_000
 
 
 LOGGED = "fps_kernels.logged"
-"""What a scope has whose refusal is in the log, or would be if there were not so many."""
+"""The statuses of a scope's refusals that are in the log, or would be if there were not so many."""
 
 
-def is_logged_already(scope: Scope) -> bool:
-    return bool(scope.get(LOGGED))
+def follow_refusals(scope: Scope) -> list[int]:
+    """What is logged from now on of the refusals of this scope, and of copies that are made of it further inside."""
+    statuses: list[int] = scope.setdefault(LOGGED, [])
+    return statuses
 
 
 class RefusalLog:
@@ -37,7 +39,7 @@ class RefusalLog:
 
     def refused(self, scope: Scope, status: int, why: str) -> None:
         """Note a refused request. The query is not logged: it may hold a token."""
-        scope[LOGGED] = True
+        scope.setdefault(LOGGED, []).append(status)
         address = str((scope.get("client") or ("an unknown client",))[0])
         path = scope["path"][:MAX_PATH_CHARS]
         now = monotonic()
