@@ -41,8 +41,9 @@ def run(command: list[str], folder: Path) -> str:
 
 
 def steps_of(script: Path, entrance: Entrance, token: str, headers: dict[str, str]) -> dict[str, Any]:
-    """What the script saw, by the name of the step."""
-    lines = run(["node", str(script), entrance.server.url, token, json.dumps(headers)], script.parent).splitlines()
+    """What the script saw, by the name of the step. Its files, by which it and its cells wait, are the server's own."""
+    command = ["node", str(script), entrance.server.url, token, json.dumps(headers)]
+    lines = run(command, entrance.server.base).splitlines()
     return {step.pop("step"): step for step in (json.loads(line) for line in lines if line.startswith("{"))}
 
 
