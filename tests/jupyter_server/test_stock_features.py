@@ -16,7 +16,7 @@ import websockets
 from ..support.client import Client, tidy_client
 from ..support.kernelspecs import KERNEL, add_kernelspec
 from ..support.messages import Json, header, is_status, of_type, pack_v1, text_of
-from ..support.stock import BeginStock, StockServer
+from ..support.stock import BeginStock, StockServer, since
 from ..support.waits import until
 
 MIB = 1024 * 1024
@@ -177,6 +177,7 @@ async def test_a_pending_kernel_that_is_deleted_before_it_answers(strange: Stock
     assert not [process for process in strange.kernel_processes() if model["id"] in " ".join(process.cmdline())]
 
 
+@since("2.20")
 @pytest.mark.parametrize(("name", "encrypted"), [("tiny_curve", True), ("tiny_plain", False)])
 async def test_kernels_that_can_are_encrypted(
     strange: StockServer, strange_client: Client, name: str, encrypted: bool

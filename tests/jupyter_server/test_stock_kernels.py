@@ -18,7 +18,7 @@ from ..support.client import Client, Socket
 from ..support.kernelspecs import KERNEL, add_kernelspec
 from ..support.messages import Json, is_status, of_type, text_of
 from ..support.starts import refused_once_named
-from ..support.stock import BeginStock, StockServer
+from ..support.stock import BeginStock, StockServer, since
 
 
 async def until_idle(client: Client, kernel_id: str) -> Json:
@@ -379,6 +379,7 @@ async def test_a_page_of_another_origin_is_refused(client: Client) -> None:
     assert refused.value.response.status_code == 403
 
 
+@since("2.21")
 async def test_a_kernel_id_that_a_client_chooses_replaces_no_file(server: StockServer, client: Client) -> None:
     chosen = str(uuid.uuid4())
     theirs = server.runtime / f"kernel-{chosen}.json"
@@ -395,6 +396,7 @@ async def test_a_kernel_id_that_a_client_chooses_replaces_no_file(server: StockS
     theirs.unlink()
 
 
+@since("2.21")
 @pytest.mark.parametrize("chosen", ["", "../x", "/x", "a b", "x\n", "x\x1b", "é", "x" * 101, 1])
 async def test_a_kernel_id_that_is_no_name_of_a_file_is_refused(client: Client, chosen: Any) -> None:
     response = await client.http.post("/api/kernels", json={"name": "tiny_plain", "kernel_id": chosen})

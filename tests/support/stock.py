@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import jupyter_server
+import pytest
 
 from .gateways import environment
 from .nursery import begin_alone, nursery
@@ -36,6 +38,12 @@ THEIRS = {
     "startup_timeout_s": "--MappingKernelManager.kernel_info_timeout={}",
 }
 """The options of ours that jupyter_server has itself, as it calls them."""
+
+
+def since(version: str) -> pytest.MarkDecorator:
+    """Mark a test of what a Jupyter Server has since a version, such as `2.21`."""
+    wanted = tuple(map(int, version.split(".")))
+    return pytest.mark.skipif(jupyter_server.version_info[: len(wanted)] < wanted, reason=f"Jupyter Server < {version}")
 
 
 def stock_options(arguments: Sequence[str]) -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from jupyter_client.connect import port_names
 from jupyter_client.kernelspec import KernelSpecManager
@@ -46,20 +47,24 @@ class HostedFactory:
 
     def launch_options(self, name: str | None) -> LaunchOptions:
         spec = self.specs.get(name)
-        options = launch_options(spec.name, spec, self._host.connection_dir, self._host._kernel_start_kwargs())
+        options = launch_options(spec.name, spec, self._host.connection_dir, self._start_arguments())
         assert options is not None  # nothing of a request's is in it
         return options
 
     def make_pooled_driver(self, kernel_id: str, options: LaunchOptions, prepare: Prepare) -> KernelDriver:
-        host = self._host
         with contextlib.suppress(OSError):  # the launch will report it
             options.connection_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         manager = self._make_manager(options.kernel_name)
         manager.connection_file = str(free_path(options.connection_dir / f"kernel-{kernel_id}.json"))
         manager.kernel_id = kernel_id
         launcher = HostedLauncher(manager, self._runtime.reaper, pooled=True)
-        launcher.options = host._kernel_start_kwargs(cwd=options.cwd, env={**options.env, **options.extra_env})
+        launcher.options = self._start_arguments(cwd=options.cwd, env={**options.env, **options.extra_env})
         return self._runtime.make_pooled_driver(kernel_id, launcher, prepare)
+
+    def _start_arguments(self, **given: Any) -> dict[str, Any]:
+        """What the host gives `start_kernel` for a request that gives it `given`: it adds something since 2.20."""
+        add: Callable[..., dict[str, Any]] = getattr(self._host, "_kernel_start_kwargs", dict)
+        return add(**given)
 
     def _make_manager(self, kernel_name: str) -> FpsKernelManager:
         host = self._host
