@@ -487,7 +487,7 @@ def test_a_clear_after_somebody_cleared_does_no_harm(bench: Bench) -> None:
 @given(st.lists(steps | st.sampled_from(CHANGES), max_size=40))
 def test_nothing_raises_whatever_somebody_else_does(steps: list[Any]) -> None:
     bench = Bench()
-    for step in [*steps, ("write",), ("stream", "stdout", "the last word"), ("write",)]:
+    for step in [*steps, ("write",), ("stream", "stdout", "\nthe last word"), ("write",)]:
         if callable(step):
             step(bench)
         elif step == ("write",):
