@@ -100,6 +100,7 @@ async def test_the_theme_stays_over_a_restart_of_the_server(user: User, page: Pa
     await expect(page.locator("body")).to_have_attribute("data-jp-theme-light", "false")
     kept = user.base / "config/lab/user-settings/@jupyterlab/apputils-extension/themes.jupyterlab-settings"
     assert '"theme": "JupyterLab Dark"' in kept.read_text()
+    await page.goto("about:blank")
     await open_lab(page, user.begin())
     await expect(page.locator("body")).to_have_attribute("data-jp-theme-light", "false")
     background = "getComputedStyle(document.body).getPropertyValue('--jp-layout-color0').trim()"
