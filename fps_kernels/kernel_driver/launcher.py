@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 from ..errors import FPSKernelsError
 from ..ledger import Ledger
 from .kernelspec import Kernelspecs, spec_dict
-from .process import LaunchedProcess, LaunchOptions, Process
+from .launch import LaunchOptions
+from .process import LaunchedProcess, Process
 from .reaper import Reaper
 
 if TYPE_CHECKING:
@@ -118,13 +119,17 @@ class KernelspecLauncher:
         return process
 
     async def launch(self, kernel_id: str) -> LaunchedProcess:
-        process = await LaunchedProcess.launch(kernel_id, self._options, self._specs, self._ledger)
+        process = await self._begin(kernel_id)
         self._remember(process)
         pid = process.pid
-        if self._reaper is not None and pid is not None:
+        if self._reaper is not None and pid is not None and not process.kept:
             self._reaper.watch_until(process.exited, pid)
         logger.info("kernel %s (%s) launched, pid %s", kernel_id, self.kernel_name, pid)
         return process
+
+    async def _begin(self, kernel_id: str) -> LaunchedProcess:
+        """Launch a process. Raises KernelStartFailed."""
+        return await LaunchedProcess.launch(kernel_id, self._options, self._specs, self._ledger)
 
     async def listens(self) -> bool:
         """False: a process of ours that has ended does not come back."""

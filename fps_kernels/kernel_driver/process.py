@@ -11,23 +11,17 @@ import logging
 import os
 import signal
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import zmq
-
-from ..descriptors import add_reader, need_descriptors, open_pidfd, remove_reader
-from ..errors import FPSKernelsError, KernelStartFailed
+from ..descriptors import add_reader, open_pidfd, remove_reader
 from ..ledger import Ledger
 from ..tasks import TaskSet
-from .connection_file import MAX_SOCKET_PATH_BYTES, ConnectionInfo, new_socket_prefix, socket_path_bytes
-from .env_values import for_remote, overriding
+from .connection_file import ConnectionInfo
 from .exit_status import ExitStatus
 from .kernelspec import spec_dict
-from .launch_trouble import leave_removed_folder, why_not_started
+from .launch import LaunchOptions, clean_up, is_local, launch_by
 from .oom import OomWatch
-from .own_connection_file import free_path, manager_class
 from .stderr import StderrReader
 
 if TYPE_CHECKING:
@@ -45,34 +39,8 @@ LOCAL_POLL_INTERVAL_S = 0.25
 """Interval between two polls of a process on this machine where there are no pidfds; a poll takes 15 µs."""
 POLL_TIMEOUT_S = 30.0
 """The longest wait for a provisioner's answer to one poll."""
-DESCRIPTORS = 16
-"""Descriptors that must be free for a launch. A kernel takes ten; with fewer, it would be connected only in part."""
 STDERR_GRACE_S = 0.05
 """How long to wait for the rest of stderr after the exit: a grandchild may keep the pipe open."""
-
-
-@dataclass(frozen=True, slots=True)
-class LaunchOptions:
-    """The options of a launch.
-
-    kernel_name: the name of the kernelspec.
-    cwd: the working directory.
-    env: the environment, over which the kernelspec's own takes precedence.
-    extra_env: environment variables that take precedence over both; the kernelspec's may be made from them.
-    connection_dir: the folder for the connection file.
-    encryption: whether connections are encrypted by CurveZMQ: `auto`, `required` or `disabled`.
-    transport: how to talk to the kernel: `tcp` or `ipc`.
-    spec: the kernelspec as it was found; None if it has to be looked for.
-    """
-
-    kernel_name: str
-    cwd: str
-    env: Mapping[str, str] = field(repr=False)
-    extra_env: Mapping[str, str] = field(repr=False)
-    connection_dir: Path
-    encryption: str = "auto"
-    transport: str = "tcp"
-    spec: KernelSpec | None = field(default=None, repr=False, compare=False)
 
 
 class Process(Protocol):
@@ -136,9 +104,13 @@ class Process(Protocol):
 
 
 class LaunchedProcess:
-    """A process that was launched from a kernelspec, by way of a provisioner."""
+    """A process that was launched from a kernelspec, by way of a provisioner.
+
+    kept: whether it outlives this server.
+    """
 
     may_be_busy = False
+    kept = False
 
     def __init__(
         self,
@@ -215,46 +187,19 @@ class LaunchedProcess:
         ledger: where the connection file is written down.
         Raises KernelStartFailed when it cannot be started at all.
         """
-        try:
-            spec = options.spec or await specs.find(options.kernel_name)
-        except FPSKernelsError as exc:
-            raise KernelStartFailed(f"Kernel {options.kernel_name} could not be started: {exc.message}") from exc
-        encryption = options.encryption
-        if encryption == "auto" and not zmq.has("curve"):
-            encryption = "disabled"
-        manager: AsyncKernelManager | None = None
+        return await launch_by(kernel_id, options, specs, ledger, cls.begin)
+
+    @classmethod
+    async def begin(
+        cls, kernel_id: str, manager: AsyncKernelManager, command: list[str], kwargs: dict[str, Any]
+    ) -> LaunchedProcess:
+        """Start the process that a manager has prepared, by way of its provisioner. See launch.launch_by."""
+        provisioner = manager.provisioner
+        assert provisioner is not None
+        local = is_local(provisioner)  # also one whose class derives from the local one's
         process: LaunchedProcess | None = None
-        stderr_read = stderr_write = -1
+        stderr_read, stderr_write = os.pipe()
         try:
-            manager = (await asyncio.to_thread(manager_class))(
-                kernel_name=options.kernel_name,
-                kernel_spec_manager=specs.manager,
-                config=specs.classes.provisioner_config(),
-                # Provisioners that do not write the file by way of the manager see a name that is free.
-                connection_file=str(free_path(options.connection_dir / f"kernel-{kernel_id}.json")),
-            )
-            manager.kernel_id = kernel_id
-            manager.ledger = ledger  # type: ignore[attr-defined]  # our class
-            manager._kernel_spec = spec  # it is not looked for again: that may take long, and it may be gone
-            if options.transport == "ipc":
-                manager.transport, manager.ip = "ipc", _socket_prefix(options.connection_dir)
-            need_descriptors(DESCRIPTORS)
-            options.connection_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            stderr_read, stderr_write = os.pipe()
-            leave_removed_folder()
-            # The provisioner makes the kernelspec's env from this, and the connection file.
-            given = options.extra_env if specs.classes.is_local(spec) else for_remote(options.extra_env)
-            command, kwargs = await manager.pre_start_kernel(
-                cwd=options.cwd,
-                env={**options.env, **given},
-                transport_encryption=encryption,
-            )
-            provisioner = manager.provisioner
-            assert provisioner is not None
-            local = is_local(provisioner)  # also one whose class derives from the local one's
-            # It has put the kernelspec's env over ours; extra_env takes precedence over both.
-            requested = options.extra_env if local else for_remote(options.extra_env)
-            kwargs["env"].update(overriding(requested, kwargs["env"], spec.env))
             if local:
                 kwargs["stderr"] = kwargs["stdout"] = stderr_write  # else stdout would be the operator's terminal
             oom = OomWatch()
@@ -266,24 +211,16 @@ class LaunchedProcess:
                 process._stderr = StderrReader(kernel_id, stderr_read)
                 stderr_read = -1  # it closes that
             process._watch(local)
-        except BaseException as exc:
-            if stderr_read >= 0:
-                os.close(stderr_read)
+        except BaseException:
             if process is not None:
                 await process._tasks.close()
                 if process._stderr is not None:
                     process._stderr.close()
-            if manager is not None:
-                await end_launch(manager)
-                await _clean_up(manager)
-            if isinstance(exc, Exception):
-                raise KernelStartFailed(why_not_started(options.kernel_name, options.cwd, exc)) from exc
             raise
         finally:
-            if stderr_write >= 0:
-                os.close(stderr_write)
-        if stderr_read >= 0:
-            os.close(stderr_read)
+            os.close(stderr_write)
+            if stderr_read >= 0:
+                os.close(stderr_read)
         return process
 
     def _watch(self, local: bool) -> None:
@@ -363,38 +300,4 @@ class LaunchedProcess:
 
     async def _give_back(self) -> None:
         """Give back what the manager and the provisioner hold."""
-        await _clean_up(self._manager)
-
-
-def is_local(provisioner: KernelProvisionerBase) -> bool:
-    """Whether a provisioner launches processes on this machine."""
-    from jupyter_client.provisioning.local_provisioner import LocalProvisioner
-
-    return isinstance(provisioner, LocalProvisioner)
-
-
-def _socket_prefix(folder: Path) -> str:
-    """Raises KernelStartFailed when the paths of sockets in the folder are too long."""
-    if (size := socket_path_bytes(folder)) > MAX_SOCKET_PATH_BYTES:
-        limit = f"more than the {MAX_SOCKET_PATH_BYTES} that are possible"
-        raise KernelStartFailed(f"the paths of its ipc sockets would have {size} bytes, {limit}")
-    return new_socket_prefix(folder)
-
-
-async def end_launch(manager: AsyncKernelManager) -> None:
-    """End the process of a launch that failed half-way, if there is one."""
-    provisioner = manager.provisioner
-    if provisioner is not None and provisioner.has_process:
-        await provisioner.kill()
-        if is_local(provisioner):
-            await provisioner.wait()
-
-
-async def _clean_up(manager: AsyncKernelManager) -> None:
-    manager.cleanup_connection_file()
-    manager.cleanup_ipc_files()
-    if manager.provisioner is not None:
-        try:
-            await manager.provisioner.cleanup(restart=False)
-        except Exception as exc:  # a kernel that was never launched has no ports to give back
-            logger.debug("cleaning up after a kernel: %r", exc)
+        await clean_up(self._manager)

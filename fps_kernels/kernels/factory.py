@@ -16,8 +16,8 @@ from ..errors import BadOption, KernelStartFailed
 from ..kernel_driver.connection_file import ConnectionInfo
 from ..kernel_driver.driver import KernelDriver, Prepare
 from ..kernel_driver.kernelspec import Kernelspecs
+from ..kernel_driver.launch import DESCRIPTORS, LaunchOptions
 from ..kernel_driver.launcher import KernelspecLauncher, ProcessPool
-from ..kernel_driver.process import DESCRIPTORS, LaunchOptions
 from ..ledger import Ledger, sweep
 from ..options import KernelsOptions
 from ..threads import DaemonThreads

@@ -15,9 +15,10 @@ from ..kernel_driver.client import KernelClient
 from ..kernel_driver.driver import KernelDriver, Prepare
 from ..kernel_driver.env_values import SESSION_NAME, variables_in
 from ..kernel_driver.kernelspec import Kernelspecs, spec_dict
+from ..kernel_driver.launch import LaunchOptions
 from ..kernel_driver.observer import LifecycleObserver
 from ..kernel_driver.own_connection_file import free_path
-from ..kernel_driver.process import LaunchedProcess, LaunchOptions
+from ..kernel_driver.process import LaunchedProcess
 from ..options import KernelsOptions
 from .ipython_probe import NAME, ProbeFailed, move_expression, parse_answer, parse_report, report_expression
 

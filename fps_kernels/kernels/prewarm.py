@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ..errors import Conflict, FPSKernelsError, KernelspecNotFound
-from ..kernel_driver.process import LaunchedProcess, LaunchOptions
+from ..kernel_driver.launch import LaunchOptions
+from ..kernel_driver.process import LaunchedProcess
 from ..tasks import TaskSet
 from .capacity import Capacity
 from .ipython_probe import ProbeFailed

@@ -17,11 +17,11 @@ from fps_kernels.errors import FPSKernelsError
 from fps_kernels.kernel_driver.client import KernelClient
 from fps_kernels.kernel_driver.driver import KernelDriver
 from fps_kernels.kernel_driver.kernelspec import Kernelspecs
+from fps_kernels.kernel_driver.launch import LaunchOptions
 from fps_kernels.kernel_driver.launcher import KernelspecLauncher
 from fps_kernels.kernel_driver.lifecycle import LifecycleOptions
 from fps_kernels.kernel_driver.message import Message, dump_json, peek_msg_id
 from fps_kernels.kernel_driver.observer import LifecycleObserver
-from fps_kernels.kernel_driver.process import LaunchOptions
 from fps_kernels.kernel_driver.request_log import Request
 from fps_kernels.kernels.launch_environment import server_environment
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import KernelStartFailed
+from ...kernel_driver.launch import LaunchOptions
 from ...kernel_driver.launch_trouble import why_not_started
 from ...kernel_driver.launcher import ProcessPool
-from ...kernel_driver.process import LaunchOptions
 from ...kernel_driver.reaper import Reaper
 from .hosted_process import HostedProcess
 

@@ -11,8 +11,8 @@ from jupyter_client.kernelspec import KernelSpecManager
 
 from ...kernel_driver.driver import KernelDriver, Prepare
 from ...kernel_driver.kernelspec import Kernelspecs
+from ...kernel_driver.launch import LaunchOptions
 from ...kernel_driver.own_connection_file import free_path
-from ...kernel_driver.process import LaunchOptions
 from ...kernels.runtime import KernelRuntime
 from ...options import KernelsOptions
 from .hosted_launcher import HostedLauncher, launch_options

@@ -6,9 +6,10 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ...kernel_driver.connection_file import ConnectionInfo
+from ...kernel_driver.launch import end_launch, is_local
 from ...kernel_driver.launch_trouble import leave_removed_folder
 from ...kernel_driver.oom import OomWatch
-from ...kernel_driver.process import LaunchedProcess, end_launch, is_local
+from ...kernel_driver.process import LaunchedProcess
 from ...kernel_driver.stderr import StderrReader
 
 if TYPE_CHECKING:
