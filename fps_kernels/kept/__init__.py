@@ -1,0 +1,1 @@
+"""A server's side of a keeper: the connection to it, and kernels whose processes and sockets are there."""
