@@ -1,0 +1,254 @@
+"""One kernel that a keeper holds: its process, its sockets, the record of what passes, and who is told of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import zmq
+
+from ..errors import FPSKernelsError, KernelNotConnected, MalformedMessage
+from ..kernel_driver.channels import Channels, ZMQChannels
+from ..kernel_driver.connection_file import ConnectionInfo
+from ..kernel_driver.message import Buffer
+from ..kernel_driver.turns import Turns
+from .child import Child, ExitReport
+from .keeper_wire import TooLarge
+from .record import Record, RecordBounds, Stored
+
+logger = logging.getLogger(__name__)
+
+STDIN_LOOK_S = 0.01
+"""First interval between two looks whether stdin is connected, which nothing tells; doubled up to the longest."""
+STDIN_LOOK_MAX_S = 0.64
+
+
+class StaleGeneration(FPSKernelsError):
+    """A call is about a process of the kernel that was replaced by another."""
+
+
+class Attached(Protocol):
+    """A server that is told what passes."""
+
+    def push(self, stored: Stored) -> None:
+        """Something was added to the record."""
+
+    def tell(self, event: Mapping[str, Any]) -> None:
+        """Something has happened."""
+
+
+# Large: what happens to a kernel comes together here; its parts are in record.py and child.py.
+class Holder:
+    """A kernel that is held.
+
+    handle: its number in frames.
+    context, turns: what the sockets of all kernels share.
+
+    generation: the number of its process: 1 for the first.
+    facts: what servers have told about it, for those that come later.
+    attached: who is told what passes.
+    report: how the process ended, until a server has dealt with that.
+    """
+
+    def __init__(
+        self,
+        kernel_id: str,
+        handle: int,
+        context: zmq.Context[zmq.Socket[bytes]],
+        turns: Turns,
+        bounds: RecordBounds | None = None,
+        next_seq: int = 0,
+    ) -> None:
+        self.kernel_id = kernel_id
+        self.handle = handle
+        self.generation = 0
+        self.record = Record(handle, bounds, next_seq)
+        self.facts: dict[str, Any] = {}
+        self.attached: set[Attached] = set()
+        self.child: Child | None = None
+        self.files: list[str] = []
+        self._context = context
+        self._turns = turns
+        self._channels: Channels | None = None
+        self._stdin = False
+        self._look: asyncio.TimerHandle | None = None
+
+    @property
+    def report(self) -> ExitReport | None:
+        return self.child.report if self.child is not None else None
+
+    @property
+    def running(self) -> bool:
+        """Whether the process runs."""
+        return self.child is not None and self.child.report is None
+
+    def summary(self) -> dict[str, Any]:
+        """What a server is told of the kernel."""
+        child, record = self.child, self.record
+        return {
+            "kernel": self.kernel_id,
+            "handle": self.handle,
+            "generation": self.generation,
+            "pid": child.pid if child is not None else None,
+            "start_time": child.start_time if child is not None else "",
+            "running": self.running,
+            "exited": self.report.as_json() if self.report is not None else None,
+            "connected": self._channels is not None,
+            "stdin": self._stdin,
+            "next_seq": record.next_seq,
+            "seen": record.seen,
+            "unfinished": record.unfinished,
+            "bytes": record.size,
+            "servers": len(self.attached),
+            "facts": self.facts,
+        }
+
+    def tell(self, event: str, **more: Any) -> None:
+        """Tell all servers of something."""
+        for one in tuple(self.attached):
+            one.tell({"event": event, "kernel": self.kernel_id, "generation": self.generation, **more})
+
+    async def run(
+        self, command: Sequence[str], env: Mapping[str, str], cwd: str | None, stderr_path: Path, files: list[str]
+    ) -> None:
+        """Launch the next process. The one before must have ended. Raises OSError, ValueError."""
+        generation = self.generation + 1
+
+        def on_exit(report: ExitReport) -> None:
+            if generation == self.generation:
+                self.tell("exited", exited=report.as_json())
+
+        child = await Child.launch(command, env, cwd, stderr_path, on_exit)
+        self.let_go()
+        self._forget_child()
+        self.child, self.generation, self.files = child, generation, files
+
+    def adopt(self, pid: int, began: str, generation: int, files: list[str]) -> None:
+        """Take over a process whose keeper has died. Raises ProcessLookupError when it is gone."""
+
+        def on_exit(report: ExitReport) -> None:
+            if generation == self.generation:
+                self.tell("exited", exited=report.as_json())
+
+        self.child = Child.adopt(pid, began, on_exit)
+        self.generation, self.files = generation, files
+
+    def check(self, generation: int) -> None:
+        """Raise StaleGeneration if that is not the process that runs now."""
+        if generation != self.generation:
+            raise StaleGeneration(f"That is process {generation} of the kernel: {self.generation} has come since")
+
+    def connect(self, info: ConnectionInfo, identity: bytes) -> None:
+        """Connect to the process; connections to the one before are closed. Raises KernelNotConnected."""
+        self.let_go()
+        self._channels = ZMQChannels(self._context, info, identity, self._on_batch, self._turns)
+        self._look_at_stdin(STDIN_LOOK_S)
+
+    def let_go(self) -> None:
+        """Close the connections."""
+        channels, self._channels = self._channels, None
+        self._stdin = False
+        self._stop_looking()
+        if channels is not None:
+            channels.close()
+
+    def _stop_looking(self) -> None:
+        if self._look is not None:
+            self._look.cancel()
+            self._look = None
+
+    def _look_at_stdin(self, wait_s: float) -> None:
+        """Tell servers when stdin is connected: they see nothing of the socket."""
+        self._stop_looking()
+        if self._channels is None:
+            return
+        if self._channels.connected("stdin"):
+            self._stdin = True
+            self.tell("stdin", connected=True)
+        else:
+            loop = asyncio.get_running_loop()
+            self._look = loop.call_later(wait_s, self._look_at_stdin, min(2 * wait_s, STDIN_LOOK_MAX_S))
+
+    def _on_batch(self, channel: str, messages: list[list[bytes]]) -> None:
+        if not self._stdin:  # who hears an answer asks next whether stdin is connected
+            self._look_at_stdin(STDIN_LOOK_S)
+        for message in self._fitting(channel, messages):
+            self._push(message)
+
+    def _fitting(self, channel: str, messages: list[list[bytes]]) -> list[Stored]:
+        try:
+            return self.record.add(channel, messages)
+        except TooLarge as exc:
+            if len(messages) == 1:
+                logger.warning("kernel %s: a message on %s is dropped: %s", self.kernel_id, channel, exc)
+                return []
+        return [stored for message in messages for stored in self._fitting(channel, [message])]
+
+    def _push(self, stored: Stored) -> None:
+        for one in tuple(self.attached):
+            one.push(stored)
+
+    def send(self, channel: str, sender: bytes, note: bytes, frames: Sequence[Buffer]) -> None:
+        """Send a server's message to the kernel, or keep its mark. Raises FPSKernelsError."""
+        if channel == "mark":
+            self._push(self.record.add_mark(sender, note))
+            return
+        if self._channels is None:
+            raise KernelNotConnected("The kernel is not connected")
+        if channel not in ("shell", "control", "stdin"):
+            raise MalformedMessage(f"nothing can be sent on {channel}")
+        self._channels.send(channel, frames)
+        self._push(self.record.add_sent(channel, sender, note, frames))
+
+    def reopen(self, channel: str) -> None:
+        """Reconnect one channel. Raises KernelNotConnected."""
+        if self._channels is not None:
+            self._channels.reopen(channel)
+            if channel == "stdin":
+                self._stdin = False
+                self.tell("stdin", connected=False)
+                self._look_at_stdin(STDIN_LOOK_S)
+
+    def reopen_lost(self) -> None:
+        """Reconnect shell and control if their connection has failed for good. Raises KernelNotConnected."""
+        if self._channels is not None:
+            self._channels.reopen_lost()
+
+    def rename(self, kernel_id: str, stderr_path: Path) -> None:
+        """Make this another kernel, of which nothing has been said yet."""
+        self.kernel_id = kernel_id
+        self.record.clear()
+        if self.child is not None:
+            self.child.rename_stderr(stderr_path)
+
+    def on_exit_seen(self) -> None:
+        """A server has dealt with the end of the process."""
+        if self.report is not None:
+            self._forget_child()
+
+    def _forget_child(self) -> None:
+        child, self.child = self.child, None
+        self.record.finish_all()
+        if child is not None:
+            child.close()
+
+    async def end(self, grace_s: float) -> None:
+        """End the process, in bounded time, and remove the files that belong to it."""
+        if self.child is not None:
+            await self.child.end(grace_s)
+            self.child.close(now=True)
+        self.let_go()
+        for path in self.files:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
+
+    def close(self) -> None:
+        """Let go of everything; a process that has not ended runs on."""
+        self.let_go()
+        if self.child is not None:
+            self.child.close()

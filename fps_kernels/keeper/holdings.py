@@ -1,0 +1,129 @@
+"""All kernels that a keeper holds, and how they end with it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import zmq
+
+from ..errors import FPSKernelsError
+from ..kernel_driver.turns import Turns
+from ..tasks import TaskSet
+from .holder import Holder
+from .record import RecordBounds
+
+logger = logging.getLogger(__name__)
+
+KERNEL_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
+"""Ids that can stand in the name of a file; as in own_connection_file.py."""
+END_GRACE_S = 5.0
+"""Seconds between SIGTERM and SIGKILL for a kernel that ends with its keeper."""
+
+
+class NotHeld(FPSKernelsError):
+    """The keeper holds no kernel with this id."""
+
+    status = 404
+
+
+class BadCall(FPSKernelsError):
+    """A call is not one that this keeper knows, or lacks something; the message says what."""
+
+    status = 400
+
+
+class Holdings:
+    """The kernels by their ids, and by the handles that frames name them with.
+
+    folder: where the files of their stderr are.
+
+    servers: the number of servers that are connected.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.servers = 0
+        self.alone_since = time.monotonic()
+        self._folder = folder / "kernels"
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._turns = Turns()
+        self._by_id: dict[str, Holder] = {}
+        self._by_handle: dict[int, Holder] = {}
+        self._next_handle = 1
+        self._tasks = TaskSet()  # the ends of kernels that were forgotten while they ran
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __iter__(self) -> Iterator[Holder]:
+        return iter(tuple(self._by_id.values()))
+
+    def find(self, kernel_id: str) -> Holder:
+        """Raises NotHeld."""
+        holder = self._by_id.get(kernel_id)
+        if holder is None:
+            raise NotHeld(f"No kernel of this keeper: {kernel_id}")
+        return holder
+
+    def by_handle(self, handle: int) -> Holder | None:
+        return self._by_handle.get(handle)
+
+    def make(self, kernel_id: str, bounds: RecordBounds | None = None, next_seq: int = 0) -> Holder:
+        """The kernel with this id, a new one if there is none."""
+        if not KERNEL_ID.fullmatch(kernel_id):
+            raise BadCall("the id of a kernel has other characters than letters, digits, - and _")
+        holder = self._by_id.get(kernel_id)
+        if holder is None:
+            holder = Holder(kernel_id, self._next_handle, self._context, self._turns, bounds, next_seq)
+            self._by_id[kernel_id] = self._by_handle[self._next_handle] = holder
+            self._next_handle += 1
+        return holder
+
+    def stderr_path(self, kernel_id: str) -> Path:
+        """The file for the stderr of a kernel."""
+        return self._folder / f"{kernel_id}.err"
+
+    def rename(self, kernel_id: str, to: str) -> None:
+        """Make a kernel another one. Raises NotHeld, BadCall."""
+        holder = self.find(kernel_id)
+        if not KERNEL_ID.fullmatch(to) or to in self._by_id:
+            raise BadCall("the new id is taken, or no id of a kernel")
+        del self._by_id[kernel_id]
+        self._by_id[to] = holder
+        holder.rename(to, self.stderr_path(to))
+
+    def forget(self, holder: Holder) -> None:
+        """Hold a kernel no longer; it is ended if it runs."""
+        if self._by_id.pop(holder.kernel_id, None) is None:
+            return
+        self._by_handle.pop(holder.handle, None)
+        if holder.running:
+            self._tasks.start(holder.end(0.0), name=f"end of {holder.kernel_id}")
+        else:
+            holder.close()
+
+    def look_after(self) -> None:
+        """What is to be done now and then: files of stderr are kept within their bounds. Blocks, for a moment."""
+        for holder in self:
+            if holder.child is not None:
+                holder.child.cut_stderr()
+
+    async def end_all(self, grace_s: float = END_GRACE_S) -> None:
+        """End all kernels, in bounded time."""
+        holders = list(self)
+        if holders:
+            logger.info("ending %d kernels", len(holders))
+        await asyncio.gather(*(holder.end(grace_s) for holder in holders), return_exceptions=True)
+        await self._tasks.join()
+
+    def close(self) -> None:
+        """Let go of all kernels; those that run go on."""
+        for holder in self:
+            holder.close()
+        self._by_id.clear()
+        self._by_handle.clear()
+        self._context.destroy(linger=0)

@@ -1,0 +1,180 @@
+"""The keeper's process: from its command line to its end.
+
+It lives as long as it has kernels, or a server is there. Whoever holds the lock of the state folder is the keeper; one
+that finds it locked ends at once, as there is one already.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import fcntl
+import gc
+import json
+import logging
+import logging.handlers
+import os
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+
+from .. import __version__
+from ..kernel_driver.reaper import start_time
+from .holdings import Holdings
+from .keeper_wire import PROTOCOL
+from .server_connection import ServerConnection
+from .state_folder import BadStateFolder, StateFolder
+
+logger = logging.getLogger(__name__)
+
+ORPHAN_TIMEOUT_S = 86_400.0
+"""Seconds without any server after which kernels are ended."""
+IDLE_TIMEOUT_S = 60.0
+"""Seconds without kernels and servers after which the keeper ends."""
+LOOK_S = 1.0
+"""Interval between two looks whether that is so."""
+MAX_LOG_BYTES = 5 * 1024 * 1024
+BACKLOG = 64
+LOCKED = 3
+"""The exit code of one that found another keeper."""
+
+
+class Keeper:
+    """A keeper.
+
+    folder: where servers find it.
+    orphan_timeout_s: seconds without a server after which its kernels are ended; 0 for never.
+    idle_timeout_s: seconds without kernels and servers after which it ends.
+    """
+
+    def __init__(
+        self, folder: StateFolder, orphan_timeout_s: float = ORPHAN_TIMEOUT_S, idle_timeout_s: float = IDLE_TIMEOUT_S
+    ) -> None:
+        self._folder = folder
+        self._orphan_timeout_s = orphan_timeout_s
+        self._idle_timeout_s = idle_timeout_s
+        self._uuid = uuid.uuid4().hex
+        self._stopped = asyncio.Event()
+        self._holdings = Holdings(folder.path)
+        self._connections: set[ServerConnection] = set()
+
+    async def run(self) -> None:
+        """Listen until the end has come, and end the kernels then."""
+        loop = asyncio.get_running_loop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signum, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)  # not SIG_IGN, which kernels would inherit
+        with contextlib.suppress(FileNotFoundError):
+            self._folder.socket.unlink()  # of a keeper that is dead: the lock is ours
+        mask = os.umask(0o177)
+        try:
+            server = await loop.create_unix_server(self._connect, str(self._folder.socket), backlog=BACKLOG)
+        finally:
+            os.umask(mask)
+        self._describe()
+        logger.info("keeper %s of %s, pid %d", self._uuid, __version__, os.getpid())
+        try:
+            while not self._stopped.is_set() and not self._is_over():
+                self._holdings.look_after()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_S):
+                        await self._stopped.wait()
+        finally:
+            server.close()
+            self._folder.socket.unlink(missing_ok=True)
+            await self._holdings.end_all()
+            for connection in tuple(self._connections):
+                await connection.close("the keeper ends")
+            self._holdings.close()
+            self._folder.description.unlink(missing_ok=True)
+            logger.info("keeper %s has ended", self._uuid)
+
+    def stop(self) -> None:
+        """End, with all kernels."""
+        self._stopped.set()
+
+    def _connect(self) -> ServerConnection:
+        self._connections = {one for one in self._connections if one.open}
+        connection = ServerConnection(self._holdings, self._uuid, self.stop)
+        self._connections.add(connection)
+        return connection
+
+    def _is_over(self) -> bool:
+        holdings = self._holdings
+        if holdings.servers:
+            return False
+        alone_s = time.monotonic() - holdings.alone_since
+        if not len(holdings):
+            return alone_s > self._idle_timeout_s
+        if self._orphan_timeout_s and alone_s > self._orphan_timeout_s:
+            logger.warning("no server has come for %g s: %d kernels are ended", alone_s, len(holdings))
+            return True
+        return False
+
+    def _describe(self) -> None:
+        description = {
+            "uuid": self._uuid,
+            "pid": os.getpid(),
+            "start_time": start_time(os.getpid()),
+            "protocol": PROTOCOL,
+            "version": __version__,
+        }
+        draft = self._folder.description.with_suffix(".part")
+        draft.write_text(json.dumps(description))
+        draft.rename(self._folder.description)
+
+
+def lock(folder: StateFolder) -> int | None:
+    """Take the lock of a state folder; returns its descriptor, None if somebody has it."""
+    descriptor = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="fps-kernels keeper", description="Keeps kernels beyond the end of a server.")
+    parser.add_argument("--dir", type=Path, required=True, help="the state folder")
+    parser.add_argument("--orphan-timeout-s", type=float, default=ORPHAN_TIMEOUT_S, help="0: never")
+    parser.add_argument("--idle-timeout-s", type=float, default=IDLE_TIMEOUT_S)
+    options = parser.parse_args(argv)
+    folder = StateFolder(options.dir.absolute())
+    try:
+        folder.prepare()
+    except BadStateFolder as exc:
+        print(exc.message, file=sys.stderr)
+        return 1
+    descriptor = lock(folder)
+    if descriptor is None:
+        return LOCKED
+    os.chdir(folder.path)  # no other folder is kept from being unmounted
+    set_up_log(folder.log)
+    gc.collect()
+    gc.freeze()
+
+    async def run() -> None:
+        await Keeper(folder, options.orphan_timeout_s, options.idle_timeout_s).run()
+
+    try:
+        asyncio.run(run())
+    except Exception:
+        logger.exception("the keeper failed")
+        return 1
+    finally:
+        os.close(descriptor)
+    return 0
+
+
+def set_up_log(path: Path) -> None:
+    """Have what is logged written to a file, which is replaced when it is too large."""
+    handler = logging.handlers.RotatingFileHandler(path, maxBytes=MAX_LOG_BYTES, backupCount=1, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])

@@ -1,0 +1,319 @@
+"""The connection of one server to a keeper: what it asks, and what it is told.
+
+A server that reads too slowly makes nothing grow here. When more than WRITE_HIGH_BYTES wait for it, it is told nothing
+of what passes until it has read most of that; then it is given what it has missed from the record, and is told if
+something of that was dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import os
+import socket
+import struct
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .. import __version__
+from ..errors import FPSKernelsError
+from ..tasks import TaskSet
+from .holder import Holder
+from .holdings import BadCall, Holdings
+from .keeper_calls import CALLS, Answer, field
+from .keeper_wire import (
+    CALL,
+    EVENT,
+    PING,
+    PONG,
+    PROTOCOL,
+    SEND,
+    BadFrame,
+    Frame,
+    FrameReader,
+    TooLarge,
+    decode_json,
+    decode_send,
+    encode,
+    encode_json,
+)
+from .record import Stored
+
+logger = logging.getLogger(__name__)
+
+PING_INTERVAL_S = 2.0
+SILENCE_S = 10.0
+"""Seconds of silence after which the other side counts as dead."""
+WRITE_HIGH_BYTES = 8 * 1024 * 1024
+"""What may wait for a server before it is told nothing more of what passes, and when it is told again."""
+WRITE_LOW_BYTES = 2 * 1024 * 1024
+EVENT_BYTES = 64 * 1024 * 1024
+"""What may wait for a server that does not read, with events, before its connection is given up."""
+READ_BYTES = 1024 * 1024
+"""Bytes that are read from the record at once."""
+
+
+class ServerConnection(asyncio.Protocol):
+    """A server's connection.
+
+    holdings: the kernels. uuid: this keeper's. stop: ends the keeper.
+    """
+
+    def __init__(self, holdings: Holdings, uuid: str, stop: Callable[[], None]) -> None:
+        self.holdings = holdings
+        self.stop = stop
+        self._uuid = uuid
+        self._sender: bytes | None = None  # the server's id, once it has said hello
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._reader = FrameReader()
+        self._attachments: dict[int, _Attachment] = {}
+        self._tasks = TaskSet()
+        self._heard_at = self._looked_at = self._loop.time()
+        self._timer: asyncio.TimerHandle | None = None
+        self.paused = False
+
+    @property
+    def open(self) -> bool:
+        """Whether the connection is there."""
+        return self._transport is not None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        transport.set_write_buffer_limits(WRITE_HIGH_BYTES, WRITE_LOW_BYTES)
+        if (uid := peer_uid(transport)) not in (os.geteuid(), 0):
+            logger.warning("a process of user %s is refused", uid)
+            self._close("this keeper is another user's")
+            return
+        self.holdings.servers += 1
+        self._timer = self._loop.call_later(PING_INTERVAL_S, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self.holdings.servers -= 1
+            self.holdings.alone_since = self._loop.time()
+        for attachment in self._attachments.values():
+            attachment.holder.attached.discard(attachment)
+        self._attachments.clear()
+        if self._sender is not None:
+            logger.info("server %s is gone", self._sender.decode())
+
+    def data_received(self, data: bytes) -> None:
+        self._heard_at = self._loop.time()
+        try:
+            for frame in self._reader.feed(data):
+                if self._transport is None or self._transport.is_closing():
+                    return
+                self._on_frame(frame)
+        except FPSKernelsError as exc:  # what is wrong with one message is answered where it is handled
+            logger.warning("the connection of a server is closed: %s", exc)
+            self._close(exc.message)
+        except Exception:
+            logger.exception("a server's frame failed")
+            self._close("the keeper failed")
+
+    def _on_frame(self, frame: Frame) -> None:
+        if frame.kind == SEND and self._sender is not None:
+            self._on_send(frame, self._sender)
+        elif frame.kind == CALL:
+            self._on_call(decode_json(frame))
+        elif frame.kind == PING:
+            self._write(encode(PONG))
+        elif frame.kind != PONG:
+            raise BadFrame(f"a frame of kind {frame.kind}, which servers do not send")
+
+    def _on_send(self, frame: Frame, sender: bytes) -> None:
+        channel, note, frames = decode_send(frame)
+        holder = self.holdings.by_handle(frame.handle)
+        try:
+            if holder is None:
+                raise BadCall("no such kernel")
+            holder.send(channel, sender, note, frames)
+        except BadFrame:
+            raise
+        except FPSKernelsError as exc:
+            kernel_id = holder.kernel_id if holder is not None else ""
+            self.tell({"event": "not_sent", "kernel": kernel_id, "channel": channel, "reason": exc.message})
+
+    def _on_call(self, call: dict[str, Any]) -> None:
+        do, number = call.get("do"), call.get("id")
+        if self._sender is None:
+            if do != "hello":
+                raise BadFrame("a server must say hello first")
+            self._on_hello(call)
+            return
+        try:
+            function = CALLS.get(do) if isinstance(do, str) else None
+            if function is None:
+                raise BadCall(f"unknown call: {str(do)[:100]}")
+            result = function(self, call)
+            if inspect.isawaitable(result):
+                self._tasks.start(self._finish(number, result), name=f"call {do}")
+            else:
+                self._answer(number, result)
+        except FPSKernelsError as exc:
+            self._answer(number, refusal(exc))
+
+    async def _finish(self, number: object, result: Any) -> None:
+        try:
+            self._answer(number, await result)
+        except (OSError, ValueError, FPSKernelsError) as exc:
+            self._answer(number, refusal(exc))
+
+    def _on_hello(self, call: dict[str, Any]) -> None:
+        mine = {"protocol": PROTOCOL, "version": __version__, "uuid": self._uuid, "pid": os.getpid()}
+        sender = field(call, "server", str)
+        if call.get("protocol") != PROTOCOL:
+            held = len(self.holdings)
+            reason = f"This is the keeper of {__version__}, which holds {held} kernels and has protocol {PROTOCOL}"
+            self._write(encode_json(EVENT, {"event": "answer", "id": call.get("id"), "error": reason, **mine}))
+            self._close(reason)
+            return
+        self._sender = sender[:100].encode("ascii", "replace")
+        logger.info("server %s has come", self._sender.decode())
+        self._answer(call.get("id"), mine)
+
+    def _answer(self, number: object, answer: Answer) -> None:
+        if number is not None:
+            self.tell({"event": "answer", "id": number, **answer})
+
+    def tell(self, event: Mapping[str, Any]) -> None:
+        """Tell the server something."""
+        try:
+            self._write(encode_json(EVENT, dict(event)))
+        except TooLarge as exc:
+            logger.warning("an event is dropped: %s", exc)
+        if self._transport is not None and self._transport.get_write_buffer_size() > EVENT_BYTES:
+            logger.warning("a server does not read: its connection is given up")
+            self._transport.abort()
+
+    def attach(self, holder: Holder, seq: int) -> None:
+        """Tell the server what passes from the number `seq` on, after the answer that is being made."""
+        old = self._attachments.pop(holder.handle, None)
+        if old is not None:
+            holder.attached.discard(old)
+        attachment = _Attachment(self, holder, max(0, min(seq, holder.record.next_seq)))
+        self._attachments[holder.handle] = attachment
+        holder.attached.add(attachment)
+        self._loop.call_soon(attachment.begin)
+
+    def write_batch(self, stored: Stored) -> None:
+        """Write what has passed, if the connection is there."""
+        for piece in stored.pieces:
+            self._write(piece)
+
+    def _write(self, data: Any) -> None:
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def pause_writing(self) -> None:
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        self.paused = False
+        for attachment in tuple(self._attachments.values()):
+            attachment.catch_up()
+
+    def _look(self) -> None:
+        """Ask whether the server is there; its silence does not count while this process itself did not run."""
+        now = self._loop.time()
+        if now - self._looked_at > 2 * PING_INTERVAL_S:
+            self._heard_at = now
+        self._looked_at = now
+        if now - self._heard_at > SILENCE_S:
+            self._close(f"nothing was heard for {SILENCE_S:g} s")
+            if self._transport is not None:
+                self._transport.abort()  # it does not read either
+            return
+        self._write(encode(PING))
+        self._timer = self._loop.call_later(PING_INTERVAL_S, self._look)
+
+    def _close(self, reason: str) -> None:
+        if self._transport is not None:
+            self._write(encode_json(EVENT, {"event": "closed", "reason": reason}))
+            self._transport.close()
+
+    async def close(self, reason: str) -> None:
+        """Close the connection, and wait for the calls that are being done."""
+        self._close(reason)
+        await self._tasks.close()
+
+
+class _Attachment:
+    """How far a server has been told what passes of a kernel."""
+
+    def __init__(self, connection: ServerConnection, holder: Holder, seq: int) -> None:
+        self.holder = holder
+        self._connection = connection
+        self._seq = seq
+        self._told = (0, 0)  # up to where it knows what was dropped
+        self._behind = True
+
+    def begin(self) -> None:
+        """Tell the requests that may yet be answered, then all the rest."""
+        if self not in self.holder.attached:
+            return
+        for stored in self.holder.record.requests_before(self._seq):
+            self._connection.write_batch(stored)
+        report = self.holder.report
+        self.catch_up()
+        if report is not None:
+            exited = {"event": "exited", "kernel": self.holder.kernel_id, "generation": self.holder.generation}
+            self.tell({**exited, "exited": report.as_json()})
+
+    def push(self, stored: Stored) -> None:
+        """Something was added to the record."""
+        if self._behind or self._connection.paused:
+            self._behind = True
+        else:
+            self._seq = stored.end
+            self._connection.write_batch(stored)
+
+    def catch_up(self) -> None:
+        """Tell what was missed, as far as the server reads it."""
+        record = self.holder.record
+        while self._behind and not self._connection.paused:
+            missing = record.missing(self._seq, self._told)
+            self._told = record.dropped_to
+            if missing:
+                self.tell({"event": "gap", "kernel": self.holder.kernel_id, "from": self._seq, "messages": missing})
+            found = record.read(self._seq, READ_BYTES)
+            for stored in found:
+                self._connection.write_batch(stored)
+                self._seq = stored.end
+            self._behind = bool(found)
+        if not self._behind:
+            self._seq = record.next_seq
+
+    def tell(self, event: Mapping[str, Any]) -> None:
+        """Something has happened to the kernel."""
+        self._connection.tell(event)
+
+
+def peer_uid(transport: asyncio.BaseTransport) -> int | None:
+    """The user of the process at the other end of a Unix socket; our own where that cannot be told."""
+    sock = transport.get_extra_info("socket")
+    option = getattr(socket, "SO_PEERCRED", None)
+    if option is None:  # macOS: the folder and the mode of the socket keep others out
+        return os.geteuid()
+    credentials = sock.getsockopt(socket.SOL_SOCKET, option, struct.calcsize("3i"))
+    uid: int = struct.unpack("3i", credentials)[1]
+    return uid
+
+
+def _text(path: object) -> str | None:
+    return None if path is None else os.fsdecode(path) if isinstance(path, bytes) else str(path)
+
+
+def refusal(exc: Exception) -> Answer:
+    """The answer to a call that failed."""
+    if isinstance(exc, FPSKernelsError):
+        return {"error": exc.message, "status": exc.status, "type": type(exc).__name__}
+    error = {"error": str(exc), "status": 500, "type": type(exc).__name__}
+    if isinstance(exc, OSError):
+        error |= {"errno": exc.errno, "strerror": exc.strerror, "filename": _text(exc.filename)}
+    return error

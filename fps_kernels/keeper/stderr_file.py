@@ -1,0 +1,59 @@
+"""The file that takes a kernel's stderr and stdout: a pipe would break with the process that reads it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+MAX_BYTES = 1024 * 1024
+"""From this size on, the file is cut. It may be larger for a moment: that is looked at now and then."""
+KEPT_BYTES = 65_536
+"""What is left of it then."""
+LINES = 20
+"""The last lines that are told when the process has ended; as many as stderr.py keeps."""
+LINE_CHARS = 500
+"""The characters of a line that are told."""
+
+
+class StderrFile:
+    """A file that a process appends to, and that is cut while it does. All methods block, for a moment.
+
+    path: where it is. What is there already is replaced.
+    Raises OSError.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        self.fd = os.open(path, flags, 0o600)
+        os.ftruncate(self.fd, 0)
+
+    def cut(self) -> None:
+        """Cut the file if it is too large. What is written meanwhile may come before what is left."""
+        if self.fd >= 0 and os.fstat(self.fd).st_size > MAX_BYTES:
+            tail = self._tail()
+            os.ftruncate(self.fd, 0)
+            os.write(self.fd, tail.partition(b"\n")[2])
+
+    def _tail(self) -> bytes:
+        size = os.fstat(self.fd).st_size
+        return os.pread(self.fd, KEPT_BYTES, max(0, size - KEPT_BYTES))
+
+    def last_lines(self) -> list[str]:
+        """The last lines, oldest first."""
+        if self.fd < 0:
+            return []
+        lines = self._tail().decode("utf-8", "replace").removesuffix("\n").split("\n")
+        return [line.rstrip("\r")[:LINE_CHARS] for line in lines[-LINES:] if lines != [""]]
+
+    def rename(self, path: Path) -> None:
+        """Move the file, while it is written to. Raises OSError."""
+        self.path.rename(path)
+        self.path = path
+
+    def close(self) -> None:
+        """Close and remove the file. May be called twice."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+            self.path.unlink(missing_ok=True)
