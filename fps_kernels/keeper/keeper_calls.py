@@ -78,6 +78,7 @@ async def run(caller: Caller, arguments: Arguments) -> Answer:
         raise
     if holdings.by_handle(holder.handle) is not holder:  # it was forgotten meanwhile
         await holder.end(0.0)
+    caller.attach(holder, holder.record.next_seq)
     return holder.summary()
 
 
@@ -107,6 +108,7 @@ def adopt(caller: Caller, arguments: Arguments) -> Answer:
     except BaseException:
         holdings.forget(holder)
         raise
+    caller.attach(holder, holder.record.next_seq)
     return holder.summary()
 
 
@@ -168,8 +170,9 @@ def facts(caller: Caller, arguments: Arguments) -> Answer:
 
 
 def rename(caller: Caller, arguments: Arguments) -> Answer:
-    """Make a kernel another one, with the id `to`."""
+    """Make a kernel another one, with the id `to`, and with other `files`."""
     holder = find(caller, arguments)
+    holder.files = strings(arguments, "files")
     caller.holdings.rename(holder.kernel_id, field(arguments, "to", str))
     return {}
 

@@ -19,7 +19,7 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .. import __version__
@@ -62,8 +62,11 @@ class Keeper:
         self._holdings = Holdings(folder.path)
         self._connections: set[ServerConnection] = set()
 
-    async def run(self) -> None:
-        """Listen until the end has come, and end the kernels then."""
+    async def run(self, on_ready: Callable[[], None]) -> None:
+        """Listen until the end has come, and end the kernels then.
+
+        on_ready: called when servers can connect.
+        """
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, self.stop)
@@ -76,6 +79,7 @@ class Keeper:
         finally:
             os.umask(mask)
         self._describe()
+        on_ready()
         logger.info("keeper %s of %s, pid %d", self._uuid, __version__, os.getpid())
         try:
             while not self._stopped.is_set() and not self._is_over():
@@ -145,6 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--dir", type=Path, required=True, help="the state folder")
     parser.add_argument("--orphan-timeout-s", type=float, default=ORPHAN_TIMEOUT_S, help="0: never")
     parser.add_argument("--idle-timeout-s", type=float, default=IDLE_TIMEOUT_S)
+    parser.add_argument("--detach", action="store_true", help="go on as a process of its own, once servers can connect")
     options = parser.parse_args(argv)
     folder = StateFolder(options.dir.absolute())
     try:
@@ -156,12 +161,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     if descriptor is None:
         return LOCKED
     os.chdir(folder.path)  # no other folder is kept from being unmounted
+    on_ready = detach() if options.detach else lambda: None
     set_up_log(folder.log)
     gc.collect()
     gc.freeze()
 
     async def run() -> None:
-        await Keeper(folder, options.orphan_timeout_s, options.idle_timeout_s).run()
+        await Keeper(folder, options.orphan_timeout_s, options.idle_timeout_s).run(on_ready)
 
     try:
         asyncio.run(run())
@@ -178,3 +184,18 @@ def set_up_log(path: Path) -> None:
     handler = logging.handlers.RotatingFileHandler(path, maxBytes=MAX_LOG_BYTES, backupCount=1, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+
+
+def detach() -> Callable[[], None]:
+    """Go on in a new process; returns what is to be called when it is ready, and lets the old one end."""
+    reading, writing = os.pipe()
+    if os.fork():
+        os.close(writing)
+        os._exit(0 if os.read(reading, 1) else 1)
+    os.close(reading)
+
+    def on_ready() -> None:
+        os.write(writing, b"1")
+        os.close(writing)
+
+    return on_ready

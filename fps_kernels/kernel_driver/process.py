@@ -118,7 +118,7 @@ class LaunchedProcess:
         manager: AsyncKernelManager,
         provisioner: KernelProvisionerBase,
         info: ConnectionInfo,
-        oom: OomWatch,
+        oom: OomWatch | None,
     ) -> None:
         self.kernel_id = kernel_id
         self.connection = info
@@ -254,7 +254,7 @@ class LaunchedProcess:
         pid = self.pid
         code = await self._provisioner.poll()
         out_of_memory = None
-        if code == -signal.SIGKILL and pid is not None:
+        if code == -signal.SIGKILL and pid is not None and self._oom is not None:
             out_of_memory = await asyncio.to_thread(self._oom.killed, pid)
         lines: tuple[str, ...] = ()
         if self._stderr is not None:

@@ -1,0 +1,396 @@
+"""A server's connection to its keeper. It comes back by itself.
+
+The keeper that it comes back to may be the same one, which has gone on with everything, or a new one, if the first has
+died. Whoever uses the connection for a kernel is told which it is, in the order in which they came.
+
+What is written while there is no connection waits for it, within bounds; it is dropped when another keeper has come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import uuid
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from .. import __version__
+from ..errors import FPSKernelsError, KernelNotConnected, QueueFull
+from ..keeper.keeper_wire import (
+    BATCH,
+    CALL,
+    EVENT,
+    PING,
+    PONG,
+    PROTOCOL,
+    BadFrame,
+    Batch,
+    Frame,
+    FrameReader,
+    decode_batch,
+    decode_json,
+    encode,
+    encode_json,
+    encode_send,
+)
+from ..keeper.server_connection import PING_INTERVAL_S, SILENCE_S
+from ..keeper.state_folder import BadStateFolder, StateFolder
+from ..kernel_driver.message import Buffer
+from ..tasks import TaskSet
+from .keeper_start import KeeperUnavailable, find_or_start
+
+logger = logging.getLogger(__name__)
+
+CALL_TIMEOUT_S = 10.0
+"""Seconds within which a keeper must answer, a connection that has to come back included."""
+RUN_TIMEOUT_S = 30.0
+"""The same, of the launch of a process."""
+UNSENT_BYTES = 64 * 1024 * 1024
+"""What may wait for a keeper that does not read, or is not connected."""
+LEAVE_TIMEOUT_S = 1.0
+"""Seconds for which a keeper that does not read is waited for at the end."""
+RETRY_S, RETRY_MAX_S = 0.05, 2.0
+"""Between two attempts to connect again; doubled each time."""
+
+OnAnswer = Callable[[Mapping[str, Any]], None]
+
+
+class RefusedByKeeper(FPSKernelsError):
+    """The keeper has refused a call.
+
+    answer: what it said.
+    """
+
+    def __init__(self, answer: Mapping[str, Any]) -> None:
+        super().__init__(str(answer.get("error")))
+        self.answer = answer
+
+
+class KeeperUser(Protocol):
+    """Who uses the connection for one kernel."""
+
+    def on_batch(self, batch: Batch) -> None:
+        """What has passed between the kernel and its servers."""
+
+    def on_event(self, event: Mapping[str, Any]) -> None:
+        """What has happened to the kernel."""
+
+    async def on_reconnected(self, *, same: bool) -> None:
+        """The connection has come back: to the same keeper, or to a new one, which knows nothing."""
+
+
+class KeeperClient:
+    """The connection.
+
+    folder: the state folder.
+    orphan_timeout_s: seconds without servers after which a keeper that is started here ends its kernels.
+
+    server_id: what this server is called at the keeper.
+    uuid: the keeper's; "" before the first connection.
+    well: whether the keeper is connected, and answers.
+    on_change: called when `well` has changed.
+    """
+
+    def __init__(self, folder: StateFolder, orphan_timeout_s: float = 86_400.0) -> None:
+        self.server_id = uuid.uuid4().hex
+        self.uuid = ""
+        self.well = False
+        self.on_change: Callable[[], None] = lambda: None
+        self._folder = folder
+        self._orphan_timeout_s = orphan_timeout_s
+        self._connection: _Connection | None = None
+        self._left = False
+        self._numbers = itertools.count(1)
+        self._answers: dict[int, OnAnswer] = {}
+        self._users: dict[str, list[KeeperUser]] = {}
+        self._handles: dict[int, str] = {}
+        self._unsent: deque[bytes | Buffer] = deque()
+        self._unsent_bytes = 0
+        self._tasks = TaskSet()
+
+    @property
+    def left(self) -> bool:
+        """Whether `leave` was called: the kernels are not ours any more."""
+        return self._left
+
+    async def start(self) -> None:
+        """Connect to the keeper, which is started if there is none.
+
+        Raises KeeperUnavailable, also when it has another protocol; BadStateFolder.
+        """
+        connection = await find_or_start(self._folder, self._make, self._orphan_timeout_s)
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                hello = await connection.hello(self.server_id)
+        except TimeoutError as exc:
+            connection.close()
+            raise KeeperUnavailable("The process that keeps kernels does not answer") from exc
+        if "error" in hello:
+            connection.close()
+            raise KeeperUnavailable(str(hello["error"]))
+        same, self.uuid = self.uuid == hello["uuid"], hello["uuid"]
+        if not same:
+            self._handles.clear()
+            self._unsent.clear()
+            self._unsent_bytes = 0
+        self._connection = connection
+        connection.begin()
+        self._set_well(True)
+        unsent, self._unsent, self._unsent_bytes = self._unsent, deque(), 0
+        for data in unsent:
+            connection.write(data)
+        for users in list(self._users.values()):
+            for user in tuple(users):
+                try:
+                    await user.on_reconnected(same=same)
+                except FPSKernelsError as exc:
+                    logger.warning("a kernel is not what it was before its keeper was lost: %s", exc)
+
+    def _make(self) -> _Connection:
+        return _Connection(self)
+
+    def _set_well(self, well: bool) -> None:
+        if self.well is not well:
+            self.well = well
+            if not well:
+                logger.warning("the process that keeps kernels does not answer")
+            self.on_change()
+
+    def add(self, kernel_id: str, user: KeeperUser) -> None:
+        """Tell `user` what the keeper tells of a kernel."""
+        self._users.setdefault(kernel_id, []).append(user)
+
+    def remove(self, kernel_id: str, user: KeeperUser) -> None:
+        """Undo `add`. May be called twice."""
+        users = self._users.get(kernel_id, [])
+        if user in users:
+            users.remove(user)
+        if not users:
+            self._users.pop(kernel_id, None)
+
+    def note_handle(self, handle: int, kernel_id: str) -> None:
+        """Frames with this handle are about that kernel."""
+        self._handles[handle] = kernel_id
+
+    async def call(self, do: str, *, timeout_s: float = CALL_TIMEOUT_S, **fields: Any) -> Mapping[str, Any]:
+        """Have the keeper do something; returns its answer. Raises RefusedByKeeper, KeeperUnavailable."""
+        answered: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
+
+        def on_answer(answer: Mapping[str, Any]) -> None:
+            if not answered.done():
+                answered.set_result(answer)
+
+        number = self.ask(do, on_answer, **fields)
+        try:
+            async with asyncio.timeout(timeout_s):
+                answer = await answered
+        except TimeoutError as exc:
+            raise KeeperUnavailable("The process that keeps this kernel does not answer") from exc
+        finally:
+            self._answers.pop(number, None)
+        if answer.get("lost"):
+            raise KeeperUnavailable("The process that keeps this kernel was lost")
+        if "error" in answer:
+            raise RefusedByKeeper(answer)
+        return answer
+
+    def ask(self, do: str, on_answer: OnAnswer, **fields: Any) -> int:
+        """Have the keeper do something; its answer is given to `on_answer`, or {"lost": True} when it will not come.
+
+        Raises KeeperUnavailable after `leave`, QueueFull.
+        """
+        number = next(self._numbers)
+        self._write([encode_json(CALL, {"do": do, "id": number, **fields})])
+        self._answers[number] = on_answer
+        return number
+
+    def tell(self, do: str, **fields: Any) -> None:
+        """Have the keeper do something, without an answer. Nothing is done after `leave`."""
+        if not self._left:
+            with contextlib.suppress(QueueFull):
+                self._write([encode_json(CALL, {"do": do, **fields})])
+
+    def send(self, handle: int, channel: str, note: bytes, frames: Sequence[Buffer]) -> None:
+        """Send a message to a kernel. Raises QueueFull; KernelNotConnected after `leave`."""
+        self._write(encode_send(handle, channel, note, frames))
+
+    def _write(self, pieces: Sequence[bytes | Buffer]) -> None:
+        if self._left:
+            raise KernelNotConnected("The kernel is left to its keeper")
+        connection = self._connection
+        waiting = self._unsent_bytes if connection is None else connection.waiting_bytes
+        if waiting > UNSENT_BYTES:
+            raise QueueFull("The process that keeps this kernel does not read, and too much waits for it")
+        for data in pieces:
+            if connection is None:
+                self._unsent.append(data)
+                self._unsent_bytes += len(data)
+            else:
+                connection.write(data)
+
+    # What follows is for the connection.
+
+    def on_frame(self, frame: Frame) -> None:
+        """A frame that is no hello and no ping. Raises BadFrame."""
+        if frame.kind == BATCH:
+            batch = decode_batch(frame)
+            for user in tuple(self._users.get(self._handles.get(frame.handle, ""), ())):
+                user.on_batch(batch)
+            return
+        event = decode_json(frame)
+        if event.get("event") == "answer":
+            on_answer = self._answers.pop(event.get("id", 0), None)
+            if on_answer is not None:
+                on_answer(event)
+        elif event.get("event") == "closed":
+            logger.warning("the keeper closes the connection: %s", event.get("reason"))
+        else:
+            for user in tuple(self._users.get(str(event.get("kernel")), ())):
+                user.on_event(event)
+
+    def on_silence(self, silent: bool) -> None:
+        """Nothing was heard for SILENCE_S, or something is heard again."""
+        if self._connection is not None:
+            self._set_well(not silent)
+
+    def on_lost(self, connection: _Connection) -> None:
+        """The connection has ended."""
+        if connection is not self._connection:
+            return
+        self._connection = None
+        answers, self._answers = self._answers, {}
+        for on_answer in answers.values():
+            on_answer({"lost": True})
+        if not self._left:
+            self._set_well(False)
+            self._tasks.start(self._reconnect(), name="reconnecting to the keeper")
+
+    async def _reconnect(self) -> None:
+        wait_s = RETRY_S
+        while not self._left:
+            try:
+                await self.start()
+                logger.info("the keeper is connected again")
+                return
+            except (KeeperUnavailable, BadStateFolder) as exc:
+                logger.warning("%s", exc.message)
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, RETRY_MAX_S)
+
+    async def leave(self) -> None:
+        """End the connection, and leave the kernels to the keeper: nothing that is done to them here has an effect.
+
+        May be called twice.
+        """
+        self._left = True
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LEAVE_TIMEOUT_S):
+                    await connection.lost.wait()
+            connection.close(now=True)
+        for on_answer in list(self._answers.values()):
+            on_answer({"lost": True})
+        self._answers.clear()
+        await self._tasks.close()
+
+
+class _Connection(asyncio.Protocol):
+    """One connection to a keeper."""
+
+    def __init__(self, client: KeeperClient) -> None:
+        self.lost = asyncio.Event()
+        self._client = client
+        self._loop = asyncio.get_running_loop()
+        self._hello: asyncio.Future[dict[str, Any]] = self._loop.create_future()
+        self._begun = False
+        self._reader = FrameReader()
+        self._transport: asyncio.Transport | None = None
+        self._heard_at = self._looked_at = self._loop.time()
+        self._silent = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What has not been handed to the system."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    async def hello(self, server_id: str) -> dict[str, Any]:
+        """Say hello; returns the keeper's answer."""
+        hello = {"do": "hello", "id": 0, "server": server_id, "protocol": PROTOCOL, "version": __version__}
+        self.write(encode_json(CALL, hello))
+        return await self._hello
+
+    def begin(self) -> None:
+        """The keeper is one that we can talk to."""
+        self._begun = True
+        self._looked_at = self._loop.time()
+        self._timer = self._loop.call_later(PING_INTERVAL_S, self._look)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self.lost.set()
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._hello.done():
+            self._hello.set_result({"error": "The process that keeps kernels has closed the connection"})
+        self._client.on_lost(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._heard_at = self._loop.time()
+        if self._silent:
+            self._silent = False
+            self._client.on_silence(False)
+        try:
+            for frame in self._reader.feed(data):
+                self._on_frame(frame)
+        except BadFrame as exc:
+            logger.error("the keeper sends what it should not: %s", exc)
+            self.close()
+
+    def _on_frame(self, frame: Frame) -> None:
+        if frame.kind == PING:
+            self.write(encode(PONG))
+        elif frame.kind == EVENT and not self._hello.done():
+            answer = decode_json(frame)
+            reason = {"error": f"The process that keeps kernels refuses: {answer.get('reason')}"}
+            self._hello.set_result(answer if answer.get("event") == "answer" else reason)
+        elif frame.kind in (BATCH, EVENT):
+            if self._begun:
+                self._client.on_frame(frame)
+        elif frame.kind != PONG:
+            raise BadFrame(f"a frame of kind {frame.kind}, which keepers do not send")
+
+    def write(self, data: bytes | Buffer) -> None:
+        """Write something, if the connection is there."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def _look(self) -> None:
+        """Ask whether the keeper is there; its silence does not count while this process itself did not run."""
+        now = self._loop.time()
+        if now - self._looked_at > 2 * PING_INTERVAL_S:
+            self._heard_at = now
+        self._looked_at = now
+        if now - self._heard_at > SILENCE_S and not self._silent:
+            self._silent = True
+            self._client.on_silence(True)
+        if not self.waiting_bytes:
+            self.write(encode(PING))
+        self._timer = self._loop.call_later(PING_INTERVAL_S, self._look)
+
+    def close(self, *, now: bool = False) -> None:
+        """Close the connection. now: without waiting until the keeper has read what was written."""
+        if self._transport is not None:
+            if now:
+                self._transport.abort()
+            else:
+                self._transport.close()

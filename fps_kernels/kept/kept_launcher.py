@@ -1,0 +1,46 @@
+"""Where the processes of a kernel that is kept come from."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from ..kernel_driver.kernelspec import Kernelspecs
+from ..kernel_driver.launch import LaunchOptions, launch_by
+from ..kernel_driver.launcher import KernelspecLauncher
+from ..kernel_driver.process import LaunchedProcess
+from .keeper_client import KeeperClient
+from .kept_process import KeptProcess
+
+
+class KeptLauncher(KernelspecLauncher):
+    """Launches processes as KernelspecLauncher does, but as children of the keeper where that is possible.
+
+    keeper: the connection to the keeper.
+    adopted: a process that the keeper runs already, which is the first one.
+    more: see KernelspecLauncher.
+    """
+
+    def __init__(
+        self,
+        options: LaunchOptions,
+        specs: Kernelspecs,
+        keeper: KeeperClient,
+        *,
+        adopted: KeptProcess | None = None,
+        **more: Any,
+    ) -> None:
+        super().__init__(options, specs, **more)
+        self._keeper = keeper
+        self._adopted = adopted
+
+    async def take(self, kernel_id: str) -> LaunchedProcess | None:
+        process, self._adopted = self._adopted, None
+        if process is None:
+            return await super().take(kernel_id)
+        self._remember(process)
+        return process
+
+    async def _begin(self, kernel_id: str) -> LaunchedProcess:
+        begin = partial(KeptProcess.run, self._keeper)
+        return await launch_by(kernel_id, self._options, self._specs, self._ledger, begin)

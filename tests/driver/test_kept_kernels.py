@@ -1,0 +1,180 @@
+"""Kernels whose parent is a keeper: what a driver does with them is what it does with others."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from fps_kernels.errors import KernelRestarted, KernelStartFailed
+from fps_kernels.kept.keeper_client import KeeperClient
+from fps_kernels.kept.kept_process import KeptProcess
+from fps_kernels.kernel_driver.driver import KernelDriver
+
+from ..support.drivers import Inbox, Recorder, execute, run
+from ..support.keepers import Keepers, is_running, summary_of
+from ..support.kernelspecs import install_kernelspecs
+from ..support.waits import until
+
+pytestmark = pytest.mark.usefixtures("bounded")
+
+
+@pytest.fixture
+async def keepers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Keepers]:
+    install_kernelspecs(tmp_path / "share")
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "share"))
+    async with Keepers(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+async def keeper(keepers: Keepers) -> KeeperClient:
+    return await keepers.connect()
+
+
+@pytest.fixture
+async def driver(keepers: Keepers, keeper: KeeperClient) -> KernelDriver:
+    return await keepers.start(keeper)
+
+
+def process_of(driver: KernelDriver) -> KeptProcess:
+    assert isinstance(driver._process, KeptProcess)
+    return driver._process
+
+
+async def test_a_kernel_is_a_child_of_the_keeper_and_executes(keepers: Keepers, driver: KernelDriver) -> None:
+    assert driver.pid is not None
+    process = psutil.Process(driver.pid)
+    assert process.ppid() == keepers.pid()
+    assert "JPY_PARENT_PID" not in process.environ()
+    assert os.getsid(driver.pid) == driver.pid
+    assert os.readlink(f"/proc/{driver.pid}/fd/0") == "/dev/null"
+    assert await run(driver.client, "stream('hello')") == "hello"
+
+
+@pytest.mark.parametrize("mode", ["tiny_curve", "tiny_slow", "tiny_no_status", "tiny_message_interrupt"])
+async def test_other_kernels_become_ready_too(keepers: Keepers, keeper: KeeperClient, mode: str) -> None:
+    driver = await keepers.start(keeper, mode)
+    assert await run(driver.client, "stream('hello')") == "hello"
+
+
+async def test_input_is_asked_for_and_given(driver: KernelDriver) -> None:
+    inbox = Inbox(driver.client)
+    msg_id = execute(driver.client, "stream(reply_input('name?'))")
+    request = await inbox.until_type("input_request")
+    frames = driver.client.make_frames("input_reply", {"value": "Ada"}, request.frames[0])
+    driver.client.send("stdin", frames)
+    await inbox.until_reply(msg_id)
+    assert await inbox.until_text("Ada")
+
+
+async def test_buffers_arrive_both_ways(driver: KernelDriver) -> None:
+    from ..support.drivers import message_frames
+
+    inbox = Inbox(driver.client)
+    large = bytes(range(256)) * 1024
+    driver.client.send("shell", message_frames("comm_msg", {"comm_id": "c", "data": {}}, buffers=[large, b"ab"]))
+    message = await inbox.until(lambda one: one.msg_type == "comm_msg")
+    assert message.buffers == [large[::-1], b"ba"]
+
+
+async def test_a_cell_is_interrupted(driver: KernelDriver) -> None:
+    inbox = Inbox(driver.client)
+    msg_id = execute(driver.client, "import time; stream('on')\nwhile True: time.sleep(0.05)")
+    await inbox.until_text("on")
+    await driver.interrupt()
+    reply = await inbox.until_reply(msg_id)
+    assert reply.content["ename"] == "KeyboardInterrupt"
+
+
+async def test_a_restart_is_another_process_of_the_same_kernel(
+    keepers: Keepers, keeper: KeeperClient, driver: KernelDriver
+) -> None:
+    first = driver.pid
+    recorder = Recorder(driver)
+    inbox = Inbox(driver.client)
+    execute(driver.client, "import time; stream('on'); time.sleep(100)", origin="page")
+    await inbox.until_text("on")
+    await driver.restart()
+    keepers.note_processes()
+    assert driver.pid != first
+    assert isinstance(recorder.error, KernelRestarted)
+    assert await run(driver.client, "stream('again')") == "again"
+    summary = await summary_of(keeper, driver.kernel_id)
+    assert (summary["generation"], summary["pid"], summary["unfinished"]) == (2, driver.pid, 0)
+
+
+async def test_a_shutdown_ends_the_process_and_removes_its_files(keepers: Keepers, driver: KernelDriver) -> None:
+    pid = driver.pid
+    assert pid is not None
+    process = psutil.Process(pid)
+    assert list(keepers.connection_dir.glob("*.json"))
+    await driver.shutdown()
+    assert not is_running(process)
+    assert not list(keepers.connection_dir.glob("*.json"))
+    await until(lambda: not list(keepers.state.kernels.iterdir()))
+
+
+async def test_a_death_is_told_with_the_last_lines_and_the_status(driver: KernelDriver) -> None:
+    process = process_of(driver)
+    execute(driver.client, "import os, sys; print('one\\ntwo', file=sys.stderr, flush=True); os._exit(7)")
+    status = await process.exited
+    assert (status.code, status.stderr) == (7, ("one", "two"))
+    assert status.reason == "exited with code 7: one | two"
+
+
+async def test_a_kernel_that_dies_is_restarted(keepers: Keepers, driver: KernelDriver) -> None:
+    recorder = Recorder(driver)
+    assert driver.pid is not None
+    os.kill(driver.pid, signal.SIGKILL)
+    await recorder.until("restarting")
+    assert "SIGKILL" in recorder.reason
+    await until(lambda: driver.client.state.ready)
+    keepers.note_processes()
+    assert await run(driver.client, "stream('again')") == "again"
+
+
+async def test_a_kernel_that_exits_at_once_says_why(keepers: Keepers, keeper: KeeperClient) -> None:
+    with pytest.raises(KernelStartFailed, match="code 3: .*ImportError: no module named tiny"):
+        await keepers.start(keeper, "tiny_exits")
+
+
+async def test_a_program_that_does_not_exist_is_named(keepers: Keepers, keeper: KeeperClient) -> None:
+    with pytest.raises(KernelStartFailed, match="No such file or directory: no-such-program"):
+        await keepers.start(keeper, "no_such_program")
+    assert (await keeper.call("kernels"))["kernels"] == []
+    assert not list(keepers.connection_dir.glob("*.json"))
+
+
+async def test_what_a_kernel_leaves_in_its_process_group_is_ended(driver: KernelDriver) -> None:
+    inbox = Inbox(driver.client)
+    code = "import subprocess; child = subprocess.Popen(['sleep', '1000']); stream(str(child.pid))"
+    await inbox.until_reply(execute(driver.client, code))
+    child = psutil.Process(int(inbox.texts()[0]))
+    await driver.shutdown()
+    await until(lambda: not is_running(child))
+
+
+async def test_stderr_is_cut_while_it_is_written_to(keepers: Keepers, driver: KernelDriver) -> None:
+    path = keepers.state.kernels / f"{driver.kernel_id}.err"
+    inbox = Inbox(driver.client)
+    code = "import sys\nfor n in range(30000): print(f'{n:06d}', 'x' * 92, file=sys.stderr)\nsys.stderr.flush()"
+    await inbox.until_reply(execute(driver.client, code))
+    await until(lambda: path.stat().st_size < 1024 * 1024)
+    assert path.read_text().splitlines()[-1].startswith("029999")
+
+
+async def test_a_launch_that_is_given_up_leaves_no_process(keepers: Keepers, keeper: KeeperClient) -> None:
+    driver = keepers.make(keeper)
+    start = asyncio.create_task(driver.start())
+    await until(lambda: (keepers.note_processes(), keepers.process().children())[1])
+    children = keepers.process().children()
+    await driver.shutdown(now=True)
+    with pytest.raises(BaseException):  # noqa: B017, PT011 - the start was cancelled, or has failed
+        await start
+    await until(lambda: not any(map(is_running, children)))

@@ -1,0 +1,147 @@
+"""Keepers, and kernels that they keep, driven in the test's own process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import uuid
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+import zmq
+
+from fps_kernels.keeper.state_folder import StateFolder
+from fps_kernels.kept.keeper_client import KeeperClient
+from fps_kernels.kept.kept_launcher import KeptLauncher
+from fps_kernels.kept.kept_process import KeptProcess, forget, open_channels
+from fps_kernels.kernel_driver.client import KernelClient
+from fps_kernels.kernel_driver.driver import KernelDriver
+from fps_kernels.kernel_driver.kernelspec import Kernelspecs
+from fps_kernels.kernel_driver.launch import LaunchOptions
+from fps_kernels.kernel_driver.lifecycle import LifecycleOptions
+from fps_kernels.kernels.launch_environment import server_environment
+
+from .waits import until
+
+TIMEOUT_S = 60
+
+
+class Keepers:
+    """A state folder, servers' connections to its keeper, and drivers of kernels that it keeps.
+
+    folder: for the state folder, and for connection files. The kernelspecs are those of JUPYTER_PATH.
+    At the end nothing of the keeper and of its kernels may be left.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.state = StateFolder(folder / "state")
+        self.folder = folder
+        self.connection_dir = folder / "runtime"
+        self.specs = Kernelspecs()
+        self.context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._clients: list[KeeperClient] = []
+        self._drivers: list[KernelDriver] = []
+        self._processes: set[psutil.Process] = set()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for driver in self._drivers:
+            if not (client := self._client_of(driver)).left:
+                await driver.shutdown(now=True)
+                forget(client, driver.kernel_id)
+        self.note_processes()
+        if (pid := self.pid()) is not None:
+            os.kill(pid, signal.SIGCONT)
+            os.kill(pid, signal.SIGTERM)
+        for client in self._clients:
+            await client.leave()
+        for driver in self._drivers:
+            await driver.shutdown(now=True)
+        self.context.destroy(linger=0)
+        await until(lambda: not any(is_running(one) for one in self._processes))
+
+    async def connect(self, **options: Any) -> KeeperClient:
+        """A server's connection."""
+        client = KeeperClient(self.state, **options)
+        self._clients.append(client)
+        async with asyncio.timeout(TIMEOUT_S):
+            await client.start()
+        self.note_processes()
+        return client
+
+    def make(
+        self,
+        keeper: KeeperClient,
+        name: str = "tiny_plain",
+        *,
+        adopted: KeptProcess | None = None,
+        kernel_id: str | None = None,
+        env: dict[str, str] | None = None,
+        encryption: str = "auto",
+        **lifecycle: Any,
+    ) -> KernelDriver:
+        """A driver of a kernel that is not started yet."""
+        options = LaunchOptions(
+            kernel_name=name,
+            cwd=str(self.folder),
+            env=server_environment(os.environ) | (env or {}),
+            extra_env={},
+            connection_dir=self.connection_dir,
+            encryption=encryption,
+        )
+        kernel_id = adopted.kernel_id if adopted is not None else kernel_id or uuid.uuid4().hex
+        client = KernelClient(kernel_id, self.context, open_channels=open_channels)
+        launcher = KeptLauncher(options, self.specs, keeper, adopted=adopted)
+        driver = KernelDriver(client, launcher, LifecycleOptions(**lifecycle))
+        self._drivers.append(driver)
+        return driver
+
+    async def start(self, keeper: KeeperClient, name: str = "tiny_plain", **options: Any) -> KernelDriver:
+        driver = self.make(keeper, name, **options)
+        async with asyncio.timeout(TIMEOUT_S):
+            await driver.start()
+        self.note_processes()
+        return driver
+
+    def _client_of(self, driver: KernelDriver) -> KeeperClient:
+        launcher = driver._launcher
+        assert isinstance(launcher, KeptLauncher)
+        return launcher._keeper
+
+    def pid(self) -> int | None:
+        """The keeper's process; None if there is none."""
+        try:
+            return int(json.loads(self.state.description.read_text())["pid"])
+        except FileNotFoundError:
+            return None
+
+    def process(self) -> psutil.Process:
+        pid = self.pid()
+        assert pid is not None
+        return psutil.Process(pid)
+
+    def note_processes(self) -> None:
+        """Remember the keeper and its children: none may be left at the end."""
+        if (pid := self.pid()) is not None and psutil.pid_exists(pid):
+            keeper = psutil.Process(pid)
+            self._processes |= {keeper, *keeper.children(recursive=True)}
+
+
+def is_running(process: psutil.Process) -> bool:
+    """Whether a process runs, and is no zombie."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+async def summary_of(keeper: KeeperClient, kernel_id: str) -> dict[str, Any]:
+    """What the keeper says of a kernel."""
+    found = await keeper.call("kernels")
+    (summary,) = (one for one in found["kernels"] if one["kernel"] == kernel_id)
+    return summary
