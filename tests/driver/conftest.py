@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from fps_kernels.hosts.asphalt.config import KernelsConfig
+from fps_kernels.kept.keeper_client import KeeperClient
 from fps_kernels.kernel_driver.client import KernelClient
 from fps_kernels.kernel_driver.driver import KernelDriver
 from fps_kernels.kernel_driver.kernelspec import Kernelspecs
 from fps_kernels.kernels.registry import KernelRegistry
 
 from ..support.drivers import Drivers
+from ..support.keepers import Keepers
 from ..support.kernelspecs import install_kernelspecs
 
 
@@ -55,3 +57,18 @@ async def driver(kernels: Drivers) -> KernelDriver:
 async def client(driver: KernelDriver) -> KernelClient:
     """The client of a kernel that is ready."""
     return driver.client
+
+
+@pytest.fixture
+async def keepers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Keepers]:
+    """Makes connections to one keeper; nothing of it may be left at the end."""
+    install_kernelspecs(tmp_path / "share")
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "share"))
+    async with Keepers(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+async def keeper(keepers: Keepers) -> KeeperClient:
+    """A server's connection to a keeper."""
+    return await keepers.connect()

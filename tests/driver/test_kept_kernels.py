@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import psutil
 import pytest
@@ -16,25 +14,11 @@ from fps_kernels.kept.keeper_client import KeeperClient
 from fps_kernels.kept.kept_process import KeptProcess
 from fps_kernels.kernel_driver.driver import KernelDriver
 
-from ..support.drivers import Inbox, Recorder, execute, run
+from ..support.drivers import Inbox, Recorder, execute, message_frames, run
 from ..support.keepers import Keepers, is_running, summary_of
-from ..support.kernelspecs import install_kernelspecs
 from ..support.waits import until
 
 pytestmark = pytest.mark.usefixtures("bounded")
-
-
-@pytest.fixture
-async def keepers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Keepers]:
-    install_kernelspecs(tmp_path / "share")
-    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "share"))
-    async with Keepers(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-async def keeper(keepers: Keepers) -> KeeperClient:
-    return await keepers.connect()
 
 
 @pytest.fixture
@@ -74,8 +58,6 @@ async def test_input_is_asked_for_and_given(driver: KernelDriver) -> None:
 
 
 async def test_buffers_arrive_both_ways(driver: KernelDriver) -> None:
-    from ..support.drivers import message_frames
-
     inbox = Inbox(driver.client)
     large = bytes(range(256)) * 1024
     driver.client.send("shell", message_frames("comm_msg", {"comm_id": "c", "data": {}}, buffers=[large, b"ab"]))
@@ -140,7 +122,7 @@ async def test_a_kernel_that_dies_is_restarted(keepers: Keepers, driver: KernelD
 
 
 async def test_a_kernel_that_exits_at_once_says_why(keepers: Keepers, keeper: KeeperClient) -> None:
-    with pytest.raises(KernelStartFailed, match="code 3: .*ImportError: no module named tiny"):
+    with pytest.raises(KernelStartFailed, match=r"code 3: .*ImportError: no module named tiny"):
         await keepers.start(keeper, "tiny_exits")
 
 
@@ -172,7 +154,8 @@ async def test_stderr_is_cut_while_it_is_written_to(keepers: Keepers, driver: Ke
 async def test_a_launch_that_is_given_up_leaves_no_process(keepers: Keepers, keeper: KeeperClient) -> None:
     driver = keepers.make(keeper)
     start = asyncio.create_task(driver.start())
-    await until(lambda: (keepers.note_processes(), keepers.process().children())[1])
+    await until(lambda: keepers.process().children())
+    keepers.note_processes()
     children = keepers.process().children()
     await driver.shutdown(now=True)
     with pytest.raises(BaseException):  # noqa: B017, PT011 - the start was cancelled, or has failed

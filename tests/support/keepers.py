@@ -7,12 +7,14 @@ import json
 import os
 import signal
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
 import psutil
 import zmq
 
+from fps_kernels.keeper.keeper_wire import EVENT, FrameReader, decode_json
 from fps_kernels.keeper.state_folder import StateFolder
 from fps_kernels.kept.keeper_client import KeeperClient
 from fps_kernels.kept.kept_launcher import KeptLauncher
@@ -67,7 +69,7 @@ class Keepers:
 
     async def connect(self, **options: Any) -> KeeperClient:
         """A server's connection."""
-        client = KeeperClient(self.state, **options)
+        client = KeeperClient(self.state, **{"orphan_timeout_s": 120, **options})
         self._clients.append(client)
         async with asyncio.timeout(TIMEOUT_S):
             await client.start()
@@ -145,3 +147,37 @@ async def summary_of(keeper: KeeperClient, kernel_id: str) -> dict[str, Any]:
     found = await keeper.call("kernels")
     (summary,) = (one for one in found["kernels"] if one["kernel"] == kernel_id)
     return summary
+
+
+async def until_summary(
+    keeper: KeeperClient, kernel_id: str, condition: Callable[[dict[str, Any]], bool]
+) -> dict[str, Any]:
+    """What the keeper says of a kernel, once that fulfils the condition."""
+
+    async def look() -> dict[str, Any] | None:
+        summary = await summary_of(keeper, kernel_id)
+        return summary if condition(summary) else None
+
+    return await until(look)
+
+
+class RawServer:
+    """A connection to a keeper that writes whatever a test wants."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self.writer = writer
+        self._frames = FrameReader()
+
+    @classmethod
+    async def connect(cls, state: StateFolder) -> Self:
+        return cls(*await asyncio.open_unix_connection(str(state.socket)))
+
+    async def events(self) -> list[dict[str, Any]]:
+        """What it is told until the connection ends, pings left out."""
+        found: list[dict[str, Any]] = []
+        async with asyncio.timeout(TIMEOUT_S):
+            while data := await self._reader.read(65_536):
+                found += [decode_json(frame) for frame in self._frames.feed(data) if frame.kind == EVENT]
+        self.writer.close()
+        return found
