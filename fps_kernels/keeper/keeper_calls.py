@@ -97,7 +97,10 @@ def adopt(caller: Caller, arguments: Arguments) -> Answer:
     next_seq = max(0, field(arguments, "next_seq", int, 0))
     holder = holdings.make(field(arguments, "kernel", str), bounds_of(arguments), next_seq)
     if holder.generation:
-        raise BadCall("it is held already")
+        if holder.child is None or holder.child.pid != field(arguments, "pid", int):
+            raise BadCall("another process of it is held already")
+        caller.attach(holder, holder.record.next_seq)
+        return holder.summary()
     try:
         holder.adopt(
             field(arguments, "pid", int),

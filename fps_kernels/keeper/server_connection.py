@@ -155,7 +155,7 @@ class ServerConnection(asyncio.Protocol):
                 self._tasks.start(self._finish(number, result), name=f"call {do}")
             else:
                 self._answer(number, result)
-        except FPSKernelsError as exc:
+        except (OSError, ValueError, FPSKernelsError) as exc:
             self._answer(number, refusal(exc))
 
     async def _finish(self, number: object, result: Any) -> None:

@@ -94,6 +94,7 @@ class KeptProcess(LaunchedProcess):
         self._pid = summary.get("pid")
         self._start_time = summary.get("start_time", "")
         self._channels: KeptChannels | None = None
+        self._orphan = False  # whether its keeper was lost, and no other watches over it
         keeper.add(kernel_id, self)
         keeper.note_handle(self._handle, kernel_id)
 
@@ -220,8 +221,10 @@ class KeptProcess(LaunchedProcess):
         """The connection has come back: to the same keeper, or to a new one, which knows nothing."""
         if self.exited.done():
             return
-        if not same:
+        self._orphan = self._orphan or not same
+        if self._orphan:
             await self._be_adopted()
+            same = self._orphan = False
         if self._channels is not None and not self.exited.done():
             self._channels.resume(self._handle, same=same)
 

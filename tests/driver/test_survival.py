@@ -236,5 +236,7 @@ async def test_a_mark_is_found_by_the_next_server(keepers: Keepers, servers: lis
         heard = successor.heard
         assert successor.process.channels is not None
         successor.process.channels.mark(b"note")
-        await until(lambda heard=heard, expected=expected: heard.marks == expected)
+        async with asyncio.timeout(60):
+            while heard.marks != expected:  # noqa: ASYNC110 - there is no event
+                await asyncio.sleep(0.01)
         await successor.process.keeper.leave()

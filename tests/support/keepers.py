@@ -14,7 +14,7 @@ from typing import Any, Self
 import psutil
 import zmq
 
-from fps_kernels.keeper.keeper_wire import EVENT, FrameReader, decode_json
+from fps_kernels.keeper.keeper_wire import BATCH, EVENT, FrameReader, decode_batch, decode_json
 from fps_kernels.keeper.state_folder import StateFolder
 from fps_kernels.kept.keeper_client import KeeperClient
 from fps_kernels.kept.kept_launcher import KeptLauncher
@@ -181,3 +181,26 @@ class RawServer:
                 found += [decode_json(frame) for frame in self._frames.feed(data) if frame.kind == EVENT]
         self.writer.close()
         return found
+
+    def pause(self) -> None:
+        """Read nothing."""
+        self.writer.transport.pause_reading()  # type: ignore[attr-defined]
+
+    def resume(self) -> None:
+        """Read again."""
+        self.writer.transport.resume_reading()  # type: ignore[attr-defined]
+
+    async def streams_until(self, last: int) -> tuple[list[int], int]:
+        """The numbers in stream messages up to `last`, and how many messages are said to be missing."""
+        numbers: list[int] = []
+        missing = 0
+        async with asyncio.timeout(TIMEOUT_S):
+            while last not in numbers:
+                for frame in self._frames.feed(await self._reader.read(1 << 20)):
+                    if frame.kind == EVENT:
+                        missing += decode_json(frame).get("messages", 0)
+                    elif frame.kind == BATCH and (batch := decode_batch(frame)).channel == "iopub":
+                        contents = [json.loads(message[6]) for message in batch.messages]
+                        numbers += [int(content["text"]) for content in contents if "text" in content]
+        self.writer.close()
+        return numbers, missing
