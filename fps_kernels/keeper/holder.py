@@ -15,7 +15,7 @@ import zmq
 from ..errors import FPSKernelsError, KernelNotConnected, MalformedMessage
 from ..kernel_driver.channels import Channels, ZMQChannels
 from ..kernel_driver.connection_file import ConnectionInfo
-from ..kernel_driver.message import Buffer
+from ..kernel_driver.header import Buffer
 from ..kernel_driver.turns import Turns
 from .child import Child, ExitReport
 from .keeper_wire import TooLarge

@@ -39,7 +39,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 from ..errors import FPSKernelsError
-from ..kernel_driver.message import Buffer
+from ..kernel_driver.header import Buffer
 
 PROTOCOL = 1
 """The version of the protocol. A server and a keeper that differ in it do not talk to each other."""

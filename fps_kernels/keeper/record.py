@@ -31,7 +31,7 @@ from itertools import islice
 from typing import NamedTuple
 
 from ..errors import MalformedMessage
-from ..kernel_driver.message import DELIMITER, Buffer, peek_msg_id, peek_msg_type
+from ..kernel_driver.header import DELIMITER, Buffer, peek_msg_id, peek_msg_type
 from .keeper_wire import encode_batch
 
 SPLIT_BYTES = 1024 * 1024

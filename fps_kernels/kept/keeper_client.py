@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from .. import __version__
-from ..errors import FPSKernelsError, KernelNotConnected, QueueFull
+from ..errors import FPSKernelsError, KernelFailure, KernelNotConnected, QueueFull
 from ..keeper.keeper_wire import (
     BATCH,
     CALL,
@@ -38,7 +38,7 @@ from ..keeper.keeper_wire import (
 )
 from ..keeper.server_connection import PING_INTERVAL_S, SILENCE_S
 from ..keeper.state_folder import BadStateFolder, StateFolder
-from ..kernel_driver.message import Buffer
+from ..kernel_driver.header import Buffer
 from ..tasks import TaskSet
 from .keeper_start import KeeperUnavailable, find_or_start
 
@@ -58,7 +58,7 @@ RETRY_S, RETRY_MAX_S = 0.05, 2.0
 OnAnswer = Callable[[Mapping[str, Any]], None]
 
 
-class RefusedByKeeper(FPSKernelsError):
+class RefusedByKeeper(KernelFailure):
     """The keeper has refused a call.
 
     answer: what it said.

@@ -10,7 +10,7 @@ from ..errors import KernelNotConnected
 from ..keeper.keeper_wire import Batch
 from ..kernel_driver.channels import TALKING, OnBatch
 from ..kernel_driver.connection_file import ConnectionInfo
-from ..kernel_driver.message import Buffer
+from ..kernel_driver.header import Buffer
 from .keeper_client import KeeperClient
 
 logger = logging.getLogger(__name__)

@@ -290,6 +290,10 @@ class KeptProcess(LaunchedProcess):
         """Send SIGKILL."""
         self._tell_signal(signal.SIGKILL)
 
+    async def wait(self, timeout_s: float) -> bool:
+        """Return True when the process is gone, or was left to its keeper; False if it is not within that time."""
+        return self.keeper.left or await super().wait(timeout_s)
+
     def _tell_signal(self, signum: int) -> None:
         if not self.exited.done():
             self.keeper.tell("signal", kernel=self.kernel_id, generation=self.generation, signum=int(signum))

@@ -18,7 +18,7 @@ import zmq
 from ..descriptors import add_reader, remove_reader
 from ..errors import KernelNotConnected, QueueFull
 from .connection_file import ConnectionInfo
-from .message import Buffer
+from .header import Buffer
 from .socket_reader import LARGE_FRAME_BYTES, SocketReader
 from .turns import ALONE_MESSAGES, PAUSE_S, SHARED_MESSAGES, Turns
 

@@ -9,7 +9,6 @@ A message on ZMQ is `[*idents, b"<IDS|MSG>", signature, header, parent_header, m
 from __future__ import annotations
 
 import json
-import re
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,22 +17,17 @@ from typing import Any, Self
 import msgspec
 
 from ..errors import MalformedMessage
+from .header import DELIMITER as DELIMITER
+from .header import Buffer as Buffer
+from .header import load_object as load_object
+from .header import peek_msg_id as peek_msg_id
+from .header import peek_msg_type as peek_msg_type
+from .header import peek_session as peek_session
 from .request_log import Request
 
-Buffer = bytes | memoryview
-"""A frame of a message. Only large buffers are views; a header, which is looked into, never is."""
-
-DELIMITER = b"<IDS|MSG>"
 PROTOCOL_VERSION = "5.4"
 """The version of the messaging protocol that our own messages have."""
 EMPTY_DICT = b"{}"
-
-# One C call instead of a JSON parser: 0.4 µs against 4.2 µs. A quote inside a JSON string is always
-# escaped, so the pattern cannot match inside one; a nested object could hold the same key, so headers
-# with more than one brace are parsed (see `_peek`).
-_MSG_TYPE = re.compile(rb'"msg_type"\s*:\s*"([^"\\]*)"')
-_MSG_ID = re.compile(rb'"msg_id"\s*:\s*"([^"\\]*)"')
-_SESSION = re.compile(rb'"session"\s*:\s*"([^"\\]*)"')
 
 
 class ParentHeader(msgspec.Struct, gc=False):
@@ -139,50 +133,6 @@ class RequestHeader:
     def read(cls, data: bytes) -> Self:
         """Read the header in a frame. Raises MalformedMessage."""
         return cls(peek_msg_id(data), peek_msg_type(data), data)
-
-
-def load_object(data: bytes, name: str) -> dict[str, Any]:
-    """Parse a JSON frame that must be an object.
-
-    name: what the frame is called in the error's message.
-    Raises MalformedMessage when it is anything else.
-    """
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as exc:
-        raise MalformedMessage(f"{name} is not valid JSON") from exc
-    if not isinstance(value, dict):
-        raise MalformedMessage(f"{name} is not a JSON object")
-    return value
-
-
-def _peek(pattern: re.Pattern[bytes], header: bytes, key: str) -> str:
-    if header.count(b"{") == 1:
-        match = pattern.search(header)
-        if match is not None:
-            try:
-                return match[1].decode()
-            except UnicodeDecodeError as exc:
-                raise MalformedMessage("header is not valid UTF-8") from exc
-    if len(header) <= 2:  # an empty parent header, the usual case
-        return ""
-    value = load_object(header, "header").get(key, "")
-    return value if isinstance(value, str) else ""
-
-
-def peek_msg_type(header: bytes) -> str:
-    """The msg_type of a header, "" when it has none. Raises MalformedMessage."""
-    return _peek(_MSG_TYPE, header, "msg_type")
-
-
-def peek_msg_id(header: bytes) -> str:
-    """The msg_id of a header, "" when it has none. Raises MalformedMessage."""
-    return _peek(_MSG_ID, header, "msg_id")
-
-
-def peek_session(header: bytes) -> str:
-    """The client session of a header, "" when it has none. Raises MalformedMessage."""
-    return _peek(_SESSION, header, "session")
 
 
 def with_msg_id(header: bytes, msg_id: Any) -> bytes:

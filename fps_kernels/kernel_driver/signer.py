@@ -7,7 +7,7 @@ import hmac
 from collections.abc import Sequence
 
 from ..errors import BadSignature
-from .message import Buffer
+from .header import Buffer
 
 # Below this, joining the frames and hashing once is faster than one update per frame; above, the copy costs more.
 _JOIN_MAX_BYTES = 16_384

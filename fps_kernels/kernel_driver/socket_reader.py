@@ -12,7 +12,7 @@ from typing import cast
 
 import zmq
 
-from .message import DELIMITER
+from .header import DELIMITER
 
 LARGE_FRAME_BYTES = 65_536
 """From this size on, a frame is handed to libzmq, and a buffer taken from it, without being copied."""
