@@ -50,6 +50,8 @@ RUN_TIMEOUT_S = 30.0
 """The same, of the launch of a process."""
 UNSENT_BYTES = 64 * 1024 * 1024
 """What may wait for a keeper that does not read, or is not connected."""
+UNSENT_CALL_BYTES = 2 * UNSENT_BYTES
+"""The same before calls are refused: a signal must not be lost because many messages wait."""
 LEAVE_TIMEOUT_S = 1.0
 """Seconds for which a keeper that does not read is waited for at the end."""
 RETRY_S, RETRY_MAX_S = 0.05, 2.0
@@ -203,7 +205,7 @@ class KeeperClient:
         Raises KeeperUnavailable after `leave`, QueueFull.
         """
         number = next(self._numbers)
-        self._write([encode_json(CALL, {"do": do, "id": number, **fields})])
+        self._write([encode_json(CALL, {"do": do, "id": number, **fields})], UNSENT_CALL_BYTES)
         self._answers[number] = on_answer
         return number
 
@@ -211,18 +213,18 @@ class KeeperClient:
         """Have the keeper do something, without an answer. Nothing is done after `leave`."""
         if not self._left:
             with contextlib.suppress(QueueFull):
-                self._write([encode_json(CALL, {"do": do, **fields})])
+                self._write([encode_json(CALL, {"do": do, **fields})], UNSENT_CALL_BYTES)
 
     def send(self, handle: int, channel: str, note: bytes, frames: Sequence[Buffer]) -> None:
         """Send a message to a kernel. Raises QueueFull; KernelNotConnected after `leave`."""
-        self._write(encode_send(handle, channel, note, frames))
+        self._write(encode_send(handle, channel, note, frames), UNSENT_BYTES)
 
-    def _write(self, pieces: Sequence[bytes | Buffer]) -> None:
+    def _write(self, pieces: Sequence[bytes | Buffer], max_bytes: int) -> None:
         if self._left:
             raise KernelNotConnected("The kernel is left to its keeper")
         connection = self._connection
         waiting = self._unsent_bytes if connection is None else connection.waiting_bytes
-        if waiting > UNSENT_BYTES:
+        if waiting > max_bytes:
             raise QueueFull("The process that keeps this kernel does not read, and too much waits for it")
         for data in pieces:
             if connection is None:
