@@ -33,7 +33,13 @@ class StaleGeneration(FPSKernelsError):
 
 
 class Attached(Protocol):
-    """A server that is told what passes."""
+    """A server that is told what passes.
+
+    sender: the server's id.
+    """
+
+    @property
+    def sender(self) -> bytes | None: ...
 
     def push(self, stored: Stored) -> None:
         """Something was added to the record."""
@@ -189,9 +195,11 @@ class Holder:
                 return []
         return [stored for message in messages for stored in self._fitting(channel, [message])]
 
-    def _push(self, stored: Stored) -> None:
+    def _push(self, stored: Stored, *, but: bytes | None = None) -> None:
+        """Tell servers what was added to the record, except the one that knows."""
         for one in tuple(self.attached):
-            one.push(stored)
+            if one.sender != but:
+                one.push(stored)
 
     def send(self, channel: str, sender: bytes, note: bytes, frames: Sequence[Buffer]) -> None:
         """Send a server's message to the kernel, or keep its mark. Raises FPSKernelsError."""
@@ -203,7 +211,7 @@ class Holder:
         if channel not in ("shell", "control", "stdin"):
             raise MalformedMessage(f"nothing can be sent on {channel}")
         self._channels.send(channel, frames)
-        self._push(self.record.add_sent(channel, sender, note, frames))
+        self._push(self.record.add_sent(channel, sender, note, frames), but=sender)
 
     def reopen(self, channel: str) -> None:
         """Reconnect one channel. Raises KernelNotConnected."""

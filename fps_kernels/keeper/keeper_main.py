@@ -170,13 +170,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         await Keeper(folder, options.orphan_timeout_s, options.idle_timeout_s).run(on_ready)
 
     try:
-        asyncio.run(run())
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(run())
     except Exception:
         logger.exception("the keeper failed")
         return 1
     finally:
         os.close(descriptor)
     return 0
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """What makes the event loop: uvloop, where that is installed, as with servers of ours; None for asyncio's."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 def set_up_log(path: Path) -> None:

@@ -14,7 +14,7 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from .. import __version__
 from ..errors import FPSKernelsError
@@ -64,7 +64,7 @@ class ServerConnection(asyncio.Protocol):
         self.holdings = holdings
         self.stop = stop
         self._uuid = uuid
-        self._sender: bytes | None = None  # the server's id, once it has said hello
+        self.sender: bytes | None = None  # the server's id, once it has said hello
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._reader = FrameReader()
@@ -80,9 +80,8 @@ class ServerConnection(asyncio.Protocol):
         return self._transport is not None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(WRITE_HIGH_BYTES, WRITE_LOW_BYTES)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is not derived from it
+        self._transport.set_write_buffer_limits(WRITE_HIGH_BYTES, WRITE_LOW_BYTES)
         if (uid := peer_uid(transport)) not in (os.geteuid(), 0):
             logger.warning("a process of user %s is refused", uid)
             self._close("this keeper is another user's")
@@ -99,8 +98,8 @@ class ServerConnection(asyncio.Protocol):
         for attachment in self._attachments.values():
             attachment.holder.attached.discard(attachment)
         self._attachments.clear()
-        if self._sender is not None:
-            logger.info("server %s is gone", self._sender.decode())
+        if self.sender is not None:
+            logger.info("server %s is gone", self.sender.decode())
 
     def data_received(self, data: bytes) -> None:
         self._heard_at = self._loop.time()
@@ -117,8 +116,8 @@ class ServerConnection(asyncio.Protocol):
             self._close("the keeper failed")
 
     def _on_frame(self, frame: Frame) -> None:
-        if frame.kind == SEND and self._sender is not None:
-            self._on_send(frame, self._sender)
+        if frame.kind == SEND and self.sender is not None:
+            self._on_send(frame, self.sender)
         elif frame.kind == CALL:
             self._on_call(decode_json(frame))
         elif frame.kind == PING:
@@ -141,7 +140,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _on_call(self, call: dict[str, Any]) -> None:
         do, number = call.get("do"), call.get("id")
-        if self._sender is None:
+        if self.sender is None:
             if do != "hello":
                 raise BadFrame("a server must say hello first")
             self._on_hello(call)
@@ -173,8 +172,8 @@ class ServerConnection(asyncio.Protocol):
             self._write(encode_json(EVENT, {"event": "answer", "id": call.get("id"), "error": reason, **mine}))
             self._close(reason)
             return
-        self._sender = sender[:100].encode("ascii", "replace")
-        logger.info("server %s has come", self._sender.decode())
+        self.sender = sender[:100].encode("ascii", "replace")
+        logger.info("server %s has come", self.sender.decode())
         self._answer(call.get("id"), mine)
 
     def _answer(self, number: object, answer: Answer) -> None:
@@ -250,6 +249,7 @@ class _Attachment:
         self.holder = holder
         self._connection = connection
         self._seq = seq
+        self.sender = connection.sender
         self._told = (0, 0)  # up to where it knows what was dropped
         self._behind = True
 

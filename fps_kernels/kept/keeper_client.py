@@ -15,7 +15,7 @@ import logging
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from .. import __version__
 from ..errors import FPSKernelsError, KernelFailure, KernelNotConnected, QueueFull
@@ -334,8 +334,7 @@ class _Connection(asyncio.Protocol):
         self._timer = self._loop.call_later(PING_INTERVAL_S, self._look)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is not derived from it
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None

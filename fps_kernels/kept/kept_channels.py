@@ -86,7 +86,7 @@ class KeptChannels:
         self._keeper.ask("hold", self._on_held, info=info, identity=identity, **self._name)
 
     def _attach(self) -> None:
-        self._keeper.ask("attach", self._begin, **self._name, **{"from": self.next_seq})
+        self._keeper.ask("attach", self._on_attached, **self._name, **{"from": self.next_seq})
 
     def _begin(self, answer: Mapping[str, Any]) -> None:
         if "error" in answer:
@@ -95,6 +95,12 @@ class KeptChannels:
         elif not answer.get("lost"):  # else it is asked again when the connection is back
             self._live = True
             self._stdin = bool(answer.get("stdin"))
+
+    def _on_attached(self, answer: Mapping[str, Any]) -> None:
+        if answer.get("connected") is False:  # the call before this one was lost with the connection
+            self._hold()
+        else:
+            self._begin(answer)
 
     def _on_held(self, answer: Mapping[str, Any]) -> None:
         self.next_seq = max(self.next_seq, int(answer.get("next_seq", 0)))

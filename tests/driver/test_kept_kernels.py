@@ -161,3 +161,73 @@ async def test_a_launch_that_is_given_up_leaves_no_process(keepers: Keepers, kee
     with pytest.raises(BaseException):  # noqa: B017, PT011 - the start was cancelled, or has failed
         await start
     await until(lambda: not any(map(is_running, children)))
+
+
+async def test_a_process_becomes_another_kernels(keepers: Keepers, keeper: KeeperClient) -> None:
+    """As one that was kept ready."""
+    driver = await keepers.start(keeper)
+    await run(driver.client, "x = 'mine'; stream('before')")
+    path = keepers.connection_dir / "kernel-other.json"
+    process = await driver.release("other", path, str(keepers.connection_dir), "notebook.ipynb")
+    assert isinstance(process, KeptProcess)
+    other = keepers.make(keeper, adopted=process)
+    await other.start()
+    assert await run(other.client, "stream(x)") == "mine"
+    (summary,) = (await keeper.call("kernels"))["kernels"]
+    assert (summary["kernel"], summary["pid"]) == ("other", process.pid)
+    assert summary["facts"]["process"]["connection_file"] == str(path)
+    assert [one.name for one in keepers.state.kernels.iterdir()] == ["other.err"]
+    assert other.resolve_path("kernel-other.json") == str(path)
+    later = await keepers.connect()
+    adopted = await KeptProcess.adopt(later, summary, 0)
+    inbox = Inbox((second := keepers.make(later, adopted=adopted)).client)
+    await second.start()
+    await inbox.until_text("mine")
+    assert "before" not in inbox.texts()
+    await later.leave()
+    await other.shutdown()
+    assert not path.exists()
+
+
+async def test_a_connection_that_breaks_loses_nothing(keepers: Keepers, keeper: KeeperClient) -> None:
+    driver = await keepers.start(keeper)
+    inbox = Inbox(driver.client)
+    count = 20_000
+    msg_id = execute(driver.client, f"for n in range({count}): stream(str(n))")
+    for number in range(1, 4):
+        await until(lambda number=number: len(inbox.messages) > number * 2_000, every_s=0)  # type: ignore[misc]
+        connection = keeper._connection
+        assert connection is not None
+        assert connection._transport is not None
+        connection._transport.abort()
+        await until(lambda: not keeper.well, every_s=0)
+        later = execute(driver.client, "stream('later')")
+        await until(lambda: keeper.well)
+    await inbox.until_reply(msg_id)
+    await inbox.until_reply(later)
+    assert inbox.texts() == [*map(str, range(count)), *["later"] * 3]
+
+
+async def test_a_kernel_that_nobody_has_connected_to_is_connected_to(keepers: Keepers, keeper: KeeperClient) -> None:
+    """As when a server dies in the midst of a launch."""
+    driver = keepers.make(keeper)
+    process = await driver._launcher.launch(driver.kernel_id)
+    assert isinstance(process, KeptProcess)
+    await keeper.leave()
+    other = await keepers.connect()
+    adopted = await KeptProcess.adopt(other, await summary_of(other, driver.kernel_id), 0)
+    second = keepers.make(other, adopted=adopted)
+    await second.start()
+    assert await run(second.client, "stream('hello')") == "hello"
+
+
+async def test_a_kernel_of_which_too_little_is_known_is_not_adopted(keepers: Keepers, keeper: KeeperClient) -> None:
+    driver = await keepers.start(keeper)
+    summary = await summary_of(keeper, driver.kernel_id)
+    (path,) = keepers.connection_dir.glob("*.json")
+    moved = path.rename(path.with_suffix(".moved"))
+    with pytest.raises(KernelStartFailed, match="not enough"):
+        await KeptProcess.adopt(keeper, summary)
+    with pytest.raises(KernelStartFailed, match="not enough"):
+        await KeptProcess.adopt(keeper, {**summary, "facts": {}})
+    moved.rename(path)
