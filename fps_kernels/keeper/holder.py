@@ -83,6 +83,7 @@ class Holder:
         self._channels: Channels | None = None
         self._stdin = False
         self._look: asyncio.TimerHandle | None = None
+        self._launching = False
 
     @property
     def report(self) -> ExitReport | None:
@@ -90,8 +91,8 @@ class Holder:
 
     @property
     def running(self) -> bool:
-        """Whether the process runs."""
-        return self.child is not None and self.child.report is None
+        """Whether the process runs, or is being launched."""
+        return self._launching or (self.child is not None and self.child.report is None)
 
     def summary(self) -> dict[str, Any]:
         """What a server is told of the kernel."""
@@ -129,7 +130,11 @@ class Holder:
             if generation == self.generation:
                 self.tell("exited", exited=report.as_json())
 
-        child = await Child.launch(command, env, cwd, stderr_path, on_exit)
+        self._launching = True
+        try:
+            child = await Child.launch(command, env, cwd, stderr_path, on_exit)
+        finally:
+            self._launching = False
         self.let_go()
         self._forget_child()
         self.child, self.generation, self.files = child, generation, files

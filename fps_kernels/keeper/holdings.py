@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 KERNEL_ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 """Ids that can stand in the name of a file; as in own_connection_file.py."""
+MAX_BYTES = 1024 * 1024 * 1024
+"""What is kept of all kernels together: a keeper must not be what runs out of memory. The largest gives way."""
 END_GRACE_S = 5.0
 """Seconds between SIGTERM and SIGKILL for a kernel that ends with its keeper."""
 
@@ -107,7 +109,9 @@ class Holdings:
             holder.close()
 
     def look_after(self) -> None:
-        """What is to be done now and then: files of stderr are kept within their bounds. Blocks, for a moment."""
+        """What is to be done now and then: all that is kept is held within its bounds. Blocks, for a moment."""
+        while sum(holder.record.size for holder in self) > MAX_BYTES:
+            max(self, key=lambda holder: holder.record.size).record.shrink()
         for holder in self:
             if holder.child is not None:
                 holder.child.cut_stderr()

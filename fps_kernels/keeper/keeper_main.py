@@ -90,9 +90,9 @@ class Keeper:
         finally:
             server.close()
             self._folder.socket.unlink(missing_ok=True)
-            await self._holdings.end_all()
             for connection in tuple(self._connections):
                 await connection.close("the keeper ends")
+            await self._holdings.end_all()
             self._holdings.close()
             self._folder.description.unlink(missing_ok=True)
             logger.info("keeper %s has ended", self._uuid)

@@ -164,6 +164,11 @@ class Record:
         for msg_id in done:
             del self._requests[msg_id]
 
+    def shrink(self) -> None:
+        """Drop the older half of what is kept."""
+        self._iopub.shrink()
+        self._rest.shrink()
+
     def clear(self) -> None:
         """Forget everything. Numbers go on."""
         self.finish_all()
@@ -238,12 +243,19 @@ class _Lane:
         self.size += stored.size
         bounds = self._bounds
         while (self.size > bounds.max_bytes or self._messages > bounds.max_messages) and len(self._batches) > 1:
-            oldest = self._pop()
-            self._dropped.append((oldest.seq, oldest.end, oldest.messages))
-            if len(self._dropped) > MAX_RANGES:
-                first, _, count = self._dropped.popleft()
-                _, end, more = self._dropped.popleft()
-                self._dropped.appendleft((first, end, count + more))
+            self._drop()
+
+    def shrink(self) -> None:
+        for _ in range((len(self._batches) + 1) // 2):
+            self._drop()
+
+    def _drop(self) -> None:
+        oldest = self._pop()
+        self._dropped.append((oldest.seq, oldest.end, oldest.messages))
+        if len(self._dropped) > MAX_RANGES:
+            first, _, count = self._dropped.popleft()
+            _, end, more = self._dropped.popleft()
+            self._dropped.appendleft((first, end, count + more))
 
     def _pop(self) -> Stored:
         oldest = self._batches.popleft()

@@ -13,6 +13,7 @@ import logging
 import os
 import socket
 import struct
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -42,6 +43,8 @@ from .record import Stored
 
 logger = logging.getLogger(__name__)
 
+MAX_SERVERS = 64
+"""Connections that a keeper has at once. A server has one."""
 PING_INTERVAL_S = 2.0
 SILENCE_S = 10.0
 """Seconds of silence after which the other side counts as dead."""
@@ -86,6 +89,9 @@ class ServerConnection(asyncio.Protocol):
             logger.warning("a process of user %s is refused", uid)
             self._close("this keeper is another user's")
             return
+        if self.holdings.servers >= MAX_SERVERS:
+            self._close(f"{MAX_SERVERS} servers are connected already")
+            return
         self.holdings.servers += 1
         self._timer = self._loop.call_later(PING_INTERVAL_S, self._look)
 
@@ -94,7 +100,7 @@ class ServerConnection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self.holdings.servers -= 1
-            self.holdings.alone_since = self._loop.time()
+            self.holdings.alone_since = time.monotonic()
         for attachment in self._attachments.values():
             attachment.holder.attached.discard(attachment)
         self._attachments.clear()
@@ -237,7 +243,9 @@ class ServerConnection(asyncio.Protocol):
             self._transport.close()
 
     async def close(self, reason: str) -> None:
-        """Close the connection, and wait for the calls that are being done."""
+        """Close the connection. Launches that are being made are waited for: a process must not be left alone."""
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks), timeout=SILENCE_S)
         self._close(reason)
         await self._tasks.close()
 

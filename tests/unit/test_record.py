@@ -187,3 +187,15 @@ def test_what_is_known_of_dropped_messages_is_bounded() -> None:
         record.add("iopub", [frames(f"line-{number}")])
     assert record.missing(0) == MAX_RANGES * 2 - 1
     assert record.missing(MAX_RANGES * 2 - 10) == 9
+
+
+def test_a_record_that_has_to_shrink_says_what_is_missing() -> None:
+    record = Record(1)
+    for number in range(9):
+        record.add("iopub", [frames(f"line-{number}")])
+    record.shrink()
+    assert [number for number, _ in ids(record.read(0, ENDLESS))] == [5, 6, 7, 8]
+    assert record.missing(0) == 5
+    while record.size:
+        record.shrink()
+    assert record.missing(0) == 9
