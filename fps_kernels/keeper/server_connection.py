@@ -174,7 +174,8 @@ class ServerConnection(asyncio.Protocol):
         sender = field(call, "server", str)
         if call.get("protocol") != PROTOCOL:
             held = len(self.holdings)
-            reason = f"This is the keeper of {__version__}, which holds {held} kernels and has protocol {PROTOCOL}"
+            kernels = "1 kernel" if held == 1 else f"{held} kernels"
+            reason = f"This is the keeper of {__version__}, which holds {kernels} and has protocol {PROTOCOL}"
             self._write(encode_json(EVENT, {"event": "answer", "id": call.get("id"), "error": reason, **mine}))
             self._close(reason)
             return

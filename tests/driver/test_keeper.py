@@ -357,6 +357,33 @@ async def test_a_kernel_that_ended_with_its_keeper_is_not_taken_for_another(
     os.kill(process.pid or 0, signal.SIGKILL)
 
 
+async def command(*arguments: str) -> tuple[int, str]:
+    """Run `fps-kernels keeper` with arguments; returns its exit code and what it wrote."""
+    code = "import sys; from fps_kernels.gateway.app import main; main(['keeper', *sys.argv[1:]])"
+    pipe, same = asyncio.subprocess.PIPE, asyncio.subprocess.STDOUT
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, *arguments, stdout=pipe, stderr=same)
+    output, _ = await process.communicate()
+    return process.returncode or 0, output.decode()
+
+
+async def test_the_command_says_what_is_kept_and_ends_it(keepers: Keepers, keeper: KeeperClient) -> None:
+    driver = await keepers.start(keeper)
+    process, kernel = keepers.process(), psutil.Process(driver.pid)
+    folder = ("--dir", str(keepers.state.path))
+    code, output = await command("status", *folder)
+    assert code == 0, output
+    assert keeper.uuid in output
+    assert f"{driver.kernel_id}  tiny_plain  pid {driver.pid}" in output
+    await keeper.leave()
+    code, output = await command("stop", *folder)
+    assert (code, output.count("\n")) == (0, 1), output
+    assert "1 kernel\n" in output
+    await until(lambda: not is_running(process) and not is_running(kernel))
+    code, output = await command("status", *folder)
+    assert (code, output.count("\n")) == (1, 1), output
+    assert "There is no keeper" in output
+
+
 def test_what_the_keeper_imports() -> None:
     code = "import sys, json, fps_kernels.keeper.keeper_main; print(json.dumps([*sys.modules]))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

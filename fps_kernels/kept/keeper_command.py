@@ -1,0 +1,97 @@
+"""The command `fps-kernels keeper`: what a keeper holds, and how it is ended."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import fcntl
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import FPSKernelsError
+from ..keeper import keeper_main
+from ..keeper.state_folder import StateFolder, default_state_folder
+from ..log_text import printable
+from .keeper_client import KeeperClient
+
+STOP_TIMEOUT_S = 30.0
+"""Seconds within which a keeper has ended its kernels and itself."""
+LOOK_S = 0.05
+
+
+class NoKeeper(FPSKernelsError):
+    """There is no keeper that could be asked."""
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run a keeper, say what it holds, or end it. Raises FPSKernelsError."""
+    parser = argparse.ArgumentParser("fps-kernels keeper", description="The process that keeps kernels.")
+    parser.add_argument("command", choices=["run", "status", "stop"])
+    parser.add_argument("--dir", type=Path, default=default_state_folder(), help="the state folder (%(default)s)")
+    options, more = parser.parse_known_args(argv)
+    if options.command == "run":
+        raise SystemExit(keeper_main.main(["--dir", str(options.dir), *more]))
+    if more:
+        parser.error(f"unrecognized arguments: {' '.join(more)}")
+    folder = StateFolder(options.dir.absolute())
+    if not is_locked(folder):
+        raise NoKeeper(f"There is no keeper in {folder.path}")
+    print(asyncio.run(status(folder) if options.command == "status" else stop(folder)))
+
+
+def is_locked(folder: StateFolder) -> bool:
+    """Whether a keeper lives."""
+    try:
+        descriptor = os.open(folder.lock, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+async def status(folder: StateFolder) -> str:
+    """What the keeper holds, a line for each kernel. Raises KeeperUnavailable."""
+    keeper = KeeperClient(folder)
+    await keeper.start()
+    try:
+        kernels = (await keeper.call("kernels"))["kernels"]
+    finally:
+        await keeper.leave()
+    head = f"keeper {keeper.uuid} in {folder.path}: {counted(len(kernels))}"
+    return "\n".join([head, *map(line_of, kernels)])
+
+
+def line_of(summary: Mapping[str, Any]) -> str:
+    """A line about a kernel."""
+    facts = summary["facts"].get("process", {})
+    state = f"pid {summary['pid']}" if summary["running"] else "has ended"
+    kept = f"{summary['bytes'] / (1 << 20):.1f} MiB kept, {summary['unfinished']} requests run"
+    return printable(f"{summary['kernel']}  {facts.get('kernel_name', '?')}  {state}  {kept}")
+
+
+async def stop(folder: StateFolder) -> str:
+    """End the keeper and its kernels; returns what is said of that. Raises KeeperUnavailable, NoKeeper."""
+    keeper = KeeperClient(folder)
+    await keeper.start()
+    count = len((await keeper.call("kernels"))["kernels"])
+    keeper.tell("stop")
+    await keeper.leave()
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while is_locked(folder):
+        if time.monotonic() > deadline:
+            raise NoKeeper(f"The keeper in {folder.path} has not ended within {STOP_TIMEOUT_S:g} s")
+        await asyncio.sleep(LOOK_S)
+    return f"The keeper in {folder.path} has ended, with {counted(count)}"
+
+
+def counted(kernels: int) -> str:
+    """A number of kernels, in words."""
+    return "1 kernel" if kernels == 1 else f"{kernels} kernels"
