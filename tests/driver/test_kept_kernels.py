@@ -5,17 +5,25 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 import psutil
 import pytest
+from jupyter_client.provisioning.factory import KernelProvisionerFactory
 
 from fps_kernels.errors import KernelRestarted, KernelStartFailed
 from fps_kernels.kept.keeper_client import KeeperClient
 from fps_kernels.kept.kept_process import KeptProcess
 from fps_kernels.kernel_driver.driver import KernelDriver
+from fps_kernels.kernel_driver.kernelspec import Kernelspecs
+from fps_kernels.kernel_driver.process import LaunchedProcess
+from fps_kernels.kernel_driver.reaper import Reaper
+from fps_kernels.kernel_driver.spec_classes import SpecClasses
+from fps_kernels.ledger import Ledger
 
 from ..support.drivers import Inbox, Recorder, execute, message_frames, run
 from ..support.keepers import Keepers, is_running, summary_of
+from ..support.plugins.noting_provisioner import install
 from ..support.waits import until
 
 pytestmark = pytest.mark.usefixtures("bounded")
@@ -231,3 +239,37 @@ async def test_a_kernel_of_which_too_little_is_known_is_not_adopted(keepers: Kee
     with pytest.raises(KernelStartFailed, match="not enough"):
         await KeptProcess.adopt(keeper, {**summary, "facts": {}})
     moved.rename(path)
+
+
+async def test_nothing_of_the_server_ends_it_with_the_server(keepers: Keepers, keeper: KeeperClient) -> None:
+    """Neither the shell that ends process groups, nor who removes the files of a server that was killed."""
+    reaper, ledger = Reaper(), Ledger(keepers.connection_dir)
+    driver = await keepers.start(keeper, launcher={"reaper": reaper, "ledger": ledger})
+    assert reaper._process is None
+    assert ledger._prints == {}
+    await driver.restart()
+    keepers.note_processes()
+    assert ledger._prints == {}
+    ledger.close()
+    await reaper.close()
+
+
+async def test_a_kernel_of_another_provisioner_is_not_kept(
+    keepers: Keepers, keeper: KeeperClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What others do at a launch is theirs: it ends with the server, as all did."""
+    monkeypatch.syspath_prepend(install(tmp_path / "lib"))
+    factory = KernelProvisionerFactory.instance()
+    before = factory.default_provisioner_name
+    try:
+        keepers.specs = Kernelspecs(classes=SpecClasses("", default_provisioner="noting"))
+        await keepers.specs.open()
+        driver = await keepers.start(keeper)
+    finally:
+        factory.default_provisioner_name = before
+    assert isinstance(driver._process, LaunchedProcess)
+    assert not driver._process.kept
+    assert driver.pid is not None
+    assert psutil.Process(driver.pid).ppid() == os.getpid()
+    assert await run(driver.client, "import os; stream(os.environ['SEEN_BY_PROVISIONER'])") == "nobody"
+    assert (await keeper.call("kernels"))["kernels"] == []

@@ -85,9 +85,10 @@ class Keepers:
         kernel_id: str | None = None,
         env: dict[str, str] | None = None,
         encryption: str = "auto",
+        launcher: dict[str, Any] | None = None,
         **lifecycle: Any,
     ) -> KernelDriver:
-        """A driver of a kernel that is not started yet."""
+        """A driver of a kernel that is not started yet. launcher: more for the launcher."""
         options = LaunchOptions(
             kernel_name=name,
             cwd=str(self.folder),
@@ -98,8 +99,8 @@ class Keepers:
         )
         kernel_id = adopted.kernel_id if adopted is not None else kernel_id or uuid.uuid4().hex
         client = KernelClient(kernel_id, self.context, open_channels=open_channels)
-        launcher = KeptLauncher(options, self.specs, keeper, adopted=adopted)
-        driver = KernelDriver(client, launcher, LifecycleOptions(**lifecycle))
+        made = KeptLauncher(options, self.specs, keeper, adopted=adopted, **(launcher or {}))
+        driver = KernelDriver(client, made, LifecycleOptions(**lifecycle))
         self._drivers.append(driver)
         return driver
 
