@@ -59,6 +59,7 @@ class Child:
 
     popen: the process; None if another keeper was its parent.
     on_exit: called when it has ended, with how.
+    on_lines: called with lines that it has written to stderr or stdout, now and then.
 
     report: how it ended; None while it runs.
     """
@@ -70,6 +71,7 @@ class Child:
         stderr: StderrFile | None,
         oom: OomWatch | None,
         on_exit: Callable[[ExitReport], None],
+        on_lines: Callable[[list[str]], None] = lambda lines: None,
     ) -> None:
         """Watch a process. Raises ProcessLookupError when one that is not a child has ended."""
         self.pid = pid
@@ -80,6 +82,7 @@ class Child:
         self._stderr = stderr
         self._oom = oom
         self._on_exit = on_exit
+        self._on_lines = on_lines
         self._reaped = False
         self._loop = asyncio.get_running_loop()
         self._tasks = TaskSet()
@@ -99,6 +102,7 @@ class Child:
         cwd: str | None,
         stderr_path: Path,
         on_exit: Callable[[ExitReport], None],
+        on_lines: Callable[[list[str]], None],
     ) -> Child:
         """Start a process. Raises OSError, ValueError."""
         stderr = StderrFile(stderr_path)
@@ -108,7 +112,7 @@ class Child:
         except BaseException:
             stderr.close()
             raise
-        return cls(popen.pid, popen, stderr, oom, on_exit)
+        return cls(popen.pid, popen, stderr, oom, on_exit, on_lines)
 
     @classmethod
     def adopt(cls, pid: int, began: str, on_exit: Callable[[ExitReport], None]) -> Child:
@@ -145,6 +149,7 @@ class Child:
         if code == -signal.SIGKILL and self._oom is not None:
             out_of_memory = await asyncio.to_thread(self._oom.killed, self.pid)
         lines = self._stderr.last_lines() if self._stderr is not None else []
+        self._tell_lines(to_the_end=True)
         self.report = ExitReport(code, lines, out_of_memory)
         logger.info("process %d has ended: %s", self.pid, code)
         self.ended.set()
@@ -205,13 +210,18 @@ class Child:
                 if signum is not None:
                     self.signal(signum)
 
-    def cut_stderr(self) -> None:
-        """Keep the file of stderr within its bounds."""
+    def _tell_lines(self, *, to_the_end: bool = False) -> None:
+        if self._stderr is not None and (lines := self._stderr.new_lines(to_the_end=to_the_end)):
+            self._on_lines(lines)
+
+    def look_at_stderr(self) -> None:
+        """Tell what is new in the file of stderr, and keep it within its bounds."""
         if self._stderr is not None:
             try:
+                self._tell_lines()
                 self._stderr.cut()
             except OSError as exc:
-                logger.warning("%s cannot be cut: %s", self._stderr.path, exc.strerror)
+                logger.warning("%s cannot be read or cut: %s", self._stderr.path, exc.strerror)
 
     def rename_stderr(self, path: Path) -> None:
         """Move the file of stderr."""

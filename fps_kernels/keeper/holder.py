@@ -126,13 +126,16 @@ class Holder:
         """Launch the next process. The one before must have ended. Raises OSError, ValueError."""
         generation = self.generation + 1
 
+        def on_lines(lines: list[str]) -> None:
+            self.tell("stderr", lines=lines)
+
         def on_exit(report: ExitReport) -> None:
             if generation == self.generation:
                 self.tell("exited", exited=report.as_json())
 
         self._launching = True
         try:
-            child = await Child.launch(command, env, cwd, stderr_path, on_exit)
+            child = await Child.launch(command, env, cwd, stderr_path, on_exit, on_lines)
         finally:
             self._launching = False
         self.let_go()

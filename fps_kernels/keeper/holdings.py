@@ -114,7 +114,7 @@ class Holdings:
             max(self, key=lambda holder: holder.record.size).record.shrink()
         for holder in self:
             if holder.child is not None:
-                holder.child.cut_stderr()
+                holder.child.look_at_stderr()
 
     async def end_all(self, grace_s: float = END_GRACE_S) -> None:
         """End all kernels, in bounded time."""

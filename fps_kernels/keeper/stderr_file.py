@@ -27,6 +27,21 @@ class StderrFile:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         self.fd = os.open(path, flags, 0o600)
         os.ftruncate(self.fd, 0)
+        self._told = 0
+
+    def new_lines(self, *, to_the_end: bool = False) -> list[str]:
+        """The lines that have come since this was asked last, of a flood the last ones.
+
+        to_the_end: whether what has no line end counts, too.
+        """
+        if self.fd < 0:
+            return []
+        start = max(self._told, os.fstat(self.fd).st_size - KEPT_BYTES)
+        data = os.pread(self.fd, KEPT_BYTES, start)
+        if not to_the_end and len(data) < KEPT_BYTES:
+            data = data[: data.rfind(b"\n") + 1]
+        self._told = start + len(data)
+        return _lines(data)
 
     def cut(self) -> None:
         """Cut the file if it is too large. What is written meanwhile may come before what is left."""
@@ -34,6 +49,7 @@ class StderrFile:
             tail = self._tail()
             os.ftruncate(self.fd, 0)
             os.write(self.fd, tail.partition(b"\n")[2])
+            self._told = os.fstat(self.fd).st_size
 
     def _tail(self) -> bytes:
         size = os.fstat(self.fd).st_size
@@ -43,8 +59,7 @@ class StderrFile:
         """The last lines, oldest first."""
         if self.fd < 0:
             return []
-        lines = self._tail().decode("utf-8", "replace").removesuffix("\n").split("\n")
-        return [line.rstrip("\r")[:LINE_CHARS] for line in lines[-LINES:] if lines != [""]]
+        return [line[:LINE_CHARS] for line in _lines(self._tail())[-LINES:]]
 
     def rename(self, path: Path) -> None:
         """Move the file, while it is written to. Raises OSError."""
@@ -57,3 +72,8 @@ class StderrFile:
         if fd >= 0:
             os.close(fd)
             self.path.unlink(missing_ok=True)
+
+
+def _lines(data: bytes) -> list[str]:
+    text = data.decode("utf-8", "replace").removesuffix("\n")
+    return [line.rstrip("\r") for line in text.split("\n")] if text else []

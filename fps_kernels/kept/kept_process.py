@@ -19,6 +19,7 @@ from ..kernel_driver.connection_file import ConnectionInfo
 from ..kernel_driver.exit_status import ExitStatus
 from ..kernel_driver.own_connection_file import manager_class
 from ..kernel_driver.process import LaunchedProcess
+from ..kernel_driver.stderr import StderrLog
 from .keeper_client import RUN_TIMEOUT_S, KeeperClient, RefusedByKeeper
 from .keeper_start import KeeperUnavailable
 from .kept_channels import KeptChannels, RecordListener
@@ -94,6 +95,7 @@ class KeptProcess(LaunchedProcess):
         self._pid = summary.get("pid")
         self._start_time = summary.get("start_time", "")
         self._channels: KeptChannels | None = None
+        self._log = StderrLog(kernel_id)
         self._orphan = False  # whether its keeper was lost, and no other watches over it
         keeper.add(kernel_id, self)
         keeper.note_handle(self._handle, kernel_id)
@@ -210,7 +212,9 @@ class KeptProcess(LaunchedProcess):
         """What has happened to the process, or to the connections."""
         if event.get("generation", self.generation) != self.generation:
             return
-        if event.get("event") != "exited":
+        if event.get("event") == "stderr":
+            self._log.write([line.encode("utf-8", "replace") for line in event["lines"]])
+        elif event.get("event") != "exited":
             if self._channels is not None:
                 self._channels.on_event(event)
         elif not self.exited.done():
@@ -268,6 +272,7 @@ class KeptProcess(LaunchedProcess):
         old = self.kernel_id
         super().become(kernel_id, connection_file, cwd, session_name)
         self._cwd = cwd
+        self._log.kernel_id = kernel_id
         self.keeper.remove(old, self)
         self.keeper.tell("rename", kernel=old, to=kernel_id, files=[self._manager.connection_file])
         self.keeper.add(kernel_id, self)
@@ -301,6 +306,7 @@ class KeptProcess(LaunchedProcess):
     async def clean_up(self) -> None:
         """Give back what the process used. May be called twice; does nothing after `KeeperClient.leave`."""
         self.keeper.remove(self.kernel_id, self)
+        self._log.close()
         if not self.keeper.left:
             self.keeper.tell("exited_seen", kernel=self.kernel_id, generation=self.generation)
             await self._give_back()

@@ -171,7 +171,7 @@ class LaunchedProcess:
         if is_local(self._provisioner):
             self._provisioner.cwd = cwd  # type: ignore[attr-defined]  # of the local one, for resolve_path
         if self._stderr is not None:
-            self._stderr.kernel_id = kernel_id
+            self._stderr.log.kernel_id = kernel_id
 
     def resolve_path(self, path: str) -> str | None:
         """`path` as the kernel would find it from its working directory, if that exists."""

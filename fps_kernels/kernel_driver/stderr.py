@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 from collections import deque
+from collections.abc import Sequence
 
 from ..descriptors import add_reader, remove_reader
 from ..log_text import printable
@@ -34,6 +35,43 @@ LOG_LINE_CHARS = 1_500
 """The characters of a line that are logged."""
 
 
+class StderrLog:
+    """Logs what a kernel writes, as much of it as is right.
+
+    kernel_id: the kernel's id, which may change.
+    """
+
+    def __init__(self, kernel_id: str) -> None:
+        self.kernel_id = kernel_id
+        self._loop = asyncio.get_running_loop()
+        self._rate = LineRate(LOG_WINDOW_S, LOG_LINES, LOG_BYTES, LOG_LINE_CHARS)
+        self._report: asyncio.TimerHandle | None = None
+
+    def write(self, lines: Sequence[bytes]) -> None:
+        """Log lines, or count them for the report that is logged at the end of the window."""
+        now = self._loop.time()
+        for line in lines:
+            if self._rate.admits(len(line), now):
+                self.close()
+                logger.info("kernel %s: %s", self.kernel_id, printable(text_of(line), LOG_LINE_CHARS))
+        if self._rate.left_out_lines and self._report is None:
+            self._report = self._loop.call_at(self._rate.end, self._end_window)
+
+    def _end_window(self) -> None:
+        """End the window with its report, which uvloop makes up to a millisecond early: the next line is admitted."""
+        self._rate.end_window()
+        self.close()
+
+    def close(self) -> None:
+        """Say what was left out so far. May be called twice."""
+        if self._report is not None:
+            self._report.cancel()
+            self._report = None
+        lines, size = self._rate.take_left_out()
+        if lines:
+            logger.info("kernel %s: %d more lines (%d bytes) are left out", self.kernel_id, lines, size)
+
+
 class StderrReader:
     """Reads a kernel's stderr as long as the process lives, because a full pipe would block it.
 
@@ -41,6 +79,7 @@ class StderrReader:
     fd: the reading end of the pipe, which is closed at the end.
 
     lines: the last lines, oldest first.
+    log: logs them.
     closed: a future that is done when there is no more to read.
 
     This is no transport of the event loop: uvloop closes the descriptor of a pipe twice. If its number was given to
@@ -51,11 +90,9 @@ class StderrReader:
         self.lines: deque[str] = deque(maxlen=STDERR_LINES)
         self._loop = asyncio.get_running_loop()
         self.closed = self._loop.create_future()
-        self.kernel_id = kernel_id
+        self.log = StderrLog(kernel_id)
         self._fd = fd
         self._partial = b""
-        self._rate = LineRate(LOG_WINDOW_S, LOG_LINES, LOG_BYTES, LOG_LINE_CHARS)
-        self._report: asyncio.TimerHandle | None = None
         os.set_blocking(fd, False)
         add_reader(self._loop, fd, self._read)
 
@@ -65,7 +102,7 @@ class StderrReader:
         except BlockingIOError:
             return
         except OSError as exc:
-            logger.warning("reading stderr of kernel %s failed: %s", self.kernel_id, exc.strerror)
+            logger.warning("reading stderr of kernel %s failed: %s", self.log.kernel_id, exc.strerror)
             data = b""
         if not data:
             self.close()
@@ -82,32 +119,14 @@ class StderrReader:
         os.close(self._fd)
         if self._partial:
             self._keep([self._partial])
-        self._report_left_out()
+        self.log.close()
         self.closed.set_result(None)
 
     def _keep(self, lines: list[bytes]) -> None:
-        now = self._loop.time()
-        for line in lines:
-            if self._rate.admits(len(line), now):
-                self._report_left_out()
-                logger.info("kernel %s: %s", self.kernel_id, printable(_text(line), LOG_LINE_CHARS))
-        self.lines.extend(_text(line)[:STDERR_LINE_CHARS] for line in lines[-STDERR_LINES:])
-        if self._rate.left_out_lines and self._report is None:
-            self._report = self._loop.call_at(self._rate.end, self._end_window)
-
-    def _end_window(self) -> None:
-        """End the window with its report, which uvloop makes up to a millisecond early: the next line is admitted."""
-        self._rate.end_window()
-        self._report_left_out()
-
-    def _report_left_out(self) -> None:
-        if self._report is not None:
-            self._report.cancel()
-            self._report = None
-        lines, size = self._rate.take_left_out()
-        if lines:
-            logger.info("kernel %s: %d more lines (%d bytes) are left out", self.kernel_id, lines, size)
+        self.log.write(lines)
+        self.lines.extend(text_of(line)[:STDERR_LINE_CHARS] for line in lines[-STDERR_LINES:])
 
 
-def _text(line: bytes) -> str:
+def text_of(line: bytes) -> str:
+    """A line without its end, whatever its bytes are."""
     return line.decode("utf-8", "replace").rstrip("\r")

@@ -273,3 +273,22 @@ async def test_a_kernel_of_another_provisioner_is_not_kept(
     assert psutil.Process(driver.pid).ppid() == os.getpid()
     assert await run(driver.client, "import os; stream(os.environ['SEEN_BY_PROVISIONER'])") == "nobody"
     assert (await keeper.call("kernels"))["kernels"] == []
+
+
+async def test_what_a_kernel_writes_to_stderr_is_logged(
+    keepers: Keepers, driver: KernelDriver, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "fps_kernels.kernel_driver.stderr")
+
+    def logged() -> list[str]:
+        return [one.getMessage() for one in caplog.records if one.name == "fps_kernels.kernel_driver.stderr"]
+
+    begin = f"kernel {driver.kernel_id}: "
+    await run(driver.client, "import sys; print('one\\x1b[31m', file=sys.stderr, flush=True)")
+    await until(lambda: logged() == [f"{begin}one\\x1b[31m"])
+    await run(driver.client, "for n in range(500): print(n, file=sys.stderr)\nsys.stderr.flush()")
+    await until(lambda: len(logged()) == 200)
+    execute(driver.client, "import os; sys.stderr.write('last'); sys.stderr.flush(); os._exit(1)")
+    await process_of(driver).exited
+    await until(lambda: "more lines" in logged()[-1])
+    assert logged()[-1].startswith(f"{begin}302 more lines")
