@@ -170,6 +170,7 @@ async def test_a_cell_that_waits_for_input_is_answered_by_the_next_server(
     request = await successor.inbox.until_type("input_request")
     client.send("stdin", client.make_frames("input_reply", {"value": "1815"}, request.frames[0]))
     reply = await successor.inbox.until_reply(server.request)
+    await successor.inbox.until_idle(server.request)
     assert reply.content["status"] == "ok"
     assert successor.lines == [0, 1815]
 
