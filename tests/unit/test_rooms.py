@@ -15,9 +15,9 @@ import fps_kernels
 PACKAGE = Path(fps_kernels.__file__).parent
 
 FLOORS = (
-    ("descriptors", "errors", "log_text", "options", "private_files", "tasks", "threads"),
-    ("json_model", "ledger", "option_traits"),
-    ("websocket",),
+    ("descriptors", "errors", "log_text", "options", "private_files", "process_mark", "tasks", "threads"),
+    ("json_model", "ledger", "option_traits", "state_folder"),
+    ("store", "websocket"),
     ("serving", "kernel_driver"),
     ("kernel_server", "keeper"),
     ("kept",),
