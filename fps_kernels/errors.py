@@ -295,6 +295,15 @@ class ServerStopping(FPSKernelsError):
         super().__init__("The server is shutting down")
 
 
+class StoreUnreachable(FPSKernelsError):
+    """What the server writes down of its kernels cannot be read or written now: the disk may be full, say."""
+
+    status = 503
+
+    def __init__(self) -> None:
+        super().__init__("The store of kernels cannot be reached")
+
+
 class NotAvailable(FPSKernelsError):
     """The request needs something that this server does not have."""
 
