@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from ..errors import BadOption, FPSKernelsError, KernelTimeout, ServerStopping
 from ..kernels.kernel import Kernel
+from ..store.model import Purpose
 from .context import GatewayContext
 
 
@@ -16,7 +18,8 @@ async def prespawn(context: GatewayContext, count: int) -> list[Kernel]:
     """
     kernel_name = context.seed.kernel_name if context.seed else None
     try:
-        kernels = await asyncio.gather(*(context.kernels.registry.start(kernel_name) for _ in range(count)))
+        start = partial(context.kernels.registry.start, kernel_name, purpose=Purpose.WARM)
+        kernels = await asyncio.gather(*(start() for _ in range(count)))
         for kernel in kernels:
             # `start` waits only as long as a client would.
             if not await kernel.wait_started(None):

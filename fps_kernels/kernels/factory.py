@@ -20,8 +20,10 @@ from ..kernel_driver.launch import DESCRIPTORS, LaunchOptions
 from ..kernel_driver.launcher import KernelspecLauncher, ProcessPool
 from ..ledger import Ledger, sweep
 from ..options import KernelsOptions
+from ..store.model import Purpose
 from ..threads import DaemonThreads
 from .connection_folder import ConnectionFolder, check_connection_folder, check_socket_paths
+from .keeping.keepsake import Keepsake, NothingKept
 from .kernel import Kernel
 from .kernel_folder import KernelFolder, nearest_folder
 from .launch_environment import (
@@ -47,18 +49,26 @@ class KernelFactory:
     options: the server's configuration.
     specs: the kernelspecs of this machine.
     policy: the host's decisions about new kernels; by default, kernels are started as requested.
+    keepsake: where kernels are written down; by default, nowhere.
     Raises BadOption.
 
     runtime: what the kernels share.
     """
 
-    def __init__(self, options: KernelsOptions, specs: Kernelspecs, policy: StartPolicy | None = None) -> None:
+    def __init__(
+        self,
+        options: KernelsOptions,
+        specs: Kernelspecs,
+        policy: StartPolicy | None = None,
+        keepsake: Keepsake | None = None,
+    ) -> None:
         check_system_for(options)
         self.connection_folder = ConnectionFolder(options)
         self._env_pattern = compile_pattern(options.kernel_env_pattern)
         self.options = options
         self.specs = specs
         self.policy = policy or StartPolicy()
+        self.keepsake = keepsake or NothingKept()
         self.root = contents_root(options.root_dir)
         self.runtime = KernelRuntime(options)
         self._ledger = Ledger(self.connection_folder.path)
@@ -140,7 +150,14 @@ class KernelFactory:
             logger.error("%s", exc.message)
             raise KernelStartFailed("The folder for connection files is no longer private") from exc
 
-    def make_kernel(self, kernel_id: str, options: LaunchOptions, pool: ProcessPool, folder: KernelFolder) -> Kernel:
+    def make_kernel(
+        self,
+        kernel_id: str,
+        options: LaunchOptions,
+        pool: ProcessPool,
+        folder: KernelFolder,
+        purpose: Purpose = Purpose.USER,
+    ) -> Kernel:
         """Make a kernel whose process is ours.
 
         pool: asked for a running process before one is launched.
@@ -148,9 +165,17 @@ class KernelFactory:
         """
         lifecycle = self.runtime.lifecycle
         timeout_s = max(lifecycle.startup_timeout_s, launch_timeout_s(options.extra_env))
+        launcher = self.keepsake.launcher(
+            self._launcher(options, pool, folder),
+            kernel_id,
+            options,
+            folder=folder,
+            purpose=purpose,
+            startup_timeout_s=timeout_s,
+        )
         kernel = self.runtime.make_launched_kernel(
             kernel_id,
-            self._launcher(options, pool, folder),
+            launcher,
             replace(lifecycle, startup_timeout_s=timeout_s),
             prepare=self.policy.prepare,
             folder=folder,
@@ -166,7 +191,15 @@ class KernelFactory:
 
     def make_pooled_driver(self, kernel_id: str, options: LaunchOptions, prepare: Prepare) -> KernelDriver:
         """Make the driver of a kernel that is not in use yet: no heartbeat, and no restart when it dies."""
-        return self.runtime.make_pooled_driver(kernel_id, self._launcher(options), prepare)
+        launcher = self.keepsake.launcher(
+            self._launcher(options),
+            kernel_id,
+            options,
+            folder=None,
+            purpose=Purpose.POOL,
+            startup_timeout_s=self.options.startup_timeout_s,
+        )
+        return self.runtime.make_pooled_driver(kernel_id, launcher, prepare)
 
     def _launcher(
         self, options: LaunchOptions, pool: ProcessPool | None = None, folder: KernelFolder | None = None

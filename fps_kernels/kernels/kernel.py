@@ -126,9 +126,9 @@ class Kernel:
 
     def rename(self, root: Path, path: str) -> None:
         """The notebook has got another path, below the root: the kernel's next process is told, and starts there."""
-        self.driver.set_environment(**session_environment(root, path))
         if self.folder is not None:
             self.folder.move(path)
+        self.driver.set_environment(**session_environment(root, path))
 
     def on_stop(self, callback: Callable[[], Awaitable[None]]) -> None:
         """Have `callback()` awaited once, when the kernel's process has ended."""

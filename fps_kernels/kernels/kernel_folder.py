@@ -23,18 +23,18 @@ class KernelFolder:
         self._first = folder
         self._policy = policy
         self._root = root
-        self._path = path
-        self._environ = environ
+        self.path = path
+        self.environ = environ
         self._bounds = bounds
 
     def move(self, path: str) -> None:
         """The notebook has got another path."""
-        self._path = path
+        self.path = path
 
     def find(self) -> Path:
         """The folder to start in now. Blocks."""
-        found = self._policy.working_directory(self._root, self._path, self._environ)
-        if not self._path and found != self._first:  # that of KERNEL_WORKING_DIR, which is gone
+        found = self._policy.working_directory(self._root, self.path, self.environ)
+        if not self.path and found != self._first:  # that of KERNEL_WORKING_DIR, which is gone
             nearest = nearest_folder(self._first)
             if self._bounds is None or nearest.is_relative_to(self._bounds):
                 found = nearest

@@ -16,11 +16,13 @@ from ..kernel_driver.kernelspec import Kernelspecs
 from ..kernel_server.connection import CLOSE_NORMAL, CLOSE_RESTART
 from ..options import KernelsOptions
 from ..serving.malloc_trim import release_memory
+from ..store.model import Purpose
 from ..tasks import TaskSet
 from .capacity import Capacity
 from .cull_policy import CullPolicy
 from .culler import Culler
 from .factory import KernelFactory
+from .keeping.keepsake import Keepsake
 from .kernel import Kernel, format_date
 from .kernel_watchers import KernelWatchers
 from .prewarm import Pacing, PrewarmPool
@@ -36,6 +38,7 @@ class KernelRegistry:
     specs: the kernelspecs of this machine.
     policy: the host's decisions about new kernels.
     pacing: the times at which kernels are launched for the pool.
+    keepsake: where kernels are written down; by default, nowhere.
     """
 
     def __init__(
@@ -45,8 +48,9 @@ class KernelRegistry:
         policy: StartPolicy | None = None,
         *,
         pacing: Pacing | None = None,
+        keepsake: Keepsake | None = None,
     ) -> None:
-        self.factory = factory = KernelFactory(options, specs, policy)
+        self.factory = factory = KernelFactory(options, specs, policy, keepsake)
         self.specs = factory.specs
         self.connection_dir = factory.connection_folder.path
         self.policy = factory.policy
@@ -65,8 +69,9 @@ class KernelRegistry:
     async def open(self) -> None:
         """Make ready for kernels: import what is configured, remove what killed servers have left, fill the pool.
 
-        Raises BadOption.
+        Raises BadOption, StoreUnreachable.
         """
+        await self.factory.keepsake.open()
         await self.specs.open()
         await self.factory.sweep()
         self.prewarmed.start()
@@ -121,6 +126,7 @@ class KernelRegistry:
         env: Mapping[str, str] | None = None,
         session_path: str | None = None,
         at_once: bool = False,
+        purpose: Purpose = Purpose.USER,
     ) -> Kernel:
         """Start a kernel; returns when it is ready, or after `start_answer_s` while it is still starting.
 
@@ -130,8 +136,9 @@ class KernelRegistry:
         env: the environment variables that the request wants to set.
         session_path: the path of the notebook, for JPY_SESSION_NAME.
         at_once: whether to return once its process runs, as with a `start_answer_s` of 0.
-        Raises KernelspecNotFound, LimitReached, KernelStartFailed, ServerStopping. A kernel whose start fails before
-        this returns is not in the registry; one that fails later stays there, dead.
+        purpose: what the kernel is for, which decides whether it may outlive the server.
+        Raises KernelspecNotFound, LimitReached, KernelStartFailed, StoreUnreachable, ServerStopping. A kernel whose
+        start fails before this returns is not in the registry; one that fails later stays there, dead.
         """
         await self.wait_stopped(kernel_id)  # then its id is free
         kernel = self._kernels.get(kernel_id or "")
@@ -147,8 +154,9 @@ class KernelRegistry:
             if kernel is None:
                 self._capacity.admit()
                 folder = self.factory.kernel_folder(launch, path, env)
-                kernel = self.factory.make_kernel(kernel_id or str(uuid.uuid4()), launch, self.prewarmed, folder)
-                self._add(kernel)
+                new_id = kernel_id or str(uuid.uuid4())
+                kernel = self.factory.make_kernel(new_id, launch, self.prewarmed, folder, purpose)
+                self.add(kernel)
         starting = kernel.starting
         assert starting is not None  # since it was added
         answer_s = 0.0 if at_once else self.factory.options.start_answer_s
@@ -162,24 +170,26 @@ class KernelRegistry:
             raise ServerStopping
         if error is not None:
             if kernel.id in self._kernels:
-                await self._remove(kernel)
+                await self.remove(kernel)
             raise error
         return kernel
 
     def add_external(self, kernel_id: str, name: str, info: ConnectionInfo) -> Kernel:
         """Connect to a kernel that was started elsewhere; it is listed immediately."""
         kernel = self.factory.make_external_kernel(kernel_id, name, info)
-        self._add(kernel)
+        self.add(kernel)
         return kernel
 
-    def _add(self, kernel: Kernel) -> None:
+    def add(self, kernel: Kernel) -> None:
+        """Take in a kernel, and begin its start."""
         self._kernels[kernel.id] = kernel
         self._watchers.added(kernel.id)
         kernel.begin()
+        self.factory.keepsake.follow(kernel)
         if not self._background and not self.stopping:
             options = self.factory.options
             policy = CullPolicy(options.cull_idle_timeout_s, options.cull_connected, options.cull_busy)
-            culler = Culler(policy, options.cull_interval_s, self.list, self._remove)
+            culler = Culler(policy, options.cull_interval_s, self.list, self.remove)
             self._background.start(culler.run(), name="culling")
             self._background.start(release_memory(), name="allocator")
 
@@ -196,12 +206,14 @@ class KernelRegistry:
         """Stop a kernel and forget it; returns when its process is gone. One that is external is only forgotten.
 
         wait: whether to wait for that; else the kernel is forgotten now, and ends in the background.
-        Raises KernelNotFound; ExternalKernel for one that answers.
+        Raises KernelNotFound; ExternalKernel for one that answers; StoreUnreachable.
         """
         kernel = self.get(kernel_id)
         if kernel.external and kernel.client.state.ready:
             raise ExternalKernel(kernel_id, "shut down")
-        ended = self._remove(kernel)
+        await self.factory.keepsake.ending(kernel_id)
+        kernel = self.get(kernel_id)  # another request may have been faster
+        ended = self.remove(kernel)
         if wait:
             await ended
         else:
@@ -218,11 +230,12 @@ class KernelRegistry:
         """Forget an external kernel, which keeps running. Does nothing when there is none with this id."""
         kernel = self._kernels.get(kernel_id)
         if kernel is not None and kernel.external:
-            await self._remove(kernel)
+            await self.remove(kernel)
 
-    def _remove(self, kernel: Kernel) -> asyncio.Future[None]:
+    def remove(self, kernel: Kernel) -> asyncio.Future[None]:
         """Begin to stop a kernel; returns a future to await. A client that hangs up does not leave it half stopped."""
         if kernel.stopping is None:
+            self.factory.keepsake.ends(kernel.id)
             kernel.stopping = kernel.tasks.start(self._stop(kernel), name=f"stop {kernel.id}")
         return asyncio.shield(kernel.stopping)
 
@@ -241,6 +254,7 @@ class KernelRegistry:
             self.prewarmed.make_room()
             self._last_activity = max(self._last_activity, kernel.client.last_activity)
             self._watchers.removed(kernel.id)
+            self.factory.keepsake.gone(kernel.id)
 
     async def stop(self) -> None:
         """Stop all kernels in parallel, in bounded time, and accept no more.
@@ -257,7 +271,8 @@ class KernelRegistry:
         await self._background.close()
         for kernel in self._kernels.values():
             kernel.server.close(CLOSE_RESTART, "the server is shutting down")
-        removals = (self._remove(kernel) for kernel in (*self.list(), *self._ending))
+        removals = (self.remove(kernel) for kernel in (*self.list(), *self._ending))
         await asyncio.gather(self.prewarmed.close(), *removals, return_exceptions=True)
         await self.prewarmed.close()  # kernels that a start had taken, and returned when it was stopped
+        await self.factory.keepsake.close()
         await self.factory.close()

@@ -7,9 +7,12 @@ import contextlib
 import logging
 import uuid
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import NotRequired, TypedDict
 
-from ..errors import ControlNotAllowed, KernelNotFound, NoSuchKernel, SessionNotFound
+from ..errors import ControlNotAllowed, KernelNotFound, NoSuchKernel, SessionNotFound, StoreUnreachable
+from ..store.model import SessionRow
+from .keeping.kernel_record import text_of
 from .kernel import Kernel, KernelModel
 from .registry import KernelRegistry
 
@@ -64,6 +67,8 @@ class SessionStore:
 
     def __init__(self, registry: KernelRegistry) -> None:
         self._registry = registry
+        self._keepsake = registry.factory.keepsake
+        self._changing = asyncio.Lock()  # what is written down is made before the next is written
         self._sessions: dict[str, Session] = {}
         self._creating: dict[str, asyncio.Task[Session]] = {}
         registry.watch(on_removed=self._forget_kernel)
@@ -148,8 +153,30 @@ class SessionStore:
         else:
             kernel = await self._start_kernel(path, choice, at_once)
         session = Session(str(uuid.uuid4()), path, name, kind, kernel.id)
-        self._sessions[session.id] = session
+        async with self._changing:
+            await self._keep(session, new_kernel=kernel.id != choice.id)
+            if kernel.id not in self._registry:
+                raise KernelNotFound(kernel.id)
+            self._sessions[session.id] = session
         return session
+
+    async def _keep(self, session: Session, *, new_kernel: bool) -> None:
+        """Have a session written down. Raises StoreUnreachable; its kernel is ended then if it is a new one."""
+        row = SessionRow(
+            session.id,
+            session.path,
+            session.name,
+            session.type,
+            session.kernel_id,
+            str(self._registry.root),
+            text_of(datetime.now(UTC)),
+        )
+        try:
+            await self._keepsake.keep_session(row)
+        except StoreUnreachable:
+            if new_kernel and session.kernel_id in self._registry:
+                await self._registry.remove(self._registry.get(session.kernel_id))
+            raise
 
     async def _start_kernel(self, path: str, choice: KernelChoice, at_once: bool) -> Kernel:
         return await self._registry.start(
@@ -191,17 +218,25 @@ class SessionStore:
         if session.id not in self._sessions:  # deleted while its new kernel was starting
             await self._release(kernel_id or session.kernel_id)
             raise SessionNotFound(session_id)
-        # This is read only now because another request may have replaced the kernel meanwhile.
-        old_kernel_id = session.kernel_id
-        kernel_id = kernel_id or old_kernel_id
-        session.path = session.path if path is None else path
-        if session.path != known_path:
-            self._registry.get(kernel_id).rename(self._registry.root, session.path)
-        if name is not None:
-            session.name = name
-            session.named.set()
-        session.type = kind or session.type
-        session.kernel_id = kernel_id
+        async with self._changing:
+            # This is read only now because another request may have replaced the kernel meanwhile.
+            changed = Session(
+                session.id,
+                session.path if path is None else path,
+                session.name if name is None else name,
+                kind or session.type,
+                kernel_id or session.kernel_id,
+            )
+            await self._keep(changed, new_kernel=choice is not None and kernel_id not in (None, choice.id))
+            old_kernel_id, kernel_id = session.kernel_id, changed.kernel_id
+            session.path = changed.path
+            if session.path != known_path:
+                self._registry.get(kernel_id).rename(self._registry.root, session.path)
+            if name is not None:
+                session.name = name
+                session.named.set()
+            session.type = changed.type
+            session.kernel_id = kernel_id
         if old_kernel_id != kernel_id:
             await self._release(old_kernel_id, wait=not at_once)
         return session
@@ -215,7 +250,10 @@ class SessionStore:
         session = self.get(session_id)
         if self._ends_with(session):
             _check_control(may_control, "delete the last session of a kernel, which shuts the kernel down")
-        del self._sessions[session_id]
+        async with self._changing:
+            await self._keepsake.forget_session(session_id)
+            if self._sessions.pop(session_id, None) is None:  # its kernel has ended meanwhile
+                raise SessionNotFound(session_id)
         await self._release(session.kernel_id)
 
     def _ends_with(self, session: Session) -> bool:

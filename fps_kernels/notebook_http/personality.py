@@ -18,6 +18,7 @@ from ..gateway.health import HEALTH_PATHS
 from ..gateway.personality_loader import Personality
 from ..gateway.prespawn import prespawn
 from ..kernels.kernel import Kernel
+from ..store.model import Purpose
 from .bounds import MIB, Bounds
 from .kernel_language import MAX_NAME_CHARS, UnknownLanguage, language_of, name_of_language
 from .notebook_routes import notebook_routes
@@ -80,7 +81,7 @@ class NotebookHttp(Personality):
         self._seed_codes = frozenset(self._table.seeds)
         kernels = await prespawn(self.context, max(1, self.context.settings.prespawn_count))
         registry = self.context.kernels.registry
-        start = partial(registry.start, seed.kernel_name)
+        start = partial(registry.start, seed.kernel_name, purpose=Purpose.WARM)
         for kernel in kernels:
             try:
                 self._language_of(kernel)

@@ -1,0 +1,107 @@
+"""What a server writes down of its kernels and sessions, as those see it who have something to say. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from ...store.model import Purpose, SessionRow
+
+if TYPE_CHECKING:
+    from ...kernel_driver.launcher import Launcher
+    from ...kernel_driver.process import LaunchOptions
+    from ..kernel import Kernel
+    from ..kernel_folder import KernelFolder
+
+
+class Keepsake(Protocol):
+    """Where it is written down what becomes of kernels and sessions, for the next server.
+
+    What begins a kernel, ends one at a client's request, or changes a session fails when it cannot be written down.
+    All else is written later then.
+    """
+
+    async def open(self) -> None:
+        """Get ready. Raises BadOption, StoreUnreachable."""
+
+    async def leave(self) -> None:
+        """Write no more: what is written down now is what the next server is to find. May be called twice."""
+
+    async def close(self) -> None:
+        """Write what is left, and end. May be called twice."""
+
+    def launcher(
+        self,
+        launcher: Launcher,
+        kernel_id: str,
+        options: LaunchOptions,
+        *,
+        folder: KernelFolder | None,
+        purpose: Purpose,
+        startup_timeout_s: float,
+    ) -> Launcher:
+        """Have the processes of a new kernel written down; returns the launcher to use.
+
+        Its `take` raises StoreUnreachable, before the first process of the kernel is launched.
+        """
+
+    def follow(self, kernel: Kernel) -> None:
+        """Have what happens to a kernel written down. Its start must have begun. Does nothing for external ones."""
+
+    async def ending(self, kernel_id: str) -> None:
+        """A client wants to end a kernel. Raises StoreUnreachable."""
+
+    def ends(self, kernel_id: str) -> None:
+        """A kernel is being ended."""
+
+    def gone(self, kernel_id: str) -> None:
+        """A kernel has been forgotten, and so have its sessions."""
+
+    async def keep_session(self, session: SessionRow) -> None:
+        """A session is about to be made or changed. Raises StoreUnreachable."""
+
+    async def forget_session(self, session_id: str) -> None:
+        """A session is about to be forgotten. Raises StoreUnreachable."""
+
+
+class NothingKept:
+    """What there is of kernels and sessions ends with their server: nothing is written down."""
+
+    async def open(self) -> None:
+        """Nothing to do."""
+
+    async def leave(self) -> None:
+        """Nothing to do."""
+
+    async def close(self) -> None:
+        """Nothing to do."""
+
+    def launcher(
+        self,
+        launcher: Launcher,
+        kernel_id: str,
+        options: LaunchOptions,
+        *,
+        folder: KernelFolder | None,
+        purpose: Purpose,
+        startup_timeout_s: float,
+    ) -> Launcher:
+        """The same launcher."""
+        return launcher
+
+    def follow(self, kernel: Kernel) -> None:
+        """Nothing to do."""
+
+    async def ending(self, kernel_id: str) -> None:
+        """Nothing to do."""
+
+    def ends(self, kernel_id: str) -> None:
+        """Nothing to do."""
+
+    def gone(self, kernel_id: str) -> None:
+        """Nothing to do."""
+
+    async def keep_session(self, session: SessionRow) -> None:
+        """Nothing to do."""
+
+    async def forget_session(self, session_id: str) -> None:
+        """Nothing to do."""

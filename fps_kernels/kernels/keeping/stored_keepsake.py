@@ -1,0 +1,214 @@
+"""Kernels and sessions that are written down in a store.
+
+What must be written before something happens is waited for; all else is collected, and written by one task as soon as
+the store takes it: when it cannot be reached, nothing is lost but time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import uuid
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from ... import __version__
+from ...errors import StoreUnreachable
+from ...kernel_driver.launcher import Launcher
+from ...kernel_driver.process import LaunchOptions
+from ...process_mark import ProcessMark
+from ...store.model import KernelRow, Phase, Purpose, ReplicaRow, SessionRow
+from ...store.sqlite_store import SQLiteStore
+from ..kernel_folder import KernelFolder
+from .kernel_record import KernelRecord, text_of
+from .recorded_launcher import RecordedLauncher, launched_with
+from .write_behind import WriteBehind
+
+if TYPE_CHECKING:
+    from ..kernel import Kernel
+
+logger = logging.getLogger(__name__)
+
+
+class StoredKeepsake:
+    """The kernels and sessions of one server, in a store.
+
+    store: where they are written down; opened and closed by this.
+    root: the root folder of the server.
+    address: where the server serves, for people.
+
+    replica: what is written down of this server.
+    keeper_id: the keeper that has the processes of kernels; empty for none.
+    """
+
+    def __init__(self, store: SQLiteStore, root: str, address: str = "") -> None:
+        self.store = store
+        self.keeper_id = ""
+        now = text_of(datetime.now(UTC))
+        self.replica = ReplicaRow(uuid.uuid4().hex, ProcessMark.of(os.getpid()), __version__, address, root, now)
+        self._records: dict[str, KernelRecord] = {}
+        self._sessions: dict[str, SessionRow] = {}
+        self._rows = WriteBehind(store, self._look, self._write_anew)
+        self._left = False
+
+    async def open(self) -> None:
+        """Open the store, and begin to write. Raises BadOption, StoreUnreachable."""
+        await self.store.open()
+        await self.store.put_replica(self.replica)
+        self._rows.start()
+
+    async def leave(self) -> None:
+        """Write no more: what is written down now is what the next server is to find. May be called twice."""
+        if not self._left:
+            with contextlib.suppress(StoreUnreachable):  # the log has it
+                self._look()
+                await self._rows.flush()
+        self._left = True
+        await self._rows.stop()
+
+    async def close(self) -> None:
+        """Write what is left, and close the store. May be called twice."""
+        await self._rows.stop()
+        if not self._left:
+            with contextlib.suppress(StoreUnreachable):  # the log has it; the next server removes what is left
+                await self._rows.flush()
+                if not self._records:
+                    await self.store.remove_replica(self.replica.id)
+        self._left = True
+        await self.store.close()
+
+    def launcher(
+        self,
+        launcher: Launcher,
+        kernel_id: str,
+        options: LaunchOptions,
+        *,
+        folder: KernelFolder | None,
+        purpose: Purpose,
+        startup_timeout_s: float,
+    ) -> Launcher:
+        """Have the processes of a new kernel written down; returns the launcher to use."""
+        now = text_of(datetime.now(UTC))
+        row = KernelRow(
+            kernel_id,
+            options.kernel_name,
+            self.replica.id,
+            self.replica.root,
+            purpose,
+            self.keeper_id,
+            launched=launched_with(options, folder, startup_timeout_s),
+            created_at=now,
+            last_activity=now,
+        )
+        return self.adopted(launcher, row, options, folder)
+
+    def adopted(
+        self, launcher: Launcher, row: KernelRow, options: LaunchOptions, folder: KernelFolder | None
+    ) -> Launcher:
+        """The same for a kernel that is in the store already.
+
+        row: what is known of it.
+        """
+        record = self._records[row.id] = KernelRecord(row, self._on_change)
+
+        async def begins() -> None:
+            self._on_change(record)
+            if record.row.purpose is Purpose.USER:
+                await self._rows.flush()
+
+        return RecordedLauncher(launcher, record, options.connection_dir, folder, begins, self._runs, self._ended)
+
+    def follow(self, kernel: Kernel) -> None:
+        """Have what happens to a kernel written down. Its start must have begun."""
+        record = self._records.get(kernel.id)
+        if record is None:
+            return
+        record.state = kernel.client.state
+        kernel.observers.add(record)
+
+        def started(task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and task.exception() is None and record.row.phase is Phase.LAUNCHING:
+                record.answers()
+
+        if kernel.starting is not None:
+            kernel.starting.add_done_callback(started)
+
+    async def ending(self, kernel_id: str) -> None:
+        """A client wants to end a kernel. Raises StoreUnreachable."""
+        record = self._records.get(kernel_id)
+        if record is None:
+            return
+        before = record.row.phase
+        record.change(phase=Phase.ENDING)
+        try:
+            await self._rows.flush()
+        except StoreUnreachable:
+            if record.row.phase is Phase.ENDING:
+                record.change(phase=before)
+            raise
+
+    def ends(self, kernel_id: str) -> None:
+        """A kernel is being ended."""
+        if (record := self._records.get(kernel_id)) is not None:
+            record.change(phase=Phase.ENDING)
+
+    def gone(self, kernel_id: str) -> None:
+        """A kernel has been forgotten, and so have its sessions."""
+        if self._records.pop(kernel_id, None) is not None:
+            self._sessions = {key: one for key, one in self._sessions.items() if one.kernel_id != kernel_id}
+            self._rows.forget(kernel_id)
+
+    async def keep_session(self, session: SessionRow) -> None:
+        """A session is about to be made or changed. Raises StoreUnreachable.
+
+        That of an external kernel is not kept: each server finds those kernels by itself.
+        """
+        if self._left:
+            return
+        if (before := self._sessions.get(session.id)) is not None:
+            session = replace(session, created_at=before.created_at)
+        await self._rows.flush()  # its kernel first
+        if await self.store.put_session(session):
+            self._sessions[session.id] = session
+        else:
+            self._sessions.pop(session.id, None)
+
+    async def forget_session(self, session_id: str) -> None:
+        """A session is about to be forgotten. Raises StoreUnreachable."""
+        if session_id in self._sessions and not self._left:
+            await self.store.remove_session(session_id)
+            self._sessions.pop(session_id, None)
+
+    def found_session(self, session: SessionRow) -> None:
+        """A session is in the store already."""
+        self._sessions[session.id] = session
+
+    def _on_change(self, record: KernelRecord) -> None:
+        if self._records.get(record.id) is record:
+            self._rows.put(record.row)
+
+    def _runs(self, record: KernelRecord) -> None:
+        """A kernel has a process. If that was one of the pool, it no longer is."""
+        for other in tuple(self._records.values()):
+            if other is not record and other.process is record.process:
+                self.gone(other.id)
+
+    def _ended(self, record: KernelRecord) -> None:
+        """The process of a kernel has ended. Nobody else says so of one in the pool."""
+        if record.row.purpose is Purpose.POOL and self._records.get(record.id) is record:
+            self.gone(record.id)
+
+    def _look(self) -> None:
+        for record in self._records.values():
+            record.look()
+
+    async def _write_anew(self) -> None:
+        """Write all there is: somebody has removed the file. Raises StoreUnreachable."""
+        logger.warning("the store %s was removed; it is written anew", self.store.path)
+        await self.store.put_replica(self.replica)
+        await self.store.put_kernels([one.row for one in self._records.values()])
+        for session in tuple(self._sessions.values()):
+            await self.store.put_session(session)

@@ -1,0 +1,52 @@
+"""Registries whose kernels and sessions are written down in a store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fps_kernels.hosts.asphalt.config import KernelsConfig
+from fps_kernels.kernel_driver.kernelspec import Kernelspecs
+from fps_kernels.kernels.keeping.stored_keepsake import StoredKeepsake
+from fps_kernels.kernels.prewarm import Pacing
+from fps_kernels.kernels.registry import KernelRegistry
+from fps_kernels.store.model import KernelRow, SessionRow
+from fps_kernels.store.sqlite_store import SQLiteStore
+
+from .waits import until
+
+
+class KeptRegistry(KernelRegistry):
+    """A registry of kernels, and where they are written down.
+
+    base: the folder that has its root, the connection files and the store.
+    """
+
+    def __init__(self, base: Path, **values: Any) -> None:
+        folders = {"root_dir": str(base / "root"), "connection_dir": str(base / "runtime")}
+        (base / "root").mkdir(exist_ok=True)
+        config = KernelsConfig(**folders | {"prewarm": 0, "shutdown_wait_time_s": 0.5, "start_answer_s": 30} | values)
+        options = config.options()
+        self.kept = StoredKeepsake(SQLiteStore(base / "store.sqlite", busy_timeout_s=0.1), str(base / "root"))
+        specs = Kernelspecs(options.default_kernel)
+        super().__init__(options, specs, pacing=Pacing(quiet_s=0.1, patience_s=0.5), keepsake=self.kept)
+
+    async def rows(self) -> dict[str, KernelRow]:
+        """What is written down of kernels, by their ids."""
+        return {row.id: row for row in await self.kept.store.kernels()}
+
+    async def session_rows(self) -> dict[str, SessionRow]:
+        """What is written down of sessions, by their ids."""
+        return {row.id: row for row in await self.kept.store.sessions()}
+
+    async def written(self, kernel_id: str, fits: Callable[[KernelRow], object]) -> KernelRow:
+        """Wait until what is written down of a kernel is as it should be, and return it."""
+
+        async def found() -> KernelRow | None:
+            row = (await self.rows()).get(kernel_id)
+            return row if row is not None and fits(row) else None
+
+        row = await until(found)
+        assert isinstance(row, KernelRow)
+        return row
