@@ -17,7 +17,7 @@ from ..kernel_driver.connection_file import ConnectionInfo
 from ..kernel_driver.driver import KernelDriver, Prepare
 from ..kernel_driver.kernelspec import Kernelspecs
 from ..kernel_driver.launch import DESCRIPTORS, LaunchOptions
-from ..kernel_driver.launcher import KernelspecLauncher, ProcessPool
+from ..kernel_driver.launcher import KernelspecLauncher, Launcher, ProcessPool
 from ..ledger import Ledger, sweep
 from ..options import KernelsOptions
 from ..store.model import Purpose
@@ -163,20 +163,25 @@ class KernelFactory:
         pool: asked for a running process before one is launched.
         folder: where other processes of the kernel start.
         """
-        lifecycle = self.runtime.lifecycle
-        timeout_s = max(lifecycle.startup_timeout_s, launch_timeout_s(options.extra_env))
+        timeout_s = max(self.options.startup_timeout_s, launch_timeout_s(options.extra_env))
         launcher = self.keepsake.launcher(
-            self._launcher(options, pool, folder),
+            self.launcher(options, pool, folder),
             kernel_id,
             options,
             folder=folder,
             purpose=purpose,
             startup_timeout_s=timeout_s,
         )
+        return self.make_kernel_of(kernel_id, launcher, folder, timeout_s)
+
+    def make_kernel_of(
+        self, kernel_id: str, launcher: Launcher, folder: KernelFolder, startup_timeout_s: float
+    ) -> Kernel:
+        """Make a kernel whose processes come from `launcher`."""
         kernel = self.runtime.make_launched_kernel(
             kernel_id,
             launcher,
-            replace(lifecycle, startup_timeout_s=timeout_s),
+            replace(self.runtime.lifecycle, startup_timeout_s=startup_timeout_s),
             prepare=self.policy.prepare,
             folder=folder,
         )
@@ -192,7 +197,7 @@ class KernelFactory:
     def make_pooled_driver(self, kernel_id: str, options: LaunchOptions, prepare: Prepare) -> KernelDriver:
         """Make the driver of a kernel that is not in use yet: no heartbeat, and no restart when it dies."""
         launcher = self.keepsake.launcher(
-            self._launcher(options),
+            self.launcher(options),
             kernel_id,
             options,
             folder=None,
@@ -201,9 +206,10 @@ class KernelFactory:
         )
         return self.runtime.make_pooled_driver(kernel_id, launcher, prepare)
 
-    def _launcher(
+    def launcher(
         self, options: LaunchOptions, pool: ProcessPool | None = None, folder: KernelFolder | None = None
     ) -> KernelspecLauncher:
+        """What launches the processes of a kernel. See `make_kernel`."""
         reaper = self.runtime.reaper
         return KernelspecLauncher(options, self.specs, reaper=reaper, pool=pool, folder=folder, ledger=self._ledger)
 

@@ -74,6 +74,11 @@ class Kernel:
         self.starting = self.tasks.start(self.driver.start(), name=f"start {self.id}", log_failure=False)
         self.starting.add_done_callback(self._log_failed_start)
 
+    def lie_dead(self, reason: str) -> None:
+        """Take the kernel for one that has died before this server: it has no process until a user restarts it."""
+        self.client.set_state(ExecutionState.DEAD, reason)
+        self.starting = self.tasks.start(_nothing(), name=f"start {self.id}")
+
     async def wait_started(self, timeout_s: float | None) -> bool:
         """Wait for the end of the start; returns whether it has come. Its error is in `starting`.
 
@@ -155,6 +160,10 @@ class Kernel:
             logger.warning("kernel %s (%s) did not start: %s", self.id, self.driver.name, error.message)
         elif error is not None:
             logger.error("kernel %s (%s) did not start", self.id, self.driver.name, exc_info=error)
+
+
+async def _nothing() -> None:
+    """The start of a kernel that is not started."""
 
 
 def format_date(date: datetime) -> str:

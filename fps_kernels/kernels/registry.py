@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -66,14 +66,17 @@ class KernelRegistry:
         self._background = TaskSet()  # from the first kernel on
         self._stop_task: asyncio.Task[None] | None = None
 
-    async def open(self) -> None:
+    async def open(self, restore: Callable[[], Awaitable[None]] | None = None) -> None:
         """Make ready for kernels: import what is configured, remove what killed servers have left, fill the pool.
 
+        restore: awaited before the pool is filled; it may add kernels.
         Raises BadOption, StoreUnreachable.
         """
         await self.factory.keepsake.open()
         await self.specs.open()
         await self.factory.sweep()
+        if restore is not None:
+            await restore()
         self.prewarmed.start()
 
     def __contains__(self, kernel_id: object) -> bool:
@@ -181,10 +184,11 @@ class KernelRegistry:
         return kernel
 
     def add(self, kernel: Kernel) -> None:
-        """Take in a kernel, and begin its start."""
+        """Take in a kernel, and begin its start unless that has begun."""
         self._kernels[kernel.id] = kernel
         self._watchers.added(kernel.id)
-        kernel.begin()
+        if kernel.starting is None:
+            kernel.begin()
         self.factory.keepsake.follow(kernel)
         if not self._background and not self.stopping:
             options = self.factory.options

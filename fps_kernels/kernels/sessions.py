@@ -80,6 +80,11 @@ class SessionStore:
         except KeyError:
             raise SessionNotFound(session_id) from None
 
+    def restore(self, row: SessionRow) -> None:
+        """Take in a session of a server before this one. Its kernel must be there."""
+        self._sessions[row.id] = session = Session(row.id, row.path, row.name, row.type, row.kernel_id)
+        session.named.set()
+
     def list(self) -> list[Session]:
         """Return all sessions, oldest first."""
         return list(self._sessions.values())

@@ -62,7 +62,9 @@ class SQLiteStore:
         self._told = False  # whether the log says that the store cannot be reached
 
     async def open(self) -> None:
-        """Open the file, or make it, and give it the tables of today. Raises BadOption."""
+        """Open the file, or make it, and give it the tables of today. May be called twice. Raises BadOption."""
+        if self._thread is not None:
+            return
         self._thread = threading.Thread(target=self._work, name="store", daemon=True)
         self._thread.start()
         try:

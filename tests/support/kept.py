@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from fps_kernels.hosts.asphalt.config import KernelsConfig
+from fps_kernels.kernel_driver.connection_file import ConnectionInfo
+from fps_kernels.kernel_driver.external import ExternalLauncher
 from fps_kernels.kernel_driver.kernelspec import Kernelspecs
+from fps_kernels.kernels.keeping.found_kernel import found_kernel
+from fps_kernels.kernels.keeping.restoring import Restored, Restoring
 from fps_kernels.kernels.keeping.stored_keepsake import StoredKeepsake
+from fps_kernels.kernels.kernel import Kernel
 from fps_kernels.kernels.prewarm import Pacing
 from fps_kernels.kernels.registry import KernelRegistry
+from fps_kernels.kernels.sessions import SessionStore
 from fps_kernels.store.model import KernelRow, SessionRow
 from fps_kernels.store.sqlite_store import SQLiteStore
 
@@ -50,3 +59,34 @@ class KeptRegistry(KernelRegistry):
         row = await until(found)
         assert isinstance(row, KernelRow)
         return row
+
+
+class Successor:
+    """A server after another one: its registry, its sessions, and what it does with what it finds.
+
+    adopts: the connection files of kernels that can be taken over, by the ids of these.
+    ended: the rows whose processes it was told to end.
+    """
+
+    def __init__(self, base: Path, **values: Any) -> None:
+        self.registry = KeptRegistry(base, **values)
+        self.sessions = SessionStore(self.registry)
+        self.adopts: dict[str, Path] = {}
+        self.ended: list[KernelRow] = []
+
+    async def start(self) -> Restored:
+        await self.registry.open()
+        kept = self.registry.kept
+        return await Restoring(self.registry, self.sessions, kept, self.adopt, self.end).restore()
+
+    async def adopt(self, row: KernelRow) -> Kernel | None:
+        """Connect to the process by its connection file, as to one that others started."""
+        if row.id not in self.adopts:
+            return None
+        info = ConnectionInfo.from_dict(json.loads(self.adopts[row.id].read_text()))
+        return found_kernel(row, ExternalLauncher(row.name, info), self.registry.factory, self.registry.kept)
+
+    async def end(self, row: KernelRow) -> None:
+        self.ended.append(row)
+        if row.process is not None and row.process.runs:
+            os.kill(row.process.pid, signal.SIGKILL)

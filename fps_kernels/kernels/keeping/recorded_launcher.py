@@ -92,7 +92,8 @@ class RecordedLauncher:
             kernelspec=dict(process.kernelspec) or record.row.launched.kernelspec,
             connection_file=str(named or self._connection_dir / f"kernel-{record.id}.json"),
         )
-        record.change(process=mark, generation=record.row.generation + 1)
+        known = mark is not None and mark == record.row.process  # it was taken over from another server
+        record.change(process=mark, generation=record.row.generation + (not known))
         self._runs(record)
 
         def on_exit(_: object) -> None:

@@ -121,6 +121,10 @@ class StoredKeepsake:
 
         return RecordedLauncher(launcher, record, options.connection_dir, folder, begins, self._runs, self._ended)
 
+    def write(self, kernel_id: str) -> None:
+        """Write down a kernel that was found in the store, as it is now."""
+        self._on_change(self._records[kernel_id])
+
     def follow(self, kernel: Kernel) -> None:
         """Have what happens to a kernel written down. Its start must have begun."""
         record = self._records.get(kernel.id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import secrets
 import stat
 from contextlib import suppress
@@ -16,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 MAX_BYTES = 4_096
 COOKIE_SECRET_BYTES = 32
+TOKEN = re.compile(r"[0-9a-f]{48}")
+"""A token that a server has made."""
 
 
 def read_secret(path: str, option: str) -> str:
@@ -54,6 +57,27 @@ def write_private(path: Path, data: bytes) -> None:
         with suppress(OSError):
             os.unlink(new)
         raise
+
+
+def kept_token(path: Path) -> str:
+    """A token that is the same at each start, from a file that is made if need be. Clients get in again with it.
+
+    A file that others can read or have made is not used: there is a new token then, and it is written in its place.
+    """
+    try:
+        with suppress(FileNotFoundError):  # at the first start
+            status, data = read_regular(path, MAX_BYTES)
+            is_private = not status.st_mode & 0o077 and status.st_uid == os.geteuid()
+            if is_private and (token := data.decode("ascii", "replace").strip()) and TOKEN.fullmatch(token):
+                return token
+    except OSError as exc:
+        logger.warning("Cannot read %s: %s", path, exc.strerror)
+    token = secrets.token_hex(24)
+    try:
+        write_private(path, f"{token}\n".encode())
+    except OSError as exc:
+        logger.warning("Cannot write %s (%s): the token lasts until the server ends", path, exc.strerror)
+    return token
 
 
 def cookie_secret(path: Path) -> bytes:

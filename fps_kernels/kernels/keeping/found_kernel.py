@@ -1,0 +1,69 @@
+"""Kernels that are made from what a server before this one wrote down of them."""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...kernel_driver.launcher import Launcher
+from ...kernel_driver.process import LaunchOptions
+from ...kernel_driver.state import READY, ExecutionState
+from ...store.model import KernelRow
+from ..factory import KernelFactory
+from ..kernel import Kernel
+from ..kernel_folder import KernelFolder
+from .stored_keepsake import StoredKeepsake
+
+if TYPE_CHECKING:
+    from jupyter_client.kernelspec import KernelSpec
+
+
+def found_kernel(row: KernelRow, launcher: Launcher, factory: KernelFactory, keepsake: StoredKeepsake) -> Kernel:
+    """A kernel with the id, the last state and the folder of a row, which is not in a registry yet.
+
+    launcher: where its processes come from; its first `take` gives the one that runs already.
+    """
+    folder = folder_of(row, factory)
+    launcher = keepsake.adopted(launcher, row, launch_options_of(row, factory), folder)
+    kernel = factory.make_kernel_of(row.id, launcher, folder, row.launched.startup_timeout_s)
+    state = kernel.client.state
+    with contextlib.suppress(ValueError):  # what is written there is for people only
+        last_state = ExecutionState(row.execution_state)
+        if last_state in READY:  # requests wait for its answer all the same
+            state.change(last_state)
+        state.last_activity = datetime.fromisoformat(row.last_activity)
+    return kernel
+
+
+def launch_options_of(row: KernelRow, factory: KernelFactory) -> LaunchOptions:
+    """What another process of a kernel is launched with: what its request asked for, in this server's environment."""
+    launched = row.launched
+    return LaunchOptions(
+        kernel_name=row.name,
+        cwd=launched.cwd,
+        env=factory.policy.environment(),
+        extra_env=launched.extra_env,
+        connection_dir=factory.connection_folder.path,
+        encryption=launched.encryption,
+        transport=launched.transport,
+        spec=spec_of(row),
+    )
+
+
+def folder_of(row: KernelRow, factory: KernelFactory) -> KernelFolder:
+    """Where other processes of a kernel start."""
+    launched = row.launched
+    bounds = factory.root if factory.options.root_dir else None
+    environ = dict(launched.environ)
+    return KernelFolder(Path(launched.cwd), factory.policy, factory.root, launched.path, environ, bounds)
+
+
+def spec_of(row: KernelRow) -> KernelSpec | None:
+    """The kernelspec as a kernel was launched by it; None if it has to be looked for."""
+    if not row.launched.kernelspec:
+        return None
+    from jupyter_client.kernelspec import KernelSpec
+
+    return KernelSpec(**row.launched.kernelspec)

@@ -1,0 +1,159 @@
+"""What a server does at its start with the kernels and sessions of servers that are gone.
+
+A kernel belongs to the server that wrote it down, as long as that lives. Of one that is gone, whichever server comes
+first takes it over, by one change in the store: two that start at once never have the same kernel. Kernels of servers
+with another root folder are left alone, as the paths of their notebooks mean something else here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+
+from ...store.model import KernelRow, Phase, ReplicaRow, SessionRow
+from ..kernel import Kernel
+from ..registry import KernelRegistry
+from ..sessions import SessionStore
+from .found_kernel import folder_of, found_kernel, launch_options_of
+from .stored_keepsake import StoredKeepsake
+from .verdict import Verdict, reason_of, verdict_of, was_ready
+
+logger = logging.getLogger(__name__)
+
+Adopt = Callable[[KernelRow], Awaitable[Kernel | None]]
+"""adopt(row): a kernel whose start connects it to the process of the row, see found_kernel.py; None if that process is
+gone or out of reach."""
+End = Callable[[KernelRow], Awaitable[None]]
+"""end(row): ends the process of a row, if it runs. Nothing is to be left of it."""
+
+ADOPT_TIMEOUT_S = 5.0
+"""How long it may take to find out whether a kernel can be taken over; its handshake is not waited for."""
+END_TIMEOUT_S = 10.0
+
+
+@dataclass(slots=True)
+class Restored:
+    """What became of the kernels that were found, by their ids.
+
+    adopted: those that go on.
+    dead: those that are shown with a reason, and can be restarted.
+    ended: those that are forgotten.
+    """
+
+    adopted: list[str] = field(default_factory=list)
+    dead: list[str] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
+
+
+class Restoring:
+    """The start of one server, as far as it has to do with those before it.
+
+    registry, sessions: where kernels and sessions are put; nothing is served from them yet.
+    keepsake: the registry's, which is open.
+    adopt, end: what is done with processes.
+    """
+
+    def __init__(
+        self, registry: KernelRegistry, sessions: SessionStore, keepsake: StoredKeepsake, adopt: Adopt, end: End
+    ) -> None:
+        self._registry = registry
+        self._sessions = sessions
+        self._keepsake = keepsake
+        self._adopt = adopt
+        self._end = end
+
+    async def restore(self) -> Restored:
+        """Take over what servers that are gone have left. Raises StoreUnreachable."""
+        store, mine = self._keepsake.store, self._keepsake.replica
+        restored = Restored()
+        replicas = {one.id: one for one in await store.replicas()}
+        alive = {one.id for one in replicas.values() if await asyncio.to_thread(is_alive, one)}
+        claimed = []
+        for row in await store.kernels():
+            if row.replica in alive or row.root != mine.root:
+                continue
+            if await store.claim(row.id, row.replica, mine.id):
+                claimed.append(replace(row, replica=mine.id))
+        # One that hangs must not hold up the others.
+        await asyncio.gather(*(self._restore(row, restored) for row in claimed))
+        await store.put_kernels([], restored.ended)
+        for session in await store.sessions():
+            if session.kernel_id in restored.adopted or session.kernel_id in restored.dead:
+                self._restore_session(session)
+        left = {row.replica for row in await store.kernels()}
+        for replica in replicas.keys() - alive - left:
+            await store.remove_replica(replica)
+        if claimed:
+            logger.info(
+                "of the kernels of a server before this one %d go on, %d are dead and %d were ended",
+                len(restored.adopted),
+                len(restored.dead),
+                len(restored.ended),
+            )
+        return restored
+
+    async def _restore(self, row: KernelRow, restored: Restored) -> None:
+        match verdict_of(row):
+            case Verdict.END:
+                await self._end_process(row)
+                restored.ended.append(row.id)
+            case Verdict.SHOW_DEAD:
+                self._show_dead(row, row.reason)
+                restored.dead.append(row.id)
+            case Verdict.ADOPT:
+                if (kernel := await self._adopted(row)) is not None:
+                    self._registry.add(kernel)
+                    restored.adopted.append(row.id)
+                    return
+                mark = row.process
+                same_boot = mark is None or await asyncio.to_thread(lambda: mark.is_of_this_boot)
+                runs = mark is not None and await asyncio.to_thread(lambda: mark.runs)
+                await self._end_process(row)
+                if not was_ready(row):
+                    logger.warning("kernel %s (%s) was not ready when its server ended", row.id, row.name)
+                    restored.ended.append(row.id)
+                    return
+                reason = reason_of(row, same_boot=same_boot, runs=runs)
+                logger.warning("kernel %s (%s): %s", row.id, row.name, reason)
+                self._show_dead(row, reason)
+                restored.dead.append(row.id)
+
+    async def _adopted(self, row: KernelRow) -> Kernel | None:
+        try:
+            async with asyncio.timeout(ADOPT_TIMEOUT_S):
+                return await self._adopt(row)
+        except TimeoutError:
+            logger.error("kernel %s could not be taken over within %g s", row.id, ADOPT_TIMEOUT_S)
+        except Exception:  # one kernel must not keep the server from starting
+            logger.exception("kernel %s could not be taken over", row.id)
+        return None
+
+    async def _end_process(self, row: KernelRow) -> None:
+        try:
+            async with asyncio.timeout(END_TIMEOUT_S):
+                await self._end(row)
+        except TimeoutError:
+            logger.error("kernel %s did not end within %g s", row.id, END_TIMEOUT_S)
+        except Exception:
+            logger.exception("kernel %s could not be ended", row.id)
+
+    def _show_dead(self, row: KernelRow, reason: str) -> None:
+        factory = self._registry.factory
+        row = replace(row, phase=Phase.DEAD, reason=reason, execution_state="dead")
+        options = launch_options_of(row, factory)
+        launcher = factory.launcher(options, self._registry.prewarmed, folder_of(row, factory))
+        kernel = found_kernel(row, launcher, factory, self._keepsake)
+        kernel.lie_dead(reason)
+        self._registry.add(kernel)
+        self._keepsake.write(row.id)
+
+    def _restore_session(self, row: SessionRow) -> None:
+        self._keepsake.found_session(row)
+        self._sessions.restore(row)
+
+
+def is_alive(replica: ReplicaRow) -> bool:
+    """Whether a server still runs. Blocks, for a moment."""
+    return replica.process is not None and replica.process.runs
