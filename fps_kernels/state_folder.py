@@ -38,7 +38,7 @@ def default_state_dir() -> Path:
 
 
 def state_dir_path(state_dir: str | None) -> Path:
-    """The folder that an option names, which need not exist; None: the default one."""
+    """The folder that an option names, which need not exist; empty or None: the default one."""
     return default_state_dir() if not state_dir else Path(os.path.abspath(os.path.expanduser(state_dir)))
 
 
@@ -46,7 +46,7 @@ def open_state_folder(state_dir: str | None) -> Path:
     """Make the folder if need be, and return its path. May block. Raises BadOption, if it is not fit for secrets."""
     folder = state_dir_path(state_dir)
     try:
-        folder.mkdir(mode=0o700, parents=state_dir is not None, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=bool(state_dir), exist_ok=True)
     except FileExistsError:
         pass  # a file, or a link that leads nowhere, of which there is more to say
     except (OSError, ValueError) as exc:  # ValueError: a NUL in the name

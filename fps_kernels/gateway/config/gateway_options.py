@@ -52,6 +52,8 @@ ALIASES = base_aliases | {
 SUMMARY = "Serves Jupyter kernels over REST and WebSocket, without a notebook server, as Jupyter Kernel Gateway does."
 COMMANDS = {
     "lab": ("", "JupyterLab and the other plugins of Jupyverse."),
+    "kernels": ("", "List the kernels that outlive their server."),
+    "stop": ("", "End kernels whose server is gone."),
     "password": ("", "Write the hash of a password to a file, for `lab`."),
 }
 """For the help: they are started before this application is made."""
