@@ -175,14 +175,22 @@ class KernelFactory:
         return self.make_kernel_of(kernel_id, launcher, folder, timeout_s)
 
     def make_kernel_of(
-        self, kernel_id: str, launcher: Launcher, folder: KernelFolder, startup_timeout_s: float
+        self,
+        kernel_id: str,
+        launcher: Launcher,
+        folder: KernelFolder,
+        startup_timeout_s: float,
+        prepare: Prepare | None = None,
     ) -> Kernel:
-        """Make a kernel whose processes come from `launcher`."""
+        """Make a kernel whose processes come from `launcher`.
+
+        prepare: see KernelDriver; None for the policy's.
+        """
         kernel = self.runtime.make_launched_kernel(
             kernel_id,
             launcher,
             replace(self.runtime.lifecycle, startup_timeout_s=startup_timeout_s),
-            prepare=self.policy.prepare,
+            prepare=prepare or self.policy.prepare,
             folder=folder,
         )
         kernel.server.status_has_parent = self.policy.status_has_parent

@@ -271,6 +271,8 @@ class KernelRegistry:
         await asyncio.shield(self._stop_task)
 
     async def _stop_all(self) -> None:
+        if self.factory.keepsake.stays:
+            await self.factory.keepsake.leave()
         await self.specs.close()
         await self._background.close()
         for kernel in self._kernels.values():

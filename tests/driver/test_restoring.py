@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,15 +17,21 @@ from typing import Any
 
 import pytest
 
-from fps_kernels.errors import KernelNotFound
+from fps_kernels.errors import KernelNotFound, StoreUnreachable
+from fps_kernels.kernel_driver.client import KernelClient
+from fps_kernels.kernel_driver.process import LaunchedProcess, LaunchOptions
 from fps_kernels.kernel_driver.state import ExecutionState
+from fps_kernels.kernels.keeping.restoring import Restoring
+from fps_kernels.kernels.kernel_folder import KernelFolder
 from fps_kernels.kernels.sessions import KernelChoice
+from fps_kernels.kernels.start_policy import StartPolicy
 from fps_kernels.process_mark import ProcessMark
 from fps_kernels.store.model import KernelRow, Launched, Phase, Purpose, ReplicaRow, SessionRow
+from fps_kernels.store.sqlite_store import connect
 
 from ..support.drivers import run
 from ..support.externals import ExternalKernel
-from ..support.kept import Successor
+from ..support.kept import LeavingLauncher, Successor
 from ..support.kernelspecs import install_kernelspecs
 from ..support.waits import until
 
@@ -152,6 +159,101 @@ async def test_a_kernel_that_is_gone_is_dead_and_can_be_restarted(
     await server.registry.shutdown("k")
     with pytest.raises(KernelNotFound):
         server.registry.get("k")
+
+
+async def test_a_kernel_goes_on_when_its_server_is_stopped_and_with_the_next_one(
+    successors: Successors, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = successors(stays=True)
+    first.registry.kept.replica = replace(first.registry.kept.replica, process=None)  # it does not live for others
+    factory = first.registry.factory
+    await first.start()
+    other = await first.registry.start(PLAIN, purpose=Purpose.WARM)
+
+    def launcher(options: LaunchOptions, pool: object = None, folder: KernelFolder | None = None) -> LeavingLauncher:
+        made = LeavingLauncher(options, factory.specs, folder=folder)
+        made.launched = launched
+        return made
+
+    launched: list[LaunchedProcess] = []
+    monkeypatch.setattr(factory, "launcher", launcher)
+    warm = await first.registry.start(PLAIN, purpose=Purpose.WARM)
+    session = await first.sessions.create("a.ipynb", "", "notebook", KernelChoice("k", PLAIN, named=True))
+    kernel = first.registry.get("k")
+    await run(kernel.client, "x = 42")
+    mark = (await first.registry.written("k", lambda row: row.phase is Phase.RUNNING)).process
+    assert mark is not None
+    saved = tmp_path / "saved.json"
+    shutil.copy((await first.registry.rows())["k"].launched.connection_file, saved)
+    of_the_server = [ProcessMark.of(one.driver.pid or 0) for one in (other, warm)]
+    await first.registry.stop()
+    assert mark.runs
+    assert not [one for one in of_the_server if one is None or one.runs]
+    second = successors()
+    second.adopts["k"] = saved
+    restored = await second.start()
+    assert (restored.adopted, restored.dead, restored.ended) == (["k"], [], [])
+    assert [one.id for one in second.sessions.list()] == [session.id]
+    kernel = second.registry.get("k")
+    await kernel.wait_started(None)
+    assert await run(kernel.client, "stream(str(x))") == "42"
+    row = await second.registry.written("k", lambda row: True)
+    assert (row.process, row.generation, row.phase) == (mark, 1, Phase.RUNNING)
+    os.kill(mark.pid, signal.SIGKILL)
+    for process in launched:
+        await process.exited
+        await process.clean_up()
+
+
+class Preparing(StartPolicy):
+    """Counts the processes that are prepared, as with a seed."""
+
+    prepared = 0
+
+    async def prepare(self, kernel_name: str, client: KernelClient) -> None:
+        self.prepared += 1
+
+
+@pytest.mark.parametrize(("phase", "prepared"), [(Phase.RUNNING, 0), (Phase.RESTARTING, 0), (Phase.LAUNCHING, 1)])
+async def test_a_kernel_that_goes_on_is_not_prepared_again(
+    successors: Successors, write: Any, external: ExternalKernel, phase: Phase, prepared: int
+) -> None:
+    await write(row(phase=phase, process=ProcessMark.of(external.process.pid)))
+    policy = Preparing()
+    server = successors(policy=policy)
+    server.adopts["k"] = external.file
+    await server.start()
+    await server.registry.get("k").wait_started(None)
+    assert policy.prepared == prepared
+    written = await server.registry.written("k", lambda row: row.phase is Phase.RUNNING)
+    assert (written.generation, written.process) == (1, ProcessMark.of(external.process.pid))
+
+
+async def test_one_that_is_restarted_is_prepared(successors: Successors, write: Any) -> None:
+    await write(row())
+    policy = Preparing()
+    server = successors(policy=policy)
+    await server.start()
+    await server.registry.restart("k")
+    assert policy.prepared == 1
+
+
+async def test_without_a_store_a_start_ends_and_leaves_all_as_it_is(
+    successors: Successors, write: Any, external: ExternalKernel, tmp_path: Path
+) -> None:
+    await write(row(process=ProcessMark.of(external.process.pid)))
+    server = successors()
+    server.adopts["k"] = external.file
+    registry = server.registry
+    await registry.open()
+    lock = connect(tmp_path / "store.sqlite")
+    lock.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnreachable):
+        await Restoring(registry, server.sessions, registry.kept, server.adopt, server.end).restore()
+    lock.close()
+    assert (registry.list(), server.ended) == ([], [])
+    assert external.process.poll() is None
+    assert (await registry.rows())["k"].replica == "gone"
 
 
 async def test_a_kernel_that_was_dead_stays_so(successors: Successors, write: Any, external: ExternalKernel) -> None:

@@ -13,6 +13,8 @@ from fps_kernels.hosts.asphalt.config import KernelsConfig
 from fps_kernels.kernel_driver.connection_file import ConnectionInfo
 from fps_kernels.kernel_driver.external import ExternalLauncher
 from fps_kernels.kernel_driver.kernelspec import Kernelspecs
+from fps_kernels.kernel_driver.launcher import KernelspecLauncher
+from fps_kernels.kernel_driver.process import LaunchedProcess
 from fps_kernels.kernels.keeping.found_kernel import found_kernel
 from fps_kernels.kernels.keeping.restoring import Restored, Restoring
 from fps_kernels.kernels.keeping.stored_keepsake import StoredKeepsake
@@ -20,26 +22,41 @@ from fps_kernels.kernels.kernel import Kernel
 from fps_kernels.kernels.prewarm import Pacing
 from fps_kernels.kernels.registry import KernelRegistry
 from fps_kernels.kernels.sessions import SessionStore
+from fps_kernels.kernels.start_policy import StartPolicy
 from fps_kernels.store.model import KernelRow, SessionRow
 from fps_kernels.store.sqlite_store import SQLiteStore
 
 from .waits import until
 
 
+class LeavingLauncher(KernelspecLauncher):
+    """A launcher of processes that can outlive their server, as nothing here ends them."""
+
+    launched: list[LaunchedProcess]
+
+    async def launch(self, kernel_id: str) -> LaunchedProcess:
+        process = await super().launch(kernel_id)
+        self.launched.append(process)
+        process.kept = True  # type: ignore[attr-defined]  # what a launcher of the keeper's has
+        return process
+
+
 class KeptRegistry(KernelRegistry):
     """A registry of kernels, and where they are written down.
 
     base: the folder that has its root, the connection files and the store.
+    stays: whether its kernels go on when it is stopped.
     """
 
-    def __init__(self, base: Path, **values: Any) -> None:
+    def __init__(self, base: Path, *, stays: bool = False, policy: StartPolicy | None = None, **values: Any) -> None:
         folders = {"root_dir": str(base / "root"), "connection_dir": str(base / "runtime")}
         (base / "root").mkdir(exist_ok=True)
         config = KernelsConfig(**folders | {"prewarm": 0, "shutdown_wait_time_s": 0.5, "start_answer_s": 30} | values)
         options = config.options()
-        self.kept = StoredKeepsake(SQLiteStore(base / "store.sqlite", busy_timeout_s=0.1), str(base / "root"))
+        store = SQLiteStore(base / "store.sqlite", busy_timeout_s=0.1)
+        self.kept = StoredKeepsake(store, str(base / "root"), stays=stays)
         specs = Kernelspecs(options.default_kernel)
-        super().__init__(options, specs, pacing=Pacing(quiet_s=0.1, patience_s=0.5), keepsake=self.kept)
+        super().__init__(options, specs, policy, pacing=Pacing(quiet_s=0.1, patience_s=0.5), keepsake=self.kept)
 
     async def rows(self) -> dict[str, KernelRow]:
         """What is written down of kernels, by their ids."""

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...kernel_driver.client import KernelClient
 from ...kernel_driver.launcher import Launcher
 from ...kernel_driver.process import LaunchOptions
 from ...kernel_driver.state import READY, ExecutionState
@@ -15,19 +16,29 @@ from ..factory import KernelFactory
 from ..kernel import Kernel
 from ..kernel_folder import KernelFolder
 from .stored_keepsake import StoredKeepsake
+from .verdict import was_ready
 
 if TYPE_CHECKING:
     from jupyter_client.kernelspec import KernelSpec
 
 
-def found_kernel(row: KernelRow, launcher: Launcher, factory: KernelFactory, keepsake: StoredKeepsake) -> Kernel:
+def found_kernel(
+    row: KernelRow, launcher: Launcher, factory: KernelFactory, keepsake: StoredKeepsake, *, runs: bool = True
+) -> Kernel:
     """A kernel with the id, the last state and the folder of a row, which is not in a registry yet.
 
-    launcher: where its processes come from; its first `take` gives the one that runs already.
+    launcher: where its processes come from.
+    runs: whether the launcher's first `take` gives the process that runs already. It is not prepared again, unless it
+      was never ready.
     """
     folder = folder_of(row, factory)
-    launcher = keepsake.adopted(launcher, row, launch_options_of(row, factory), folder)
-    kernel = factory.make_kernel_of(row.id, launcher, folder, row.launched.startup_timeout_s)
+    recorded = keepsake.recorded(launcher, row, launch_options_of(row, factory), folder, runs=runs)
+
+    async def prepare(kernel_name: str, client: KernelClient) -> None:
+        if not (recorded.took_over and was_ready(row)):
+            await factory.policy.prepare(kernel_name, client)
+
+    kernel = factory.make_kernel_of(row.id, recorded, folder, row.launched.startup_timeout_s, prepare)
     state = kernel.client.state
     with contextlib.suppress(ValueError):  # what is written there is for people only
         last_state = ExecutionState(row.execution_state)

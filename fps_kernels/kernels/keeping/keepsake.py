@@ -20,11 +20,18 @@ class Keepsake(Protocol):
     All else is written later then.
     """
 
+    @property
+    def stays(self) -> bool:
+        """Whether kernels whose processes can outlive the server go on when it is stopped."""
+
     async def open(self) -> None:
         """Get ready. Raises BadOption, StoreUnreachable."""
 
     async def leave(self) -> None:
-        """Write no more: what is written down now is what the next server is to find. May be called twice."""
+        """Write down what there is, for the next server: of kernels that can outlive this one, no more is written.
+
+        May be called twice.
+        """
 
     async def close(self) -> None:
         """Write what is left, and end. May be called twice."""
@@ -65,6 +72,8 @@ class Keepsake(Protocol):
 
 class NothingKept:
     """What there is of kernels and sessions ends with their server: nothing is written down."""
+
+    stays = False
 
     async def open(self) -> None:
         """Nothing to do."""

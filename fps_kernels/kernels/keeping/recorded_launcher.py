@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from ...kernel_driver.launcher import Launcher
@@ -14,15 +15,32 @@ from ..kernel_folder import KernelFolder
 from .kernel_record import KernelRecord
 
 
+@dataclass(frozen=True, slots=True)
+class RecordedBy:
+    """Whoever writes down what a launcher tells.
+
+    begins: awaited before the first process; raises StoreUnreachable.
+    runs: called with the record when there is a process, and so is `ended` when that has ended.
+    goes_on: whether the process of a record is left to the next server.
+    """
+
+    begins: Callable[[], Awaitable[None]]
+    runs: Callable[[KernelRecord], None]
+    ended: Callable[[KernelRecord], None]
+    goes_on: Callable[[KernelRecord], bool]
+
+
 class RecordedLauncher:
     """A launcher that has a kernel's processes written down: before they are launched, and when they run.
 
-    launcher: what launches them.
+    launcher: what launches them. A process of it that can outlive the server has an attribute `kept`, which is true.
     record: what is to be written down.
     connection_dir: where connection files are.
     folder: where the processes start, if that can change.
-    begins: awaited before the first process; raises StoreUnreachable.
-    runs: called with the record when there is a process, and so is `ended` when that has ended.
+    by: who writes it down.
+    runs: whether the first process is one that an earlier server has launched, see `took_over`.
+
+    took_over: whether the process is one that an earlier server has launched.
     """
 
     def __init__(
@@ -31,17 +49,17 @@ class RecordedLauncher:
         record: KernelRecord,
         connection_dir: Path,
         folder: KernelFolder | None,
-        begins: Callable[[], Awaitable[None]],
-        runs: Callable[[KernelRecord], None],
-        ended: Callable[[KernelRecord], None],
+        by: RecordedBy,
+        *,
+        runs: bool = False,
     ) -> None:
         self._launcher = launcher
         self._record = record
         self._connection_dir = connection_dir
         self._folder = folder
-        self._begins = begins
+        self._by = by
         self._runs = runs
-        self._ended = ended
+        self.took_over = False
 
     @property
     def kernel_name(self) -> str:
@@ -49,23 +67,26 @@ class RecordedLauncher:
 
     @property
     def owned(self) -> bool:
-        return self._launcher.owned
+        """Whether the process is ours to end: not when the server is stopped and leaves it to the next one."""
+        return self._launcher.owned and not self._by.goes_on(self._record)
 
     async def take(self, kernel_id: str) -> Process | None:
-        self._record.begins()
+        runs, self._runs = self._runs, False
         first = not self._record.row.generation
+        if not runs:
+            self._record.begins()
         if first:
-            await self._begins()
+            await self._by.begins()
         process = await self._launcher.take(kernel_id)
         if process is not None:
-            await self._write_down(process)
-            if not first:  # the first one is watched until it answers
+            await self._write_down(process, took_over=runs)
+            if not (first or runs):  # the first one is watched until it answers
                 self._record.answers()
         return process
 
     async def launch(self, kernel_id: str) -> Process:
         process = await self._launcher.launch(kernel_id)
-        await self._write_down(process)
+        await self._write_down(process, took_over=False)
         return process
 
     async def listens(self) -> bool:
@@ -83,22 +104,24 @@ class RecordedLauncher:
             path=launched.path if self._folder is None else self._folder.path,
         )
 
-    async def _write_down(self, process: Process) -> None:
+    async def _write_down(self, process: Process, *, took_over: bool) -> None:
         record = self._record
         record.process = process
+        self.took_over = took_over
         mark = None if process.pid is None else await asyncio.to_thread(ProcessMark.of, process.pid)
         named = getattr(process, "connection_file", "")  # else it has the name that it gets unless that is taken
         record.change_launched(
             kernelspec=dict(process.kernelspec) or record.row.launched.kernelspec,
             connection_file=str(named or self._connection_dir / f"kernel-{record.id}.json"),
         )
-        known = mark is not None and mark == record.row.process  # it was taken over from another server
-        record.change(process=mark, generation=record.row.generation + (not known))
-        self._runs(record)
+        if took_over and mark is None:
+            mark = record.row.process
+        record.change(process=mark, generation=max(1, record.row.generation + (not took_over)))
+        self._by.runs(record)
 
         def on_exit(_: object) -> None:
             if record.process is process:
-                self._ended(record)
+                self._by.ended(record)
 
         process.exited.add_done_callback(on_exit)
 

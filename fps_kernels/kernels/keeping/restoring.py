@@ -8,11 +8,13 @@ with another root folder are left alone, as the paths of their notebooks mean so
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
-from ...store.model import KernelRow, Phase, ReplicaRow, SessionRow
+from ...errors import StoreUnreachable
+from ...store.model import KernelRow, Phase, ReplicaRow
 from ..kernel import Kernel
 from ..registry import KernelRegistry
 from ..sessions import SessionStore
@@ -65,26 +67,31 @@ class Restoring:
         self._end = end
 
     async def restore(self) -> Restored:
-        """Take over what servers that are gone have left. Raises StoreUnreachable."""
+        """Take over what servers that are gone have left.
+
+        Raises StoreUnreachable, before anything is done to kernels.
+        """
         store, mine = self._keepsake.store, self._keepsake.replica
         restored = Restored()
-        replicas = {one.id: one for one in await store.replicas()}
-        alive = {one.id for one in replicas.values() if await asyncio.to_thread(is_alive, one)}
-        claimed = []
-        for row in await store.kernels():
-            if row.replica in alive or row.root != mine.root:
-                continue
-            if await store.claim(row.id, row.replica, mine.id):
-                claimed.append(replace(row, replica=mine.id))
+        replicas = await store.replicas()
+        alive = {one.id for one in replicas if await asyncio.to_thread(is_alive, one)}
+        rows, sessions = await store.kernels(), await store.sessions()
+        claimed = [
+            replace(row, replica=mine.id)
+            for row in rows
+            if row.replica not in alive and row.root == mine.root and await store.claim(row.id, row.replica, mine.id)
+        ]
         # One that hangs must not hold up the others.
         await asyncio.gather(*(self._restore(row, restored) for row in claimed))
-        await store.put_kernels([], restored.ended)
-        for session in await store.sessions():
+        for session in sessions:
             if session.kernel_id in restored.adopted or session.kernel_id in restored.dead:
-                self._restore_session(session)
-        left = {row.replica for row in await store.kernels()}
-        for replica in replicas.keys() - alive - left:
-            await store.remove_replica(replica)
+                self._keepsake.found_session(session)
+                self._sessions.restore(session)
+        needed = alive | {row.replica for row in rows if row.root != mine.root}
+        with contextlib.suppress(StoreUnreachable):  # the next one forgets them
+            for replica in replicas:
+                if replica.id not in needed:
+                    await store.remove_replica(replica.id)
         if claimed:
             logger.info(
                 "of the kernels of a server before this one %d go on, %d are dead and %d were ended",
@@ -98,6 +105,7 @@ class Restoring:
         match verdict_of(row):
             case Verdict.END:
                 await self._end_process(row)
+                self._keepsake.found(row, ended=True)
                 restored.ended.append(row.id)
             case Verdict.SHOW_DEAD:
                 self._show_dead(row, row.reason)
@@ -113,6 +121,7 @@ class Restoring:
                 await self._end_process(row)
                 if not was_ready(row):
                     logger.warning("kernel %s (%s) was not ready when its server ended", row.id, row.name)
+                    self._keepsake.found(row, ended=True)
                     restored.ended.append(row.id)
                     return
                 reason = reason_of(row, same_boot=same_boot, runs=runs)
@@ -144,14 +153,10 @@ class Restoring:
         row = replace(row, phase=Phase.DEAD, reason=reason, execution_state="dead")
         options = launch_options_of(row, factory)
         launcher = factory.launcher(options, self._registry.prewarmed, folder_of(row, factory))
-        kernel = found_kernel(row, launcher, factory, self._keepsake)
+        kernel = found_kernel(row, launcher, factory, self._keepsake, runs=False)
         kernel.lie_dead(reason)
         self._registry.add(kernel)
-        self._keepsake.write(row.id)
-
-    def _restore_session(self, row: SessionRow) -> None:
-        self._keepsake.found_session(row)
-        self._sessions.restore(row)
+        self._keepsake.found(row)
 
 
 def is_alive(replica: ReplicaRow) -> bool:

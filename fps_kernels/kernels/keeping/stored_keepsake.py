@@ -24,7 +24,7 @@ from ...store.model import KernelRow, Phase, Purpose, ReplicaRow, SessionRow
 from ...store.sqlite_store import SQLiteStore
 from ..kernel_folder import KernelFolder
 from .kernel_record import KernelRecord, text_of
-from .recorded_launcher import RecordedLauncher, launched_with
+from .recorded_launcher import RecordedBy, RecordedLauncher, launched_with
 from .write_behind import WriteBehind
 
 if TYPE_CHECKING:
@@ -39,13 +39,15 @@ class StoredKeepsake:
     store: where they are written down; opened and closed by this.
     root: the root folder of the server.
     address: where the server serves, for people.
+    stays: whether kernels go on when the server is stopped, too.
 
     replica: what is written down of this server.
     keeper_id: the keeper that has the processes of kernels; empty for none.
     """
 
-    def __init__(self, store: SQLiteStore, root: str, address: str = "") -> None:
+    def __init__(self, store: SQLiteStore, root: str, address: str = "", *, stays: bool = False) -> None:
         self.store = store
+        self.stays = stays
         self.keeper_id = ""
         now = text_of(datetime.now(UTC))
         self.replica = ReplicaRow(uuid.uuid4().hex, ProcessMark.of(os.getpid()), __version__, address, root, now)
@@ -61,23 +63,23 @@ class StoredKeepsake:
         self._rows.start()
 
     async def leave(self) -> None:
-        """Write no more: what is written down now is what the next server is to find. May be called twice."""
+        """Write down what there is, for the next server: of kernels that can outlive this one, no more is written.
+
+        May be called twice.
+        """
         if not self._left:
             with contextlib.suppress(StoreUnreachable):  # the log has it
                 self._look()
                 await self._rows.flush()
         self._left = True
-        await self._rows.stop()
 
     async def close(self) -> None:
         """Write what is left, and close the store. May be called twice."""
         await self._rows.stop()
-        if not self._left:
-            with contextlib.suppress(StoreUnreachable):  # the log has it; the next server removes what is left
-                await self._rows.flush()
-                if not self._records:
-                    await self.store.remove_replica(self.replica.id)
-        self._left = True
+        with contextlib.suppress(StoreUnreachable):  # the log has it; the next server removes what is left
+            await self._rows.flush()
+            if not (self._records or self._left):
+                await self.store.remove_replica(self.replica.id)
         await self.store.close()
 
     def launcher(
@@ -103,14 +105,20 @@ class StoredKeepsake:
             created_at=now,
             last_activity=now,
         )
-        return self.adopted(launcher, row, options, folder)
+        return self.recorded(launcher, row, options, folder)
 
-    def adopted(
-        self, launcher: Launcher, row: KernelRow, options: LaunchOptions, folder: KernelFolder | None
-    ) -> Launcher:
-        """The same for a kernel that is in the store already.
+    def recorded(
+        self,
+        launcher: Launcher,
+        row: KernelRow,
+        options: LaunchOptions,
+        folder: KernelFolder | None,
+        *,
+        runs: bool = False,
+    ) -> RecordedLauncher:
+        """The same for a kernel of which something is known already.
 
-        row: what is known of it.
+        runs: whether the first process is the one of the row, which the launcher's first `take` gives.
         """
         record = self._records[row.id] = KernelRecord(row, self._on_change)
 
@@ -119,11 +127,24 @@ class StoredKeepsake:
             if record.row.purpose is Purpose.USER:
                 await self._rows.flush()
 
-        return RecordedLauncher(launcher, record, options.connection_dir, folder, begins, self._runs, self._ended)
+        return RecordedLauncher(
+            launcher,
+            record,
+            options.connection_dir,
+            folder,
+            RecordedBy(begins, self._runs, self._ended, self._goes_on),
+            runs=runs,
+        )
 
-    def write(self, kernel_id: str) -> None:
-        """Write down a kernel that was found in the store, as it is now."""
-        self._on_change(self._records[kernel_id])
+    def found(self, row: KernelRow, *, ended: bool = False) -> None:
+        """Write down what became of a kernel that was in the store.
+
+        ended: whether it is to be forgotten.
+        """
+        if ended:
+            self._rows.forget(row.id)
+        else:
+            self._rows.put(row)
 
     def follow(self, kernel: Kernel) -> None:
         """Have what happens to a kernel written down. Its start must have begun."""
@@ -134,7 +155,8 @@ class StoredKeepsake:
         kernel.observers.add(record)
 
         def started(task: asyncio.Task[None]) -> None:
-            if not task.cancelled() and task.exception() is None and record.row.phase is Phase.LAUNCHING:
+            begun = record.row.phase in (Phase.LAUNCHING, Phase.RESTARTING)
+            if begun and not task.cancelled() and task.exception() is None:
                 record.answers()
 
         if kernel.starting is not None:
@@ -143,7 +165,7 @@ class StoredKeepsake:
     async def ending(self, kernel_id: str) -> None:
         """A client wants to end a kernel. Raises StoreUnreachable."""
         record = self._records.get(kernel_id)
-        if record is None:
+        if record is None or self._goes_on(record):
             return
         before = record.row.phase
         record.change(phase=Phase.ENDING)
@@ -161,7 +183,8 @@ class StoredKeepsake:
 
     def gone(self, kernel_id: str) -> None:
         """A kernel has been forgotten, and so have its sessions."""
-        if self._records.pop(kernel_id, None) is not None:
+        record = self._records.pop(kernel_id, None)
+        if record is not None and not self._goes_on(record):
             self._sessions = {key: one for key, one in self._sessions.items() if one.kernel_id != kernel_id}
             self._rows.forget(kernel_id)
 
@@ -191,8 +214,13 @@ class StoredKeepsake:
         self._sessions[session.id] = session
 
     def _on_change(self, record: KernelRecord) -> None:
-        if self._records.get(record.id) is record:
+        if self._records.get(record.id) is record and not self._goes_on(record):
             self._rows.put(record.row)
+
+    def _goes_on(self, record: KernelRecord) -> bool:
+        """Whether the process of a kernel is left to the next server now, as it can outlive this one."""
+        is_kept = bool(getattr(record.process, "kept", False))
+        return self._left and is_kept and record.row.purpose is Purpose.USER
 
     def _runs(self, record: KernelRecord) -> None:
         """A kernel has a process. If that was one of the pool, it no longer is."""
