@@ -297,3 +297,14 @@ async def test_a_kernel_of_the_pool_that_ends_is_forgotten(tmp_path: Path, monke
 
     await until(forgotten)
     await kept.stop()
+
+
+async def test_a_kernel_that_is_launched_for_the_pool_as_the_server_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    kept = KeptRegistry(tmp_path, prewarm=1)
+    await kept.open()
+    await until(kept.rows)  # before it has a process
+    await kept.stop()
+    assert await left_in(tmp_path / "store.sqlite") == ([], [])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,7 @@ class RecordedBy:
     """Whoever writes down what a launcher tells.
 
     begins: awaited before the first process; raises StoreUnreachable.
-    runs: called with the record when there is a process, and so is `ended` when that has ended.
+    runs: called with the record when there is a process, and so is `ended` when that has ended, or could not be had.
     goes_on: whether the process of a record is left to the next server.
     """
 
@@ -77,16 +76,24 @@ class RecordedLauncher:
             self._record.begins()
         if first:
             await self._by.begins()
-        process = await self._launcher.take(kernel_id)
+        try:
+            process = await self._launcher.take(kernel_id)
+        except BaseException:
+            self._by.ended(self._record)
+            raise
         if process is not None:
-            await self._write_down(process, took_over=runs)
+            self._write_down(process, took_over=runs)
             if not (first or runs):  # the first one is watched until it answers
                 self._record.answers()
         return process
 
     async def launch(self, kernel_id: str) -> Process:
-        process = await self._launcher.launch(kernel_id)
-        await self._write_down(process, took_over=False)
+        try:
+            process = await self._launcher.launch(kernel_id)
+        except BaseException:
+            self._by.ended(self._record)
+            raise
+        self._write_down(process, took_over=False)
         return process
 
     async def listens(self) -> bool:
@@ -104,11 +111,12 @@ class RecordedLauncher:
             path=launched.path if self._folder is None else self._folder.path,
         )
 
-    async def _write_down(self, process: Process, *, took_over: bool) -> None:
+    def _write_down(self, process: Process, *, took_over: bool) -> None:
+        """Nothing is awaited here: the process would have no owner if that were cancelled."""
         record = self._record
         record.process = process
         self.took_over = took_over
-        mark = None if process.pid is None else await asyncio.to_thread(ProcessMark.of, process.pid)
+        mark = None if process.pid is None else ProcessMark.of(process.pid)
         named = getattr(process, "connection_file", "")  # else it has the name that it gets unless that is taken
         record.change_launched(
             kernelspec=dict(process.kernelspec) or record.row.launched.kernelspec,

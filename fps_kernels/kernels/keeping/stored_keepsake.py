@@ -224,6 +224,9 @@ class StoredKeepsake:
 
     def _runs(self, record: KernelRecord) -> None:
         """A kernel has a process. If that was one of the pool, it no longer is."""
+        if record.row.purpose is Purpose.POOL and record.id not in self._records:  # another one, as a port was taken
+            self._records[record.id] = record
+            self._on_change(record)
         for other in tuple(self._records.values()):
             if other is not record and other.process is record.process:
                 self.gone(other.id)
