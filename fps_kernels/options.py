@@ -237,6 +237,20 @@ class KernelsOptions:
     )
     verify_signatures: bool = _option(True, "Whether to drop messages from kernels with a wrong signature.")
     connection_dir: str | None = _option(None, "Folder for connection files.", default_text="Jupyter's runtime folder")
+    keep_kernels: Literal["never", "crash", "always"] = _option(
+        "never",
+        "Whether kernels outlive their server, for the next one with the same root folder: `never`, after a `crash` or "
+        "kill of the server, or `always`, also when it is stopped.",
+    )
+    state_dir: str = _option(
+        "",
+        "Folder of what outlives the server, on this machine and only for you. `fps-kernels kernels` lists the kernels "
+        "in it.",
+        default_text="`$XDG_RUNTIME_DIR/fps-kernels`, or else `/tmp/fps-kernels-UID`",
+    )
+    orphan_timeout_s: NotNegative = _option(
+        86_400.0, "Seconds without any server after which kernels that are kept are ended. 0 for never.", unit="seconds"
+    )
     allow_origin: list[str] = _option(
         [],
         "Origins, such as `http://host:port`, whose pages may use the server; its own always may. `['*']` allows all.",

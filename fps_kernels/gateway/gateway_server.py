@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ..api.responses import error_response
 from ..api.unused_server import UnusedServer
 from ..errors import FPSKernelsError, ServerStopping
+from ..kernels.keeping.opening import open_kernels
 from ..serving.access.access_layer import AccessLayer
 from ..serving.access.reach import warn_of_reach
 from ..serving.access.refusal_log import RefusalLog
@@ -65,6 +66,7 @@ class Gateway:
     def __init__(self, context: GatewayContext, socks: Sequence[socket.socket], personality: LoadedPersonality) -> None:
         self._settings = context.settings
         self._registry = context.kernels.registry
+        self._sessions = context.kernels.sessions
         self._socks = list(socks)
         self._personality = personality
         self._refusals = RefusalLog()
@@ -72,7 +74,7 @@ class Gateway:
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set; return when all kernels have ended."""
-        await self._registry.open()
+        await open_kernels(self._registry, self._sessions)
         stopping = asyncio.create_task(stop.wait(), name="stop")
         try:
             with quiet_start():

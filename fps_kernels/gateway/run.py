@@ -14,10 +14,12 @@ from ..api.routes import KernelRoutes
 from ..errors import BadOption, KernelspecNotFound
 from ..kernel_driver.kernelspec import Kernelspecs
 from ..kernel_driver.spec_classes import SpecClasses, configurable_names
+from ..kernels.keeping.opening import check_keeping, keepsake_of
 from ..kernels.registry import KernelRegistry
 from ..serving.access.reach import check_reach
 from ..serving.event_loop import new_loop
 from ..serving.gc_tuning import collect_from_now
+from ..serving.http_server import url_of
 from ..serving.logs import configure, hide
 from ..serving.own_memory import close_memory
 from ..serving.rlimits import raise_limit
@@ -42,6 +44,7 @@ PATIENCE_S = 30
 def run(app: KernelGatewayApp) -> None:
     """Serve until a signal ends the server. Raises BadOption before anything is started."""
     settings = read(app)
+    check_keeping(settings.kernels)
     hide(*settings.access.policy.secrets)
     formatter = LevelFormatter(fmt=app.log_format, datefmt=app.log_datefmt)
     configure(app.log_level, formatter)  # type: ignore[arg-type]  # an int or a str; traitlets says object
@@ -69,7 +72,8 @@ def run(app: KernelGatewayApp) -> None:
         app.warn_of_unknown(await specs.run(configurable_names, classes, options.class_options))
         await check_kernelspec(specs, settings, seed)
         host = GatewayHost(settings.base_url, seeded=seed is not None)
-        kernels = KernelRoutes(KernelRegistry(options, specs, policy), host)
+        keepsake = keepsake_of(options, url_of(socks[0], listening.tls))
+        kernels = KernelRoutes(KernelRegistry(options, specs, policy, keepsake=keepsake), host)
         context = GatewayContext(settings, seed, kernels)
         personality.set_context(context)
         app.settings, app.seed, app.kernels = settings, seed, kernels  # for personalities that know only `parent`

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
 import stat
 import subprocess
 import time
@@ -94,6 +95,19 @@ def test_each_start_makes_a_token_and_prints_the_url(start_shared: Start) -> Non
             assert http.get("/api", headers={"Authorization": f"token {token}"}).status_code == 200
         tokens.add(token)
     assert len(tokens) == 2
+
+
+def test_where_kernels_are_kept_so_is_the_token(start_shared: Start, tmp_path: Path) -> None:
+    keep = ["--set", "kernels.keep_kernels=crash", "--set", f"kernels.state_dir={tmp_path / 'state'}"]
+    tokens = []
+    for signum in (signal.SIGKILL, signal.SIGTERM):
+        server = start_shared(*keep)
+        server.wait_log("token=")
+        tokens += re.findall("token=([0-9a-f]{48})$", server.log, re.MULTILINE)
+        with client(server) as http:
+            assert http.get("/api/kernels", headers={"Authorization": f"token {tokens[0]}"}).status_code == 200
+        server.stop(signum)
+    assert tokens == tokens[:1] * 2
 
 
 @pytest.mark.parametrize("given", ["option", "file", "variable", "variable of a file", "config"])

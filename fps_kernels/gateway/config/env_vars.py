@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
-from traitlets import BaseDescriptor, Bool, Dict, Float, HasTraits, Integer, List, TraitType, Unicode
+from traitlets import BaseDescriptor, Bool, Dict, Enum, Float, HasTraits, Integer, List, TraitType, Unicode
 
 from ...errors import BadOption
 from ...serving.service_variables import is_of_service
@@ -33,7 +34,11 @@ def env_note(variable: str) -> str:
 
 
 def _default(trait: TraitType[Any, Any], variable: str) -> Callable[[HasTraits], Any]:
-    parse = next(parse for kind, parse in PARSERS if isinstance(trait, kind))
+    parse: Callable[[str], Any]
+    if isinstance(trait, Enum):
+        parse = partial(one_of, trait.values or ())
+    else:
+        parse = next(parse for kind, parse in PARSERS if isinstance(trait, kind))
 
     def default(owner: HasTraits) -> Any:
         return from_environment(variable, parse, trait.default(owner))
@@ -71,6 +76,14 @@ def number(text: str) -> float:
 def boolean(text: str) -> bool:
     """True for "true" only, in any case, as in the original."""
     return text.lower() == "true"
+
+
+def one_of(values: Iterable[str], text: str) -> str:
+    """The value that a text names, in any case."""
+    for value in values:
+        if text.lower() == value.lower():
+            return value
+    raise ValueError(f"not one of {', '.join(values)}")
 
 
 def names(text: str) -> list[str]:

@@ -198,6 +198,9 @@ class KernelGatewayApp(JupyterApp):
         "With a seed, all are answered when it has run.",
     ).tag(env="KG_START_ANSWER_S", kernels_option="start_answer_s")
     restart_answer_s = kernels_option("restart_answer_s").tag(env="KG_RESTART_ANSWER_S")
+    keep_kernels = kernels_option("keep_kernels").tag(env="KG_KEEP_KERNELS")
+    state_dir = kernels_option("state_dir").tag(env="KG_STATE_DIR")
+    orphan_timeout_s = kernels_option("orphan_timeout_s").tag(env="KG_ORPHAN_TIMEOUT_S")
     default_kernel_name = Unicode(
         config=True, help="The kernelspec to start when a request names none. `python` stands for the native one."
     ).tag(env="KG_DEFAULT_KERNEL_NAME")

@@ -23,6 +23,7 @@ from ...kernel_driver.spec_classes import SpecClasses
 from ...kernels.connection_folder import check_connection_folder
 from ...kernels.external_folder import ExternalKernels, ExternalPolicy
 from ...kernels.factory import check_system_for
+from ...kernels.keeping.opening import check_keeping, keepsake_of, open_kernels
 from ...kernels.launch_environment import compile_pattern, contents_root
 from ...kernels.registry import KernelRegistry
 from ...serving.logs import sanitize_package
@@ -58,6 +59,7 @@ class KernelsComponent(Component):
             values = config.options()
             compile_pattern(values.kernel_env_pattern)
             check_system_for(values)
+            check_keeping(values)
             contents_root(values.root_dir)
             SpecClasses.of(values).check_within(CLASS_TIMEOUT_S)
             if values.connection_dir is not None:
@@ -83,7 +85,7 @@ class KernelsComponent(Component):
         classes = SpecClasses.of(options)
         specs = Kernelspecs(options.default_kernel, base_url, options.allowed_kernelspecs, classes)
         try:
-            registry = KernelRegistry(options, specs)
+            registry = KernelRegistry(options, specs, keepsake=keepsake_of(options))
         except BadOption as exc:
             _exit(f"kernels.{exc.message}")
 
@@ -108,10 +110,11 @@ class KernelsComponent(Component):
             base_url, self._origins, Users(auth), on_first_request, answers_at_once=not options.start_answer_s
         )
         extend_page_config({"untracked_message_types": options.untracked_message_types})
-        ctx.add_resource(_Kernels(app, auth, registry, host, executions), types=Kernels)
+        kernels = _Kernels(app, auth, registry, host, executions)
+        ctx.add_resource(kernels, types=Kernels)
 
         try:
-            await registry.open()
+            await open_kernels(registry, kernels.sessions)
         except BadOption as exc:
             _exit(f"kernels.{exc.message}")
         external = None

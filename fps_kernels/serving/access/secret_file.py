@@ -17,6 +17,7 @@ logger = logging.getLogger(__name__)
 
 MAX_BYTES = 4_096
 COOKIE_SECRET_BYTES = 32
+TOKEN_BYTES = 24
 TOKEN = re.compile(r"[0-9a-f]{48}")
 """A token that a server has made."""
 
@@ -72,7 +73,7 @@ def kept_token(path: Path) -> str:
                 return token
     except OSError as exc:
         logger.warning("Cannot read %s: %s", path, exc.strerror)
-    token = secrets.token_hex(24)
+    token = secrets.token_hex(TOKEN_BYTES)
     try:
         write_private(path, f"{token}\n".encode())
     except OSError as exc:

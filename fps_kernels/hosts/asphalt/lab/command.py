@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import secrets
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -22,9 +23,11 @@ from ruamel.yaml.error import YAMLError
 
 from .... import __version__
 from ....errors import BadOption
+from ....kernels.keeping.opening import TOKEN_FILE
 from ....ledger import sweep
 from ....options import OPTIONS
 from ....serving.access.reach import warn_of_reach
+from ....serving.access.secret_file import TOKEN_BYTES, kept_token
 from ....serving.event_loop import new_loop
 from ....serving.gc_tuning import collect_from_now
 from ....serving.logs import configure, hide
@@ -36,6 +39,7 @@ from ....serving.standard_streams import tell
 from ....serving.stop_signals import StopSignals
 from ....serving.tls import tls_context
 from ....serving.unix_socket import absolute_path, parse_mode
+from ....state_folder import open_state_folder
 from ....tasks import cancel_and_wait
 from .browser_start import opened_in_browser
 from .jupyterhub import SERVICE_URL, HubServer, hub_server
@@ -141,7 +145,13 @@ def prepare(options: argparse.Namespace) -> tuple[dict[str, dict[str, Any]], Lab
     elif "kernels" in components:  # its own rule holds, too
         kernels["allow_origin"] = [*options.allow_origin, *origins]
         kernels["allow_origin_pat"] = pattern = options.allow_origin_pat or pattern
-    return components, lab_access(options, f"/{base_url}/" if base_url else "/", origins, pattern)
+
+    def made_token() -> str:
+        if kernels.get("keep_kernels") not in ("crash", "always"):
+            return secrets.token_hex(TOKEN_BYTES)
+        return kept_token(open_state_folder(str(kernels.get("state_dir") or "")) / TOKEN_FILE)
+
+    return components, lab_access(options, f"/{base_url}/" if base_url else "/", origins, pattern, made_token)
 
 
 def plugins(settings: Sequence[str], disabled: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import signature
@@ -93,13 +92,16 @@ class LabAccess:
         return wrap
 
 
-def lab_access(options: argparse.Namespace, base_url: str, origins: list[str], pattern: str | None) -> LabAccess:
+def lab_access(
+    options: argparse.Namespace, base_url: str, origins: list[str], pattern: str | None, made_token: Callable[[], str]
+) -> LabAccess:
     """What the command's options and the environment ask for.
 
     origins, pattern: `kernels.allow_origin` and `kernels.allow_origin_pat`.
+    made_token: makes a token, where they ask for none.
     Raises BadOption.
     """
-    token, password_hash, made = _secrets(options)
+    token, password_hash, made = _secrets(options, made_token)
     allow_origins = (*options.allow_origin, *origins)
     allowed = AllowedOrigins.parse(allow_origins, options.allow_origin_pat or pattern, option="--allow-origin-pat")
     sock = absolute_path(options.sock or "")
@@ -127,7 +129,7 @@ def lab_access(options: argparse.Namespace, base_url: str, origins: list[str], p
     return LabAccess(policy, made, options.trust_xheaders, base_url, allow_origins)
 
 
-def _secrets(options: argparse.Namespace) -> tuple[str, str, bool]:
+def _secrets(options: argparse.Namespace, made_token: Callable[[], str]) -> tuple[str, str, bool]:
     """The token, the hash of the password, and whether the token was made now.
 
     The variables are taken out of the environment, which kernels and terminals inherit.
@@ -157,7 +159,7 @@ def _secrets(options: argparse.Namespace) -> tuple[str, str, bool]:
         return token, password_hash, False
     if options.proxy_user_header:
         return "", "", False
-    return secrets.token_hex(24), "", True
+    return made_token(), "", True
 
 
 def _proxy(options: argparse.Namespace) -> ProxyUsers | None:
