@@ -25,9 +25,9 @@ from pathlib import Path
 from .. import __version__
 from ..kernel_driver.reaper import start_time
 from .holdings import Holdings
+from .keeper_folder import BadKeeperFolder, KeeperFolder
 from .keeper_wire import PROTOCOL
 from .server_connection import ServerConnection
-from .state_folder import BadStateFolder, StateFolder
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Keeper:
     """
 
     def __init__(
-        self, folder: StateFolder, orphan_timeout_s: float = ORPHAN_TIMEOUT_S, idle_timeout_s: float = IDLE_TIMEOUT_S
+        self, folder: KeeperFolder, orphan_timeout_s: float = ORPHAN_TIMEOUT_S, idle_timeout_s: float = IDLE_TIMEOUT_S
     ) -> None:
         self._folder = folder
         self._orphan_timeout_s = orphan_timeout_s
@@ -132,7 +132,7 @@ class Keeper:
         draft.rename(self._folder.description)
 
 
-def lock(folder: StateFolder) -> int | None:
+def lock(folder: KeeperFolder) -> int | None:
     """Take the lock of a state folder; returns its descriptor, None if somebody has it."""
     descriptor = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
@@ -151,10 +151,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--idle-timeout-s", type=float, default=IDLE_TIMEOUT_S)
     parser.add_argument("--detach", action="store_true", help="go on as a process of its own, once servers can connect")
     options = parser.parse_args(argv)
-    folder = StateFolder(options.dir.absolute())
+    folder = KeeperFolder(options.dir.absolute())
     try:
         folder.prepare()
-    except BadStateFolder as exc:
+    except BadKeeperFolder as exc:
         print(exc.message, file=sys.stderr)
         return 1
     descriptor = lock(folder)

@@ -19,6 +19,7 @@ from typing import Any, Protocol, cast
 
 from .. import __version__
 from ..errors import FPSKernelsError, KernelFailure, KernelNotConnected, QueueFull
+from ..keeper.keeper_folder import BadKeeperFolder, KeeperFolder
 from ..keeper.keeper_wire import (
     BATCH,
     CALL,
@@ -37,7 +38,6 @@ from ..keeper.keeper_wire import (
     encode_send,
 )
 from ..keeper.server_connection import PING_INTERVAL_S, SILENCE_S
-from ..keeper.state_folder import BadStateFolder, StateFolder
 from ..kernel_driver.header import Buffer
 from ..tasks import TaskSet
 from .keeper_start import KeeperUnavailable, find_or_start
@@ -96,7 +96,7 @@ class KeeperClient:
     on_change: called when `well` has changed.
     """
 
-    def __init__(self, folder: StateFolder, orphan_timeout_s: float = 86_400.0) -> None:
+    def __init__(self, folder: KeeperFolder, orphan_timeout_s: float = 86_400.0) -> None:
         self.server_id = uuid.uuid4().hex
         self.uuid = ""
         self.well = False
@@ -121,7 +121,7 @@ class KeeperClient:
     async def start(self) -> None:
         """Connect to the keeper, which is started if there is none.
 
-        Raises KeeperUnavailable, also when it has another protocol; BadStateFolder.
+        Raises KeeperUnavailable, also when it has another protocol; BadKeeperFolder.
         """
         connection = await find_or_start(self._folder, self._make, self._orphan_timeout_s)
         try:
@@ -277,7 +277,7 @@ class KeeperClient:
                 await self.start()
                 logger.info("the keeper is connected again")
                 return
-            except (KeeperUnavailable, BadStateFolder) as exc:
+            except (KeeperUnavailable, BadKeeperFolder) as exc:
                 logger.warning("%s", exc.message)
             await asyncio.sleep(wait_s)
             wait_s = min(2 * wait_s, RETRY_MAX_S)

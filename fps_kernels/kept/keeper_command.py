@@ -13,8 +13,9 @@ from typing import Any
 
 from ..errors import FPSKernelsError
 from ..keeper import keeper_main
-from ..keeper.state_folder import StateFolder, default_state_folder
+from ..keeper.keeper_folder import KeeperFolder
 from ..log_text import printable
+from ..state_folder import default_state_dir
 from .keeper_client import KeeperClient
 
 STOP_TIMEOUT_S = 30.0
@@ -30,19 +31,19 @@ def main(argv: Sequence[str]) -> None:
     """Run a keeper, say what it holds, or end it. Raises FPSKernelsError."""
     parser = argparse.ArgumentParser("fps-kernels keeper", description="The process that keeps kernels.")
     parser.add_argument("command", choices=["run", "status", "stop"])
-    parser.add_argument("--dir", type=Path, default=default_state_folder(), help="the state folder (%(default)s)")
+    parser.add_argument("--dir", type=Path, default=default_state_dir(), help="the state folder (%(default)s)")
     options, more = parser.parse_known_args(argv)
     if options.command == "run":
         raise SystemExit(keeper_main.main(["--dir", str(options.dir), *more]))
     if more:
         parser.error(f"unrecognized arguments: {' '.join(more)}")
-    folder = StateFolder(options.dir.absolute())
+    folder = KeeperFolder(options.dir.absolute())
     if not is_locked(folder):
         raise NoKeeper(f"There is no keeper in {folder.path}")
     print(asyncio.run(status(folder) if options.command == "status" else stop(folder)))
 
 
-def is_locked(folder: StateFolder) -> bool:
+def is_locked(folder: KeeperFolder) -> bool:
     """Whether a keeper lives."""
     try:
         descriptor = os.open(folder.lock, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -57,7 +58,7 @@ def is_locked(folder: StateFolder) -> bool:
     return False
 
 
-async def status(folder: StateFolder) -> str:
+async def status(folder: KeeperFolder) -> str:
     """What the keeper holds, a line for each kernel. Raises KeeperUnavailable."""
     keeper = KeeperClient(folder)
     await keeper.start()
@@ -77,7 +78,7 @@ def line_of(summary: Mapping[str, Any]) -> str:
     return printable(f"{summary['kernel']}  {facts.get('kernel_name', '?')}  {state}  {kept}")
 
 
-async def stop(folder: StateFolder) -> str:
+async def stop(folder: KeeperFolder) -> str:
     """End the keeper and its kernels; returns what is said of that. Raises KeeperUnavailable, NoKeeper."""
     keeper = KeeperClient(folder)
     await keeper.start()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from ..errors import KernelFailure
-from ..keeper.state_folder import StateFolder
+from ..keeper.keeper_folder import KeeperFolder
 
 logger = logging.getLogger(__name__)
 
@@ -46,9 +46,9 @@ def keeper_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 async def find_or_start(
-    folder: StateFolder, make: Callable[[], P], orphan_timeout_s: float, timeout_s: float = START_TIMEOUT_S
+    folder: KeeperFolder, make: Callable[[], P], orphan_timeout_s: float, timeout_s: float = START_TIMEOUT_S
 ) -> P:
-    """Connect to the keeper of a folder, which is started if there is none. Raises KeeperUnavailable, BadStateFolder.
+    """Connect to the keeper of a folder, which is started if there is none. Raises KeeperUnavailable, BadKeeperFolder.
 
     make: makes the protocol of the connection.
     Of several servers that do this at once, one starts the keeper, and all come to that.
@@ -70,7 +70,7 @@ async def find_or_start(
         raise KeeperUnavailable(f"The process that keeps kernels cannot be reached: {exc.strerror}") from exc
 
 
-def _start(folder: StateFolder, orphan_timeout_s: float, timeout_s: float) -> None:
+def _start(folder: KeeperFolder, orphan_timeout_s: float, timeout_s: float) -> None:
     """Start a keeper, and wait until it listens, or has found that there is one. Blocks. Raises OSError."""
     command = [sys.executable, "-m", "fps_kernels.keeper", "--detach", "--dir", str(folder.path)]
     with open(folder.log, "ab", opener=_private) as log:

@@ -18,9 +18,9 @@ import psutil
 import pytest
 
 from fps_kernels.errors import QueueFull
+from fps_kernels.keeper.keeper_folder import BadKeeperFolder, KeeperFolder
 from fps_kernels.keeper.keeper_wire import CALL, PING, PROTOCOL, encode, encode_json
 from fps_kernels.keeper.server_connection import WRITE_HIGH_BYTES
-from fps_kernels.keeper.state_folder import BadStateFolder, StateFolder
 from fps_kernels.kept import keeper_client
 from fps_kernels.kept.keeper_client import KeeperClient, RefusedByKeeper
 from fps_kernels.kept.keeper_start import KeeperUnavailable
@@ -136,7 +136,7 @@ async def test_a_server_of_another_protocol_is_told_what_runs(keepers: Keepers, 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
 def test_another_user_is_refused(tmp_path: Path) -> None:
     """Even one that can reach the socket."""
-    folder = StateFolder(tmp_path)
+    folder = KeeperFolder(tmp_path)
     tmp_path.chmod(0o700)
     command = [sys.executable, "-m", "fps_kernels.keeper", "--dir", str(tmp_path)]
     with subprocess.Popen(command) as keeper:
@@ -164,8 +164,8 @@ def test_a_folder_that_is_open_to_others_is_refused(tmp_path: Path, mode: int) -
     folder = tmp_path / "state"
     folder.mkdir()
     folder.chmod(mode)
-    with pytest.raises(BadStateFolder, match=r"open to others|written to by others"):
-        StateFolder(folder).prepare()
+    with pytest.raises(BadKeeperFolder, match="others can look into it"):
+        KeeperFolder(folder).prepare()
     done = subprocess.run(
         [sys.executable, "-m", "fps_kernels.keeper", "--dir", str(folder)], capture_output=True, text=True, check=False
     )
@@ -176,13 +176,13 @@ def test_other_folders_that_cannot_be_are_refused(tmp_path: Path) -> None:
     real = tmp_path / "real"
     real.mkdir(0o700)
     (tmp_path / "link").symlink_to(real)
-    with pytest.raises(BadStateFolder, match="is a link"):
-        StateFolder(tmp_path / "link").prepare()
-    with pytest.raises(BadStateFolder, match="of which 107 are possible"):
-        StateFolder(tmp_path / ("long" * 30)).prepare()
+    with pytest.raises(BadKeeperFolder, match="it is a link"):
+        KeeperFolder(tmp_path / "link").prepare()
+    with pytest.raises(BadKeeperFolder, match="of which 107 are possible"):
+        KeeperFolder(tmp_path / ("long" * 30)).prepare()
     (tmp_path / "file").touch()
-    with pytest.raises(BadStateFolder):
-        StateFolder(tmp_path / "file").prepare()
+    with pytest.raises(BadKeeperFolder):
+        KeeperFolder(tmp_path / "file").prepare()
 
 
 async def test_sigterm_ends_its_kernels_and_leaves_nothing(keepers: Keepers, keeper: KeeperClient) -> None:

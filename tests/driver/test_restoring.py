@@ -19,7 +19,8 @@ import pytest
 
 from fps_kernels.errors import KernelNotFound, StoreUnreachable
 from fps_kernels.kernel_driver.client import KernelClient
-from fps_kernels.kernel_driver.process import LaunchedProcess, LaunchOptions
+from fps_kernels.kernel_driver.launch import LaunchOptions
+from fps_kernels.kernel_driver.process import LaunchedProcess
 from fps_kernels.kernel_driver.state import ExecutionState
 from fps_kernels.kernels.keeping.restoring import Restoring
 from fps_kernels.kernels.kernel_folder import KernelFolder

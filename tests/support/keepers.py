@@ -14,8 +14,8 @@ from typing import Any, Self
 import psutil
 import zmq
 
+from fps_kernels.keeper.keeper_folder import KeeperFolder
 from fps_kernels.keeper.keeper_wire import BATCH, EVENT, FrameReader, decode_batch, decode_json
-from fps_kernels.keeper.state_folder import StateFolder
 from fps_kernels.kept.keeper_client import KeeperClient
 from fps_kernels.kept.kept_launcher import KeptLauncher
 from fps_kernels.kept.kept_process import KeptProcess, forget, open_channels
@@ -39,7 +39,7 @@ class Keepers:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.state = StateFolder(folder / "state")
+        self.state = KeeperFolder(folder / "state")
         self.folder = folder
         self.connection_dir = folder / "runtime"
         self.specs = Kernelspecs()
@@ -171,7 +171,7 @@ class RawServer:
         self._frames = FrameReader()
 
     @classmethod
-    async def connect(cls, state: StateFolder) -> Self:
+    async def connect(cls, state: KeeperFolder) -> Self:
         return cls(*await asyncio.open_unix_connection(str(state.socket)))
 
     async def events(self) -> list[dict[str, Any]]:

@@ -37,7 +37,7 @@ class LeavingLauncher(KernelspecLauncher):
     async def launch(self, kernel_id: str) -> LaunchedProcess:
         process = await super().launch(kernel_id)
         self.launched.append(process)
-        process.kept = True  # type: ignore[attr-defined]  # what a launcher of the keeper's has
+        process.kept = True  # what a launcher of the keeper's has
         return process
 
 

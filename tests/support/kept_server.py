@@ -21,7 +21,7 @@ from typing import Any
 
 import zmq
 
-from fps_kernels.keeper.state_folder import StateFolder
+from fps_kernels.keeper.keeper_folder import KeeperFolder
 from fps_kernels.kept.keeper_client import KeeperClient
 from fps_kernels.kept.kept_launcher import KeptLauncher
 from fps_kernels.kept.kept_process import KeptProcess, open_channels
@@ -39,7 +39,7 @@ def tell(**facts: Any) -> None:
 
 
 async def main(state_dir: str, connection_dir: str, code: str) -> None:
-    keeper = KeeperClient(StateFolder(Path(state_dir)), orphan_timeout_s=120)
+    keeper = KeeperClient(KeeperFolder(Path(state_dir)), orphan_timeout_s=120)
     await keeper.start()
     options = LaunchOptions("tiny_plain", state_dir, dict(os.environ), {}, Path(connection_dir))
     client = KernelClient(uuid.uuid4().hex, zmq.Context(), open_channels=open_channels)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...kernel_driver.client import KernelClient
+from ...kernel_driver.launch import LaunchOptions
 from ...kernel_driver.launcher import Launcher
-from ...kernel_driver.process import LaunchOptions
 from ...kernel_driver.state import READY, ExecutionState
 from ...store.model import KernelRow
 from ..factory import KernelFactory

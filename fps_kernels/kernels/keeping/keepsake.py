@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 from ...store.model import Purpose, SessionRow
 
 if TYPE_CHECKING:
+    from ...kernel_driver.launch import LaunchOptions
     from ...kernel_driver.launcher import Launcher
-    from ...kernel_driver.process import LaunchOptions
     from ..kernel import Kernel
     from ..kernel_folder import KernelFolder
 

@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...kernel_driver.launch import LaunchOptions
 from ...kernel_driver.launcher import Launcher
-from ...kernel_driver.process import LaunchOptions, Process
+from ...kernel_driver.process import Process
 from ...process_mark import ProcessMark
 from ...store.model import Launched
 from ..kernel_folder import KernelFolder

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from ... import __version__
 from ...errors import StoreUnreachable
+from ...kernel_driver.launch import LaunchOptions
 from ...kernel_driver.launcher import Launcher
-from ...kernel_driver.process import LaunchOptions
 from ...process_mark import ProcessMark
 from ...store.model import KernelRow, Phase, Purpose, ReplicaRow, SessionRow
 from ...store.sqlite_store import SQLiteStore
