@@ -14,6 +14,7 @@ from .errors import BadOption
 from .private_files import folder_problem
 
 NAME = "fps-kernels"
+STATE_DIR_HELP = "folder of what outlives servers (default: $XDG_RUNTIME_DIR/fps-kernels, or /tmp/fps-kernels-UID)"
 NETWORK_FILESYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "lustre", "glusterfs", "fuse.glusterfs", "fuse.sshfs", "9p"}
 )

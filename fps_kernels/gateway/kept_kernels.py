@@ -12,8 +12,6 @@ from ..state_folder import open_state_folder, state_dir_path
 from ..store.model import KernelRow, Phase, ReplicaRow
 from ..store.sqlite_store import FILE, SQLiteStore
 
-STATE_DIR_HELP = "folder of what outlives servers (default: $XDG_RUNTIME_DIR/fps-kernels, or /tmp/fps-kernels-UID)"
-
 
 @dataclass(frozen=True, slots=True)
 class KeptKernel:

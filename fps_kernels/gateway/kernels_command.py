@@ -7,7 +7,8 @@ import asyncio
 from collections.abc import Sequence
 
 from ..log_text import escape
-from .kept_kernels import STATE_DIR_HELP, KeptKernel, kept_kernels, opened_store
+from ..state_folder import STATE_DIR_HELP
+from .kept_kernels import KeptKernel, kept_kernels, opened_store
 
 HEADER = ("KERNEL", "KERNELSPEC", "STATE", "PID", "SINCE", "NOTEBOOK", "SERVER")
 

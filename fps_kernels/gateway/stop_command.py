@@ -9,10 +9,13 @@ import uuid
 from collections.abc import Sequence
 
 from ..errors import BadOption
+from ..keeper.keeper_folder import KeeperFolder
+from ..kernels.keeping.opening import CAN_KEEP
 from ..kernels.keeping.orphan_end import end_orphan
 from ..log_text import escape
+from ..state_folder import STATE_DIR_HELP
 from ..store.sqlite_store import SQLiteStore
-from .kept_kernels import STATE_DIR_HELP, KeptKernel, kept_kernels, opened_store
+from .kept_kernels import KeptKernel, kept_kernels, opened_store
 
 
 def main(argv: Sequence[str]) -> None:
@@ -71,6 +74,10 @@ async def _end(store: SQLiteStore, kernel: KeptKernel) -> bool:
     if not await end_orphan(row):
         print(f"{escape(row.id)} does not end", file=sys.stderr)
         return False
+    if CAN_KEEP:
+        from ..kept.keeper_command import forget_in
+
+        await forget_in(KeeperFolder(store.path.parent), row.id)
     await store.put_kernels([], [row.id])
     print(f"{escape(row.id)} has ended")
     return True

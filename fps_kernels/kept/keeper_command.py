@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import fcntl
 import os
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 from ..errors import FPSKernelsError
-from ..keeper import keeper_main
 from ..keeper.keeper_folder import KeeperFolder
 from ..log_text import printable
-from ..state_folder import default_state_dir
+from ..state_folder import STATE_DIR_HELP, state_dir_path
 from .keeper_client import KeeperClient
+from .kept_process import forget
 
 STOP_TIMEOUT_S = 30.0
 """Seconds within which a keeper has ended its kernels and itself."""
@@ -31,13 +34,18 @@ def main(argv: Sequence[str]) -> None:
     """Run a keeper, say what it holds, or end it. Raises FPSKernelsError."""
     parser = argparse.ArgumentParser("fps-kernels keeper", description="The process that keeps kernels.")
     parser.add_argument("command", choices=["run", "status", "stop"])
-    parser.add_argument("--dir", type=Path, default=default_state_dir(), help="the state folder (%(default)s)")
+    parser.add_argument("--state-dir", "--dir", dest="dir", help=STATE_DIR_HELP)
     options, more = parser.parse_known_args(argv)
+    if fcntl is None:
+        raise NoKeeper("On this system kernels cannot outlive their server")
+    path = state_dir_path(options.dir)
     if options.command == "run":
-        raise SystemExit(keeper_main.main(["--dir", str(options.dir), *more]))
+        from ..keeper import keeper_main
+
+        raise SystemExit(keeper_main.main(["--dir", str(path), *more]))
     if more:
         parser.error(f"unrecognized arguments: {' '.join(more)}")
-    folder = KeeperFolder(options.dir.absolute())
+    folder = KeeperFolder(path)
     if not is_locked(folder):
         raise NoKeeper(f"There is no keeper in {folder.path}")
     print(asyncio.run(status(folder) if options.command == "status" else stop(folder)))
@@ -91,6 +99,15 @@ async def stop(folder: KeeperFolder) -> str:
             raise NoKeeper(f"The keeper in {folder.path} has not ended within {STOP_TIMEOUT_S:g} s")
         await asyncio.sleep(LOOK_S)
     return f"The keeper in {folder.path} has ended, with {counted(count)}"
+
+
+async def forget_in(folder: KeeperFolder, kernel_id: str) -> None:
+    """Have the keeper of a folder, if one lives, forget a kernel, and end its process. Raises KeeperUnavailable."""
+    if is_locked(folder):
+        keeper = KeeperClient(folder)
+        await keeper.start()
+        forget(keeper, kernel_id)
+        await keeper.leave()
 
 
 def counted(kernels: int) -> str:

@@ -10,6 +10,7 @@ from ..kernel_driver.launch import LaunchOptions, launch_by
 from ..kernel_driver.launcher import KernelspecLauncher
 from ..kernel_driver.process import LaunchedProcess
 from .keeper_client import KeeperClient
+from .kept_channels import RecordListener
 from .kept_process import KeptProcess
 
 
@@ -19,6 +20,8 @@ class KeptLauncher(KernelspecLauncher):
     keeper: the connection to the keeper.
     adopted: a process that the keeper runs already, which is the first one.
     more: see KernelspecLauncher.
+
+    listener: told of the record of each process; None for nobody. To be set before the first one is had.
     """
 
     def __init__(
@@ -31,6 +34,7 @@ class KeptLauncher(KernelspecLauncher):
         **more: Any,
     ) -> None:
         super().__init__(options, specs, **more)
+        self.listener: RecordListener | None = None
         self._keeper = keeper
         self._adopted = adopted
 
@@ -40,6 +44,11 @@ class KeptLauncher(KernelspecLauncher):
             return await super().take(kernel_id)
         self._remember(process)
         return process
+
+    def _remember(self, process: LaunchedProcess) -> None:
+        super()._remember(process)
+        if self.listener is not None and isinstance(process, KeptProcess):
+            process.listener = self.listener
 
     async def _begin(self, kernel_id: str) -> LaunchedProcess:
         begin = partial(KeptProcess.run, self._keeper)

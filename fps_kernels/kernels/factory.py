@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import zmq
 
@@ -36,6 +37,9 @@ from .launch_environment import (
 )
 from .runtime import KernelRuntime
 from .start_policy import StartPolicy
+
+if TYPE_CHECKING:
+    from ..kept.kept_process import KeptProcess
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +74,7 @@ class KernelFactory:
         self.policy = policy or StartPolicy()
         self.keepsake = keepsake or NothingKept()
         self.root = contents_root(options.root_dir)
-        self.runtime = KernelRuntime(options)
+        self.runtime = KernelRuntime(options, keeper=self.keepsake.keeper)
         self._ledger = Ledger(self.connection_folder.path)
 
     async def close(self) -> None:
@@ -164,15 +168,14 @@ class KernelFactory:
         folder: where other processes of the kernel start.
         """
         timeout_s = max(self.options.startup_timeout_s, launch_timeout_s(options.extra_env))
-        launcher = self.keepsake.launcher(
-            self.launcher(options, pool, folder),
-            kernel_id,
-            options,
-            folder=folder,
-            purpose=purpose,
-            startup_timeout_s=timeout_s,
+        launcher = self.launcher(options, pool, folder, kept=purpose is Purpose.USER)
+        recorded = self.keepsake.launcher(
+            launcher, kernel_id, options, folder=folder, purpose=purpose, startup_timeout_s=timeout_s
         )
-        return self.make_kernel_of(kernel_id, launcher, folder, timeout_s)
+        kernel = self.make_kernel_of(kernel_id, recorded, folder, timeout_s)
+        if self.keepsake.keeper is not None:
+            self.keepsake.keeper.listen(kernel, launcher)
+        return kernel
 
     def make_kernel_of(
         self,
@@ -215,11 +218,26 @@ class KernelFactory:
         return self.runtime.make_pooled_driver(kernel_id, launcher, prepare)
 
     def launcher(
-        self, options: LaunchOptions, pool: ProcessPool | None = None, folder: KernelFolder | None = None
+        self,
+        options: LaunchOptions,
+        pool: ProcessPool | None = None,
+        folder: KernelFolder | None = None,
+        *,
+        kept: bool = True,
+        adopted: KeptProcess | None = None,
     ) -> KernelspecLauncher:
-        """What launches the processes of a kernel. See `make_kernel`."""
-        reaper = self.runtime.reaper
-        return KernelspecLauncher(options, self.specs, reaper=reaper, pool=pool, folder=folder, ledger=self._ledger)
+        """What launches the processes of a kernel. See `make_kernel`.
+
+        kept: whether they are to be kept, if the server keeps kernels at all.
+        adopted: the first one, which is kept already.
+        """
+        keeper, reaper, ledger = self.keepsake.keeper, self.runtime.reaper, self._ledger
+        if keeper is None or not kept:  # one of the pool may be a process that is kept
+            pool = pool if keeper is None else None
+            return KernelspecLauncher(options, self.specs, reaper=reaper, pool=pool, folder=folder, ledger=ledger)
+        # Reaper and ledger are for processes that cannot be kept.
+        more = {"reaper": reaper, "pool": pool, "folder": folder, "ledger": ledger}
+        return keeper.launcher(options, self.specs, adopted, **more)
 
 
 def check_system_for(options: KernelsOptions) -> None:

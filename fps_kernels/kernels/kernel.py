@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
-from ..errors import FPSKernelsError
+from ..errors import FPSKernelsError, KernelDied
 from ..kernel_driver.client import KernelClient
 from ..kernel_driver.driver import KernelDriver
 from ..kernel_driver.observer import Observers
@@ -78,6 +78,15 @@ class Kernel:
         """Take the kernel for one that has died before this server: it has no process until a user restarts it."""
         self.client.set_state(ExecutionState.DEAD, reason)
         self.starting = self.tasks.start(_nothing(), name=f"start {self.id}")
+
+    def died_meanwhile(self, reason: str) -> None:
+        """Take the kernel for one that died before this server had it: `begin` launches another process."""
+        error = KernelDied(f"The kernel died: {reason}")
+        if requests := self.client.fail_requests(error):
+            self.observers.on_requests_failed(requests, error)
+        self.client.set_state(ExecutionState.RESTARTING, error.message)
+        self.observers.on_restarting(error.message)
+        self.client.disconnect()
 
     async def wait_started(self, timeout_s: float | None) -> bool:
         """Wait for the end of the start; returns whether it has come. Its error is in `starting`.

@@ -272,6 +272,7 @@ class KernelRegistry:
 
     async def _stop_all(self) -> None:
         if self.factory.keepsake.stays:
+            await self.prewarmed.close()  # nobody ends them once all others are left to the keeper
             await self.factory.keepsake.leave()
         await self.specs.close()
         await self._background.close()

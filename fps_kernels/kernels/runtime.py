@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import zmq
 
-from ..kernel_driver.channels import ZMQChannels
+from ..kernel_driver.channels import OpenChannels, ZMQChannels
 from ..kernel_driver.client import KernelClient
 from ..kernel_driver.connection_file import ConnectionInfo
 from ..kernel_driver.driver import KernelDriver, Prepare
@@ -27,6 +28,9 @@ from ..options import KernelsOptions
 from .kernel import Kernel
 from .kernel_folder import KernelFolder
 
+if TYPE_CHECKING:
+    from .keeping.kernel_keeper import KernelKeeper
+
 MAX_SOCKETS = 16_384
 """The limit of sockets of the ZMQ context. libzmq's default of 1,023 would be reached at 250 kernels."""
 
@@ -36,12 +40,19 @@ class KernelRuntime:
 
     options: the server's configuration.
     context: the ZMQ context, if it is somebody else's to close; else one is made on first use.
+    keeper: what has the sockets of kernels that are kept; None if none are.
 
     lifecycle, heartbeat: the bounds on the life of kernels that are launched.
     reaper: ends launched processes should the server be killed.
     """
 
-    def __init__(self, options: KernelsOptions, context: zmq.Context[zmq.Socket[bytes]] | None = None) -> None:
+    def __init__(
+        self,
+        options: KernelsOptions,
+        context: zmq.Context[zmq.Socket[bytes]] | None = None,
+        *,
+        keeper: KernelKeeper | None = None,
+    ) -> None:
         self.options = options
         self.lifecycle = LifecycleOptions(
             startup_timeout_s=options.startup_timeout_s,
@@ -51,7 +62,8 @@ class KernelRuntime:
         )
         self.heartbeat = HeartbeatOptions(options.heartbeat_interval_s, options.heartbeat_timeout_s)
         self.reaper = Reaper()
-        self._turns = Turns()
+        open_channels: OpenChannels = partial(ZMQChannels, turns=Turns())
+        self._open_channels = open_channels if keeper is None else keeper.open_channels(open_channels)
         self._limits = ServerLimits(
             ReplayLimits(options.buffer_max_messages, options.buffer_max_bytes, options.buffer_max_age_s),
             RateLimits(options.iopub_msg_rate_limit, options.iopub_data_rate_limit, options.rate_limit_window_s),
@@ -90,7 +102,7 @@ class KernelRuntime:
             traceback_filter=None
             if options.allow_tracebacks
             else TracebackFilter(options.traceback_replacement_message),
-            open_channels=partial(ZMQChannels, turns=self._turns),
+            open_channels=self._open_channels,
         )
         client.state.untracked = frozenset(options.untracked_message_types)
         return client

@@ -171,7 +171,9 @@ async def test_a_kernel_goes_on_when_its_server_is_stopped_and_with_the_next_one
     await first.start()
     other = await first.registry.start(PLAIN, purpose=Purpose.WARM)
 
-    def launcher(options: LaunchOptions, pool: object = None, folder: KernelFolder | None = None) -> LeavingLauncher:
+    def launcher(
+        options: LaunchOptions, pool: object = None, folder: KernelFolder | None = None, **_: object
+    ) -> LeavingLauncher:
         made = LeavingLauncher(options, factory.specs, folder=folder)
         made.launched = launched
         return made

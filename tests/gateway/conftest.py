@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ..support.gateways import Begin, gateways, make_certificate
+from ..support.kept_gateways import KeptGateways, keeping_gateways
 
 
 @pytest.fixture
@@ -28,3 +29,10 @@ def begin_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Begin]:
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     """The files of a certificate and its key."""
     return make_certificate(tmp_path_factory.mktemp("tls"), "server")
+
+
+@pytest.fixture
+def kept_gateways(tmp_path: Path) -> Iterator[KeptGateways]:
+    """Gateways that keep kernels, with folders of the test's own."""
+    with keeping_gateways(tmp_path) as gateways:
+        yield gateways

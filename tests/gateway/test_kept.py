@@ -3,80 +3,38 @@
 from __future__ import annotations
 
 import re
-import signal
 import sqlite3
 import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
-import pytest
-
 from ..support.client import Client
-from ..support.gateways import COMMAND, Gateway, environment, option
-from ..support.waits import until
-
-Begin = Callable[..., Gateway]
-
-
-@pytest.fixture
-def begin(tmp_path: Path) -> Iterator[Begin]:
-    """begin(*options) starts a gateway; all have the same folders, as one that is started again has."""
-    made: list[Gateway] = []
-
-    def start(*options: str) -> Gateway:
-        listing = "--JupyterWebsocketPersonality.list_kernels=True"
-        gateway = Gateway(tmp_path, option("state_dir", tmp_path / "state"), listing, *options)
-        made.append(gateway)
-        gateway.wait_ready()
-        return gateway
-
-    yield start
-    for gateway in made:
-        gateway.stop()
-
-
-def table(folder: Path) -> list[str]:
-    """The lines that `fps-kernels kernels` prints."""
-    command = [COMMAND, "kernels", "--state-dir", str(folder / "state")]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout.splitlines()
-
+from ..support.gateways import COMMAND, environment, option
+from ..support.kept_gateways import KeptGateways
 
 KEEP = option("keep_kernels", "crash")
 
 
-async def test_a_gateway_that_is_killed_leaves_its_kernels_to_the_next(begin: Begin, tmp_path: Path) -> None:
-    first = begin(KEEP)
+async def test_the_table_of_kernels_says_whose_they_are(kept_gateways: KeptGateways) -> None:
+    first = kept_gateways.begin()
     async with Client(first.url) as client:
-        session = await client.start_session("a.ipynb", name="tiny_plain")
-        kernel_id = session["kernel"]["id"]
-        await client.until_kernel(kernel_id, lambda kernel: kernel["execution_state"] == "idle")
+        kernel_id = (await client.start_session("a.ipynb"))["kernel"]["id"]
     process = first.process_of(kernel_id)
-    [_, line] = table(tmp_path)
+    [_, line] = kept_gateways.command("kernels").splitlines()
     for word in (kernel_id, "tiny_plain", str(process.pid), "a.ipynb", f"pid {first.process.pid}", first.url):
         assert word in line
-    first.stop(signal.SIGKILL)
-    await until(lambda: not psutil.pid_exists(process.pid))  # without a keeper, they end with their server
-    assert re.search(rf"{kernel_id} .* gone .* none$", table(tmp_path)[1])
-    second = begin(KEEP)
-    async with Client(second.url) as client:
-        [found] = await client.kernels()
-        assert (found["id"], found["execution_state"]) == (kernel_id, "dead")
-        assert found["reason"] == "The kernel died while no server was running"
-        [again] = (await client.http.get("/api/sessions")).json()
-        assert (again["id"], again["path"], again["kernel"]["id"]) == (session["id"], "a.ipynb", kernel_id)
-        (await client.http.post(f"/api/kernels/{kernel_id}/restart")).raise_for_status()
-        assert await client.evaluate(kernel_id, "6 * 7") == "42"
-    assert f"pid {second.process.pid}" in table(tmp_path)[1]
+    kept_gateways.kill(first)
+    assert re.search(rf"{kernel_id} .* {process.pid} .* none$", kept_gateways.command("kernels").splitlines()[1])
+    second = kept_gateways.begin()
+    assert f"pid {second.process.pid}" in kept_gateways.command("kernels")
     assert second.stop() == 0
-    assert table(tmp_path) == ["No kernels are kept"]
+    assert kept_gateways.command("kernels") == "No kernels are kept\n"
 
 
-async def test_by_default_nothing_is_written_down(begin: Begin, tmp_path: Path) -> None:
-    gateway = begin()
+async def test_by_default_nothing_is_written_down(kept_gateways: KeptGateways) -> None:
+    gateway = kept_gateways.begin(keep="never")
     async with Client(gateway.url) as client:
         await client.start_session("a.ipynb", name="tiny_plain")
-    assert not (tmp_path / "state").exists()
+    assert not kept_gateways.state.exists()
 
 
 def break_store(folder: Path) -> sqlite3.Connection:
@@ -86,13 +44,13 @@ def break_store(folder: Path) -> sqlite3.Connection:
     return lock
 
 
-async def test_without_a_store_requests_are_503_and_kernels_go_on(begin: Begin, tmp_path: Path) -> None:
-    gateway = begin(KEEP)
+async def test_without_a_store_requests_are_503_and_kernels_go_on(kept_gateways: KeptGateways) -> None:
+    gateway = kept_gateways.begin()
     async with Client(gateway.url) as client:
         session = await client.start_session("a.ipynb", name="tiny_plain")
         kernel_id = session["kernel"]["id"]
         assert await client.evaluate(kernel_id, "6 * 7") == "42"
-        lock = break_store(tmp_path)
+        lock = break_store(kept_gateways.base)
         requests: list[tuple[str, str, object]] = [
             ("POST", "/api/kernels", {"name": "tiny_plain"}),
             ("DELETE", f"/api/kernels/{kernel_id}", None),

@@ -52,14 +52,21 @@ class Gateway(ServerProcess):
     """A process of the command, in folders of its own.
 
     port: a free one, unless an option says otherwise. url: without a slash at its end; once it is ready, as it
-    says itself. stdin: as of subprocess.
+    says itself. stdin: as of subprocess. log: the name of its log.
     """
 
-    def __init__(self, base: Path, *options: str, env: dict[str, str] | None = None, stdin: Any = None) -> None:
+    def __init__(
+        self,
+        base: Path,
+        *options: str,
+        env: dict[str, str] | None = None,
+        stdin: Any = None,
+        log: str = "gateway.log",
+    ) -> None:
         base.mkdir(parents=True, exist_ok=True)
         self.base = base
         self.runtime = base / "runtime"
-        self.log_file = base / "gateway.log"
+        self.log_file = base / log
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         # The port by its variable, as an option can only be given once.
@@ -68,8 +75,8 @@ class Gateway(ServerProcess):
         if stdin is None:
             self.process = nursery.start(command, env=environ, cwd=base, log=self.log_file)
         else:
-            with self.log_file.open("wb") as log:
-                self.process = subprocess.Popen(command, cwd=base, env=environ, stdin=stdin, stdout=log, stderr=log)
+            with self.log_file.open("wb") as file:
+                self.process = subprocess.Popen(command, cwd=base, env=environ, stdin=stdin, stdout=file, stderr=file)
 
     @property
     def log(self) -> str:

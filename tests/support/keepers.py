@@ -118,10 +118,7 @@ class Keepers:
 
     def pid(self) -> int | None:
         """The keeper's process; None if there is none."""
-        try:
-            return int(json.loads(self.state.description.read_text())["pid"])
-        except FileNotFoundError:
-            return None
+        return keeper_pid(self.state)
 
     def process(self) -> psutil.Process:
         pid = self.pid()
@@ -133,6 +130,14 @@ class Keepers:
         if (pid := self.pid()) is not None and psutil.pid_exists(pid):
             keeper = psutil.Process(pid)
             self._processes |= {keeper, *keeper.children(recursive=True)}
+
+
+def keeper_pid(state: KeeperFolder) -> int | None:
+    """The number of the keeper's process; None if there is none."""
+    try:
+        return int(json.loads(state.description.read_text())["pid"])
+    except FileNotFoundError:
+        return None
 
 
 def is_running(process: psutil.Process) -> bool:

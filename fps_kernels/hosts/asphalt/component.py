@@ -17,7 +17,7 @@ from jupyverse_api.kernels import Kernels
 from jupyverse_api.kernels import KernelsConfig as JupyverseKernelsConfig
 from jupyverse_api.yjs import Yjs
 
-from ...errors import BadOption
+from ...errors import BadOption, FPSKernelsError
 from ...kernel_driver.kernelspec import CLASS_TIMEOUT_S, Kernelspecs
 from ...kernel_driver.spec_classes import SpecClasses
 from ...kernels.connection_folder import check_connection_folder
@@ -117,6 +117,8 @@ class KernelsComponent(Component):
             await open_kernels(registry, kernels.sessions)
         except BadOption as exc:
             _exit(f"kernels.{exc.message}")
+        except FPSKernelsError as exc:  # the keeper, or the store
+            _exit(exc.message)
         external = None
         watchers = TaskSet()
         if config.allow_external_kernels:

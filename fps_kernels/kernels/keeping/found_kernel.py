@@ -39,6 +39,8 @@ def found_kernel(
             await factory.policy.prepare(kernel_name, client)
 
     kernel = factory.make_kernel_of(row.id, recorded, folder, row.launched.startup_timeout_s, prepare)
+    if factory.keepsake.keeper is not None:
+        factory.keepsake.keeper.listen(kernel, launcher)
     state = kernel.client.state
     with contextlib.suppress(ValueError):  # what is written there is for people only
         last_state = ExecutionState(row.execution_state)

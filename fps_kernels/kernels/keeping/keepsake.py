@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ...kernel_driver.launcher import Launcher
     from ..kernel import Kernel
     from ..kernel_folder import KernelFolder
+    from .kernel_keeper import KernelKeeper
 
 
 class Keepsake(Protocol):
@@ -21,11 +22,15 @@ class Keepsake(Protocol):
     """
 
     @property
+    def keeper(self) -> KernelKeeper | None:
+        """What keeps the processes of kernels; None if they end with the server."""
+
+    @property
     def stays(self) -> bool:
         """Whether kernels whose processes can outlive the server go on when it is stopped."""
 
     async def open(self) -> None:
-        """Get ready. Raises BadOption, StoreUnreachable."""
+        """Get ready. Raises BadOption, StoreUnreachable, KeeperUnavailable."""
 
     async def leave(self) -> None:
         """Write down what there is, for the next server: of kernels that can outlive this one, no more is written.
@@ -74,6 +79,7 @@ class NothingKept:
     """What there is of kernels and sessions ends with their server: nothing is written down."""
 
     stays = False
+    keeper = None
 
     async def open(self) -> None:
         """Nothing to do."""

@@ -29,6 +29,7 @@ from .write_behind import WriteBehind
 
 if TYPE_CHECKING:
     from ..kernel import Kernel
+    from .kernel_keeper import KernelKeeper
 
 logger = logging.getLogger(__name__)
 
@@ -40,14 +41,24 @@ class StoredKeepsake:
     root: the root folder of the server.
     address: where the server serves, for people.
     stays: whether kernels go on when the server is stopped, too.
+    keeper: what keeps the processes of kernels; opened and closed by this, too. None if they end with the server.
 
     replica: what is written down of this server.
     keeper_id: the keeper that has the processes of kernels; empty for none.
     """
 
-    def __init__(self, store: SQLiteStore, root: str, address: str = "", *, stays: bool = False) -> None:
+    def __init__(
+        self,
+        store: SQLiteStore,
+        root: str,
+        address: str = "",
+        *,
+        stays: bool = False,
+        keeper: KernelKeeper | None = None,
+    ) -> None:
         self.store = store
         self.stays = stays
+        self.keeper = keeper
         self.keeper_id = ""
         now = text_of(datetime.now(UTC))
         self.replica = ReplicaRow(uuid.uuid4().hex, ProcessMark.of(os.getpid()), __version__, address, root, now)
@@ -57,8 +68,15 @@ class StoredKeepsake:
         self._left = False
 
     async def open(self) -> None:
-        """Open the store, and begin to write. Raises BadOption, StoreUnreachable."""
+        """Open the store, and begin to write. Raises BadOption, StoreUnreachable, KeeperUnavailable."""
         await self.store.open()
+        if self.keeper is not None:
+            try:
+                await self.keeper.start()
+            except BaseException:
+                await self.store.close()
+                raise
+            self.keeper_id = self.keeper.uuid
         await self.store.put_replica(self.replica)
         self._rows.start()
 
@@ -72,6 +90,8 @@ class StoredKeepsake:
                 self._look()
                 await self._rows.flush()
         self._left = True
+        if self.keeper is not None:
+            await self.keeper.leave()
 
     async def close(self) -> None:
         """Write what is left, and close the store. May be called twice."""
@@ -81,6 +101,8 @@ class StoredKeepsake:
             if not (self._records or self._left):
                 await self.store.remove_replica(self.replica.id)
         await self.store.close()
+        if self.keeper is not None:
+            await self.keeper.leave()
 
     def launcher(
         self,
@@ -187,6 +209,8 @@ class StoredKeepsake:
         if record is not None and not self._goes_on(record):
             self._sessions = {key: one for key, one in self._sessions.items() if one.kernel_id != kernel_id}
             self._rows.forget(kernel_id)
+            if self.keeper is not None and record.row.purpose is Purpose.POOL:  # users' ones are, as they have ended
+                self.keeper.forget(kernel_id)
 
     async def keep_session(self, session: SessionRow) -> None:
         """A session is about to be made or changed. Raises StoreUnreachable.

@@ -1,0 +1,147 @@
+"""The keeper, as one server has it: what that holds of servers before, and what it is told of this server's kernels."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import FPSKernelsError
+from ...keeper.keeper_folder import KeeperFolder
+from ...kept.keeper_client import KeeperClient, RefusedByKeeper
+from ...kept.kept_launcher import KeptLauncher
+from ...kept.kept_process import KeptProcess, forget, kept_or
+from ...kernel_driver.channels import OpenChannels
+from ...kernel_driver.kernelspec import Kernelspecs
+from ...kernel_driver.launch import LaunchOptions
+from ...process_mark import ProcessMark
+from ...store.model import KernelRow
+from .orphan_end import end_orphan
+from .record_listening import listener_of
+
+if TYPE_CHECKING:
+    from ...kernel_driver.launcher import Launcher
+    from ..kernel import Kernel
+
+logger = logging.getLogger(__name__)
+
+
+class KernelKeeper:
+    """A server's side of its keeper.
+
+    folder: the state folder.
+    orphan_timeout_s: seconds without servers after which a keeper that is started here ends its kernels; 0 for never.
+    """
+
+    def __init__(self, folder: Path, orphan_timeout_s: float) -> None:
+        self._client = KeeperClient(KeeperFolder(folder), orphan_timeout_s)
+        self._held: dict[str, Mapping[str, Any]] = {}  # of servers before, by the ids of the kernels
+
+    @property
+    def uuid(self) -> str:
+        """The keeper's; "" before `start`."""
+        return self._client.uuid
+
+    @property
+    def well(self) -> bool:
+        """Whether the keeper is connected, and answers."""
+        return self._client.well
+
+    async def start(self) -> None:
+        """Connect to the keeper, which is started if there is none, and ask what it holds.
+
+        Raises KeeperUnavailable, BadKeeperFolder.
+        """
+        await self._client.start()
+        try:
+            found = (await self._client.call("kernels"))["kernels"]
+        except FPSKernelsError:
+            await self._client.leave()
+            raise
+        self._held = {one["kernel"]: one for one in found}
+
+    async def leave(self) -> None:
+        """End the connection. Kernels that run go on, whatever is done to them here. May be called twice."""
+        await self._client.leave()
+
+    def forget(self, kernel_id: str) -> None:
+        """A kernel is gone for good. Nothing is done after `leave`."""
+        forget(self._client, kernel_id)
+
+    def open_channels(self, other: OpenChannels) -> OpenChannels:
+        """What opens the channels to processes that are kept, and to others by `other`."""
+        return kept_or(other)
+
+    def launcher(
+        self, options: LaunchOptions, specs: Kernelspecs, adopted: KeptProcess | None = None, **more: Any
+    ) -> KeptLauncher:
+        """A launcher of processes that are kept, as far as they can be. See KeptLauncher."""
+        return KeptLauncher(options, specs, self._client, adopted=adopted, **more)
+
+    def listen(self, kernel: Kernel, launcher: Launcher) -> None:
+        """Have a kernel hear the record of its processes, and forgotten at its end. Its start must not have begun.
+
+        launcher: that of its processes. Does nothing for one whose processes are not kept.
+        """
+        if isinstance(launcher, KeptLauncher):
+            launcher.listener = listener_of(kernel)
+
+            async def forget_kernel() -> None:
+                self.forget(kernel.id)
+
+            kernel.on_stop(forget_kernel)
+
+    async def process_of(self, row: KernelRow, from_seq: int | None = None) -> KeptProcess | None:
+        """The process of a kernel that a server before has left, which may have ended; None if the keeper has none.
+
+        from_seq: where in the record this server begins; None for now, so that what was said meanwhile is passed over.
+        Raises KernelStartFailed when too little is known of it; KeeperUnavailable.
+        """
+        summary = self._held.get(row.id)
+        if summary is None and (summary := await self._watch_over(row)) is None:
+            return None
+        return await KeptProcess.adopt(self._client, summary, from_seq)
+
+    async def _watch_over(self, row: KernelRow) -> Mapping[str, Any] | None:
+        """Have a new keeper watch over a process that has outlived the one before, whose record is lost.
+
+        None if there is no such process. Raises KeeperUnavailable.
+        """
+        mark = row.process
+        if mark is None or row.keeper_id in ("", self.uuid) or not await asyncio.to_thread(lambda: mark.runs):
+            return None
+        launched = row.launched
+        try:
+            summary = await self._client.call(
+                "adopt",
+                kernel=row.id,
+                pid=mark.pid,
+                start_time=mark.start_time,
+                of_generation=max(1, row.generation),
+                next_seq=0,
+                files=[launched.connection_file],
+            )
+        except RefusedByKeeper as exc:
+            logger.warning("kernel %s has not outlived its keeper: %s", row.id, exc.message)
+            return None
+        process = {
+            "kernel_name": row.name,
+            "connection_file": launched.connection_file,
+            "cwd": launched.cwd,
+            "command": list(launched.kernelspec.get("argv", ())),
+            "spec": dict(launched.kernelspec),
+        }
+        self._client.tell("facts", kernel=row.id, generation=summary["generation"], facts={"process": process})
+        return {**summary, "facts": {"process": process}}
+
+    async def end(self, row: KernelRow) -> bool:
+        """End the process of a kernel that a server before has left, and have it forgotten; whether it is gone."""
+        summary = self._held.pop(row.id, None)
+        if summary is not None and summary["running"] and summary["pid"]:  # the row may not know of it yet
+            row = replace(row, process=await asyncio.to_thread(ProcessMark.of, summary["pid"]))
+        ended = await end_orphan(row)
+        self.forget(row.id)
+        return ended
