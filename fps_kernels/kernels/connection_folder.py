@@ -11,6 +11,7 @@ from ..errors import BadOption
 from ..kernel_driver.connection_file import MAX_SOCKET_PATH_BYTES, socket_path_bytes
 from ..options import KernelsOptions
 from ..private_files import folder_problem
+from ..state_folder import open_state_folder
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ class ConnectionFolder:
     path: the folder, which need not exist yet.
 
     If Jupyter's runtime folder cannot be written to, as where a container runs as any user, it is a temporary folder,
-    which `close` removes. May block. Raises BadOption.
+    which `close` removes; one in the state folder, if kernels outlive the server. May block. Raises BadOption.
     """
 
     def __init__(self, options: KernelsOptions) -> None:
@@ -29,7 +30,10 @@ class ConnectionFolder:
         self._temporary: Path | None = None
         self.path = connection_folder(options)
         if options.connection_dir is None and (problem := _write_problem(self.path)):
-            self.path = self._temporary = _make_temporary(self.path, problem)
+            if options.keep_kernels == "never":
+                self.path = self._temporary = _make_temporary(self.path, problem)
+            else:
+                self.path = _folder_that_stays(self.path, problem, options)
 
     def close(self) -> None:
         """Remove the folder if it is a temporary one. May be called twice."""
@@ -82,6 +86,19 @@ def _write_problem(folder: Path) -> str | None:
             return None
     except OSError as exc:
         return exc.strerror or str(exc)
+
+
+def _folder_that_stays(unusable: Path, problem: str, options: KernelsOptions) -> Path:
+    """A folder for the connection files of kernels that outlive the server. Raises BadOption."""
+    folder = open_state_folder(options.state_dir) / "runtime"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as exc:
+        raise BadOption(f"state_dir={options.state_dir}: {exc.strerror}") from exc
+    logger.warning(
+        "Jupyter's runtime folder, %s, cannot be written to (%s): connection files are in %s", unusable, problem, folder
+    )
+    return folder
 
 
 def _make_temporary(unusable: Path, problem: str) -> Path:

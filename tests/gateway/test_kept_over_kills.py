@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from ..support.client import Client
-from ..support.gateways import Gateway
+from ..support.gateways import Gateway, option
 from ..support.keepers import is_running
 from ..support.kept_gateways import KeptGateways
 from ..support.messages import text_of
@@ -187,3 +187,29 @@ async def test_a_kernel_outlives_its_keeper(kept_gateways: KeptGateways, ends: s
         assert await client.evaluate(kernel_id, "(os.getpid(), x)") == f"({process.pid}, 41)"
         (await client.http.delete(f"/api/kernels/{kernel_id}")).raise_for_status()
     assert not is_running(process)
+
+
+async def test_kernels_that_nobody_has_asked_for_end_with_their_server(kept_gateways: KeptGateways) -> None:
+    first = kept_gateways.begin("--KernelGatewayApp.prespawn_count=1", option("default_kernel_name", "tiny_plain"))
+    async with Client(first.url) as client:
+        [kernel] = await client.kernels()
+    process = first.process_of(kernel["id"])
+    assert process.ppid() == first.process.pid
+    kept_gateways.kill(first)
+    await until(lambda: not is_running(process))
+    second = kept_gateways.begin()
+    async with Client(second.url) as client:
+        assert await client.kernels() == []
+
+
+async def test_without_a_runtime_folder_connection_files_are_in_the_state_folder(kept_gateways: KeptGateways) -> None:
+    (kept_gateways.base / "runtime").write_text("no folder")
+    first = kept_gateways.begin()
+    assert f"connection files are in {kept_gateways.state / 'runtime'}" in first.log
+    async with Client(first.url) as client:
+        kernel_id = await client.start()
+        pid = await client.evaluate(kernel_id, "os.getpid()")
+    kept_gateways.kill(first)
+    second = kept_gateways.begin()
+    async with Client(second.url) as client:
+        assert await client.evaluate(kernel_id, "os.getpid()") == pid

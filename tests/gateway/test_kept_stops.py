@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+import sqlite3
 import subprocess
 
 import pytest
@@ -149,3 +151,18 @@ def test_a_state_folder_of_somebody_else_is_refused(kept_gateways: KeptGateways)
     kept_gateways.state.mkdir(mode=0o700)
     os.chown(kept_gateways.state, 12345, 12345)
     assert "it belongs to another user (12345)" in refused(kept_gateways)
+
+
+async def test_kernels_that_a_second_signal_has_left_are_ended_by_the_next(kept_gateways: KeptGateways) -> None:
+    first = kept_gateways.begin("--KernelManager.shutdown_wait_time=60", keep="crash")
+    async with Client(first.url) as client:
+        process = first.process_of(await client.start("tiny_ignores_sigterm"))
+    first.process.send_signal(signal.SIGTERM)
+    with contextlib.closing(sqlite3.connect(kept_gateways.state / "store.sqlite")) as store:
+        await until(lambda: store.execute("SELECT phase FROM kernel").fetchall() == [("ending",)])
+    assert first.stop(signal.SIGTERM) == 128 + signal.SIGTERM
+    assert is_running(process)
+    second = kept_gateways.begin()
+    assert not is_running(process)
+    async with Client(second.url) as client:
+        assert await client.kernels() == []

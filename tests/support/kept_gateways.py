@@ -35,7 +35,11 @@ class KeptGateways:
     def begin(self, *options: str, keep: str = "crash", ready: bool = True, **more: str) -> Gateway:
         """Start a gateway. more: environment variables."""
         options = (option("keep_kernels", keep), option("state_dir", self.state), LISTING, *options)
-        gateway = Gateway(self.base, *options, env=more, log=f"gateway{len(self._gateways)}.log")
+        return self.start(*options, ready=ready, env=more)
+
+    def start(self, *words: str, ready: bool = True, env: dict[str, str] | None = None) -> Gateway:
+        """Start `fps-kernels` with these words, such as a command of it that serves."""
+        gateway = Gateway(self.base, *words, env=env, log=f"gateway{len(self._gateways)}.log")
         self._gateways.append(gateway)
         if ready:
             gateway.wait_ready()
