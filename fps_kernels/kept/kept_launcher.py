@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,7 +11,6 @@ from ..kernel_driver.launch import LaunchOptions, launch_by
 from ..kernel_driver.launcher import KernelspecLauncher
 from ..kernel_driver.process import LaunchedProcess
 from .keeper_client import KeeperClient
-from .kept_channels import RecordListener
 from .kept_process import KeptProcess
 
 
@@ -21,7 +21,7 @@ class KeptLauncher(KernelspecLauncher):
     adopted: a process that the keeper runs already, which is the first one.
     more: see KernelspecLauncher.
 
-    listener: told of the record of each process; None for nobody. To be set before the first one is had.
+    on_process: called with each process that is kept, before it is connected to.
     """
 
     def __init__(
@@ -34,9 +34,9 @@ class KeptLauncher(KernelspecLauncher):
         **more: Any,
     ) -> None:
         super().__init__(options, specs, **more)
-        self.listener: RecordListener | None = None
         self._keeper = keeper
         self._adopted = adopted
+        self.on_process: Callable[[KeptProcess], None] = lambda process: None
 
     async def take(self, kernel_id: str) -> LaunchedProcess | None:
         process, self._adopted = self._adopted, None
@@ -47,8 +47,8 @@ class KeptLauncher(KernelspecLauncher):
 
     def _remember(self, process: LaunchedProcess) -> None:
         super()._remember(process)
-        if self.listener is not None and isinstance(process, KeptProcess):
-            process.listener = self.listener
+        if isinstance(process, KeptProcess):
+            self.on_process(process)
 
     async def _begin(self, kernel_id: str) -> LaunchedProcess:
         begin = partial(KeptProcess.run, self._keeper)

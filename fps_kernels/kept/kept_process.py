@@ -95,6 +95,7 @@ class KeptProcess(LaunchedProcess):
         self._pid = summary.get("pid")
         self._start_time = summary.get("start_time", "")
         self._channels: KeptChannels | None = None
+        self._told = asyncio.Event()
         self._log = StderrLog(kernel_id)
         self._orphan = False  # whether its keeper was lost, and no other watches over it
         keeper.add(kernel_id, self)
@@ -207,6 +208,13 @@ class KeptProcess(LaunchedProcess):
         """What has passed between the kernel and its servers."""
         if self._channels is not None:
             self._channels.take(batch)
+            self._told.set()
+
+    async def read_until(self, seq: int) -> None:
+        """Return when all of the record before the number `seq` has been told. Unbounded: use a timeout."""
+        while self._channels is not None and not self._channels.closed and self._channels.next_seq < seq:
+            self._told.clear()
+            await self._told.wait()
 
     def on_event(self, event: Mapping[str, Any]) -> None:
         """What has happened to the process, or to the connections."""

@@ -63,6 +63,7 @@ class KernelRuntime:
         self.heartbeat = HeartbeatOptions(options.heartbeat_interval_s, options.heartbeat_timeout_s)
         self.reaper = Reaper()
         open_channels: OpenChannels = partial(ZMQChannels, turns=Turns())
+        self._keeper = keeper
         self._open_channels = open_channels if keeper is None else keeper.open_channels(open_channels)
         self._limits = ServerLimits(
             ReplayLimits(options.buffer_max_messages, options.buffer_max_bytes, options.buffer_max_age_s),
@@ -124,7 +125,7 @@ class KernelRuntime:
         """
         client = self.make_client(kernel_id, self.heartbeat)
         driver = KernelDriver(client, launcher, lifecycle or self.lifecycle, prepare=prepare)
-        return Kernel(driver, self.make_server(driver), folder=folder)
+        return Kernel(driver, self.make_server(driver, self._keeper), folder=folder)
 
     def make_pooled_driver(self, kernel_id: str, launcher: Launcher, prepare: Prepare) -> KernelDriver:
         """Make the driver of a kernel that is not in use yet: no heartbeat, and no restart when it dies."""
@@ -148,7 +149,9 @@ class KernelRuntime:
         driver = KernelDriver(client, launcher, self.lifecycle)
         return Kernel(driver, self.make_server(driver), external=True)
 
-    def make_server(self, driver: KernelDriver) -> KernelServer:
-        """Make the web side of a kernel."""
+    def make_server(self, driver: KernelDriver, keeper: KernelKeeper | None = None) -> KernelServer:
+        """Make the web side of a kernel. keeper: what may have its processes; None if they end with the server."""
         driver.client.admission.allow(self.options.allowed_message_types)
+        if keeper is not None:
+            return keeper.reading.make_server(driver.client, self._limits)
         return KernelServer(driver.client, self._limits)

@@ -38,7 +38,9 @@ class Adoption:
         if process is None:
             return None
         if not process.exited.done():
-            return self._make(row, process)
+            kernel = self._make(row, process)
+            self._keeper.restore(kernel)
+            return kernel
         if not (was_ready(row) and self._registry.factory.options.restart_limit):
             await process.clean_up()
             return None
@@ -47,6 +49,8 @@ class Adoption:
     async def _in_place_of(self, row: KernelRow, process: KeptProcess) -> Kernel:
         """A kernel that died while no server was there, and is restarted as it would have been then."""
         kernel = self._make(row, None)
+        self._keeper.restore(kernel)
+        await self._keeper.read_record(kernel, process)
         reason = process.exited.result().reason
         logger.warning("kernel %s (%s) died while no server was running: %s", row.id, row.name, reason)
         kernel.died_meanwhile(reason)

@@ -20,7 +20,7 @@ from ...kernel_driver.launch import LaunchOptions
 from ...process_mark import ProcessMark
 from ...store.model import KernelRow
 from .orphan_end import end_orphan
-from .record_listening import listener_of
+from .record_reading import RecordReading
 
 if TYPE_CHECKING:
     from ...kernel_driver.launcher import Launcher
@@ -28,16 +28,22 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+READ_TIMEOUT_S = 2.0
+"""Seconds in which the record of a process that has ended is read."""
+
 
 class KernelKeeper:
     """A server's side of its keeper.
 
     folder: the state folder.
     orphan_timeout_s: seconds without servers after which a keeper that is started here ends its kernels; 0 for never.
+
+    reading: what is made of the records of kernels.
     """
 
     def __init__(self, folder: Path, orphan_timeout_s: float) -> None:
         self._client = KeeperClient(KeeperFolder(folder), orphan_timeout_s)
+        self.reading = RecordReading()
         self._held: dict[str, Mapping[str, Any]] = {}  # of servers before, by the ids of the kernels
 
     @property
@@ -62,10 +68,15 @@ class KernelKeeper:
             await self._client.leave()
             raise
         self._held = {one["kernel"]: one for one in found}
+        await asyncio.to_thread(self.reading.open)
 
-    async def leave(self) -> None:
-        """End the connection. Kernels that run go on, whatever is done to them here. May be called twice."""
+    async def leave(self, *, keep: bool) -> None:
+        """End the connection. Kernels that run go on, whatever is done to them here. May be called twice.
+
+        keep: whether kernels go on, so that the next server is to know where their clients were.
+        """
         await self._client.leave()
+        await asyncio.to_thread(self.reading.close, keep=keep)
 
     def forget(self, kernel_id: str) -> None:
         """A kernel is gone for good. Nothing is done after `leave`."""
@@ -82,28 +93,46 @@ class KernelKeeper:
         return KeptLauncher(options, specs, self._client, adopted=adopted, **more)
 
     def listen(self, kernel: Kernel, launcher: Launcher) -> None:
-        """Have a kernel hear the record of its processes, and forgotten at its end. Its start must not have begun.
+        """Have a kernel told of its processes that are kept, and forgotten at its end. Its start must not have begun.
 
         launcher: that of its processes. Does nothing for one whose processes are not kept.
         """
         if isinstance(launcher, KeptLauncher):
-            launcher.listener = listener_of(kernel)
+            launcher.on_process = self.reading.watcher(kernel)
 
             async def forget_kernel() -> None:
                 self.forget(kernel.id)
 
             kernel.on_stop(forget_kernel)
 
-    async def process_of(self, row: KernelRow, from_seq: int | None = None) -> KeptProcess | None:
+    async def process_of(self, row: KernelRow) -> KeptProcess | None:
         """The process of a kernel that a server before has left, which may have ended; None if the keeper has none.
 
-        from_seq: where in the record this server begins; None for now, so that what was said meanwhile is passed over.
         Raises KernelStartFailed when too little is known of it; KeeperUnavailable.
         """
         summary = self._held.get(row.id)
-        if summary is None and (summary := await self._watch_over(row)) is None:
-            return None
-        return await KeptProcess.adopt(self._client, summary, from_seq)
+        if summary is None:
+            if (summary := await self._watch_over(row)) is None:
+                return None
+            self._held[row.id] = summary
+        return await KeptProcess.adopt(self._client, summary, self.reading.start_number(summary))
+
+    def restore(self, kernel: Kernel) -> None:
+        """A kernel of a server before, which the keeper has, was made, and is not connected to yet."""
+        self.reading.restore(kernel, self._held[kernel.id])
+
+    async def read_record(self, kernel: Kernel, process: KeptProcess) -> None:
+        """Have a kernel told the record of a process that has ended, in bounded time, if it is to begin before now."""
+        end = int(self._held[kernel.id]["next_seq"])
+        if process.from_seq is None or process.from_seq >= end:
+            return
+        self.reading.watcher(kernel)(process)
+        kernel.client.connect(process.connection)
+        try:
+            async with asyncio.timeout(READ_TIMEOUT_S):
+                await process.read_until(end)
+        except TimeoutError:
+            logger.warning("kernel %s: its record was not read within %g s", kernel.id, READ_TIMEOUT_S)
 
     async def _watch_over(self, row: KernelRow) -> Mapping[str, Any] | None:
         """Have a new keeper watch over a process that has outlived the one before, whose record is lost.
