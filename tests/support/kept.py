@@ -16,6 +16,7 @@ from fps_kernels.kernel_driver.kernelspec import Kernelspecs
 from fps_kernels.kernel_driver.launcher import KernelspecLauncher
 from fps_kernels.kernel_driver.process import LaunchedProcess
 from fps_kernels.kernels.keeping.found_kernel import found_kernel
+from fps_kernels.kernels.keeping.kernel_keeper import KernelKeeper
 from fps_kernels.kernels.keeping.restoring import Restored, Restoring
 from fps_kernels.kernels.keeping.stored_keepsake import StoredKeepsake
 from fps_kernels.kernels.kernel import Kernel
@@ -45,16 +46,24 @@ class KeptRegistry(KernelRegistry):
     """A registry of kernels, and where they are written down.
 
     base: the folder that has its root, the connection files and the store.
-    stays: whether its kernels go on when it is stopped.
+    stays: whether its kernels go on when it is stopped. keeper: what keeps them, if anything does.
     """
 
-    def __init__(self, base: Path, *, stays: bool = False, policy: StartPolicy | None = None, **values: Any) -> None:
+    def __init__(
+        self,
+        base: Path,
+        *,
+        stays: bool = False,
+        policy: StartPolicy | None = None,
+        keeper: KernelKeeper | None = None,
+        **values: Any,
+    ) -> None:
         folders = {"root_dir": str(base / "root"), "connection_dir": str(base / "runtime")}
         (base / "root").mkdir(exist_ok=True)
         config = KernelsConfig(**folders | {"prewarm": 0, "shutdown_wait_time_s": 0.5, "start_answer_s": 30} | values)
         options = config.options()
         store = SQLiteStore(base / "store.sqlite", busy_timeout_s=0.1)
-        self.kept = StoredKeepsake(store, str(base / "root"), stays=stays)
+        self.kept = StoredKeepsake(store, str(base / "root"), stays=stays, keeper=keeper)
         specs = Kernelspecs(options.default_kernel)
         super().__init__(options, specs, policy, pacing=Pacing(quiet_s=0.1, patience_s=0.5), keepsake=self.kept)
 
