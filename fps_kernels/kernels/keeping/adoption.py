@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from ...errors import KernelStartFailed
 from ...kept.kept_process import KeptProcess
 from ...store.model import KernelRow
 from ..kernel import Kernel
@@ -34,7 +35,11 @@ class Adoption:
 
         None if the keeper has no process of it, or one that has ended and is not to be restarted.
         """
-        process = await self._keeper.process_of(row)
+        try:
+            process = await self._keeper.process_of(row)
+        except KernelStartFailed as exc:
+            logger.error("%s", exc.message)
+            return None
         if process is None:
             return None
         if not process.exited.done():
