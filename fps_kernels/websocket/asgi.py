@@ -10,9 +10,12 @@ from .frame_batch import IncomingMessage
 
 Write = Callable[[Sequence[bytes]], Awaitable[None]]
 WriteNow = Callable[[Sequence[bytes]], bool]
+WriteThrough = Callable[[Sequence[bytes], Callable[[], None]], bool]
+UnsentBytes = Callable[[], tuple[int, int]]
 WRITE_EXTENSION = "fps_kernels.websocket.write"
-"""An ASGI extension of ours, `{"write": write(buffers), "write_now": write_now(buffers)}`: both write many whole
-WebSocket frames at a time. The second returns False, having written nothing, where the first would wait."""
+"""An ASGI extension of ours, `{"write": write(buffers), "write_now": write_now(buffers), ...}`: both write many whole
+WebSocket frames at a time. The second returns False, having written nothing, where the first would wait. For whom
+must know which bytes the system has taken, there are `write_through` and `unsent_bytes`; see direct.py."""
 
 Deliver = Callable[[Callable[[IncomingMessage], None]], None]
 DELIVER_EXTENSION = "fps_kernels.websocket.deliver"
@@ -32,6 +35,8 @@ class StarletteSocket:
         extensions = websocket.scope.get("extensions") or {}
         self.write: Write | None = extensions.get(WRITE_EXTENSION, {}).get("write")
         self.write_now: WriteNow | None = extensions.get(WRITE_EXTENSION, {}).get("write_now")
+        self.write_through: WriteThrough | None = extensions.get(WRITE_EXTENSION, {}).get("write_through")
+        self.unsent_bytes: UnsentBytes | None = extensions.get(WRITE_EXTENSION, {}).get("unsent_bytes")
         self.deliver: Deliver | None = extensions.get(DELIVER_EXTENSION, {}).get("deliver")
         self._websocket = websocket
 

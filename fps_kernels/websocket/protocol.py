@@ -24,6 +24,7 @@ from websockets.server import ServerProtocol
 
 from .application import Application
 from .asgi import DELIVER_EXTENSION, WRITE_EXTENSION
+from .direct import DirectWriter
 from .flow_control import FlowControl, WebSocketLimits
 from .frame_batch import IncomingMessage
 from .frames import FrameReader, LargeText, Payload
@@ -74,6 +75,7 @@ class WebSocketProtocol(asyncio.Protocol):
     _flow: FlowControl
     _incoming: IncomingMessages
     _writer: WebSocketWriter
+    _direct: DirectWriter
     _keepalive: Keepalive
 
     def __init__(
@@ -114,6 +116,7 @@ class WebSocketProtocol(asyncio.Protocol):
         )
         self._incoming = IncomingMessages(self._flow)
         self._writer = WebSocketWriter(self.loop, transport, self._machine, self._flow, self._limits)
+        self._direct = DirectWriter(transport, self._writer)
         self._keepalive = Keepalive(
             self.loop,
             self._config.ws_ping_interval,
@@ -149,6 +152,7 @@ class WebSocketProtocol(asyncio.Protocol):
                     continue
         finally:
             self._keepalive.stop()
+            self._direct.close()
             self._writer.connection_lost()
             accepted = self._upgrade is not None and self._upgrade.state is UpgradeState.ACCEPTED
             self._incoming.end(1005 if accepted else ABNORMAL_CLOSURE)
@@ -207,7 +211,12 @@ class WebSocketProtocol(asyncio.Protocol):
             "state": self._app_state.copy(),
             "extensions": {
                 "websocket.http.response": {},
-                WRITE_EXTENSION: {"write": self._writer.write_frames, "write_now": self._writer.write_now},
+                WRITE_EXTENSION: {
+                    "write": self._writer.write_frames,
+                    "write_now": self._writer.write_now,
+                    "write_through": self._direct.write_through,
+                    "unsent_bytes": self._direct.unsent_bytes,
+                },
                 DELIVER_EXTENSION: {"deliver": self._incoming.deliver_to},
             },
         }

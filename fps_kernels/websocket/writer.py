@@ -60,6 +60,11 @@ class WebSocketWriter:
         return self._open and not self._transport.is_closing()
 
     @property
+    def writable(self) -> bool:
+        """Whether whole frames may be written now."""
+        return self._writable.is_set() and self.open
+
+    @property
     def closing(self) -> bool:
         """Whether the transport is closed, whatever its buffer still holds."""
         return self._transport.is_closing()
