@@ -47,6 +47,7 @@ class KernelClient:
 
     admission: which messages may be sent on a client's behalf.
     generation: the number of connections so far; 0 before the first.
+    requests: what was sent on behalf of clients, and is remembered.
     session: the client session in the headers of our own requests. Listeners do not hear the answers to those.
     state: the kernel's state.
     """
@@ -69,9 +70,9 @@ class KernelClient:
         self._context = context
         self._open_channels = open_channels
         self._heartbeat_options = heartbeat or HeartbeatOptions()
-        self._requests = RequestLog()
+        self.requests = RequestLog()
         self._listeners = Listeners()
-        self._receiver = Receiver(kernel_id, self.session, self.state, self._requests, self._listeners, verify=verify)
+        self._receiver = Receiver(kernel_id, self.session, self.state, self.requests, self._listeners, verify=verify)
         self._receiver.traceback_filter = traceback_filter
         self._link: Link | None = None
         self._heartbeats = TaskSet()
@@ -91,7 +92,7 @@ class KernelClient:
     @property
     def pending(self) -> int:
         """The number of requests that the kernel has not finished."""
-        return len(self._requests)
+        return len(self.requests)
 
     @property
     def executing(self) -> bool:
@@ -173,13 +174,13 @@ class KernelClient:
         if not header.msg_id:
             raise MalformedMessage("header has no msg_id")
         request = Request(header.msg_id, channel, header.msg_type, header.written or header.data, origin)
-        if self._requests.give_free_id(request):
+        if self.requests.give_free_id(request):
             frames = [with_msg_id(bytes(frames[0]), request.msg_id), *frames[1:]]
-        self._requests.add(request)
+        self.requests.add(request)
         try:
             self._send(channel, frames)
         except FPSKernelsError:
-            self._requests.discard(request)
+            self.requests.discard(request)
             raise
         return request
 
@@ -203,7 +204,7 @@ class KernelClient:
         frames = [dump_json(header), EMPTY_DICT, EMPTY_DICT, dump_json(content or {})]
         request = Request(header["msg_id"], channel, msg_type, frames[0])
         request.reply_future = reply = asyncio.get_running_loop().create_future()
-        self._requests.add(request)
+        self.requests.add(request)
         try:
             self._send(channel, frames, at_once=at_once)
             async with asyncio.timeout(timeout_s):
@@ -212,7 +213,7 @@ class KernelClient:
         except TimeoutError as exc:
             raise KernelTimeout(f"The kernel did not answer {msg_type} within {timeout_s:g} s") from exc
         finally:
-            self._requests.discard(request)
+            self.requests.discard(request)
 
     async def execute(
         self,
@@ -266,7 +267,7 @@ class KernelClient:
         request.reply_future = reply = loop.create_future()
         request.idle_future = idle = loop.create_future()
         request.on_message = on_message
-        self._requests.add(request)
+        self.requests.add(request)
         self._receiver.executions[request.msg_id] = request
         try:
             self._send(request.channel, frames, at_once=at_once)
@@ -280,7 +281,7 @@ class KernelClient:
             message: Message = reply.result()
             return message
         finally:
-            self._requests.discard(request)
+            self.requests.discard(request)
             self._receiver.executions.pop(request.msg_id, None)
 
     async def wait_ready(self) -> None:
@@ -385,7 +386,7 @@ class KernelClient:
         only_cells: forget only what clients want to run, of a kernel that is not ready yet.
         Those that are awaited fail with `error`. Returns those that have an origin, oldest first.
         """
-        failed = self._requests.clear_cells() if only_cells else self._requests.clear()
+        failed = self.requests.clear_cells() if only_cells else self.requests.clear()
         self._queue.drop({request.msg_id for request in failed} if only_cells else None)
         for request in failed:
             request.fail(error)

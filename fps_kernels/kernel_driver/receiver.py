@@ -193,8 +193,9 @@ class Receiver:
             self._on_first(link, message.frames)
         own = self._own_session in message.frames[1]
         if not own and message.msg_type == "kernel_info_reply" and not link.replied:
-            own = True  # nobody else has asked yet, whatever the kernel says of who did
-        elif not own and not message.parent.msg_id:
+            # Nobody else has asked yet, whatever the kernel says of who did; unless an earlier server has passed it on.
+            own = self._requests.get(message.parent.msg_id) is None
+        if not own and not message.parent.msg_id:
             self._find_parent(message)
             own = self._own_session in message.frames[1]
         if own and message.msg_type == "kernel_info_reply":

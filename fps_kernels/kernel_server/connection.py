@@ -89,7 +89,7 @@ class Outbox(Protocol):
 class Connection:
     """The WebSocket of one client.
 
-    key: the session that it is of.
+    socket: the WebSocket. key: the session that it is of.
     v1: whether it speaks v1.kernel.websocket.jupyter.org rather than the default protocol.
     may_execute: whether its messages may go to the kernel.
     page: whether it is of a page in a browser.
@@ -106,7 +106,7 @@ class Connection:
         self._turn = 0
         self._outbox: Outbox | None = None
         self._resting = False  # whether the writer waits to be woken
-        self._socket = socket
+        self.socket = socket
         self._wake = asyncio.Event()
         self._closing: tuple[int, str] | None = None
         self._writer: asyncio.Task[None] | None = None
@@ -117,7 +117,7 @@ class Connection:
     @property
     def lost(self) -> bool:
         """After `run`: whether the connection was lost, so that nothing tells what the client has read."""
-        return self._unread_close or (self._closing is None and not self._socket.closed_cleanly)
+        return self._unread_close or (self._closing is None and not self.socket.closed_cleanly)
 
     def wake(self) -> None:
         """Send what there may be to send, here and now if the writer rests and the client has taken all before."""
@@ -129,7 +129,7 @@ class Connection:
 
         An answer need not wait for the turn of a task then, which comes after what other kernels have to say.
         """
-        outbox, write = self._outbox, self._socket.write_now
+        outbox, write = self._outbox, self.socket.write_now
         if outbox is None or write is None or self._closing is not None:
             return False
         try:
@@ -174,7 +174,7 @@ class Connection:
             await asyncio.wait([writer, reader], return_when=asyncio.FIRST_COMPLETED)
             if self._closing is not None and not reader.done():
                 async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                    await self._socket.close(*self._closing)
+                    await self.socket.close(*self._closing)
         except ConnectionResetError:
             return  # the client closed it first
         except TimeoutError:
@@ -189,10 +189,10 @@ class Connection:
             self._writer = self._reader = self._outbox = None
 
     async def _read(self, on_message: Callable[[IncomingMessage], None]) -> None:
-        if self._socket.deliver is not None:
-            self._socket.deliver(lambda message: self._take(on_message, message))
+        if self.socket.deliver is not None:
+            self.socket.deliver(lambda message: self._take(on_message, message))
         with contextlib.suppress(ConnectionResetError):  # the client is gone
-            while (message := await self._socket.receive()) is not None:
+            while (message := await self.socket.receive()) is not None:
                 self._take(on_message, message)
 
     def _take(self, on_message: Callable[[IncomingMessage], None], message: IncomingMessage) -> None:
@@ -229,12 +229,12 @@ class Connection:
         began = self._turn
         asyncio.get_running_loop().call_soon(self._next_turn)
         try:
-            if self._socket.write is not None:
-                await self._socket.write(run.buffers())
+            if self.socket.write is not None:
+                await self.socket.write(run.buffers())
                 number = len(run)
             else:
                 for frame in run.joined():
-                    await self._socket.send(frame)
+                    await self.socket.send(frame)
                     number += 1
         finally:
             # The number is exact, also when the client went away in the middle. If the loop has had its turn

@@ -111,6 +111,20 @@ class Journal:
         """All that are remembered, attached or away."""
         return self._sessions.values()
 
+    @property
+    def left_at(self) -> dict[str, int]:
+        """By user, where a session begins that is new, while no other one of the user is attached."""
+        return self._left_at
+
+    def find(self, key: SessionKey) -> ClientSession | None:
+        """The session, if it is remembered."""
+        return self._sessions.get(key)
+
+    def restore(self, key: SessionKey, now: float) -> ClientSession:
+        """Remember a session of an earlier server, which is away and has heard everything so far."""
+        session = self._sessions[key] = ClientSession(key, Inbox(self.log.limits), self.log.next_seq, now)
+        return session
+
     def attach(self, session_id: str, now: float, *, user: str = "", maybe_lost: bool = False) -> ClientSession:
         """A client is there to read: returns its session, a new one if the user has none of this id.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from time import monotonic, time
 
@@ -97,6 +97,7 @@ class KernelServer(LifecycleObserver):
         self._connections: tuple[Connection, ...] = ()  # all that are open, also those that are being closed
         self._attached: dict[SessionKey, Connection] = {}  # the one of each attached session
         self._prompts = Prompts()
+        self._make_outbox: Callable[..., SessionOutbox] = SessionOutbox
         self._was_ready = False
         self._subshells = Subshells(
             client,
@@ -159,7 +160,7 @@ class KernelServer(LifecycleObserver):
         session = self._attach(connection)
         encoder = self._encoders[v1]
         pace = PagePace(self._limits.page_wait_s) if page and self._limits.page_wait_s else None
-        outbox = SessionOutbox(session, self._journal.log, self._limits.rates, encoder, self.client, pace)
+        outbox = self._make_outbox(session, self._journal.log, self._limits.rates, encoder, self.client, pace)
         encoder.add_reader()
         try:
             await connection.run(outbox, lambda message: self._on_message(connection, session, message))
