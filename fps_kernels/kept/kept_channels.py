@@ -29,6 +29,10 @@ class RecordListener:
         """A note to be kept with a message that is sent: what another server must know of it. May be empty."""
         return b""
 
+    def on_messages(self, channel: str, messages: list[list[bytes]]) -> list[list[bytes]]:
+        """The kernel has said something, from the number `position` on; returns what the client is to hear of it."""
+        return messages
+
     def on_sent(self, channel: str, note: bytes, header: bytes, parent_header: bytes) -> None:
         """Another server has sent a message to the kernel."""
 
@@ -135,7 +139,7 @@ class KeptChannels:
         elif channel == "mark":
             for _, note in messages:
                 listener.on_mark(note)
-        elif messages:
+        elif messages and (messages := listener.on_messages(channel, messages)):
             self._on_batch(channel, messages)
         listener.position = self.next_seq
 

@@ -1,0 +1,125 @@
+"""The web side of a kernel that is kept: as that of others, and each step that the next server must know is noted."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from ..errors import FPSKernelsError
+from ..kernel_driver.client import KernelClient
+from ..kernel_driver.message import Message
+from ..kernel_driver.request_log import Request
+from ..kernel_server.client_session import ClientSession, SessionKey
+from ..kernel_server.connection import Connection, WebSocket
+from ..kernel_server.server import KernelServer, ServerLimits
+from ..websocket.frame_batch import IncomingMessage
+from .cursor_file import CursorFile
+from .kept_journal import KeptJournal
+from .kept_outbox import KeptOutbox
+from .kept_places import NumberedFrames
+from .kept_prompts import KeptPrompts
+from .kept_socket import KeptSocket
+
+
+class KeptKernelServer(KernelServer):
+    """A KernelServer whose sessions outlive it.
+
+    cursors: this server process's file of cursors.
+
+    kept: what it tells the keeper, and makes of what earlier servers have told. Use as said there.
+    """
+
+    def __init__(self, client: KernelClient, cursors: CursorFile, limits: ServerLimits | None = None) -> None:
+        super().__init__(client, limits)
+        self._prompts = prompts = KeptPrompts()
+        self.kept = KeptJournal(client, self._journal, prompts, cursors)
+        self._make_outbox = self._make_kept_outbox
+        self._number: int | None = None  # of the reply, or input request, that is being passed on
+        self._makes = False  # whether what is put into inboxes now is to outlive this server
+        self._outboxes: dict[WebSocket, KeptOutbox] = {}
+
+    async def serve(self, socket: WebSocket, session_id: str, **options: Any) -> None:
+        """Serve an accepted WebSocket until it is closed, by either side."""
+        await super().serve(KeptSocket(socket), session_id, **options)
+
+    def _make_kept_outbox(self, session: ClientSession, *more: Any) -> KeptOutbox:
+        outbox = KeptOutbox(session, *more)
+        kept, key = self.kept, session.key
+        socket = self._attached[key].socket
+        place = kept.places.get(session) or kept.on_attached(session)
+        assert isinstance(socket, KeptSocket)
+        outbox.keep(kept.places, place, socket, lambda place: kept.on_safe(key, place))
+        self._outboxes[socket] = outbox
+        return outbox
+
+    def _attach(self, connection: Connection) -> ClientSession:
+        session = super()._attach(connection)
+        self.kept.on_attached(session)
+        return session
+
+    def _detach(self, connection: Connection, session: ClientSession) -> None:
+        super()._detach(connection, session)
+        if (outbox := self._outboxes.pop(connection.socket, None)) is not None:
+            outbox.end()
+        self.kept.on_detached(session)
+
+    def _on_message(self, connection: Connection, session: ClientSession, data: IncomingMessage) -> None:
+        if (outbox := self._outboxes.get(connection.socket)) is not None:
+            outbox.on_received()
+        super()._on_message(connection, session, data)
+
+    def _on_batch(self, channel: str, messages: list[Message]) -> None:
+        kept = self.kept
+        if not kept.active:
+            super()._on_batch(channel, messages)
+            return
+        numbers = kept.numbers_of(messages)
+        if channel == "iopub":
+            kept.places.note(numbers)
+            super()._on_batch(channel, messages)
+            return
+        for number, message in zip(numbers, messages, strict=True):
+            self._number = number
+            try:
+                super()._on_batch(channel, [message])
+            finally:
+                self._number = None
+            if channel == "stdin" and (session := self._journal.recipient(message)) is not None:
+                kept.on_asked(session.key, number)
+
+    def _put(self, session: ClientSession, channel: str, frames: Sequence[bytes]) -> None:
+        if self._number is not None:
+            if self.kept.places.has_heard(session, self._number):
+                return
+            frames = NumberedFrames(frames, self._number + 1)
+        elif self._makes:
+            frames = self.kept.number_made(session, channel, frames)
+        super()._put(session, channel, frames)
+
+    def _answer(
+        self, session: ClientSession, channel: str, msg_type: str, header: bytes, error: FPSKernelsError
+    ) -> None:
+        makes, self._makes = self._makes, True
+        try:
+            super()._answer(session, channel, msg_type, header, error)
+        finally:
+            self._makes = makes
+
+    def on_requests_failed(self, requests: list[Request], error: FPSKernelsError) -> None:
+        self.kept.mark("failed")
+        self._makes = True
+        try:
+            super().on_requests_failed(requests, error)
+        finally:
+            self._makes = False
+
+    def on_user_restart(self) -> None:
+        self.kept.mark("restart")
+        super().on_user_restart()
+
+    def _announce(self, state: str, reason: str, except_for: Collection[SessionKey] = ()) -> None:
+        self._makes = True
+        try:
+            super()._announce(state, reason, except_for)
+        finally:
+            self._makes = False
