@@ -69,9 +69,9 @@ class CursorFile:
         self._free = list(range(slots - 1, -1, -1))
 
     def add(self, key: str, cursor: Cursor) -> int | None:
-        """A slot for a client; None if all are taken, or the key is too long."""
+        """A slot for a client; None if all are taken, the key is too long, or the file is closed."""
         data = key.encode("utf-8", "surrogatepass")
-        if not data or len(data) > KEY_BYTES or not self._free:
+        if not data or len(data) > KEY_BYTES or not self._free or self._map.closed:
             return None
         slot = self._free.pop()
         at = HEADER_BYTES + slot * SLOT_BYTES
@@ -82,11 +82,15 @@ class CursorFile:
         return slot
 
     def move(self, slot: int, cursor: Cursor) -> None:
-        """The client has come so far."""
+        """The client has come so far. Nothing is done once the file is closed."""
+        if self._map.closed:
+            return
         _NUMBERS.pack_into(self._map, HEADER_BYTES + slot * SLOT_BYTES, *cursor)
 
     def remove(self, slot: int) -> None:
-        """Nothing need be known of the client any more."""
+        """Nothing need be known of the client any more. Nothing is done once the file is closed."""
+        if self._map.closed:
+            return
         _LENGTH.pack_into(self._map, HEADER_BYTES + slot * SLOT_BYTES + _NUMBERS.size, 0)
         self._free.append(slot)
 

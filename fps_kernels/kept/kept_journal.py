@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
@@ -47,6 +47,8 @@ class KeptJournal(RecordListener):
     client, journal, prompts: those of the kernel's server.
     cursors: the file of this server.
 
+    on_new_keeper: called when another keeper has taken the place of the one that was lost.
+
     How to use it, in this order. A process that this server launches: `watch(process)` before it is connected to, as
     `KeptLauncher.on_process` does. One of an earlier server: `start_number`, `KeptProcess.adopt`, `restore`, `watch`,
     and then the driver's start. When all kernels were restored, the files of dead servers may be removed. At the end of
@@ -66,6 +68,7 @@ class KeptJournal(RecordListener):
         self._sessions: list[str] = []  # of earlier servers' own requests
         self._look_at = SEEN_EVERY
         self._told = 0
+        self.on_new_keeper: Callable[[], None] = lambda: None
 
     @property
     def active(self) -> bool:
@@ -210,6 +213,9 @@ class KeptJournal(RecordListener):
         place.made = max(place.made, made)
 
     def on_gap(self, messages: int | None) -> None:
+        if messages is None:
+            self.on_new_keeper()
+            return
         log = self._journal.log
         if messages and not len(log):
             log.next_seq += messages
@@ -298,12 +304,15 @@ def _dump(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
 
 
-def _parse(key: str, kernel_id: str) -> tuple[Any, ...] | None:
-    """What a key in the file of cursors is about, if it is about this kernel."""
+def kernel_of(key: str) -> str | None:
+    """The kernel that a key in the file of cursors is about."""
     try:
         found = json.loads(key)
     except ValueError:
         return None
-    if not isinstance(found, list) or len(found) < 2 or found[0] != kernel_id:
-        return None
-    return tuple(found[1:])
+    return found[0] if isinstance(found, list) and found and isinstance(found[0], str) else None
+
+
+def _parse(key: str, kernel_id: str) -> tuple[Any, ...] | None:
+    """What a key in the file of cursors is about, if it is about this kernel."""
+    return tuple(json.loads(key)[1:]) or None if kernel_of(key) == kernel_id else None

@@ -25,13 +25,16 @@ pytestmark = pytest.mark.usefixtures("bounded")
 class WholeRecord(RecordReading):
     """Begins with all that the keeper has, and notes what kernels say."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
         self.heard: list[str] = []
 
-    def start_number(self, summary: Mapping[str, Any]) -> int | None:
+    def start_number(self, summary: Mapping[str, Any]) -> int:
         return int(summary["seen"])
 
     def restore(self, kernel: Kernel, summary: Mapping[str, Any]) -> None:
+        super().restore(kernel, summary)
+
         def hear(channel: str, messages: list[Message]) -> None:
             self.heard += [str(one.content["text"]) for one in messages if one.msg_type == "stream"]
 
@@ -52,7 +55,7 @@ async def test_what_a_kernel_said_before_it_died_is_read_before_another_is_launc
     await until_summary(await keepers.connect(), driver.kernel_id, lambda summary: not summary["running"])
 
     keeper = KernelKeeper(keepers.state.path, 120)
-    keeper.reading = reading = WholeRecord()
+    keeper.reading = reading = WholeRecord(tmp_path / "cursors")
     registry = KeptRegistry(tmp_path, keeper=keeper)
     await registry.open()
     row = KernelRow(

@@ -43,7 +43,7 @@ class KernelKeeper:
 
     def __init__(self, folder: Path, orphan_timeout_s: float) -> None:
         self._client = KeeperClient(KeeperFolder(folder), orphan_timeout_s)
-        self.reading = RecordReading()
+        self.reading = RecordReading(folder / "cursors")
         self._held: dict[str, Mapping[str, Any]] = {}  # of servers before, by the ids of the kernels
 
     @property
@@ -70,17 +70,25 @@ class KernelKeeper:
         self._held = {one["kernel"]: one for one in found}
         await asyncio.to_thread(self.reading.open)
 
-    async def leave(self, *, keep: bool) -> None:
-        """End the connection. Kernels that run go on, whatever is done to them here. May be called twice.
-
-        keep: whether kernels go on, so that the next server is to know where their clients were.
-        """
-        await self._client.leave()
-        await asyncio.to_thread(self.reading.close, keep=keep)
-
     def forget(self, kernel_id: str) -> None:
         """A kernel is gone for good. Nothing is done after `leave`."""
         forget(self._client, kernel_id)
+
+    def restored(self) -> None:
+        """All kernels of servers before have been made. May block."""
+        self.reading.restored(self._held)
+
+    async def leave(self) -> None:
+        """End the connection. Kernels that run go on, whatever is done to them here. May be called twice."""
+        await self._client.leave()
+
+    async def close(self, *, keep: bool) -> None:
+        """End the connection, when all clients have left. May be called twice.
+
+        keep: whether kernels go on, so that the next server is to know where their clients were.
+        """
+        await self.leave()
+        await asyncio.to_thread(self.reading.close, keep=keep)
 
     def open_channels(self, other: OpenChannels) -> OpenChannels:
         """What opens the channels to processes that are kept, and to others by `other`."""
@@ -101,7 +109,9 @@ class KernelKeeper:
             launcher.on_process = self.reading.watcher(kernel)
 
             async def forget_kernel() -> None:
-                self.forget(kernel.id)
+                if not self._client.left:
+                    self.forget(kernel.id)
+                    self.reading.forget(kernel)
 
             kernel.on_stop(forget_kernel)
 
@@ -150,7 +160,7 @@ class KernelKeeper:
                 pid=mark.pid,
                 start_time=mark.start_time,
                 of_generation=max(1, row.generation),
-                next_seq=0,
+                next_seq=self.reading.last_number(row.id),
                 files=[launched.connection_file],
             )
         except RefusedByKeeper as exc:

@@ -63,6 +63,6 @@ async def open_kernels(registry: KernelRegistry, sessions: SessionStore) -> None
         if isinstance(keepsake, StoredKeepsake) and keepsake.keeper is not None:
             adoption = Adoption(registry, keepsake, keepsake.keeper)
             await Restoring(registry, sessions, keepsake, adoption.adopt, adoption.end).restore()
-            await asyncio.to_thread(keepsake.keeper.reading.restored)
+            await asyncio.to_thread(keepsake.keeper.restored)
 
     await registry.open(None if isinstance(keepsake, NothingKept) else restore)

@@ -91,7 +91,7 @@ class StoredKeepsake:
                 await self._rows.flush()
         self._left = True
         if self.keeper is not None:
-            await self.keeper.leave(keep=True)
+            await self.keeper.leave()
 
     async def close(self) -> None:
         """Write what is left, and close the store. May be called twice."""
@@ -102,7 +102,7 @@ class StoredKeepsake:
                 await self.store.remove_replica(self.replica.id)
         await self.store.close()
         if self.keeper is not None:
-            await self.keeper.leave(keep=self._left)
+            await self.keeper.close(keep=self._left)
 
     def launcher(
         self,
