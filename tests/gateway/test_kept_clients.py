@@ -1,0 +1,93 @@
+"""Clients of a gateway that is killed: what each hears of the next one is what it has not heard yet."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+import websockets
+
+from ..support.client import Client
+from ..support.kept_gateways import KeptGateways
+from ..support.messages import is_status, of_type, text_of
+
+LINES = 5_000
+
+
+@pytest.mark.parametrize("v1", [True, False])
+async def test_a_client_hears_each_line_of_a_flood_once(kept_gateways: KeptGateways, v1: bool) -> None:
+    first = kept_gateways.begin()
+    async with Client(first.url) as client:
+        kernel_id = await client.start()
+        async with await client.connect(kernel_id, v1=v1, session="page") as socket:
+            await socket.run("x = 1")
+            msg_id = await socket.execute(f"for n in range({LINES}): stream(str(n) + '\\n')")
+            heard = await socket.until(lambda one: one["msg_type"] == "stream")
+            kept_gateways.kill(first)
+            with contextlib.suppress(websockets.ConnectionClosed):
+                while True:  # what the system had of it arrives
+                    heard.append(await socket.receive())
+    second = kept_gateways.begin()
+    async with Client(second.url) as client, await client.connect(kernel_id, v1=v1, session="page") as socket:
+        rest = await socket.until(lambda one: is_status(one, "idle") and one["parent_header"].get("msg_id") == msg_id)
+    lines = text_of([*heard, *rest]).splitlines()
+    assert list(dict.fromkeys(lines)) == [str(n) for n in range(LINES)]
+    # A kill in the one moment between a write and its note repeats what was in that write.
+    assert len(lines) - LINES <= 64
+    [reply] = of_type([*heard, *rest], "execute_reply")
+    assert reply["content"]["status"] == "ok"
+
+
+async def test_a_cell_that_waits_for_input_is_answered(kept_gateways: KeptGateways) -> None:
+    first = kept_gateways.begin()
+    async with Client(first.url) as client:
+        kernel_id = await client.start()
+        async with await client.connect(kernel_id, session="page") as socket:
+            msg_id = await socket.execute("stream(reply_input('name?'))", allow_stdin=True)
+            [asked] = of_type(await socket.until(lambda one: one["msg_type"] == "input_request"), "input_request")
+            kept_gateways.kill(first)
+    second = kept_gateways.begin()
+    async with Client(second.url) as client, await client.connect(kernel_id, session="page") as socket:
+        await socket.send("input_reply", {"value": "ada"}, channel="stdin", parent=asked["header"])
+        answers = await socket.until(
+            lambda one: is_status(one, "idle") and one["parent_header"].get("msg_id") == msg_id
+        )
+        assert text_of(answers) == "ada"
+        assert of_type(answers, "input_request") == []  # the page has its box still
+
+
+async def test_a_client_that_was_away_hears_what_was_said_with_and_without_a_server(
+    kept_gateways: KeptGateways,
+) -> None:
+    first = kept_gateways.begin()
+    async with Client(first.url) as client:
+        kernel_id = await client.start()
+        async with await client.connect(kernel_id, session="laptop") as socket:
+            await socket.run("import time")
+            msg_id = await socket.execute("stream('0\\n'); time.sleep(0.5)\nfor n in range(1, 100): stream(f'{n}\\n')")
+            await socket.until(lambda one: one["msg_type"] == "stream")
+    kept_gateways.kill(first)
+    second = kept_gateways.begin()
+    async with Client(second.url) as client, await client.connect(kernel_id, session="laptop") as socket:
+        answers = await socket.until(
+            lambda one: is_status(one, "idle") and one["parent_header"].get("msg_id") == msg_id
+        )
+    assert [line for line in text_of(answers).splitlines() if line != "0"] == [str(n) for n in range(1, 100)]
+
+
+async def test_a_stop_that_leaves_kernels_leaves_clients_where_they_are(kept_gateways: KeptGateways) -> None:
+    first = kept_gateways.begin(keep="always")
+    async with Client(first.url) as client:
+        kernel_id = await client.start()
+        async with await client.connect(kernel_id, session="page") as socket:
+            await socket.run("import time")
+            msg_id = await socket.execute("for n in range(300): stream(f'{n}\\n'); time.sleep(0.005)")
+            heard = await socket.until(lambda one: one["msg_type"] == "stream")
+            first.stop()
+            with contextlib.suppress(websockets.ConnectionClosed):
+                while True:
+                    heard.append(await socket.receive())
+    second = kept_gateways.begin(keep="always")
+    async with Client(second.url) as client, await client.connect(kernel_id, session="page") as socket:
+        rest = await socket.until(lambda one: is_status(one, "idle") and one["parent_header"].get("msg_id") == msg_id)
+    assert text_of([*heard, *rest]).splitlines() == [str(n) for n in range(300)]
