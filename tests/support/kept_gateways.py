@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from fps_kernels.keeper.keeper_folder import KeeperFolder
 from .gateways import COMMAND, Gateway, option
 from .keepers import is_running, keeper_pid
 
+END_S = 10.0
+"""Seconds for the last of the processes to end."""
 LISTING = "--JupyterWebsocketPersonality.list_kernels=True"
 
 
@@ -79,10 +82,13 @@ class KeptGateways:
         with contextlib.suppress(AssertionError, psutil.NoSuchProcess):
             self.keeper().resume()
             self.command("keeper", "stop")
-        left = [one for one in self._processes if is_running(one)]
+        deadline = time.monotonic() + END_S
+        while (left := [one for one in self._processes if is_running(one)]) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        found = [(one, one.ppid(), one.cmdline()) for one in left]
         for process in left:
             process.kill()
-        assert not left
+        assert not found, found
 
 
 @contextlib.contextmanager
