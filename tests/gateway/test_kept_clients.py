@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 
 import pytest
 import websockets
 
 from ..support.client import Client
 from ..support.kept_gateways import KeptGateways
-from ..support.messages import is_status, of_type, text_of
+from ..support.messages import Json, is_status, of_type, text_of
 
 LINES = 5_000
+
+
+def is_end_of(msg_id: str) -> Callable[[Json], bool]:
+    """Whether a request's reply and its idle status, which may come in any order, have both come with a message."""
+    seen = set()
+
+    def is_end(message: Json) -> bool:
+        if message["parent_header"].get("msg_id") == msg_id:
+            seen.add("idle" if is_status(message, "idle") else message["msg_type"])
+        return {"idle", "execute_reply"} <= seen
+
+    return is_end
 
 
 @pytest.mark.parametrize("v1", [True, False])
@@ -29,7 +42,7 @@ async def test_a_client_hears_each_line_of_a_flood_once(kept_gateways: KeptGatew
                     heard.append(await socket.receive())
     second = kept_gateways.begin()
     async with Client(second.url) as client, await client.connect(kernel_id, v1=v1, session="page") as socket:
-        rest = await socket.until(lambda one: is_status(one, "idle") and one["parent_header"].get("msg_id") == msg_id)
+        rest = await socket.until(is_end_of(msg_id))
     lines = text_of([*heard, *rest]).splitlines()
     assert list(dict.fromkeys(lines)) == [str(n) for n in range(LINES)]
     # A kill in the one moment between a write and its note repeats what was in that write.
@@ -49,9 +62,7 @@ async def test_a_cell_that_waits_for_input_is_answered(kept_gateways: KeptGatewa
     second = kept_gateways.begin()
     async with Client(second.url) as client, await client.connect(kernel_id, session="page") as socket:
         await socket.send("input_reply", {"value": "ada"}, channel="stdin", parent=asked["header"])
-        answers = await socket.until(
-            lambda one: is_status(one, "idle") and one["parent_header"].get("msg_id") == msg_id
-        )
+        answers = await socket.until(is_end_of(msg_id))
         assert text_of(answers) == "ada"
         assert of_type(answers, "input_request") == []  # the page has its box still
 
@@ -69,9 +80,7 @@ async def test_a_client_that_was_away_hears_what_was_said_with_and_without_a_ser
     kept_gateways.kill(first)
     second = kept_gateways.begin()
     async with Client(second.url) as client, await client.connect(kernel_id, session="laptop") as socket:
-        answers = await socket.until(
-            lambda one: is_status(one, "idle") and one["parent_header"].get("msg_id") == msg_id
-        )
+        answers = await socket.until(is_end_of(msg_id))
     assert [line for line in text_of(answers).splitlines() if line != "0"] == [str(n) for n in range(1, 100)]
 
 
@@ -89,5 +98,5 @@ async def test_a_stop_that_leaves_kernels_leaves_clients_where_they_are(kept_gat
                     heard.append(await socket.receive())
     second = kept_gateways.begin(keep="always")
     async with Client(second.url) as client, await client.connect(kernel_id, session="page") as socket:
-        rest = await socket.until(lambda one: is_status(one, "idle") and one["parent_header"].get("msg_id") == msg_id)
+        rest = await socket.until(is_end_of(msg_id))
     assert text_of([*heard, *rest]).splitlines() == [str(n) for n in range(300)]
