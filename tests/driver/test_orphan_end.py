@@ -16,6 +16,8 @@ from fps_kernels.kernels.keeping.orphan_end import end_orphan
 from fps_kernels.process_mark import ProcessMark
 from fps_kernels.store.model import KernelRow
 
+from ..support.waits import until
+
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(100)"
 PARENT = """
 import subprocess, time
@@ -38,7 +40,7 @@ async def test_what_a_kernel_has_started_ends_with_it() -> None:
     process, said, row = await start(PARENT)
     assert await end_orphan(row)
     await process.wait()
-    assert not psutil.pid_exists(int(said)) or psutil.Process(int(said)).status() == psutil.STATUS_ZOMBIE
+    await until(lambda: not psutil.pid_exists(int(said)) or psutil.Process(int(said)).status() == psutil.STATUS_ZOMBIE)
 
 
 async def test_one_that_ignores_sigterm_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:

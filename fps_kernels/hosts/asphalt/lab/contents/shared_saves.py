@@ -13,8 +13,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-SETTLE_S = 0.3
-"""Time that a page may take to learn of a save: more than a request and an answer take from afar."""
+SETTLE_S = 0.6
+"""Time that a page may take to learn of a save: more than a request and an answer take from afar, or a busy page."""
 MAX_READS = 10
 """A document is saved at most once in a second, so that the second read is good."""
 
