@@ -75,6 +75,11 @@ class KeptJournal(RecordListener):
         """Whether the process that runs is one that is kept."""
         return self._process is not None and self._process.listener is self
 
+    @property
+    def replaying(self) -> bool:
+        """Whether there is more to come of what an earlier server has heard and done."""
+        return self.active and self.position < self.places.replay_end
+
     # --- for who makes kernels -------------------------------------------------------------------
 
     def restore(self, summary: Mapping[str, Any], cursors: Mapping[str, Cursor]) -> None:
@@ -104,6 +109,8 @@ class KeptJournal(RecordListener):
         """Be told of the record of a process, before it is connected to."""
         process.listener = self
         self._process = process
+        if process.from_seq is not None:
+            self.position = process.from_seq
         sessions = [*self._sessions, self._client.session][-MAX_SERVERS:]
         name = {"kernel": process.kernel_id, "generation": process.generation}
         process.keeper.tell("facts", facts={"sessions": sessions}, **name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -20,6 +21,13 @@ from .kept_places import NumberedFrames
 from .kept_prompts import KeptPrompts
 from .kept_socket import KeptSocket
 
+EARLY_S = 5.0
+"""Seconds for which clients' messages wait until the record was read, at most."""
+EARLY_LOOK_S = 0.02
+"""Between two looks whether it was."""
+EARLY_MESSAGES = 1_000
+"""How many of them wait without it being taken for read."""
+
 
 class KeptKernelServer(KernelServer):
     """A KernelServer whose sessions outlive it.
@@ -37,6 +45,7 @@ class KeptKernelServer(KernelServer):
         self._number: int | None = None  # of the reply, or input request, that is being passed on
         self._makes = False  # whether what is put into inboxes now is to outlive this server
         self._outboxes: dict[WebSocket, KeptOutbox] = {}
+        self._early: list[tuple[Connection, ClientSession, IncomingMessage]] = []
 
     async def serve(self, socket: WebSocket, session_id: str, **options: Any) -> None:
         """Serve an accepted WebSocket until it is closed, by either side."""
@@ -66,7 +75,25 @@ class KeptKernelServer(KernelServer):
     def _on_message(self, connection: Connection, session: ClientSession, data: IncomingMessage) -> None:
         if (outbox := self._outboxes.get(connection.socket)) is not None:
             outbox.on_received()
+        if self._early or self.kept.replaying:
+            # The answer to a question of which this server has not heard yet, say.
+            if not self._early:
+                loop = asyncio.get_running_loop()
+                loop.call_soon(self._take_early, loop.time() + EARLY_S)
+            self._early.append((connection, session, data))
+            return
         super()._on_message(connection, session, data)
+
+    def _take_early(self, deadline: float) -> None:
+        """Take what clients have sent while the record was read, once that is done."""
+        loop = asyncio.get_running_loop()
+        if self.kept.replaying and loop.time() < deadline and len(self._early) < EARLY_MESSAGES:
+            loop.call_later(EARLY_LOOK_S, self._take_early, deadline)
+            return
+        early, self._early = self._early, []
+        for connection, session, data in early:
+            if connection in self._connections:
+                super()._on_message(connection, session, data)
 
     def _on_batch(self, channel: str, messages: list[Message]) -> None:
         kept = self.kept
@@ -79,13 +106,13 @@ class KeptKernelServer(KernelServer):
             super()._on_batch(channel, messages)
             return
         for number, message in zip(numbers, messages, strict=True):
+            if channel == "stdin" and (session := self._journal.recipient(message)) is not None:
+                kept.on_asked(session.key, number)  # first: a client that has the question may see this server killed
             self._number = number
             try:
                 super()._on_batch(channel, [message])
             finally:
                 self._number = None
-            if channel == "stdin" and (session := self._journal.recipient(message)) is not None:
-                kept.on_asked(session.key, number)
 
     def _put(self, session: ClientSession, channel: str, frames: Sequence[bytes]) -> None:
         if self._number is not None:

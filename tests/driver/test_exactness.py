@@ -200,14 +200,15 @@ async def server(keepers: Keepers) -> AsyncIterator[Server]:
 @pytest.mark.parametrize("v1", [True, False])
 async def test_a_client_that_keeps_up_hears_each_line_once(server: Server, v1: bool) -> None:
     reader = Reader(server, "s1", v1=v1)
-    msg_id = await (await reader.connect()).execute(FLOOD.format(lines=LINES, width=0))
+    lines = 4 * LINES  # so many that the kill comes before the end
+    msg_id = await (await reader.connect()).execute(FLOOD.format(lines=lines, width=0))
     await reader.until_line(LINES // 3)
     server.kill()
     restarted = asyncio.create_task(server.renew())
     await reader.until_answered(msg_id)
     await restarted
     assert reader.connections == 2
-    reader.check(msg_id)
+    reader.check(msg_id, lines)
     assert await until(lambda: is_idle(server))
 
 
