@@ -24,7 +24,7 @@ from ..options import KernelsOptions
 from ..store.model import Purpose
 from ..threads import DaemonThreads
 from .connection_folder import ConnectionFolder, check_connection_folder, check_socket_paths
-from .keeping.keepsake import Keepsake, NothingKept
+from .keeping.keepsake import Keepsake
 from .kernel import Kernel
 from .kernel_folder import KernelFolder, nearest_folder
 from .launch_environment import (
@@ -72,7 +72,7 @@ class KernelFactory:
         self.options = options
         self.specs = specs
         self.policy = policy or StartPolicy()
-        self.keepsake = keepsake or NothingKept()
+        self.keepsake = keepsake or Keepsake()
         self.root = contents_root(options.root_dir)
         self.runtime = KernelRuntime(options, keeper=self.keepsake.keeper)
         self._ledger = Ledger(self.connection_folder.path)

@@ -9,7 +9,7 @@ import pytest
 
 from fps_kernels.errors import BadOption
 from fps_kernels.kernels.keeping import opening
-from fps_kernels.kernels.keeping.keepsake import NothingKept
+from fps_kernels.kernels.keeping.keepsake import Keepsake
 from fps_kernels.kernels.keeping.opening import keepsake_of
 from fps_kernels.kernels.keeping.stored_keepsake import StoredKeepsake
 from fps_kernels.options import KernelsOptions
@@ -18,7 +18,7 @@ KEPT: list[Literal["crash", "always"]] = ["crash", "always"]
 
 
 def test_by_default_nothing_is_kept(tmp_path: Path) -> None:
-    assert isinstance(keepsake_of(KernelsOptions(state_dir=str(tmp_path / "state"))), NothingKept)
+    assert type(keepsake_of(KernelsOptions(state_dir=str(tmp_path / "state")))) is Keepsake
     assert not (tmp_path / "state").exists()
 
 
@@ -39,4 +39,4 @@ def test_a_system_without_users_is_refused(
     monkeypatch.setattr(opening, "CAN_KEEP", False)  # as on Windows
     with pytest.raises(BadOption, match=f"^keep_kernels={keep}: on this system kernels cannot outlive their server$"):
         keepsake_of(KernelsOptions(keep_kernels=keep, state_dir=str(tmp_path / "state")))
-    assert isinstance(keepsake_of(KernelsOptions()), NothingKept)
+    assert type(keepsake_of(KernelsOptions())) is Keepsake

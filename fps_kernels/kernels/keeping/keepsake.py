@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from ...store.model import Purpose, SessionRow
 
@@ -14,20 +14,18 @@ if TYPE_CHECKING:
     from .kernel_keeper import KernelKeeper
 
 
-class Keepsake(Protocol):
-    """Where it is written down what becomes of kernels and sessions, for the next server.
+class Keepsake:
+    """Where it is written down what becomes of kernels and sessions, for the next server. Nowhere; derive from it.
 
     What begins a kernel, ends one at a client's request, or changes a session fails when it cannot be written down.
     All else is written later then.
+
+    keeper: what keeps the processes of kernels; None if they end with the server.
+    stays: whether kernels whose processes can outlive the server go on when it is stopped.
     """
 
-    @property
-    def keeper(self) -> KernelKeeper | None:
-        """What keeps the processes of kernels; None if they end with the server."""
-
-    @property
-    def stays(self) -> bool:
-        """Whether kernels whose processes can outlive the server go on when it is stopped."""
+    keeper: KernelKeeper | None = None
+    stays = False
 
     async def open(self) -> None:
         """Get ready. Raises BadOption, StoreUnreachable, KeeperUnavailable."""
@@ -55,6 +53,7 @@ class Keepsake(Protocol):
 
         Its `take` raises StoreUnreachable, before the first process of the kernel is launched.
         """
+        return launcher
 
     def follow(self, kernel: Kernel) -> None:
         """Have what happens to a kernel written down. Its start must have begun. Does nothing for external ones."""
@@ -73,50 +72,3 @@ class Keepsake(Protocol):
 
     async def forget_session(self, session_id: str) -> None:
         """A session is about to be forgotten. Raises StoreUnreachable."""
-
-
-class NothingKept:
-    """What there is of kernels and sessions ends with their server: nothing is written down."""
-
-    stays = False
-    keeper = None
-
-    async def open(self) -> None:
-        """Nothing to do."""
-
-    async def leave(self) -> None:
-        """Nothing to do."""
-
-    async def close(self) -> None:
-        """Nothing to do."""
-
-    def launcher(
-        self,
-        launcher: Launcher,
-        kernel_id: str,
-        options: LaunchOptions,
-        *,
-        folder: KernelFolder | None,
-        purpose: Purpose,
-        startup_timeout_s: float,
-    ) -> Launcher:
-        """The same launcher."""
-        return launcher
-
-    def follow(self, kernel: Kernel) -> None:
-        """Nothing to do."""
-
-    async def ending(self, kernel_id: str) -> None:
-        """Nothing to do."""
-
-    def ends(self, kernel_id: str) -> None:
-        """Nothing to do."""
-
-    def gone(self, kernel_id: str) -> None:
-        """Nothing to do."""
-
-    async def keep_session(self, session: SessionRow) -> None:
-        """Nothing to do."""
-
-    async def forget_session(self, session_id: str) -> None:
-        """Nothing to do."""

@@ -11,7 +11,7 @@ from ...state_folder import open_state_folder
 from ..launch_environment import contents_root
 from ..registry import KernelRegistry
 from ..sessions import SessionStore
-from .keepsake import Keepsake, NothingKept
+from .keepsake import Keepsake
 
 CAN_KEEP = hasattr(os, "geteuid")
 """Whether this system has what keeps strangers out of a folder. Windows does not."""
@@ -33,7 +33,7 @@ def keepsake_of(options: KernelsOptions, address: str = "") -> Keepsake:
     """
     check_keeping(options)
     if options.keep_kernels == "never":
-        return NothingKept()
+        return Keepsake()
     from ...store.sqlite_store import FILE, SQLiteStore  # none of this is needed for kernels that are not kept
     from .kernel_keeper import KernelKeeper
     from .stored_keepsake import StoredKeepsake
@@ -65,4 +65,4 @@ async def open_kernels(registry: KernelRegistry, sessions: SessionStore) -> None
             await Restoring(registry, sessions, keepsake, adoption.adopt, adoption.end).restore()
             await asyncio.to_thread(keepsake.keeper.restored)
 
-    await registry.open(None if isinstance(keepsake, NothingKept) else restore)
+    await registry.open(None if type(keepsake) is Keepsake else restore)

@@ -23,6 +23,7 @@ from ...process_mark import ProcessMark
 from ...store.model import KernelRow, Phase, Purpose, ReplicaRow, SessionRow
 from ...store.sqlite_store import SQLiteStore
 from ..kernel_folder import KernelFolder
+from .keepsake import Keepsake
 from .kernel_record import KernelRecord, text_of
 from .recorded_launcher import RecordedBy, RecordedLauncher, launched_with
 from .write_behind import WriteBehind
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-class StoredKeepsake:
+class StoredKeepsake(Keepsake):
     """The kernels and sessions of one server, in a store.
 
     store: where they are written down; opened and closed by this.
