@@ -221,7 +221,9 @@ class KeptProcess(LaunchedProcess):
         if event.get("generation", self.generation) != self.generation:
             return
         if event.get("event") == "stderr":
-            self._log.write([line.encode("utf-8", "replace") for line in event["lines"]])
+            lines = [line.encode("utf-8", "replace") for line in event["lines"]]
+            self._log.write(lines)
+            self.port_watch.look_at(lines)
         elif event.get("event") != "exited":
             if self._channels is not None:
                 self._channels.on_event(event)
@@ -315,6 +317,7 @@ class KeptProcess(LaunchedProcess):
         """Give back what the process used. May be called twice; does nothing after `KeeperClient.leave`."""
         self.keeper.remove(self.kernel_id, self)
         self._log.close()
+        self.port_watch.end()
         if not self.keeper.left:
             self.keeper.tell("exited_seen", kernel=self.kernel_id, generation=self.generation)
             await self._give_back()

@@ -26,7 +26,7 @@ from .client import KernelClient
 from .launcher import Launcher
 from .lifecycle import PORT_RETRIES, LifecycleOptions
 from .observer import LifecycleObserver
-from .process import LaunchedProcess, Process
+from .process import LaunchedProcess, Process, lost_port
 from .restart_budget import RestartBudget
 from .shutdown import end_process
 from .state import ExecutionState
@@ -217,32 +217,30 @@ class KernelDriver:
             self.launched.set()
             preparing = asyncio.Event()
             try:
-                await self._shake_hands(process, preparing)
+                await self._shake_hands(process, preparing, last=launches == PORT_RETRIES)
             except BaseException as exc:
-                died = process.exited.done()
-                self._process = None
+                died, self._process = process.exited.done(), None
                 await self._end(process, now=True)
-                if not isinstance(exc, KernelStartFailed):
-                    raise
                 if taken and not launches:  # what prepares a kernel may have ended it, and is done only once
                     retry = died and not preparing.is_set()
                 else:
-                    retry = launches < PORT_RETRIES and process.exited.done() and process.exited.result().port_taken
-                if not (retry and self._launcher.owned):
+                    retry = launches < PORT_RETRIES and lost_port(process)
+                if not (retry and self._launcher.owned and isinstance(exc, KernelStartFailed)):
                     raise
                 logger.warning("kernel %s: %s; launching another process", self.kernel_id, exc.message)
                 process = None
                 continue
+            process.port_watch.end()
             self._tasks.start(self._watch(process), name=f"watchdog {self.kernel_id}")
             logger.info("kernel %s is ready", self.kernel_id)
             if launches:
                 self._launcher.on_ready()
             return
 
-    async def _shake_hands(self, process: Process, preparing: asyncio.Event) -> None:
+    async def _shake_hands(self, process: Process, preparing: asyncio.Event, *, last: bool) -> None:
         """Connect, and return when the process answers and is prepared. Raises KernelStartFailed.
 
-        preparing: set when the preparation begins.
+        preparing: set when the preparation begins. last: whether no other process is launched if this one lost a port.
         """
 
         async def prepare() -> None:
@@ -272,6 +270,8 @@ class KernelDriver:
         answer = asyncio.create_task(hear_answer(), name=f"handshake {self.kernel_id}")
         try:
             waiting: set[asyncio.Future[Any]] = {answer, process.exited}
+            if not last:
+                waiting.add(process.port_watch.lost)  # it may live on without that channel: with no heartbeat, say
             await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
             if answer.done():
                 answer.result()
@@ -282,10 +282,10 @@ class KernelDriver:
             raise KernelStartFailed(f"Kernel {self.name} did not start: {exc.message}") from exc
         finally:
             await cancel_and_wait(answer)
-        reason = process.exited.result().reason
-        if not self._launcher.owned:
-            raise KernelStartFailed(f"The kernel cannot be reached: {reason}")
-        raise KernelStartFailed(f"Kernel {self.name} died at start: {reason}")
+        if not process.exited.done():
+            raise KernelStartFailed(f"Kernel {self.name} did not start: another process has one of its ports")
+        what = f"Kernel {self.name} died at start" if self._launcher.owned else "The kernel cannot be reached"
+        raise KernelStartFailed(f"{what}: {process.exited.result().reason}")
 
     async def _watch(self, process: Process) -> None:
         """Wait for the end of the process. If that comes unasked, restart the kernel or leave it dead."""

@@ -32,7 +32,7 @@ class ExitStatus:
     @property
     def port_taken(self) -> bool:
         """Whether the process ended because another one had one of its ports."""
-        return any(sign in line for line in self.stderr for sign in PORT_TAKEN)
+        return any(map(says_port_taken, self.stderr))
 
     @property
     def reason(self) -> str:
@@ -51,6 +51,11 @@ class ExitStatus:
         lines = [line for line in lines if not line.startswith("Traceback ")]
         quoted = f": {' | '.join(map(quotable, lines[-REASON_LINES:]))}" if lines else ""
         return f"exited with code {self.code}{quoted}"
+
+
+def says_port_taken(line: str) -> bool:
+    """Whether a line that a process wrote says that it could not have a port."""
+    return any(sign in line for sign in PORT_TAKEN)
 
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")  # of tracebacks

@@ -15,6 +15,7 @@ import zmq
 from ..tasks import TaskSet
 from .connection_file import ConnectionInfo
 from .exit_status import ExitStatus
+from .held_ports import PortWatch
 from .peer_watch import PeerWatch, listens
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class ExternalProcess:
     def __init__(self, info: ConnectionInfo, watch: PeerWatch | None = None) -> None:
         self.connection = info
         self.exited: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()
+        self.port_watch = PortWatch(info)
         self._tasks = TaskSet()
         if watch is not None:
             self._tasks.start(self._until_lost(watch), name="watch over an external kernel")

@@ -33,8 +33,9 @@ logger = logging.getLogger(__name__)
 
 P = TypeVar("P")
 
-DESCRIPTORS = 16
-"""Descriptors that must be free for a launch. A kernel takes ten; with fewer, it would be connected only in part."""
+DESCRIPTORS = 21
+"""Descriptors that must be free for a launch. A kernel takes ten, and five more until it listens; with fewer, it would
+be connected only in part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class LaunchOptions:
     encryption: whether connections are encrypted by CurveZMQ: `auto`, `required` or `disabled`.
     transport: how to talk to the kernel: `tcp` or `ipc`.
     spec: the kernelspec as it was found; None if it has to be looked for.
+    holds_ports: whether ports are held until the kernel listens there, see held_ports.
     """
 
     kernel_name: str
@@ -59,6 +61,7 @@ class LaunchOptions:
     encryption: str = "auto"
     transport: str = "tcp"
     spec: KernelSpec | None = field(default=None, repr=False, compare=False)
+    holds_ports: bool = field(default=True, compare=False)
 
 
 async def launch_by(
@@ -91,6 +94,7 @@ async def launch_by(
         )
         manager.kernel_id = kernel_id
         manager.ledger = ledger  # type: ignore[attr-defined]  # our class
+        manager.holds_ports = options.holds_ports  # type: ignore[attr-defined]
         manager._kernel_spec = spec  # it is not looked for again: that may take long, and it may be gone
         if options.transport == "ipc":
             manager.transport, manager.ip = "ipc", _socket_prefix(options.connection_dir)

@@ -14,7 +14,7 @@ from ..errors import FPSKernelsError
 from ..ledger import Ledger
 from .kernelspec import Kernelspecs, spec_dict
 from .launch import LaunchOptions
-from .process import LaunchedProcess, Process
+from .process import LaunchedProcess, Process, lost_port
 from .reaper import Reaper
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class KernelspecLauncher:
         self._options = options
         self._folder = folder
         self._ledger = ledger
-        self._launched = False
+        self._last: LaunchedProcess | None = None
         self._specs = specs
         self._reaper = reaper
         self._pool = pool
@@ -111,7 +111,7 @@ class KernelspecLauncher:
 
     async def take(self, kernel_id: str) -> LaunchedProcess | None:
         await self._look_for_folder(kernel_id)  # it may be gone since the start was asked for
-        if self._launched:
+        if self._last is not None:
             await self._look_for_spec(kernel_id)
         process = await self._pool.take(kernel_id, self._options) if self._pool is not None else None
         if process is not None:
@@ -119,6 +119,8 @@ class KernelspecLauncher:
         return process
 
     async def launch(self, kernel_id: str) -> LaunchedProcess:
+        if self._last is not None and lost_port(self._last):  # it may be one that no port can be held for
+            self._options = replace(self._options, holds_ports=False)
         process = await self._begin(kernel_id)
         self._remember(process)
         pid = process.pid
@@ -137,7 +139,7 @@ class KernelspecLauncher:
 
     def _remember(self, process: LaunchedProcess) -> None:
         self._options = replace(self._options, spec=process.spec)
-        self._launched = True
+        self._last = process
 
     async def _look_for_folder(self, kernel_id: str) -> None:
         """Look where the next process can start, and log it if that is another folder than before."""

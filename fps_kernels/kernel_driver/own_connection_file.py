@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ..ledger import Ledger, key_print
 from ..private_files import move_new, read_regular, write_new
 from .connection_file import MAX_FILE_BYTES
+from .held_ports import PortHolder
 
 if TYPE_CHECKING:
     from jupyter_client.manager import AsyncKernelManager
@@ -50,7 +51,7 @@ def manager_class() -> type[AsyncKernelManager]:
     """The class of managers. Imports jupyter_client, which takes 0.15 s."""
     from jupyter_client.manager import AsyncKernelManager
 
-    class OwnFileManager(AsyncKernelManager):
+    class OwnFileManager(PortHolder, AsyncKernelManager):
         ledger: Ledger | None = None
         """Where connection files are written down, so that they do not stay should this server be killed."""
 
@@ -88,6 +89,7 @@ def manager_class() -> type[AsyncKernelManager]:
 
         def cleanup_connection_file(self) -> None:
             """Delete the connection file if it is there and has this manager's key."""
+            self.let_ports_go()
             if self._connection_file_written:
                 self._connection_file_written = False
                 path = Path(self.connection_file)

@@ -19,6 +19,7 @@ from ..ledger import Ledger
 from ..tasks import TaskSet
 from .connection_file import ConnectionInfo
 from .exit_status import ExitStatus
+from .held_ports import PortWatch
 from .kernelspec import spec_dict
 from .launch import LaunchOptions, clean_up, is_local, launch_by
 from .oom import OomWatch
@@ -56,6 +57,10 @@ class Process(Protocol):
     @property
     def exited(self) -> asyncio.Future[ExitStatus]:
         """Done as soon as the process is gone, if its end can be seen."""
+
+    @property
+    def port_watch(self) -> PortWatch:
+        """Tells when the process could not have one of its ports; to be ended when the kernel answers."""
 
     @property
     def pid(self) -> int | None:
@@ -103,6 +108,11 @@ class Process(Protocol):
         """Give back what the process used: connection file, ports, pipes. May be called twice."""
 
 
+def lost_port(process: Process) -> bool:
+    """Whether a process could not have one of its ports, and has ended of that or not."""
+    return process.port_watch.lost.done() or (process.exited.done() and process.exited.result().port_taken)
+
+
 class LaunchedProcess:
     """A process that was launched from a kernelspec, by way of a provisioner.
 
@@ -124,6 +134,7 @@ class LaunchedProcess:
         self.connection = info
         self.command: Sequence[str] = ()
         self.exited: asyncio.Future[ExitStatus] = asyncio.get_running_loop().create_future()
+        self.port_watch = PortWatch(info, manager)
         self._manager = manager
         self._provisioner = provisioner
         self._oom = oom
@@ -208,7 +219,7 @@ class LaunchedProcess:
             process.command = tuple(command)
             await provisioner.post_launch(**kwargs)
             if local:
-                process._stderr = StderrReader(kernel_id, stderr_read)
+                process._stderr = StderrReader(kernel_id, stderr_read, process.port_watch.look_at)
                 stderr_read = -1  # it closes that
             process._watch(local)
         except BaseException:
@@ -296,6 +307,7 @@ class LaunchedProcess:
             self._stderr.close()
         if self.exited.done() and is_local(self._provisioner) and self._provisioner.has_process:
             await self._provisioner.wait()  # gone already: reaps it, closes its pipes
+        self.port_watch.end()
         await self._give_back()
 
     async def _give_back(self) -> None:

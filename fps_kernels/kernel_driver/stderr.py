@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..descriptors import add_reader, remove_reader
 from ..log_text import printable
@@ -77,6 +77,7 @@ class StderrReader:
 
     kernel_id: the kernel's id, for the log.
     fd: the reading end of the pipe, which is closed at the end.
+    on_lines: called with the lines of each read.
 
     lines: the last lines, oldest first.
     log: logs them.
@@ -86,12 +87,15 @@ class StderrReader:
     another thread in between, such as those of ZMQ, that thread's descriptor is closed, and libzmq aborts.
     """
 
-    def __init__(self, kernel_id: str, fd: int) -> None:
+    def __init__(
+        self, kernel_id: str, fd: int, on_lines: Callable[[Sequence[bytes]], None] = lambda lines: None
+    ) -> None:
         self.lines: deque[str] = deque(maxlen=STDERR_LINES)
         self._loop = asyncio.get_running_loop()
         self.closed = self._loop.create_future()
         self.log = StderrLog(kernel_id)
         self._fd = fd
+        self._on_lines = on_lines
         self._partial = b""
         os.set_blocking(fd, False)
         add_reader(self._loop, fd, self._read)
@@ -124,6 +128,7 @@ class StderrReader:
 
     def _keep(self, lines: list[bytes]) -> None:
         self.log.write(lines)
+        self._on_lines(lines)
         self.lines.extend(text_of(line)[:STDERR_LINE_CHARS] for line in lines[-STDERR_LINES:])
 
 

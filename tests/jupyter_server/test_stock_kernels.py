@@ -193,20 +193,25 @@ async def test_a_start_that_failed_neither_counts_nor_keeps_the_server_from_endi
 
 
 ONCE_TAKEN = """
-import json, os, pathlib, shutil, sys
-kernel, seen, file = sys.argv[1:]
+import json, os, shutil, sys, time
+kernel, seen, ends, file = sys.argv[1:]
 if not os.path.exists(seen):
     shutil.copy(file, seen)
-    sys.exit("zmq.error.ZMQError: Address already in use (addr='tcp://127.0.0.1:1')")
+    port = json.load(open(file))["iopub_port"]
+    print(f"zmq.error.ZMQError: Address already in use (addr='tcp://127.0.0.1:{port}')", file=sys.stderr)
+    sys.exit(1) if ends == "True" else time.sleep(600)
 os.execv(sys.executable, [sys.executable, kernel, "plain", file])
 """
 
 
-async def test_a_kernel_whose_port_is_taken_gets_others(server: StockServer, client: Client, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ends", [True, False])
+async def test_a_kernel_whose_port_is_taken_gets_others(
+    server: StockServer, client: Client, tmp_path: Path, ends: bool
+) -> None:
     seen = tmp_path / "seen.json"
-    argv = [sys.executable, "-c", ONCE_TAKEN, str(KERNEL), str(seen), "{connection_file}"]
-    add_kernelspec(server.share, "once_taken", {"argv": argv, "display_name": "x", "language": "python"})
-    kernel_id = await client.start("once_taken")
+    argv = [sys.executable, "-c", ONCE_TAKEN, str(KERNEL), str(seen), str(ends), "{connection_file}"]
+    add_kernelspec(server.share, f"once_taken_{ends}", {"argv": argv, "display_name": "x", "language": "python"})
+    kernel_id = await client.start(f"once_taken_{ends}")
     await until_idle(client, kernel_id)
     first, second = json.loads(seen.read_text()), connection_file(server, kernel_id)
     ports = [name for name in first if name.endswith("_port")]

@@ -12,6 +12,7 @@ from ...errors import KernelStartFailed
 from ...kernel_driver.launch import LaunchOptions
 from ...kernel_driver.launch_trouble import why_not_started
 from ...kernel_driver.launcher import ProcessPool
+from ...kernel_driver.process import lost_port
 from ...kernel_driver.reaper import Reaper
 from .hosted_process import HostedProcess
 
@@ -96,8 +97,9 @@ class HostedLauncher:
 
     async def launch(self, kernel_id: str) -> HostedProcess:
         previous = self._process
-        if previous is not None and previous.exited.done() and previous.exited.result().port_taken:
+        if previous is not None and lost_port(previous):
             self.new_ports = True
+            self._manager.holds_ports = False  # type: ignore[attr-defined]  # our class
         if self.new_ports:
             self._forget_ports()
             self.new_ports = False

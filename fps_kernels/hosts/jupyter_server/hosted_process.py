@@ -48,9 +48,11 @@ class HostedProcess(LaunchedProcess):
             process.command = tuple(command)
             await manager._async_post_start_kernel(**launch_options)
             if local:
-                process._stderr, stderr_read = StderrReader(process.kernel_id, stderr_read), -1
+                process._stderr = StderrReader(process.kernel_id, stderr_read, process.port_watch.look_at)
+                stderr_read = -1  # it closes that
             process._watch(local)
         except BaseException:
+            manager.let_ports_go()  # type: ignore[attr-defined]  # our class
             await end_launch(manager)
             await manager._async_cleanup_resources(restart=True)  # another launch may follow
             raise

@@ -21,6 +21,7 @@ from tornado.web import HTTPError
 from ...errors import ExternalKernel, FPSKernelsError
 from ...kernel_driver.client import KernelClient
 from ...kernel_driver.connection_file import ConnectionInfo
+from ...kernel_driver.held_ports import PortHolder
 from ...kernel_driver.observer import LifecycleObserver
 from ...kernel_driver.own_connection_file import move_connection_file
 from ...kernel_server.connection import CLOSE_NORMAL
@@ -79,7 +80,7 @@ class RestartCallbacks(LifecycleObserver):
 
 
 # Large: it fulfils the interface of jupyter_client's, which has 50 methods.
-class FpsKernelManager(ServerKernelManager):
+class FpsKernelManager(PortHolder, ServerKernelManager):
     """One kernel. Whoever has it may use it as jupyter_client's: `client()`, `connect_iopub()`, the ports.
 
     kernel: its driver and its web side; None before it is started, and for one that others
