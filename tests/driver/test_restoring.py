@@ -97,10 +97,14 @@ async def test_a_kernel_that_runs_goes_on(successors: Successors, write: Any, ex
     await write(row(execution_state="busy", last_activity=date), sessions=(session,))
     server = successors()
     server.adopts["k"] = external.file
-    restored = await server.start()
+    external.process.send_signal(signal.SIGSTOP)  # it cannot answer yet
+    try:
+        restored = await server.start()
+        kernel = server.registry.get("k")
+        model = kernel.model()
+    finally:
+        external.process.send_signal(signal.SIGCONT)
     assert (restored.adopted, restored.dead, restored.ended) == (["k"], [], [])
-    kernel = server.registry.get("k")
-    model = kernel.model()
     assert (model["id"], model["name"], model["last_activity"]) == ("k", PLAIN, date)
     assert model["execution_state"] == "busy"  # before it has answered
     [found] = server.sessions.list()
