@@ -70,6 +70,8 @@ class ContentsEndpoints:
 
         if with_hash:
             return await self._saves.read_apart(path, lambda: self._calls.run(read, path))
+        if not content:
+            self._saves.heard(path)
         return await self._calls.run(read, path)
 
     async def post(self, request: Request) -> Response:
