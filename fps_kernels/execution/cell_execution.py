@@ -52,6 +52,7 @@ class Execution:
         self.count: int | None = None
         self.reason: str | None = None
         self.retired = False
+        self._resumed = False
         self.outputs = Outputs()
         self._next_input: tuple[str, bool] | None = None  # a text for another cell, or for this one
         self._timing: dict[str, str] = {}
@@ -71,8 +72,23 @@ class Execution:
         """The document and the cell."""
         return self.notebook.name, self.cell_id
 
+    def resume(self) -> None:
+        """Go on with what a server before this one has sent. What the document has of it stays for now."""
+        self.state = CellState.RUNNING
+        self._resumed = True
+        self.notebook.show_running([self.cell_id])
+
+    def begin_again(self) -> None:
+        """Begin as if nothing had been sent before."""
+        self._resumed = False
+        self.notebook.begin([self.cell_id])
+
     def on_message(self, message: Message) -> None:
         """Take a message of the kernel about this execution. Raises MalformedMessage."""
+        if self._resumed:
+            self._resumed = False
+            if message.msg_type in ("status", "execute_input"):  # all outputs come again; else some are lost elsewhere
+                self.notebook.begin([self.cell_id])
         if message.msg_type in OUTPUT_TYPES:
             if self.retired:
                 return

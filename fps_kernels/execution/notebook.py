@@ -75,6 +75,18 @@ class SharedNotebook:
             raise NotACodeCell(cell_id)
         return str(cell["source"])
 
+    def find_again(self, cell_id: str, position: int | None, code: str) -> str | None:
+        """The id of a cell that was in the document at another time; None if it is gone.
+
+        Cells of old notebooks have no ids in the file: each is found where it was, if it has the same source.
+        """
+        if self._find_code(cell_id) is not None:
+            return cell_id
+        if position is None or not 0 <= position < len(self.cells):
+            return None
+        found = str(self.cells[position].get("id", ""))
+        return found if self._find_code(found) is not None and str(self.cells[position]["source"]) == code else None
+
     def tags(self, cell_id: str) -> list[str]:
         cell = self.find(cell_id)
         tags = json.loads(str(cell["metadata"])).get("tags") if cell is not None else None
@@ -91,6 +103,13 @@ class SharedNotebook:
                 cell["outputs"].clear()
                 cell["execution_count"] = None
                 cell["metadata"].pop("execution", None)
+                cell[STATE_KEY] = RUNNING
+        self.changed = True
+
+    def show_running(self, cell_ids: Sequence[str]) -> None:
+        """Show cells as running, with what they have."""
+        with self.document.ydoc.transaction():
+            for cell in filter(None, map(self._find_code, cell_ids)):
                 cell[STATE_KEY] = RUNNING
         self.changed = True
 

@@ -27,12 +27,16 @@ from ..kernel_driver.message import Message, make_frames, make_header
 from ..kernel_driver.observer import LifecycleObserver
 from ..kernel_driver.request_log import Request
 from ..kernel_driver.state import ExecutionState
+from ..kernel_server.kernel_notes import KernelNotes
 from ..tasks import cancel_and_wait
 from .cell_execution import CellState, Execution
 from .execution_request import ExecutionRequest, ExecutionRequestModel
+from .notebook import SharedNotebook
 from .ordering import RequestOrder, in_document_order
 from .output_messages import display_id, encodable
 from .output_widgets import COMM_TYPES, OutputWidgets
+from .queue_record import FoundRequest, QueueRecord
+from .sent_before import NotSentError, expect, outcome
 from .sent_executions import SentExecutions
 from .shared_documents import SharedDocuments
 from .stdin_clients import PendingInput, PendingModel, StdinClients
@@ -76,6 +80,7 @@ class ExecutionQueue(LifecycleObserver):
 
     documents: the shared documents, which are kept open while their cells wait or run.
     broadcast(channel, frames): sends a message to all WebSockets of the kernel.
+    notes: where it is noted for the next server what waits and runs.
     """
 
     def __init__(
@@ -84,6 +89,7 @@ class ExecutionQueue(LifecycleObserver):
         documents: SharedDocuments,
         broadcast: Callable[[str, Sequence[bytes]], None],
         limits: QueueLimits | None = None,
+        notes: KernelNotes | None = None,
     ) -> None:
         self.stdin_clients = StdinClients()
         self._client = client
@@ -95,11 +101,15 @@ class ExecutionQueue(LifecycleObserver):
         self._waiting: asyncio.Queue[Execution] = asyncio.Queue()
         self._running: Execution | None = None
         self._pending: PendingInput | None = None
+        self._asking: Execution | None = None  # the one that waits for input
         self._requests: OrderedDict[str, ExecutionRequest] = OrderedDict()
         self._request_of: dict[Execution, ExecutionRequest] = {}
         self._sent = SentExecutions(self._limits.max_late, self._limits.late_bytes)
         self._widgets = OutputWidgets(client, broadcast, self._session)
         self._listener = client.add_listener(self._on_message, LISTENED_TO)
+        self._record = QueueRecord(notes or KernelNotes(), told_of_saves=documents.tells_saves)
+        self._resumed: dict[Execution, Request] = {}  # those that a server before this one has sent
+        documents.watch_saves(self._record.saving)
         self._worker = asyncio.create_task(self._work(), name=f"executions of {client.kernel_id}")
 
     def submit(self, request: ExecutionRequest) -> None:
@@ -123,13 +133,49 @@ class ExecutionQueue(LifecycleObserver):
         for execution in (*self._sent, *self._request_of, *request.executions):
             if latest.get(execution.place, execution) is not execution:
                 execution.retire()
+        self._record.add(request)
         request.notebook.begin([execution.cell_id for execution in request.executions])
         for execution in request.executions:
-            self._documents.hold(execution.notebook)
-            self._request_of[execution] = request
+            self._hold(execution, request)
         self._order.add(request)
 
+    def _hold(self, execution: Execution, request: ExecutionRequest) -> None:
+        self._documents.hold(execution.notebook)
+        self._request_of[execution] = request
+
+    def restore(self, found: FoundRequest, notebook: SharedNotebook) -> None:
+        """Go on with a request of a server before this one. Its kernel is not connected to yet.
+
+        Of cells that were sent, all outputs come again; those that the document was saved with stay as they are.
+        """
+        executions = []
+        for cell in found.cells:
+            cell_id = notebook.find_again(cell.cell_id, cell.position, cell.code)
+            execution = Execution(notebook, cell_id or cell.cell_id, cell.code)
+            executions.append(execution)
+        request = ExecutionRequest(found.id, notebook, executions, single=found.single, after=found.after)
+        self._requests[request.id] = request
+        self._record.add(request, found.path)
+        for execution, cell in zip(executions, found.cells, strict=True):
+            if cell.settled or (cell.state is not None and not cell.msg_id):
+                execution.state, execution.count, execution.reason = cell.state or CellState.OK, cell.count, cell.reason
+                self._record.settle([execution])
+                continue
+            self._hold(execution, request)
+            if not cell.msg_id:
+                notebook.begin([execution.cell_id])
+                continue
+            execution.resume()
+            self._resumed[execution] = expect(self._client, cell.msg_id, self._session, execution)
+            self._sent.add(cell.msg_id, execution)
+            self._record.sent(execution, cell.msg_id, cell.begin)
+        if found.place is None and not any(one in self._resumed for one in executions):
+            self._order.add(request)
+        else:
+            self._enqueue(request)
+
     def _enqueue(self, request: ExecutionRequest) -> None:
+        self._record.place(request)
         for execution in request.executions:
             if not execution.ended:
                 self._waiting.put_nowait(execution)
@@ -152,13 +198,13 @@ class ExecutionQueue(LifecycleObserver):
 
     def pending(self) -> list[PendingModel]:
         """The input that the kernel waits for: one at most."""
-        if self._pending is None or self._running is None:
+        if self._pending is None or self._asking is None:
             return []
         return [
             {
-                "request_id": self._request_of[self._running].id,
-                "document_id": self._running.notebook.name,
-                "cell_id": self._running.cell_id,
+                "request_id": self._request_of[self._asking].id,
+                "document_id": self._asking.notebook.name,
+                "cell_id": self._asking.cell_id,
                 "prompt": self._pending.prompt,
                 "password": self._pending.password,
             }
@@ -172,11 +218,11 @@ class ExecutionQueue(LifecycleObserver):
         if request_id not in self._requests:
             raise RequestNotFound(request_id)
         pending = self._pending
-        if pending is None or self._running is None or self._request_of[self._running].id != request_id:
+        if pending is None or self._asking is None or self._request_of[self._asking].id != request_id:
             raise Conflict("No cell of this request waits for input")
         content = {"value": value, "status": "ok"}
         self._client.send("stdin", make_frames("input_reply", content, self._session, pending.header))
-        self._pending = None
+        self._pending = self._asking = None
 
     async def _work(self) -> None:
         while True:
@@ -200,10 +246,33 @@ class ExecutionQueue(LifecycleObserver):
             return
         execution.state = CellState.RUNNING
         stop_on_error = "raises-exception" not in execution.notebook.tags(execution.cell_id)
+        try:
+            reply = await self._reply_to(execution, stop_on_error=stop_on_error)
+        except FPSKernelsError:
+            if execution.ended:
+                return  # by on_requests_failed, which has dealt with the rest of the queue
+            raise
+        if execution.ended:
+            return
+        status = reply.content.get("status")
+        self._end(execution, {"ok": CellState.OK, "aborted": CellState.ABORTED}.get(status or "", CellState.ERROR))
+        if status != "ok" and stop_on_error:
+            self._abort("a cell before it failed")
+
+    async def _reply_to(self, execution: Execution, *, stop_on_error: bool) -> Message:
+        """Have a cell executed, unless a server before this one has done that, and return the kernel's reply."""
+        if (before := self._resumed.pop(execution, None)) is not None:
+            try:
+                return await outcome(self._client, before, self._record.notes, self._limits.idle_timeout_s)
+            except NotSentError:
+                execution.begin_again()
+            finally:
+                self._widgets.on_end(before.msg_id)
         header = make_header("execute_request", self._session)
         self._sent.add(header["msg_id"], execution)
+        self._record.sent(execution, header["msg_id"])
         try:
-            reply = await self._client.execute(
+            return await self._client.execute(
                 execution.code,
                 timeout_s=None,  # a cell may run for days; the end of its kernel ends it, too
                 grace_s=self._limits.idle_timeout_s,
@@ -213,23 +282,16 @@ class ExecutionQueue(LifecycleObserver):
                 allow_stdin=len(self.stdin_clients) > 0 and self._client.admission.allows("input_reply"),
                 stop_on_error=stop_on_error,
             )
-        except FPSKernelsError:
-            if execution.ended:
-                return  # by on_requests_failed, which has dealt with the rest of the queue
-            raise
         finally:
             self._widgets.on_end(header["msg_id"])
-        if execution.ended:
-            return
-        status = reply.content.get("status")
-        self._end(execution, {"ok": CellState.OK, "aborted": CellState.ABORTED}.get(status or "", CellState.ERROR))
-        if status != "ok" and stop_on_error:
-            self._abort("a cell before it failed")
 
     def _end(self, execution: Execution, state: CellState) -> None:
-        if execution is self._running:
-            self._pending = None
+        if execution is self._asking:
+            self._pending = self._asking = None
+        if (before := self._resumed.pop(execution, None)) is not None:
+            self._client.requests.discard(before)
         execution.end(state)
+        self._record.ended(execution)
         if self._request_of.pop(execution, None) is not None:
             self._documents.release(execution.notebook)
 
@@ -256,6 +318,7 @@ class ExecutionQueue(LifecycleObserver):
         self._widgets.clear()
         await cancel_and_wait(self._worker)
         self._client.remove_listener(self._listener)
+        self._documents.unwatch_saves(self._record.saving)
 
     def _on_message(self, channel: str, frames: Sequence[bytes]) -> None:
         message = Message(channel, list(frames))
@@ -289,10 +352,11 @@ class ExecutionQueue(LifecycleObserver):
         self._widgets.update_display(name, encodable(data), encodable(metadata), len(message.frames[3]))
 
     def _on_input_request(self, execution: Execution, message: Message) -> None:
-        if execution is not self._running:
+        if execution is not self._running and execution not in self._resumed:
             return
         content = message.content
         execution.flush()  # the outputs before the question
+        self._asking = execution
         self._pending = PendingInput(
             str(content.get("prompt", "")), bool(content.get("password")), bytes(message.frames[0])
         )

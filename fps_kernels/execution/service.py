@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import logging
 import uuid
 from typing import TYPE_CHECKING
 
@@ -12,11 +14,18 @@ from .execution_request import ExecutionRequest
 from .hashing import murmur2
 from .notebook import SharedNotebook
 from .queue import ExecutionQueue
+from .queue_record import found_requests
 from .request_body import CellChoice, RequestBody, parse_body
 from .shared_documents import SharedDocuments
 
 if TYPE_CHECKING:
     from ..kernels.kernel import Kernel
+
+
+logger = logging.getLogger(__name__)
+
+REOPEN_TIMEOUT_S = 3.0
+"""How long it may take to open the documents of a kernel, which is not connected to meanwhile."""
 
 
 class ExecutionService:
@@ -30,10 +39,25 @@ class ExecutionService:
         """The queue of a kernel; it ends with the kernel."""
         queue = self._queues.get(kernel)
         if queue is None:
-            queue = self._queues[kernel] = ExecutionQueue(kernel.client, self._documents, kernel.server.broadcast)
+            server = kernel.server
+            queue = ExecutionQueue(kernel.client, self._documents, server.broadcast, notes=server.notes)
+            self._queues[kernel] = queue
             kernel.observers.add(queue)
             kernel.on_stop(lambda: self._close_queue(kernel))
         return queue
+
+    async def restore(self, kernel: Kernel) -> None:
+        """Go on with the cells that a server before this one has had for a kernel, which is not connected to yet."""
+        try:
+            async with asyncio.timeout(REOPEN_TIMEOUT_S):
+                for found in found_requests(kernel.server.notes.found):
+                    async with self._documents.reopened(found.path) as notebook:
+                        if notebook is not None:
+                            self.queue(kernel).restore(found, notebook)
+                        else:
+                            logger.warning("%s cannot be opened: its cells are not executed", found.path)
+        except Exception:  # the plugin's documents may raise anything; the kernel goes on all the same
+            logger.exception("cells that waited for kernel %s are not executed", kernel.id)
 
     async def _close_queue(self, kernel: Kernel) -> None:
         await self._queues.pop(kernel).close()

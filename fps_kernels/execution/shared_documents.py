@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Self
 
 from ..errors import DocumentNotFound
@@ -19,6 +19,9 @@ SAVE_INTERVAL_S = 10.0
 """Time between two saves while a cell runs. The hosts' own save never comes as long as a cell prints."""
 CLOSE_TIMEOUT_S = 5.0
 """Wait for the last saves when the server ends."""
+
+
+Saving = Callable[[str], Callable[[], None]]
 
 
 class SilentPeer:
@@ -107,13 +110,41 @@ class DocumentLease(ABC):
 
 
 class SharedDocuments(ABC):
-    """All shared notebooks of a server."""
+    """All shared notebooks of a server.
+
+    tells_saves: whether those who called `watch_saves` are told of all saves.
+    """
 
     def __init__(self) -> None:
         self._notebooks: dict[str, SharedNotebook] = {}
         self._leases: dict[str, DocumentLease] = {}
         self._kept: set[DocumentLease] = set()
         self._tasks = TaskSet()
+        self._on_saving: list[Saving] = []
+        self.tells_saves = False
+
+    def watch_saves(self, saving: Saving) -> None:
+        """Have `saving(name)` called when a document is about to be saved as it is, and what it returns afterwards."""
+        self._on_saving.append(saving)
+
+    def unwatch_saves(self, saving: Saving) -> None:
+        """End that."""
+        self._on_saving.remove(saving)
+
+    def saving(self, name: str) -> Callable[[], None]:
+        """A document is about to be saved as it is now; what is returned is to be called when it was."""
+        saved = [saving(name) for saving in self._on_saving]
+
+        def call_all() -> None:
+            for one in saved:
+                one()
+
+        return call_all
+
+    @contextlib.asynccontextmanager
+    async def reopened(self, path: str) -> AsyncIterator[SharedNotebook | None]:
+        """The notebook of a file, which is open meanwhile though nobody shows it; None if it cannot be opened."""
+        yield None
 
     @abstractmethod
     def document(self, name: str) -> Any | None:

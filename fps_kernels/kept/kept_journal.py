@@ -19,6 +19,7 @@ from ..kernel_server.inbox import Inbox
 from ..kernel_server.journal import Journal
 from .cursor_file import Cursor, CursorFile
 from .kept_channels import RecordListener
+from .kept_notes import KeptNotes, needed_in
 from .kept_places import KeptPlaces, NumberedFrames, Place
 from .kept_process import KeptProcess
 from .kept_prompts import KeptPrompts
@@ -37,6 +38,8 @@ def start_number(summary: Mapping[str, Any], cursors: Mapping[str, Cursor]) -> i
     summary: what the keeper says of the kernel. cursors: what all the files of dead servers say.
     """
     found = [cursor.seq for key, cursor in cursors.items() if _parse(key, summary["kernel"]) is not None]
+    if (needed := needed_in(summary)) is not None:
+        found.append(needed)
     return min(found, default=int(summary["next_seq"]))
 
 
@@ -47,6 +50,7 @@ class KeptJournal(RecordListener):
     client, journal, prompts: those of the kernel's server.
     cursors: the file of this server.
 
+    notes: what is noted about the kernel besides.
     on_new_keeper: called when another keeper has taken the place of the one that was lost.
 
     How to use it, in this order. A process that this server launches: `watch(process)` before it is connected to, as
@@ -68,6 +72,7 @@ class KeptJournal(RecordListener):
         self._sessions: list[str] = []  # of earlier servers' own requests
         self._look_at = SEEN_EVERY
         self._told = 0
+        self.notes = KeptNotes(lambda: self.position, lambda: self.replaying)
         self.on_new_keeper: Callable[[], None] = lambda: None
 
     @property
@@ -88,6 +93,7 @@ class KeptJournal(RecordListener):
         summary: what the keeper says of the kernel. cursors: what all the files of dead servers say.
         """
         self._sessions = [str(one) for one in summary["facts"].get("sessions", ())]
+        self.notes.restore(summary)
         self.places.replay_end = int(summary["next_seq"])
         left: dict[str, int] = {}
         there: dict[str, int] = {}
@@ -114,6 +120,7 @@ class KeptJournal(RecordListener):
         sessions = [*self._sessions, self._client.session][-MAX_SERVERS:]
         name = {"kernel": process.kernel_id, "generation": process.generation}
         process.keeper.tell("facts", facts={"sessions": sessions}, **name)
+        self.notes.watch(process)
 
     def close(self) -> None:
         """Forget where the clients are: the kernel has ended for good."""
@@ -165,7 +172,9 @@ class KeptJournal(RecordListener):
         try:
             if channel == "stdin":
                 self._prompts.answer_of(peek_session(header))
-            elif note:
+            elif not note:
+                self.notes.on_sent(peek_msg_id(header))
+            else:
                 self._restore_request(channel, json.loads(note), header)
         except (MalformedMessage, QueueFull, ValueError, LookupError, TypeError) as exc:
             logger.warning("kernel %s: a request of an earlier server is not known: %s", self._client.kernel_id, exc)
@@ -221,6 +230,7 @@ class KeptJournal(RecordListener):
 
     def on_gap(self, messages: int | None) -> None:
         if messages is None:
+            self.notes.tell_all()
             self.on_new_keeper()
             return
         log = self._journal.log
@@ -287,7 +297,8 @@ class KeptJournal(RecordListener):
         for key in [key for key in self._asked if not self._prompts.waits_for(key)]:
             del self._asked[key]
             self._unset((*key, 1))
-        first = min([self.places.first_needed(), *self._asked.values()])
+        needed = [] if self.notes.needed is None else [self.notes.needed]
+        first = min([self.places.first_needed(), *self._asked.values(), *needed])
         if first > self._told:
             self._told = first
             process.keeper.tell("seen", kernel=process.kernel_id, seq=first)

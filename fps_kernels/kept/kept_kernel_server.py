@@ -41,6 +41,7 @@ class KeptKernelServer(KernelServer):
         super().__init__(client, limits)
         self._prompts = prompts = KeptPrompts()
         self.kept = KeptJournal(client, self._journal, prompts, cursors)
+        self.notes = self.kept.notes
         self._make_outbox = self._make_kept_outbox
         self._number: int | None = None  # of the reply, or input request, that is being passed on
         self._makes = False  # whether what is put into inboxes now is to outlive this server

@@ -37,6 +37,7 @@ from .connection import CLOSE_FAILED, CLOSE_NORMAL, CLOSE_TRY_AGAIN, Connection,
 from .encoder import Encoder
 from .iopub_log import ReplayLimits
 from .journal import BacklogLimits, Journal
+from .kernel_notes import KernelNotes
 from .outbox import SessionOutbox
 from .page_pace import PagePace
 from .prompts import Prompts
@@ -82,6 +83,7 @@ class KernelServer(LifecycleObserver):
 
     tasks: what runs for the kernel's clients; to be closed when the kernel has ended.
     times: when clients came and went, and when something was last sent.
+    notes: what the next server of the kernel is to know, should this one be killed.
     status_has_parent: whether the status sent to a new WebSocket has a parent header, as if the client had asked
       for it. Clients of Kernel Gateway look for a msg_id in every parent header.
     """
@@ -91,6 +93,7 @@ class KernelServer(LifecycleObserver):
         self.tasks = TaskSet()
         self.times = Times()
         self.status_has_parent = False
+        self.notes = KernelNotes()
         self._limits = limits or ServerLimits()
         self._journal = Journal(self._limits.replay, self._limits.backlog)
         self._encoders = {v1: Encoder(v1=v1) for v1 in (True, False)}

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Self
 
@@ -29,11 +30,15 @@ class Saver:
     """Saves the documents of the plugin's room manager, in place of the plugin.
 
     manager: the `room_manager` of the `jupyverse_api.yjs.Yjs` resource of fps-yjs.
+
+    on_saving: called with the name of a document that is about to be saved as it is now; what it returns is called when
+      the document was saved.
     """
 
     def __init__(self, manager: Any) -> None:
         self._manager = manager
         self._saves = TaskSet()
+        self.on_saving: Callable[[str], Callable[[], None]] = lambda name: lambda: None
         self._load_if_changed = manager.maybe_load_file
         self._on_change = manager.on_document_change
         manager.maybe_save_document = self._save_after_pause
@@ -90,11 +95,13 @@ class Saver:
                     manager.last_modified[file_id] = _date(model)
                     self._tell(file_id, model)
                     return True
+                saved = self.on_saving(name)
                 content = {"content": document.source, "format": file_format, "path": path, "type": kind}
                 await manager.contents.write_content(content)
                 model = await manager.contents.read_content(path, False)
                 manager.last_modified[file_id] = _date(model)
                 self._tell(file_id, model)
+            saved()
             document.dirty = False
         except Exception:  # a full disk, or a file that another program is writing: the next attempt may succeed
             if path is not None and await manager.contents.file_id_manager.get_path(file_id) not in (None, path):

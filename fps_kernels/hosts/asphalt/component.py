@@ -23,7 +23,7 @@ from ...kernel_driver.spec_classes import SpecClasses
 from ...kernels.connection_folder import check_connection_folder
 from ...kernels.external_folder import ExternalKernels, ExternalPolicy
 from ...kernels.factory import check_system_for
-from ...kernels.keeping.opening import check_keeping, keepsake_of, open_kernels
+from ...kernels.keeping.opening import check_keeping, do_nothing, keepsake_of, open_kernels
 from ...kernels.launch_environment import compile_pattern, contents_root
 from ...kernels.registry import KernelRegistry
 from ...serving.logs import sanitize_package
@@ -114,7 +114,7 @@ class KernelsComponent(Component):
         ctx.add_resource(kernels, types=Kernels)
 
         try:
-            await open_kernels(registry, kernels.sessions)
+            await open_kernels(registry, kernels.sessions, executions.restore if executions else do_nothing)
         except BadOption as exc:
             _exit(f"kernels.{exc.message}")
         except FPSKernelsError as exc:  # the keeper, or the store

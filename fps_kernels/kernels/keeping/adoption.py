@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Awaitable, Callable
 
 from ...errors import KernelStartFailed
 from ...kept.kept_process import KeptProcess
@@ -17,18 +18,25 @@ from .verdict import was_ready
 logger = logging.getLogger(__name__)
 
 
+OnKernel = Callable[[Kernel], Awaitable[None]]
+
+
 class Adoption:
     """What Restoring needs of the keeper.
 
     registry: where the kernels are put.
     keepsake: the registry's.
     keeper: what holds the processes.
+    on_kernel: awaited for each kernel that goes on, before that is connected to.
     """
 
-    def __init__(self, registry: KernelRegistry, keepsake: StoredKeepsake, keeper: KernelKeeper) -> None:
+    def __init__(
+        self, registry: KernelRegistry, keepsake: StoredKeepsake, keeper: KernelKeeper, on_kernel: OnKernel
+    ) -> None:
         self._registry = registry
         self._keepsake = keepsake
         self._keeper = keeper
+        self._on_kernel = on_kernel
 
     async def adopt(self, row: KernelRow) -> Kernel | None:
         """A kernel whose process is that of a row, or another one in its place if that has ended.
@@ -45,6 +53,7 @@ class Adoption:
         if not process.exited.done():
             kernel = self._make(row, process)
             self._keeper.restore(kernel)
+            await self._on_kernel(kernel)
             return kernel
         if not (was_ready(row) and self._registry.factory.options.restart_limit):
             await process.clean_up()
@@ -55,6 +64,7 @@ class Adoption:
         """A kernel that died while no server was there, and is restarted as it would have been then."""
         kernel = self._make(row, None)
         self._keeper.restore(kernel)
+        await self._on_kernel(kernel)
         await self._keeper.read_record(kernel, process)
         reason = process.exited.result().reason
         logger.warning("kernel %s (%s) died while no server was running: %s", row.id, row.name, reason)

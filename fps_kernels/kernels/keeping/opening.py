@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Awaitable, Callable
 
 from ...errors import BadOption
 from ...options import KernelsOptions
 from ...state_folder import open_state_folder
+from ..kernel import Kernel
 from ..launch_environment import contents_root
 from ..registry import KernelRegistry
 from ..sessions import SessionStore
@@ -48,9 +50,18 @@ def keepsake_of(options: KernelsOptions, address: str = "") -> Keepsake:
     )
 
 
-async def open_kernels(registry: KernelRegistry, sessions: SessionStore) -> None:
+async def do_nothing(kernel: Kernel) -> None:
+    """What is done for a kernel of a server before, if nothing is."""
+
+
+async def open_kernels(
+    registry: KernelRegistry,
+    sessions: SessionStore,
+    on_kernel: Callable[[Kernel], Awaitable[None]] = do_nothing,
+) -> None:
     """Make a registry ready for kernels, and take over what is in its store, if it has one.
 
+    on_kernel: awaited for each kernel that goes on, before that is connected to.
     Raises BadOption, StoreUnreachable, KeeperUnavailable.
     """
     keepsake = registry.factory.keepsake
@@ -61,7 +72,7 @@ async def open_kernels(registry: KernelRegistry, sessions: SessionStore) -> None
         from .stored_keepsake import StoredKeepsake
 
         if isinstance(keepsake, StoredKeepsake) and keepsake.keeper is not None:
-            adoption = Adoption(registry, keepsake, keepsake.keeper)
+            adoption = Adoption(registry, keepsake, keepsake.keeper, on_kernel)
             await Restoring(registry, sessions, keepsake, adoption.adopt, adoption.end).restore()
             await asyncio.to_thread(keepsake.keeper.restored)
 

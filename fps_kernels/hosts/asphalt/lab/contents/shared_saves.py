@@ -1,9 +1,9 @@
 """When shared documents were saved, for clients that ask whether a file is still the one that they know.
 
 A page of JupyterLab compares the hash of the file with the one that it has, and asks its user what to do if they
-differ. Of a shared document that the server has saved it learns by the document; then it asks for the model, without content
-and hash, and believes the save when that is answered. Asked for the hash before, the server would say a new one that
-the page does not know yet.
+differ. Of a shared document that the server has saved it learns by the document; then it asks for the model, without
+content and hash, and believes the save when that is answered. Asked for the hash before, the server would say a new one
+that the page does not know yet.
 """
 
 from __future__ import annotations
@@ -47,7 +47,10 @@ class SharedSaves:
         loop = asyncio.get_running_loop()
         path = path.strip("/")
         for _ in range(MAX_READS):
-            while (rest := self._settled.get(path, 0.0) - loop.time()) > 0:
+            while True:  # nothing tells when a page asks
+                rest = self._settled.get(path, 0.0) - loop.time()
+                if rest <= 0:
+                    break
                 await asyncio.sleep(min(rest, LOOK_S))
             found = await read()
             if self._settled.get(path, 0.0) <= loop.time():
