@@ -42,6 +42,9 @@ class RecordListener:
     def on_gap(self, messages: int | None) -> None:
         """So many messages are missing; None if that is not known, as the keeper was another one."""
 
+    def on_told(self) -> None:
+        """All of it up to `position` has been told."""
+
 
 class KeptChannels:
     """The channels.
@@ -142,6 +145,7 @@ class KeptChannels:
         elif messages and (messages := listener.on_messages(channel, messages)):
             self._on_batch(channel, messages)
         listener.position = self.next_seq
+        listener.on_told()
 
     def _on_sent(self, messages: list[list[bytes]]) -> None:
         for channel, sender, note, header, parent_header in messages:

@@ -52,6 +52,7 @@ class KeptJournal(RecordListener):
 
     notes: what is noted about the kernel besides.
     on_new_keeper: called when another keeper has taken the place of the one that was lost.
+    on_replayed: called once, when `replaying` is over.
 
     How to use it, in this order. A process that this server launches: `watch(process)` before it is connected to, as
     `KeptLauncher.on_process` does. One of an earlier server: `start_number`, `KeptProcess.adopt`, `restore`, `watch`,
@@ -74,6 +75,7 @@ class KeptJournal(RecordListener):
         self._told = 0
         self.notes = KeptNotes(lambda: self.position, lambda: self.replaying)
         self.on_new_keeper: Callable[[], None] = lambda: None
+        self.on_replayed: Callable[[], None] | None = None
 
     @property
     def active(self) -> bool:
@@ -237,6 +239,11 @@ class KeptJournal(RecordListener):
         if messages and not len(log):
             log.next_seq += messages
             log.first_seq = log.next_seq
+
+    def on_told(self) -> None:
+        if self.on_replayed is not None and not self.replaying:
+            on_replayed, self.on_replayed = self.on_replayed, None
+            on_replayed()
 
     # --- from the kernel's server ----------------------------------------------------------------
 

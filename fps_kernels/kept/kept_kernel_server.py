@@ -23,10 +23,9 @@ from .kept_socket import KeptSocket
 
 EARLY_S = 5.0
 """Seconds for which clients' messages wait until the record was read, at most."""
-EARLY_LOOK_S = 0.02
-"""Between two looks whether it was."""
 EARLY_MESSAGES = 1_000
-"""How many of them wait without it being taken for read."""
+EARLY_BYTES = 16 * 1024 * 1024
+"""How many of them wait, and of which size, without it being taken for read."""
 
 
 class KeptKernelServer(KernelServer):
@@ -47,6 +46,8 @@ class KeptKernelServer(KernelServer):
         self._makes = False  # whether what is put into inboxes now is to outlive this server
         self._outboxes: dict[WebSocket, KeptOutbox] = {}
         self._early: list[tuple[Connection, ClientSession, IncomingMessage]] = []
+        self._early_bytes = 0
+        self._early_timer: asyncio.TimerHandle | None = None
 
     async def serve(self, socket: WebSocket, session_id: str, **options: Any) -> None:
         """Serve an accepted WebSocket until it is closed, by either side."""
@@ -79,18 +80,22 @@ class KeptKernelServer(KernelServer):
         if self._early or self.kept.replaying:
             # The answer to a question of which this server has not heard yet, say.
             if not self._early:
-                loop = asyncio.get_running_loop()
-                loop.call_soon(self._take_early, loop.time() + EARLY_S)
+                self._early_timer = asyncio.get_running_loop().call_later(EARLY_S, self._take_early)
+                self.kept.on_replayed = self._take_early
             self._early.append((connection, session, data))
+            self._early_bytes += len(data)
+            if len(self._early) >= EARLY_MESSAGES or self._early_bytes >= EARLY_BYTES:
+                self._take_early()
             return
         super()._on_message(connection, session, data)
 
-    def _take_early(self, deadline: float) -> None:
-        """Take what clients have sent while the record was read, once that is done."""
-        loop = asyncio.get_running_loop()
-        if self.kept.replaying and loop.time() < deadline and len(self._early) < EARLY_MESSAGES:
-            loop.call_later(EARLY_LOOK_S, self._take_early, deadline)
-            return
+    def _take_early(self) -> None:
+        """Take what clients have sent while the record was read: that is done, or has taken too long."""
+        self.kept.on_replayed = None
+        if self._early_timer is not None:
+            self._early_timer.cancel()
+            self._early_timer = None
+        self._early_bytes = 0
         early, self._early = self._early, []
         for connection, session, data in early:
             if connection in self._connections:

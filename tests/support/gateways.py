@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from .kept_mode import own_keeper
 from .kernelspecs import install_kernelspecs
 from .nursery import nursery
 from .ports import free_port
@@ -71,6 +72,9 @@ class Gateway(ServerProcess):
         self.url = f"http://127.0.0.1:{self.port}"
         # The port by its variable, as an option can only be given once.
         environ = environment(base, **{"KG_PORT": str(self.port)} | (env or {}))
+        self.keeper = own_keeper(options, environ)
+        if self.keeper is not None:
+            environ |= {"KG_KEEP_KERNELS": "crash", "KG_STATE_DIR": str(self.keeper.folder)}
         command = [COMMAND, *options]
         if stdin is None:
             self.process = nursery.start(command, env=environ, cwd=base, log=self.log_file)

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import psutil
 
+from .kept_mode import OwnKeeper
 from .nursery import Process
 
 
@@ -18,13 +19,14 @@ class ServerProcess:
     """A process that has kernels.
 
     runtime: the folder of its kernels' connection files. url: where it serves, without a slash at its end.
-    log: what it writes to stdout and stderr.
+    log: what it writes to stdout and stderr. keeper: that of its kernels, see kept_mode.
     """
 
     process: Process
     runtime: Path
     url: str
     log: Any
+    keeper: OwnKeeper | None = None
 
     def ask(self) -> None:
         """Ask it for anything. Raises httpx.HTTPError when it does not answer yet."""
@@ -72,3 +74,5 @@ class ServerProcess:
             if self.process.poll() is None:
                 self.process.kill()
                 self.process.wait()
+            if self.keeper is not None:
+                self.keeper.end()

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from .kept_mode import own_keeper
 from .kernelspecs import install_kernelspecs
 from .nursery import nursery
 from .ports import free_port
@@ -79,6 +80,9 @@ class Server(ServerProcess):
         install_kernelspecs(self.share)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.keeper = own_keeper(arguments, env or {})
+        if self.keeper is not None:
+            arguments = (*arguments, *options(keep_kernels="crash", state_dir=str(self.keeper.folder)))
         command, environ = jupyverse(base, self.port, *arguments, full=full, disable=disable)
         environ |= env or {}
         self.process = nursery.start(command, env=environ, cwd=self.root, log=self.log)
