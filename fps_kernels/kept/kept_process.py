@@ -30,6 +30,17 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+OF_A_TERMINAL = (
+    b"NOTE: When using the `ipython kernel` entry point, Ctrl-C will not work.",
+    b"To exit, you will have to explicitly quit this process, by either sending",
+    b'"quit" from a client, or using Ctrl-\\ in UNIX-like environments.',
+    b"To read more about this, see https://github.com/ipython/ipython/issues/2049",
+    b"To connect another client to this kernel, use:",
+    b"    --existing kernel-",
+)
+"""How lines begin that an ipykernel prints when it is given no parent, for whoever started it on a terminal."""
+
+
 @dataclass(frozen=True, slots=True)
 class KeptInfo(ConnectionInfo):
     """Where a kernel listens to which a keeper connects.
@@ -222,7 +233,7 @@ class KeptProcess(LaunchedProcess):
             return
         if event.get("event") == "stderr":
             lines = [line.encode("utf-8", "replace") for line in event["lines"]]
-            self._log.write(lines)
+            self._log.write(without_note(lines))
             self.port_watch.look_at(lines)
         elif event.get("event") != "exited":
             if self._channels is not None:
@@ -339,6 +350,13 @@ def _manager(kernel_id: str, facts: Mapping[str, Any]) -> tuple[AsyncKernelManag
     manager._connection_file_written = True
     manager.provisioner = LocalProvisioner(kernel_id=kernel_id, kernel_spec=manager._kernel_spec, parent=manager)
     return manager, info
+
+
+def without_note(lines: list[bytes]) -> list[bytes]:
+    """Lines of a kernel without those that an ipykernel prints for whoever has started it on a terminal."""
+    if not any(line.startswith(OF_A_TERMINAL) for line in lines):
+        return lines
+    return [line for line in lines if line.strip() and not line.startswith(OF_A_TERMINAL)]
 
 
 def forget(keeper: KeeperClient, kernel_id: str) -> None:

@@ -55,6 +55,8 @@ async def test_kernels_and_sessions_go_on(kept_gateways: KeptGateways) -> None:
 async def test_an_ipython_kernel_goes_on(kept_gateways: KeptGateways) -> None:
     first = kept_gateways.begin()
     kernel_id, process = await make(first, "python3")
+    assert "Ctrl-C will not work" not in first.log  # what the kernel tells whoever starts it on a terminal
+    assert "--existing" not in first.log
     kept_gateways.kill(first)
     second = kept_gateways.begin()
     async with Client(second.url) as client, await client.connect(kernel_id) as socket:
