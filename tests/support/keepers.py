@@ -15,7 +15,7 @@ import psutil
 import zmq
 
 from fps_kernels.keeper.keeper_folder import KeeperFolder
-from fps_kernels.keeper.keeper_wire import BATCH, EVENT, FrameReader, decode_batch, decode_json
+from fps_kernels.keeper.keeper_wire import BATCH, EVENT, PING, FrameReader, decode_batch, decode_json, encode
 from fps_kernels.kept.keeper_client import KeeperClient
 from fps_kernels.kept.kept_launcher import KeptLauncher
 from fps_kernels.kept.kept_process import KeptProcess, forget, open_channels
@@ -187,6 +187,12 @@ class RawServer:
                 found += [decode_json(frame) for frame in self._frames.feed(data) if frame.kind == EVENT]
         self.writer.close()
         return found
+
+    async def ping(self) -> None:
+        """Say now and then that this is alive, until cancelled."""
+        while True:
+            self.writer.write(encode(PING))
+            await asyncio.sleep(1)
 
     def pause(self) -> None:
         """Read nothing."""
