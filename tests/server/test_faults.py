@@ -7,7 +7,6 @@ import contextlib
 import os
 import random
 import shutil
-import signal
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ..support.client import Client, tidy_client
+from ..support.keepers import is_running
 from ..support.messages import Json, is_status, of_type, pack_default, pack_v1, text_of
 from ..support.servers import Launch, Server, options
 
@@ -250,15 +250,15 @@ async def test_a_stopped_kernel_holds_up_neither_the_server_nor_its_end(launch: 
     server = launch(*options(shutdown_wait_time_s=1))
     async with Client(server.url) as client:
         kernel_id = await client.start()
-        pid = server.process_of(kernel_id).pid
-        os.kill(pid, signal.SIGSTOP)
+        process = server.process_of(kernel_id)
+        process.suspend()
         async with await client.connect(kernel_id) as socket:
             for _ in range(100):
                 await socket.execute("stream('x' * 10_000)")
             await works(client)
         async with asyncio.timeout(60):
             assert (await client.http.delete(f"/api/kernels/{kernel_id}")).status_code == 204
-    assert not psutil.pid_exists(pid)
+    assert not is_running(process)
 
 
 async def test_idle_is_heard_after_every_fault(client: Client) -> None:

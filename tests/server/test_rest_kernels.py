@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from ..support.client import Client, tidy_client
+from ..support.keepers import is_running
 from ..support.kernelspecs import KERNEL, add_kernelspec
 from ..support.messages import text_of
 from ..support.servers import Launch, Server, options
@@ -464,7 +465,7 @@ async def test_a_deleted_kernel_is_gone_with_its_process_and_files(server: Serve
     process = server.process_of(kernel_id)
     response = await client.http.delete(f"/api/kernels/{kernel_id}")
     assert (response.status_code, response.content) == (204, b"")
-    assert not process.is_running()
+    assert not is_running(process)
     assert server.connection_files() == []
     assert (await client.http.get(f"/api/kernels/{kernel_id}")).status_code == 404
     assert (await client.http.delete(f"/api/kernels/{kernel_id}")).status_code == 404
@@ -515,7 +516,7 @@ async def test_a_restart_answers_with_the_ready_kernel_in_a_new_process(server: 
     assert response.status_code == 200
     assert (response.json()["id"], response.json()["name"]) == (kernel_id, "tiny_plain")
     assert response.json()["execution_state"] == "idle"
-    assert not old.is_running()
+    assert not is_running(old)
     assert server.process_of(kernel_id).pid != old.pid
 
 
