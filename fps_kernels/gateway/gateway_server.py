@@ -152,7 +152,8 @@ class Gateway:
 
         paths = (*HEALTH_PATHS, *personality.open_paths)
         open_paths = [unquote(base_url) + path for path in paths]
-        health = health_routes(lambda: self._ready)
+        keepsake = self._registry.factory.keepsake
+        health = health_routes(lambda: keepsake.trouble if self._ready else "Not ready")
         openapi_json, *pages = document_routes(document, base_url)
         # A personality's routes may match any path; /openapi.json stays the server's own.
         served = guarded([*health, openapi_json, *routes, *pages], open_paths, self._refusals)

@@ -14,14 +14,18 @@ HEALTH_PATHS = ("healthz", "readyz")
 """The paths below the base URL; they need no token."""
 
 
-def health_routes(ready: Callable[[], bool]) -> list[BaseRoute]:
-    """/healthz: 200 while the process answers. /readyz: 200 while it takes requests, 503 while it shuts down."""
+def health_routes(trouble: Callable[[], str]) -> list[BaseRoute]:
+    """/healthz: 200 while the process answers. /readyz: 200 while it takes requests, 503 with the reason otherwise.
+
+    trouble: returns why it takes none; "" if it does.
+    """
 
     async def healthz(request: Request) -> Response:
         return json_response({"status": "ok"})
 
     async def readyz(request: Request) -> Response:
-        return json_response({"status": "ready"}) if ready() else error_response(503, "Not ready")
+        reason = trouble()
+        return error_response(503, reason) if reason else json_response({"status": "ready"})
 
     return [
         Route("/healthz", healthz, include_in_schema=False),

@@ -117,8 +117,16 @@ async def test_a_keeper_that_hangs_hurts_nothing_that_goes_on(kept_gateways: Kep
         keeper.suspend()
         await asyncio.to_thread(gateway.wait_log, "the process that keeps kernels does not answer")
         assert [kernel["id"] for kernel in await client.kernels()] == [kernel_id]
+        response = await client.http.get("/readyz")
+        assert response.status_code == 503
+        assert response.json()["message"] == "The process that keeps kernels does not answer"
         keeper.resume()
+        await until(lambda: is_ready(client))
         assert await client.evaluate(kernel_id, "os.getpid()") == str(process.pid)
+
+
+async def is_ready(client: Client) -> bool:
+    return (await client.http.get("/readyz")).status_code == 200
 
 
 def refused(kept_gateways: KeptGateways) -> str:

@@ -22,10 +22,15 @@ class Keepsake:
 
     keeper: what keeps the processes of kernels; None if they end with the server.
     stays: whether kernels whose processes can outlive the server go on when it is stopped.
+    trouble: what keeps it from beginning kernels now, in words; "" for nothing.
     """
 
     keeper: KernelKeeper | None = None
     stays = False
+
+    @property
+    def trouble(self) -> str:
+        return ""
 
     async def open(self) -> None:
         """Get ready. Raises BadOption, StoreUnreachable, KeeperUnavailable."""

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+# Large: each of Keepsake's methods is a step in the life of a kernel or a session.
 class StoredKeepsake(Keepsake):
     """The kernels and sessions of one server, in a store.
 
@@ -80,6 +81,12 @@ class StoredKeepsake(Keepsake):
             self.keeper_id = self.keeper.uuid
         await self.store.put_replica(self.replica)
         self._rows.start()
+
+    @property
+    def trouble(self) -> str:
+        if self.keeper is not None and not self.keeper.well:
+            return "The process that keeps kernels does not answer"
+        return StoreUnreachable().message if self._rows.failing else ""
 
     async def leave(self) -> None:
         """Write down what there is, for the next server: of kernels that can outlive this one, no more is written.

@@ -22,9 +22,12 @@ class WriteBehind:
 
     look: called from time to time; it may put rows.
     write_anew: awaited when somebody has removed the store's file; it may raise StoreUnreachable.
+
+    failing: whether the last write was in vain.
     """
 
     def __init__(self, store: SQLiteStore, look: Callable[[], None], write_anew: Callable[[], Awaitable[None]]) -> None:
+        self.failing = False
         self._store = store
         self._look = look
         self._write_anew = write_anew
@@ -68,7 +71,9 @@ class WriteBehind:
                     files = self._store.files
                     await self._write_anew()
                     self._files = files
-            except BaseException:
+                self.failing = False
+            except BaseException as exc:
+                self.failing = isinstance(exc, StoreUnreachable)
                 kept = {key: row for key, row in changed.items() if key not in self._gone}
                 self._changed = kept | self._changed
                 self._gone |= gone
