@@ -32,6 +32,8 @@ def leave_init_behind() -> None:
     server = os.fork()
     if not server:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if os.environ.get("LISTEN_PID") == "1":  # sockets that were given to this process, see given_sockets.py
+            os.environ["LISTEN_PID"] = str(os.getpid())
         return
     close_memory()  # it has the server's environment
     os._exit(_serve_as_init(server, handed_on))

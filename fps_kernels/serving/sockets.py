@@ -35,6 +35,7 @@ class Listening:
     tls: None to serve without TLS.
     sock: path of a Unix socket to listen on instead; "" for none.
     sock_mode: the permissions of its file.
+    given: sockets that listen already, and are where the other fields say; they are used then.
     """
 
     ip: str
@@ -45,6 +46,7 @@ class Listening:
     tls: ssl.SSLContext | None = None
     sock: str = ""
     sock_mode: int = 0o600
+    given: Sequence[socket.socket] = ()
 
     @property
     def public(self) -> bool:
@@ -74,12 +76,17 @@ def without_brackets(ip: str) -> str:
 
 @contextlib.contextmanager
 def bound(listening: Listening) -> Iterator[list[socket.socket]]:
-    """The sockets of `bind`, until the end; the file of a Unix socket is removed then. Raises BadOption."""
+    """The given sockets or those of `bind`, until the end; the file of a Unix socket of `bind` is removed then.
+
+    Raises BadOption.
+    """
     with contextlib.ExitStack() as at_end:
-        socks = bind(listening)
+        socks = list(listening.given) or bind(listening)
         for sock in socks:
             at_end.callback(sock.close)
-        if listening.sock:
+        if listening.given:
+            logger.info("Listening on what LISTEN_FDS gives; the options ip, port and sock have no effect")
+        elif listening.sock:
             at_end.enter_context(removed_at_end(listening.sock))
         yield socks
 

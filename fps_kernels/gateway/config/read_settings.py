@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from ...serving.access.access_policy import AccessPolicy
 from ...serving.access.credentials import ProxyUsers
 from ...serving.access.host_names import LocalNames
 from ...serving.access.secret_file import read_secret
+from ...serving.given_sockets import given_sockets
 from ...serving.origin import AllowedOrigins
 from ...serving.serving_limits import ServingLimits
 from ...serving.sockets import Listening, is_public
@@ -47,6 +49,8 @@ def read(app: KernelGatewayApp) -> Settings:
         specs = KernelSpecManager(parent=app)
         provisioners = KernelProvisionerFactory(parent=app)
         personality = JupyterWebsocketPersonality(parent=app)
+    given = given_sockets(os.environ)
+    given.replace(app)
     owners = (manager, process, specs, provisioners, app)
     _check(*owners)
     compile_pattern(app.kernel_env_pattern)
@@ -80,6 +84,7 @@ def read(app: KernelGatewayApp) -> Settings:
             tls,
             sock=absolute_path(app.sock),
             sock_mode=parse_mode(app.sock_mode, "sock_mode"),
+            given=given.socks,
         ),
         serving=ServingLimits(
             max_connections=app.max_connections,

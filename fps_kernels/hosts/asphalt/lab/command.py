@@ -30,6 +30,7 @@ from ....serving.access.reach import warn_of_reach
 from ....serving.access.secret_file import TOKEN_BYTES, kept_token
 from ....serving.event_loop import new_loop
 from ....serving.gc_tuning import collect_from_now
+from ....serving.given_sockets import given_sockets
 from ....serving.logs import configure, hide
 from ....serving.own_memory import close_memory
 from ....serving.rlimits import raise_limit
@@ -64,6 +65,8 @@ def main(argv: Sequence[str]) -> None:
     """Run the server until a signal ends it. Raises BadOption."""
     hub = hub_server(os.environ)
     options = read_options(argv, {} if hub is None else hub.defaults)
+    given = given_sockets(os.environ)
+    given.replace(options)
     root = RootFolder.of(options.root_dir, options.path)
     configure(logging.DEBUG if options.debug else logging.INFO)
     for warning in service_warnings(os.environ):
@@ -87,6 +90,7 @@ def main(argv: Sequence[str]) -> None:
         tls,
         sock=absolute_path(options.sock or ""),
         sock_mode=parse_mode(options.sock_mode, "--sock-mode"),
+        given=given.socks,
     )
     if options.open_browser and listening.sock:
         raise BadOption("--open-browser: no browser can open a Unix socket (--sock)")
