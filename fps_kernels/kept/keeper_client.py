@@ -15,31 +15,14 @@ import logging
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
-from .. import __version__
 from ..errors import FPSKernelsError, KernelFailure, KernelNotConnected, QueueFull
 from ..keeper.keeper_folder import BadKeeperFolder, KeeperFolder
-from ..keeper.keeper_wire import (
-    BATCH,
-    CALL,
-    EVENT,
-    PING,
-    PONG,
-    PROTOCOL,
-    BadFrame,
-    Batch,
-    Frame,
-    FrameReader,
-    decode_batch,
-    decode_json,
-    encode,
-    encode_json,
-    encode_send,
-)
-from ..keeper.server_connection import PING_INTERVAL_S, SILENCE_S
+from ..keeper.keeper_wire import BATCH, CALL, Batch, Frame, decode_batch, decode_json, encode_json, encode_send
 from ..kernel_driver.header import Buffer
 from ..tasks import TaskSet
+from .keeper_connection import KeeperConnection
 from .keeper_start import KeeperUnavailable, find_or_start
 
 logger = logging.getLogger(__name__)
@@ -91,19 +74,19 @@ class KeeperClient:
     orphan_timeout_s: seconds without servers after which a keeper that is started here ends its kernels.
 
     server_id: what this server is called at the keeper.
-    uuid: the keeper's; "" before the first connection.
+    hello: what the keeper has said of itself: uuid, pid, version, protocol; {} before the first connection.
     well: whether the keeper is connected, and answers.
     on_change: called when `well` has changed.
     """
 
     def __init__(self, folder: KeeperFolder, orphan_timeout_s: float = 86_400.0) -> None:
         self.server_id = uuid.uuid4().hex
-        self.uuid = ""
+        self.hello: Mapping[str, Any] = {}
         self.well = False
         self.on_change: Callable[[], None] = lambda: None
         self._folder = folder
         self._orphan_timeout_s = orphan_timeout_s
-        self._connection: _Connection | None = None
+        self._connection: KeeperConnection | None = None
         self._left = False
         self._numbers = itertools.count(1)
         self._answers: dict[int, OnAnswer] = {}
@@ -112,6 +95,11 @@ class KeeperClient:
         self._unsent: deque[bytes | Buffer] = deque()
         self._unsent_bytes = 0
         self._tasks = TaskSet()
+
+    @property
+    def uuid(self) -> str:
+        """The keeper's; "" before the first connection."""
+        return str(self.hello.get("uuid", ""))
 
     @property
     def left(self) -> bool:
@@ -133,7 +121,7 @@ class KeeperClient:
         if "error" in hello:
             connection.close()
             raise KeeperUnavailable(str(hello["error"]))
-        same, self.uuid = self.uuid == hello["uuid"], hello["uuid"]
+        same, self.hello = self.uuid == hello["uuid"], hello
         if not same:
             self._handles.clear()
             self._unsent.clear()
@@ -151,8 +139,8 @@ class KeeperClient:
                 except FPSKernelsError as exc:
                     logger.warning("a kernel is not what it was before its keeper was lost: %s", exc)
 
-    def _make(self) -> _Connection:
-        return _Connection(self)
+    def _make(self) -> KeeperConnection:
+        return KeeperConnection(self)
 
     def _set_well(self, well: bool) -> None:
         if self.well is not well:
@@ -258,7 +246,7 @@ class KeeperClient:
         if self._connection is not None:
             self._set_well(not silent)
 
-    def on_lost(self, connection: _Connection) -> None:
+    def on_lost(self, connection: KeeperConnection) -> None:
         """The connection has ended."""
         if connection is not self._connection:
             return
@@ -299,99 +287,3 @@ class KeeperClient:
             on_answer({"lost": True})
         self._answers.clear()
         await self._tasks.close()
-
-
-class _Connection(asyncio.Protocol):
-    """One connection to a keeper."""
-
-    def __init__(self, client: KeeperClient) -> None:
-        self.lost = asyncio.Event()
-        self._client = client
-        self._loop = asyncio.get_running_loop()
-        self._hello: asyncio.Future[dict[str, Any]] = self._loop.create_future()
-        self._begun = False
-        self._reader = FrameReader()
-        self._transport: asyncio.Transport | None = None
-        self._heard_at = self._looked_at = self._loop.time()
-        self._silent = False
-        self._timer: asyncio.TimerHandle | None = None
-
-    @property
-    def waiting_bytes(self) -> int:
-        """What has not been handed to the system."""
-        return self._transport.get_write_buffer_size() if self._transport is not None else 0
-
-    async def hello(self, server_id: str) -> dict[str, Any]:
-        """Say hello; returns the keeper's answer."""
-        hello = {"do": "hello", "id": 0, "server": server_id, "protocol": PROTOCOL, "version": __version__}
-        self.write(encode_json(CALL, hello))
-        return await self._hello
-
-    def begin(self) -> None:
-        """The keeper is one that we can talk to."""
-        self._begun = True
-        self._looked_at = self._loop.time()
-        self._timer = self._loop.call_later(PING_INTERVAL_S, self._look)
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is not derived from it
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        self.lost.set()
-        if self._timer is not None:
-            self._timer.cancel()
-        if not self._hello.done():
-            self._hello.set_result({"error": "The process that keeps kernels has closed the connection"})
-        self._client.on_lost(self)
-
-    def data_received(self, data: bytes) -> None:
-        self._heard_at = self._loop.time()
-        if self._silent:
-            self._silent = False
-            self._client.on_silence(False)
-        try:
-            for frame in self._reader.feed(data):
-                self._on_frame(frame)
-        except BadFrame as exc:
-            logger.error("the keeper sends what it should not: %s", exc)
-            self.close()
-
-    def _on_frame(self, frame: Frame) -> None:
-        if frame.kind == PING:
-            self.write(encode(PONG))
-        elif frame.kind == EVENT and not self._hello.done():
-            answer = decode_json(frame)
-            reason = {"error": f"The process that keeps kernels refuses: {answer.get('reason')}"}
-            self._hello.set_result(answer if answer.get("event") == "answer" else reason)
-        elif frame.kind in (BATCH, EVENT):
-            if self._begun:
-                self._client.on_frame(frame)
-        elif frame.kind != PONG:
-            raise BadFrame(f"a frame of kind {frame.kind}, which keepers do not send")
-
-    def write(self, data: bytes | Buffer) -> None:
-        """Write something, if the connection is there."""
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(data)
-
-    def _look(self) -> None:
-        """Ask whether the keeper is there; its silence does not count while this process itself did not run."""
-        now = self._loop.time()
-        if now - self._looked_at > 2 * PING_INTERVAL_S:
-            self._heard_at = now
-        self._looked_at = now
-        if now - self._heard_at > SILENCE_S and not self._silent:
-            self._silent = True
-            self._client.on_silence(True)
-        if not self.waiting_bytes:
-            self.write(encode(PING))
-        self._timer = self._loop.call_later(PING_INTERVAL_S, self._look)
-
-    def close(self, *, now: bool = False) -> None:
-        """Close the connection. now: without waiting until the keeper has read what was written."""
-        if self._transport is not None:
-            if now:
-                self._transport.abort()
-            else:
-                self._transport.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from ..errors import FPSKernelsError
 from ..keeper.keeper_folder import KeeperFolder
 from ..log_text import printable
 from ..state_folder import STATE_DIR_HELP, state_dir_path
+from .keeper_cgroup import control_group
 from .keeper_client import KeeperClient
 from .kept_process import forget
 
@@ -40,9 +42,9 @@ def main(argv: Sequence[str]) -> None:
         raise NoKeeper("On this system kernels cannot outlive their server")
     path = state_dir_path(options.dir)
     if options.command == "run":
-        from ..keeper import keeper_main
-
-        raise SystemExit(keeper_main.main(["--dir", str(path), *more]))
+        sys.stderr.flush()
+        # Another program: nothing of what this command imports is needed by a keeper.
+        os.execv(sys.executable, [sys.executable, "-P", "-m", "fps_kernels.keeper", "--dir", str(path), *more])
     if more:
         parser.error(f"unrecognized arguments: {' '.join(more)}")
     folder = KeeperFolder(path)
@@ -67,15 +69,17 @@ def is_locked(folder: KeeperFolder) -> bool:
 
 
 async def status(folder: KeeperFolder) -> str:
-    """What the keeper holds, a line for each kernel. Raises KeeperUnavailable."""
+    """What the keeper is, in two lines, and what it holds, in a line for each kernel. Raises KeeperUnavailable."""
     keeper = KeeperClient(folder)
     await keeper.start()
     try:
         kernels = (await keeper.call("kernels"))["kernels"]
     finally:
         await keeper.leave()
+    pid = keeper.hello["pid"]
     head = f"keeper {keeper.uuid} in {folder.path}: {counted(len(kernels))}"
-    return "\n".join([head, *map(line_of, kernels)])
+    what = f"version {keeper.hello['version']}, pid {pid}, control group {control_group(pid) or '(not known)'}"
+    return "\n".join([head, what, *map(line_of, kernels)])
 
 
 def line_of(summary: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from fps_kernels.errors import QueueFull
 from fps_kernels.keeper.keeper_folder import BadKeeperFolder, KeeperFolder
 from fps_kernels.keeper.keeper_wire import CALL, PROTOCOL, encode, encode_json
 from fps_kernels.keeper.server_connection import WRITE_HIGH_BYTES
-from fps_kernels.kept import keeper_client
+from fps_kernels.kept import keeper_client, keeper_connection
 from fps_kernels.kept.keeper_client import KeeperClient, RefusedByKeeper
 from fps_kernels.kept.keeper_start import KeeperUnavailable
 from fps_kernels.kept.kept_channels import RecordListener
@@ -231,8 +231,8 @@ async def test_kernels_that_are_left_go_on(keepers: Keepers, keeper: KeeperClien
 async def test_a_keeper_that_is_stopped_is_waited_for(
     keepers: Keepers, keeper: KeeperClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper_client, "SILENCE_S", 0.5)
-    monkeypatch.setattr(keeper_client, "PING_INTERVAL_S", 0.3)
+    monkeypatch.setattr(keeper_connection, "SILENCE_S", 0.5)
+    monkeypatch.setattr(keeper_connection, "PING_INTERVAL_S", 0.3)
     monkeypatch.setattr(keeper_client, "CALL_TIMEOUT_S", 1.0)
     keeper = await keepers.connect()
     driver = await keepers.start(keeper)

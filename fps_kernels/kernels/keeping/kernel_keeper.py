@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import FPSKernelsError
 from ...keeper.keeper_folder import KeeperFolder
+from ...kept.keeper_cgroup import restart_warning
 from ...kept.keeper_client import KeeperClient, RefusedByKeeper
 from ...kept.kept_launcher import KeptLauncher
 from ...kept.kept_process import KeptProcess, forget, kept_or
@@ -68,6 +70,9 @@ class KernelKeeper:
             await self._client.leave()
             raise
         self._held = {one["kernel"]: one for one in found}
+        pid = int(self._client.hello["pid"])
+        if warning := await asyncio.to_thread(restart_warning, os.environ, pid):
+            logger.warning("%s", warning)
         await asyncio.to_thread(self.reading.open)
 
     def forget(self, kernel_id: str) -> None:
