@@ -28,6 +28,7 @@ from .holdings import Holdings
 from .keeper_folder import BadKeeperFolder, KeeperFolder
 from .keeper_wire import PROTOCOL
 from .server_connection import ServerConnection
+from .service_notice import notify_ready
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class Keeper:
 
     folder: where servers find it.
     orphan_timeout_s: seconds without a server after which its kernels are ended; 0 for never.
-    idle_timeout_s: seconds without kernels and servers after which it ends.
+    idle_timeout_s: seconds without kernels and servers after which it ends; 0 for never.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Keeper:
             os.umask(mask)
         self._describe()
         on_ready()
+        notify_ready(os.environ)
         logger.info("keeper %s of %s, pid %d", self._uuid, __version__, os.getpid())
         try:
             while not self._stopped.is_set() and not self._is_over():
@@ -113,7 +115,7 @@ class Keeper:
             return False
         alone_s = time.monotonic() - holdings.alone_since
         if not len(holdings):
-            return alone_s > self._idle_timeout_s
+            return 0 < self._idle_timeout_s < alone_s
         if self._orphan_timeout_s and alone_s > self._orphan_timeout_s:
             logger.warning("no server has come for %g s: %d kernels are ended", alone_s, len(holdings))
             return True
@@ -148,7 +150,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="fps-kernels keeper", description="Keeps kernels beyond the end of a server.")
     parser.add_argument("--dir", type=Path, required=True, help="the state folder")
     parser.add_argument("--orphan-timeout-s", type=float, default=ORPHAN_TIMEOUT_S, help="0: never")
-    parser.add_argument("--idle-timeout-s", type=float, default=IDLE_TIMEOUT_S)
+    parser.add_argument("--idle-timeout-s", type=float, default=IDLE_TIMEOUT_S, help="0: never")
     parser.add_argument("--detach", action="store_true", help="go on as a process of its own, once servers can connect")
     options = parser.parse_args(argv)
     folder = KeeperFolder(options.dir.absolute())

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ..support.cases import for_each
+from ..support.programs import need
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -21,11 +22,14 @@ DEPLOY = ROOT / "deploy"
 # --- the unit -------------------------------------------------------------------------------------
 
 
-def settings() -> dict[str, list[str]]:
-    """The settings of the unit's service; one may stand several times."""
+SERVICES = ("fps-kernels", "fps-kernels-keeper")
+
+
+def settings(service: str = "fps-kernels") -> dict[str, list[str]]:
+    """The settings of a unit's service; one may stand several times."""
     found: dict[str, list[str]] = {}
     section = ""
-    for line in (DEPLOY / "fps-kernels.service").read_text().splitlines():
+    for line in (DEPLOY / f"{service}.service").read_text().splitlines():
         if line.startswith("["):
             section = line
         elif section == "[Service]" and line and not line.startswith("#"):
@@ -55,17 +59,41 @@ def settings() -> dict[str, list[str]]:
         ("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6 AF_NETLINK"),
         ("UMask", "0077"),
         ("OOMPolicy", "continue"),
+        ("RuntimeDirectory", "fps-kernels"),
         ("RuntimeDirectoryMode", "0700"),
-        ("LoadCredential", "token:/etc/fps-kernels/token"),
+        ("RuntimeDirectoryPreserve", "yes"),
+        ("User", "kernels"),
     ],
 )
-def test_the_unit_is_a_sandbox(name: str, value: str) -> None:
-    assert settings()[name] == [value]
+def test_the_units_are_the_same_sandbox(name: str, value: str) -> None:
+    assert [settings(service)[name] for service in SERVICES] == [[value]] * 2
+
+
+def test_the_keeper_has_its_state_where_the_gateway_looks_for_it() -> None:
+    [command] = settings("fps-kernels-keeper")["ExecStart"]
+    [state] = re.findall(r"--state-dir (\S+)", command)
+    assert f"KG_STATE_DIR={state}" in settings()["Environment"]
+    assert not any("token" in str(value).lower() for value in settings("fps-kernels-keeper").values())
+    # A crash of it must not end its kernels; it has no end of its own but SIGTERM.
+    assert settings("fps-kernels-keeper")["KillMode"] == ["process"]
+    assert "--idle-timeout-s 0" in command
+
+
+def test_systemd_understands_the_units(tmp_path: Path) -> None:
+    analyze = need("systemd-analyze")
+    for unit in ("fps-kernels.service", "fps-kernels-keeper.service", "fps-kernels.socket"):
+        # Neither the command nor the user are there.
+        text = (DEPLOY / unit).read_text().replace("/opt/fps-kernels/bin/fps-kernels", "/bin/true")
+        (tmp_path / unit).write_text(text)
+    units = [str(path) for path in tmp_path.iterdir()]
+    done = subprocess.run([analyze, "verify", *units], capture_output=True, text=True, check=False, timeout=60)
+    assert [line for line in done.stderr.splitlines() if str(tmp_path) in line or "fps-kernels" in line] == []
 
 
 def test_the_unit_has_a_user_and_takes_the_token_from_a_file() -> None:
     unit = settings()
     assert unit["User"] not in (["root"], ["0"])
+    assert unit["LoadCredential"] == ["token:/etc/fps-kernels/token"]
     assert "KG_AUTH_TOKEN_FILE=%d/token" in unit["Environment"]
     assert not any("token" in command.lower() for command in unit["ExecStart"])
     # Compilers in kernels write code and run it.
