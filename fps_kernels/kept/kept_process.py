@@ -159,6 +159,7 @@ class KeptProcess(LaunchedProcess):
         if manager.ledger is not None:  # type: ignore[attr-defined]  # our class
             manager.ledger.remove(Path(manager.connection_file))  # type: ignore[attr-defined]
             manager.ledger = None  # type: ignore[attr-defined]  # the file is to outlive this server
+        manager.outlives = True  # type: ignore[attr-defined]
         info = ConnectionInfo.from_dict(dict(manager.get_connection_info()))
         process = cls(keeper, kernel_id, manager, info, answer, cwd)
         process.command = tuple(command)
@@ -348,6 +349,7 @@ def _manager(kernel_id: str, facts: Mapping[str, Any]) -> tuple[AsyncKernelManag
     manager._kernel_spec = KernelSpec(**facts["spec"])
     manager.load_connection_file()
     manager._connection_file_written = True
+    manager.outlives = True  # type: ignore[attr-defined]  # our class
     manager.provisioner = LocalProvisioner(kernel_id=kernel_id, kernel_spec=manager._kernel_spec, parent=manager)
     return manager, info
 

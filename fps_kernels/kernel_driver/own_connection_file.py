@@ -54,6 +54,14 @@ def manager_class() -> type[AsyncKernelManager]:
     class OwnFileManager(PortHolder, AsyncKernelManager):
         ledger: Ledger | None = None
         """Where connection files are written down, so that they do not stay should this server be killed."""
+        outlives = False
+        """Whether the process outlives this server: its file must not go with this object then."""
+
+        def __del__(self) -> None:
+            if self.outlives:
+                self.let_ports_go()
+            else:
+                super().__del__()
 
         def write_connection_file(self, **kwargs: Any) -> None:
             """Write the connection file under a name that is free, which `connection_file` is then.

@@ -54,6 +54,22 @@ async def test_one_that_keeps_always_leaves_its_kernels(kept_gateways: KeptGatew
     assert not is_running(process)
 
 
+async def test_an_interpreter_that_ends_leaves_connection_files(kept_gateways: KeptGateways) -> None:
+    alone = str(kept_gateways.base)  # with a PYTHONPATH of its own a gateway is no fork, and its objects are deleted
+    first = kept_gateways.begin(keep="always", PYTHONPATH=alone)
+    async with Client(first.url) as client:
+        kernel_id = await client.start()
+    files = first.connection_files()
+    for _ in range(2):
+        assert await asyncio.to_thread(first.stop) == 0
+        assert first.connection_files() == files
+        first = kept_gateways.begin(keep="always", PYTHONPATH=alone)
+    async with Client(first.url) as client:
+        assert await client.evaluate(kernel_id, "6 * 7") == "42"
+        (await client.http.delete(f"/api/kernels/{kernel_id}")).raise_for_status()
+    assert first.connection_files() == []
+
+
 async def test_a_cell_runs_on_while_there_is_no_server(kept_gateways: KeptGateways) -> None:
     first = kept_gateways.begin(keep="always")
     file = kept_gateways.base / "written"
