@@ -44,11 +44,12 @@ class Holdings:
 
     folder: where the files of their stderr are.
 
-    servers: the number of servers that are connected.
+    servers: the number of servers that are connected. visited: whether one has ever said hello.
     """
 
     def __init__(self, folder: Path) -> None:
         self.servers = 0
+        self.visited = False
         self.alone_since = time.monotonic()
         self._folder = folder / "kernels"
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()

@@ -8,130 +8,24 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import fcntl
 import gc
-import json
 import logging
 import logging.handlers
 import os
-import signal
 import sys
-import time
-import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .. import __version__
-from ..kernel_driver.reaper import start_time
-from .holdings import Holdings
+from ..serving.own_memory import close_memory
 from .keeper_folder import BadKeeperFolder, KeeperFolder
-from .keeper_wire import PROTOCOL
-from .server_connection import ServerConnection
-from .service_notice import notify_ready
+from .keeper_service import IDLE_TIMEOUT_S, ORPHAN_TIMEOUT_S, Keeper
 
 logger = logging.getLogger(__name__)
 
-ORPHAN_TIMEOUT_S = 86_400.0
-"""Seconds without any server after which kernels are ended."""
-IDLE_TIMEOUT_S = 60.0
-"""Seconds without kernels and servers after which the keeper ends."""
-LOOK_S = 1.0
-"""Interval between two looks whether that is so."""
 MAX_LOG_BYTES = 5 * 1024 * 1024
-BACKLOG = 64
 LOCKED = 3
 """The exit code of one that found another keeper."""
-
-
-class Keeper:
-    """A keeper.
-
-    folder: where servers find it.
-    orphan_timeout_s: seconds without a server after which its kernels are ended; 0 for never.
-    idle_timeout_s: seconds without kernels and servers after which it ends; 0 for never.
-    """
-
-    def __init__(
-        self, folder: KeeperFolder, orphan_timeout_s: float = ORPHAN_TIMEOUT_S, idle_timeout_s: float = IDLE_TIMEOUT_S
-    ) -> None:
-        self._folder = folder
-        self._orphan_timeout_s = orphan_timeout_s
-        self._idle_timeout_s = idle_timeout_s
-        self._uuid = uuid.uuid4().hex
-        self._stopped = asyncio.Event()
-        self._holdings = Holdings(folder.path)
-        self._connections: set[ServerConnection] = set()
-
-    async def run(self, on_ready: Callable[[], None]) -> None:
-        """Listen until the end has come, and end the kernels then.
-
-        on_ready: called when servers can connect.
-        """
-        loop = asyncio.get_running_loop()
-        for signum in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signum, self.stop)
-        loop.add_signal_handler(signal.SIGHUP, lambda: None)  # not SIG_IGN, which kernels would inherit
-        with contextlib.suppress(FileNotFoundError):
-            self._folder.socket.unlink()  # of a keeper that is dead: the lock is ours
-        mask = os.umask(0o177)
-        try:
-            server = await loop.create_unix_server(self._connect, str(self._folder.socket), backlog=BACKLOG)
-        finally:
-            os.umask(mask)
-        self._describe()
-        on_ready()
-        notify_ready(os.environ)
-        logger.info("keeper %s of %s, pid %d", self._uuid, __version__, os.getpid())
-        try:
-            while not self._stopped.is_set() and not self._is_over():
-                self._holdings.look_after()
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(LOOK_S):
-                        await self._stopped.wait()
-        finally:
-            server.close()
-            self._folder.socket.unlink(missing_ok=True)
-            for connection in tuple(self._connections):
-                await connection.close("the keeper ends")
-            await self._holdings.end_all()
-            self._holdings.close()
-            self._folder.description.unlink(missing_ok=True)
-            logger.info("keeper %s has ended", self._uuid)
-
-    def stop(self) -> None:
-        """End, with all kernels."""
-        self._stopped.set()
-
-    def _connect(self) -> ServerConnection:
-        self._connections = {one for one in self._connections if one.open}
-        connection = ServerConnection(self._holdings, self._uuid, self.stop)
-        self._connections.add(connection)
-        return connection
-
-    def _is_over(self) -> bool:
-        holdings = self._holdings
-        if holdings.servers:
-            return False
-        alone_s = time.monotonic() - holdings.alone_since
-        if not len(holdings):
-            return 0 < self._idle_timeout_s < alone_s
-        if self._orphan_timeout_s and alone_s > self._orphan_timeout_s:
-            logger.warning("no server has come for %g s: %d kernels are ended", alone_s, len(holdings))
-            return True
-        return False
-
-    def _describe(self) -> None:
-        description = {
-            "uuid": self._uuid,
-            "pid": os.getpid(),
-            "start_time": start_time(os.getpid()),
-            "protocol": PROTOCOL,
-            "version": __version__,
-        }
-        draft = self._folder.description.with_suffix(".part")
-        draft.write_text(json.dumps(description))
-        draft.rename(self._folder.description)
 
 
 def lock(folder: KeeperFolder) -> int | None:
@@ -152,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--orphan-timeout-s", type=float, default=ORPHAN_TIMEOUT_S, help="0: never")
     parser.add_argument("--idle-timeout-s", type=float, default=IDLE_TIMEOUT_S, help="0: never")
     parser.add_argument("--detach", action="store_true", help="go on as a process of its own, once servers can connect")
+    parser.add_argument("--serve", nargs=argparse.REMAINDER, default=[], help="the command of a server to run, too")
     options = parser.parse_args(argv)
     folder = KeeperFolder(options.dir.absolute())
     try:
@@ -161,25 +56,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     descriptor = lock(folder)
     if descriptor is None:
+        if options.serve:
+            print(f"{folder.path}: there is a keeper already", file=sys.stderr)
         return LOCKED
-    os.chdir(folder.path)  # no other folder is kept from being unmounted
+    if not options.serve:
+        os.chdir(folder.path)  # no other folder is kept from being unmounted
     on_ready = detach() if options.detach else lambda: None
-    set_up_log(folder.log)
+    set_up_log(folder.log, also_stderr=bool(options.serve))
+    if options.serve:
+        close_memory()  # the server's environment may have secrets
     gc.collect()
     gc.freeze()
 
-    async def run() -> None:
-        await Keeper(folder, options.orphan_timeout_s, options.idle_timeout_s).run(on_ready)
+    async def run() -> int:
+        keeper = Keeper(folder, options.orphan_timeout_s, options.idle_timeout_s, options.serve)
+        return await keeper.run(on_ready)
 
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            runner.run(run())
+            return runner.run(run())
     except Exception:
         logger.exception("the keeper failed")
         return 1
     finally:
         os.close(descriptor)
-    return 0
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -191,11 +91,13 @@ def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def set_up_log(path: Path) -> None:
+def set_up_log(path: Path, *, also_stderr: bool) -> None:
     """Have what is logged written to a file, which is replaced when it is too large."""
-    handler = logging.handlers.RotatingFileHandler(path, maxBytes=MAX_LOG_BYTES, backupCount=1, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    file = logging.handlers.RotatingFileHandler(path, maxBytes=MAX_LOG_BYTES, backupCount=1, encoding="utf-8")
+    handlers: list[logging.Handler] = [file]
+    if also_stderr:
+        handlers.append(logging.StreamHandler())
+    logging.basicConfig(level=logging.INFO, handlers=handlers, format="%(asctime)s %(levelname)s %(message)s")
 
 
 def detach() -> Callable[[], None]:

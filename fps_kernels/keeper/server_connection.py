@@ -179,6 +179,7 @@ class ServerConnection(asyncio.Protocol):
             self._write(encode_json(EVENT, {"event": "answer", "id": call.get("id"), "error": reason, **mine}))
             self._close(reason)
             return
+        self.holdings.visited = True
         self.sender = sender[:100].encode("ascii", "replace")
         logger.info("server %s has come", self.sender.decode())
         self._answer(call.get("id"), mine)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
+import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, MutableMapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
 
 try:
     import fcntl
@@ -37,20 +40,58 @@ def main(argv: Sequence[str]) -> None:
     parser = argparse.ArgumentParser("fps-kernels keeper", description="The process that keeps kernels.")
     parser.add_argument("command", choices=["run", "status", "stop"])
     parser.add_argument("--state-dir", "--dir", dest="dir", help=STATE_DIR_HELP)
-    options, more = parser.parse_known_args(argv)
+    parser.add_argument(
+        "--serve", action="store_true", help="with run: run a server, too, whose options or command come after --"
+    )
+    own, dashes, words = partition(argv)
+    options, more = parser.parse_known_args(own)
     if fcntl is None:
         raise NoKeeper("On this system kernels cannot outlive their server")
     path = state_dir_path(options.dir)
+    if options.command == "run" and options.serve:
+        run(path, [*more, "--serve", *server_command(path, words, os.environ)])
+    if dashes or options.serve or (more and options.command != "run"):
+        parser.error(f"unrecognized arguments: {' '.join([*more, *words]) or '--serve'}")
     if options.command == "run":
-        sys.stderr.flush()
-        # Another program: nothing of what this command imports is needed by a keeper.
-        os.execv(sys.executable, [sys.executable, "-P", "-m", "fps_kernels.keeper", "--dir", str(path), *more])
-    if more:
-        parser.error(f"unrecognized arguments: {' '.join(more)}")
+        run(path, more)
     folder = KeeperFolder(path)
     if not is_locked(folder):
         raise NoKeeper(f"There is no keeper in {folder.path}")
     print(asyncio.run(status(folder) if options.command == "status" else stop(folder)))
+
+
+def partition(argv: Sequence[str]) -> tuple[list[str], bool, list[str]]:
+    """The words before `--`, whether there is one, and those after it."""
+    if "--" not in argv:
+        return list(argv), False, []
+    at = list(argv).index("--")
+    return list(argv[:at]), True, list(argv[at + 1 :])
+
+
+def run(folder: Path, options: Sequence[str]) -> NoReturn:
+    """Become a keeper: nothing of what this command imports is needed by one."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "fps_kernels.keeper", "--dir", str(folder), *options])
+
+
+def server_command(folder: Path, words: Sequence[str], environ: MutableMapping[str, str]) -> list[str]:
+    """The command of a server that leaves its kernels to the keeper of a folder; changes its environment.
+
+    words: options of the gateway, or the command `lab` with its options. What they say counts more.
+    Raises NoKeeper.
+    """
+    ours = []
+    if words and words[0] == "lab":
+        ours = ["lab", f"--set=kernels.state_dir={json.dumps(str(folder))}", "--set=kernels.keep_kernels=always"]
+        words = words[1:]
+    elif words and not words[0].startswith("-"):
+        raise NoKeeper(f"--serve: {words[0]} is no server; options of the gateway or `lab` can come after --")
+    else:
+        environ.update({"KG_STATE_DIR": str(folder), "KG_KEEP_KERNELS": environ.get("KG_KEEP_KERNELS") or "always"})
+    program = shutil.which(sys.argv[0])
+    code = "from fps_kernels.gateway.app import main; main()"
+    return [*([os.path.abspath(program)] if program else [sys.executable, "-P", "-c", code]), *ours, *words]
 
 
 def is_locked(folder: KeeperFolder) -> bool:
