@@ -54,6 +54,26 @@ class ExitReport:
         return asdict(self)
 
 
+class InheritedProcess:
+    """A child of this process that a program before has started: what is needed of a Popen."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        return self._wait(os.WNOHANG)
+
+    def wait(self) -> int | None:
+        return self._wait(0)
+
+    def _wait(self, options: int) -> int | None:
+        if self.returncode is None:
+            pid, status = os.waitpid(self.pid, options)
+            self.returncode = os.waitstatus_to_exitcode(status) if pid else None
+        return self.returncode
+
+
 class Child:
     """A kernel's process.
 
@@ -67,16 +87,20 @@ class Child:
     def __init__(
         self,
         pid: int,
-        popen: subprocess.Popen[bytes] | None,
+        popen: subprocess.Popen[bytes] | InheritedProcess | None,
         stderr: StderrFile | None,
         oom: OomWatch | None,
         on_exit: Callable[[ExitReport], None],
         on_lines: Callable[[list[str]], None] = lambda lines: None,
+        report: ExitReport | None = None,
     ) -> None:
-        """Watch a process. Raises ProcessLookupError when one that is not a child has ended."""
+        """Watch a process, unless it has ended: then `report` says how.
+
+        Raises ProcessLookupError when one that is not a child has ended.
+        """
         self.pid = pid
         self.start_time = start_time(pid)
-        self.report: ExitReport | None = None
+        self.report = report
         self.ended = asyncio.Event()
         self._popen = popen
         self._stderr = stderr
@@ -86,6 +110,10 @@ class Child:
         self._reaped = False
         self._loop = asyncio.get_running_loop()
         self._tasks = TaskSet()
+        self._pidfd = None
+        if report is not None:
+            self.ended.set()
+            return
         self._pidfd = open_pidfd(pid)
         if self._pidfd is not None:
             add_reader(self._loop, self._pidfd, self._on_readable)
@@ -124,6 +152,34 @@ class Child:
         if not began or child.start_time != began:
             child.close()
             raise ProcessLookupError(pid)
+        return child
+
+    def state(self) -> dict[str, Any]:
+        """What the next program needs to know of it, as plain values."""
+        stderr = self._stderr
+        return {
+            "pid": self.pid,
+            "start_time": self.start_time,
+            "is_child": self._popen is not None and not self._reaped,
+            "report": self.report.as_json() if self.report is not None else None,
+            "stderr": None if stderr is None or stderr.fd < 0 else [str(stderr.path), stderr.told],
+        }
+
+    @classmethod
+    def resume(
+        cls, state: Mapping[str, Any], on_exit: Callable[[ExitReport], None], on_lines: Callable[[list[str]], None]
+    ) -> Child:
+        """Watch a process that the program before has watched. Raises OSError when its stderr cannot be opened."""
+        pid, began = state["pid"], state["start_time"]
+        popen = InheritedProcess(pid) if state["is_child"] else None
+        stderr = StderrFile(Path(state["stderr"][0]), state["stderr"][1]) if state["stderr"] is not None else None
+        report = ExitReport(**state["report"]) if state["report"] is not None else None
+        if popen is None and report is None and start_time(pid) != began:
+            report = ExitReport(None, [], None)  # nobody can tell any more
+        child = cls(pid, popen, stderr, OomWatch(), on_exit, on_lines, report)
+        child.start_time = began
+        if popen is not None and report is not None:
+            child._tasks.start(child._end_rest(), name=f"end of {pid}")
         return child
 
     def _on_readable(self) -> None:

@@ -6,14 +6,15 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import zmq
 
 from ..errors import FPSKernelsError, KernelNotConnected, MalformedMessage
-from ..kernel_driver.channels import Channels, ZMQChannels
+from ..kernel_driver.channels import ZMQChannels
 from ..kernel_driver.connection_file import ConnectionInfo
 from ..kernel_driver.header import Buffer
 from ..kernel_driver.turns import Turns
@@ -22,6 +23,8 @@ from .keeper_wire import TooLarge
 from .record import Record, RecordBounds, Stored
 
 logger = logging.getLogger(__name__)
+
+Prepare = Callable[[zmq.Socket[bytes]], None]
 
 STDIN_LOOK_S = 0.01
 """First interval between two looks whether stdin is connected, which nothing tells; doubled up to the longest."""
@@ -80,7 +83,8 @@ class Holder:
         self.files: list[str] = []
         self._context = context
         self._turns = turns
-        self._channels: Channels | None = None
+        self._channels: ZMQChannels | None = None
+        self._connection: tuple[Mapping[str, Any], bytes] = ({}, b"")  # what these are connected with
         self._stdin = False
         self._look: asyncio.TimerHandle | None = None
         self._launching = False
@@ -125,17 +129,10 @@ class Holder:
     ) -> None:
         """Launch the next process. The one before must have ended. Raises OSError, ValueError."""
         generation = self.generation + 1
-
-        def on_lines(lines: list[str]) -> None:
-            self.tell("stderr", lines=lines)
-
-        def on_exit(report: ExitReport) -> None:
-            if generation == self.generation:
-                self.tell("exited", exited=report.as_json())
-
         self._launching = True
         try:
-            child = await Child.launch(command, env, cwd, stderr_path, on_exit, on_lines)
+            on_exit = self._exit_teller(generation)
+            child = await Child.launch(command, env, cwd, stderr_path, on_exit, self._tell_lines)
         finally:
             self._launching = False
         self.let_go()
@@ -144,23 +141,36 @@ class Holder:
 
     def adopt(self, pid: int, began: str, generation: int, files: list[str]) -> None:
         """Take over a process whose keeper has died. Raises ProcessLookupError when it is gone."""
+        self.child = Child.adopt(pid, began, self._exit_teller(generation))
+        self.generation, self.files = generation, files
+
+    def _exit_teller(self, generation: int) -> Callable[[ExitReport], None]:
+        """What tells servers how a process has ended, if no other has come since."""
 
         def on_exit(report: ExitReport) -> None:
             if generation == self.generation:
                 self.tell("exited", exited=report.as_json())
 
-        self.child = Child.adopt(pid, began, on_exit)
-        self.generation, self.files = generation, files
+        return on_exit
+
+    def _tell_lines(self, lines: list[str]) -> None:
+        self.tell("stderr", lines=lines)
 
     def check(self, generation: int) -> None:
         """Raise StaleGeneration if that is not the process that runs now."""
         if generation != self.generation:
             raise StaleGeneration(f"That is process {generation} of the kernel: {self.generation} has come since")
 
-    def connect(self, info: ConnectionInfo, identity: bytes) -> None:
-        """Connect to the process; connections to the one before are closed. Raises KernelNotConnected."""
+    def connect(self, info: Mapping[str, Any], identity: bytes, prepare: Prepare | None = None) -> None:
+        """Connect to the process; connections to the one before are closed.
+
+        info: as in its connection file. prepare: called with each socket before that connects.
+        Raises InvalidConnection, KernelNotConnected.
+        """
+        where = ConnectionInfo.from_dict(info)
         self.let_go()
-        self._channels = ZMQChannels(self._context, info, identity, self._on_batch, self._turns)
+        self._channels = ZMQChannels(self._context, where, identity, self._on_batch, self._turns, prepare)
+        self._connection = (info, identity)
         self._look_at_stdin(STDIN_LOOK_S)
 
     def let_go(self) -> None:
@@ -262,6 +272,59 @@ class Holder:
         for path in self.files:
             with contextlib.suppress(OSError):
                 os.unlink(path)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is to come of the kernel, as far as a keeper can tell: requests have no answers."""
+        return self._launching or (self.running and self.record.unfinished > 0)
+
+    @property
+    def launching(self) -> bool:
+        """Whether a process is being launched."""
+        return self._launching
+
+    def leave(self, linger_ms: int) -> dict[str, Any]:
+        """Close the connections, when all that has arrived is in the record; returns plain values for `resume`.
+
+        linger_ms: how long libzmq may send what it has, when its context is terminated.
+        """
+        waiting = None
+        if self._channels is not None:
+            left = self._channels.take_all()
+            waiting = {name: [list(map(bytes, frames)) for frames in messages] for name, messages in left.items()}
+        state = {
+            "kernel": self.kernel_id,
+            "handle": self.handle,
+            "generation": self.generation,
+            "facts": self.facts,
+            "files": self.files,
+            "child": self.child.state() if self.child is not None else None,
+            "record": self.record.state(),
+            "busy": self.busy,
+            "connection": None if waiting is None else [*self._connection, waiting],
+        }
+        self._stop_looking()
+        if self._channels is not None:
+            self._channels.close(linger_ms)
+        return state
+
+    def resume(self, state: Mapping[str, Any], prepare: Prepare) -> None:
+        """Go on with a kernel that another program has left. Raises FPSKernelsError, OSError, when it cannot be."""
+        self.generation, self.facts, self.files = state["generation"], state["facts"], state["files"]
+        self.record = Record.resume(self.handle, state["record"])
+        if state["child"] is not None:
+            self.child = Child.resume(state["child"], self._exit_teller(self.generation), self._tell_lines)
+        if state["connection"] is not None and self.running:
+            info, identity, waiting = state["connection"]
+            if not state["busy"]:
+                # Many a kernel takes a known routing id for the old connection while it does not look at a socket, and
+                # it looks at stdin when it asks. Only answers that are to come need the same one.
+                identity = uuid.uuid4().hex.encode()
+            self.connect(info, identity, prepare)
+            assert self._channels is not None
+            for channel, messages in waiting.items():
+                for frames in messages:
+                    self._channels.send(channel, frames)
 
     def close(self) -> None:
         """Let go of everything; a process that has not ended runs on."""

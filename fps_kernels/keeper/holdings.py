@@ -6,15 +6,16 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import zmq
 
 from ..errors import FPSKernelsError
 from ..kernel_driver.turns import Turns
 from ..tasks import TaskSet
-from .holder import Holder
+from .holder import Holder, Prepare
 from .record import RecordBounds
 
 logger = logging.getLogger(__name__)
@@ -85,6 +86,31 @@ class Holdings:
             self._by_id[kernel_id] = self._by_handle[self._next_handle] = holder
             self._next_handle += 1
         return holder
+
+    def leave(self, linger_ms: int) -> dict[str, Any]:
+        """Leave all kernels to the next program: returns plain values for `resume`. Blocks, as long as at most that.
+
+        linger_ms: how long libzmq may send what it has.
+        """
+        holders = [holder.leave(linger_ms) for holder in self]
+        self._context.destroy(linger_ms)
+        return {"next_handle": self._next_handle, "visited": self.visited, "kernels": holders}
+
+    def resume(self, state: Mapping[str, Any], prepare: Prepare) -> None:
+        """Go on with all kernels that the program before has left; of one that cannot be, a line is logged."""
+        self._next_handle, self.visited = state["next_handle"], state["visited"]
+        for one in state["kernels"]:
+            holder = Holder(one["kernel"], one["handle"], self._context, self._turns)
+            self._by_id[holder.kernel_id] = self._by_handle[holder.handle] = holder
+            try:
+                holder.resume(one, prepare)
+            except (FPSKernelsError, OSError) as exc:
+                logger.error("kernel %s: %s", holder.kernel_id, exc)
+
+    @property
+    def ending(self) -> bool:
+        """Whether kernels that were forgotten are being ended."""
+        return bool(self._tasks)
 
     def stderr_path(self, kernel_id: str) -> Path:
         """The file for the stderr of a kernel."""

@@ -19,12 +19,25 @@ Arguments = dict[str, Any]
 Answer = dict[str, Any]
 
 
+class Control(Protocol):
+    """What can be done to the keeper itself."""
+
+    def stop(self) -> None:
+        """End it, with all kernels."""
+
+    async def replace(self, caller: Caller, arguments: Arguments) -> Answer:
+        """Have another program take its place; the answer is that one's. Raises CannotReplace."""
+
+
 class Caller(Protocol):
     """The connection of the server that calls."""
 
     holdings: Holdings
-    stop: Callable[[], None]
-    """Ends the keeper."""
+    keeper: Control
+
+    @property
+    def open(self) -> bool:
+        """Whether the connection is there."""
 
     def attach(self, holder: Holder, seq: int) -> None:
         """Tell the server what passes from the number `seq` on, after the answer that is being made."""
@@ -118,7 +131,8 @@ def adopt(caller: Caller, arguments: Arguments) -> Answer:
 def hold(caller: Caller, arguments: Arguments) -> Answer:
     """Connect to a process: `info` as in its connection file, `identity`. The caller is attached from now on."""
     holder = find(caller, arguments)
-    info = ConnectionInfo.from_dict(field(arguments, "info", dict))
+    info = field(arguments, "info", dict)
+    ConnectionInfo.from_dict(info)
     caller.attach(holder, holder.record.next_seq)
     holder.connect(info, field(arguments, "identity", str).encode())
     return holder.summary()
@@ -194,8 +208,17 @@ def forget(caller: Caller, arguments: Arguments) -> Answer:
 
 def stop(caller: Caller, arguments: Arguments) -> Answer:
     """End the keeper, and its kernels with it."""
-    caller.stop()
+    caller.keeper.stop()
     return {}
+
+
+async def restart(caller: Caller, arguments: Arguments) -> Answer:
+    """Have the program of the interpreter `python` take the place of this one, when all kernels have been idle.
+
+    `wait_s`: seconds in which they must be. `now`: whether those that are busy are not waited for.
+    Answered with the `version` that runs then.
+    """
+    return await caller.keeper.replace(caller, arguments)
 
 
 CALLS: dict[str, Callable[[Caller, Arguments], Answer | Awaitable[Answer]]] = {
@@ -211,6 +234,7 @@ CALLS: dict[str, Callable[[Caller, Arguments], Answer | Awaitable[Answer]]] = {
         let_go,
         rename,
         reopen,
+        restart,
         run,
         seen,
         signal,

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..serving.own_memory import close_memory
+from .handover import KNOWN, read
 from .keeper_folder import BadKeeperFolder, KeeperFolder
 from .keeper_service import IDLE_TIMEOUT_S, ORPHAN_TIMEOUT_S, Keeper
 
@@ -42,19 +43,30 @@ def lock(folder: KeeperFolder) -> int | None:
 def main(argv: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(prog="fps-kernels keeper", description="Keeps kernels beyond the end of a server.")
-    parser.add_argument("--dir", type=Path, required=True, help="the state folder")
+    parser.add_argument("--dir", type=Path, help="the state folder")
     parser.add_argument("--orphan-timeout-s", type=float, default=ORPHAN_TIMEOUT_S, help="0: never")
     parser.add_argument("--idle-timeout-s", type=float, default=IDLE_TIMEOUT_S, help="0: never")
     parser.add_argument("--detach", action="store_true", help="go on as a process of its own, once servers can connect")
+    parser.add_argument("--resume", type=int, help="go on from the state that this descriptor leads to")
+    parser.add_argument("--can-resume", type=int, metavar="FORMAT", help="say whether that could be done")
     parser.add_argument("--serve", nargs=argparse.REMAINDER, default=[], help="the command of a server to run, too")
     options = parser.parse_args(argv)
+    if options.can_resume is not None:
+        return int(options.can_resume not in KNOWN)
+    if options.dir is None:
+        parser.error("--dir is needed")
     folder = KeeperFolder(options.dir.absolute())
     try:
         folder.prepare()
     except BadKeeperFolder as exc:
         print(exc.message, file=sys.stderr)
         return 1
-    descriptor = lock(folder)
+    left = read(options.resume) if options.resume is not None else None
+    if left is None:
+        descriptor = lock(folder)
+    else:
+        descriptor = left["lock"]
+        os.set_inheritable(descriptor, False)
     if descriptor is None:
         if options.serve:
             print(f"{folder.path}: there is a keeper already", file=sys.stderr)
@@ -69,8 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     gc.freeze()
 
     async def run() -> int:
-        keeper = Keeper(folder, options.orphan_timeout_s, options.idle_timeout_s, options.serve)
-        return await keeper.run(on_ready)
+        keeper = Keeper(folder, options.orphan_timeout_s, options.idle_timeout_s, options.serve, descriptor)
+        return await keeper.run(on_ready, left)
 
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:

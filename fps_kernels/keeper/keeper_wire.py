@@ -109,6 +109,11 @@ class FrameReader:
         self._held = 0
         self._needed = HEADER_BYTES
 
+    @property
+    def rest(self) -> bytes:
+        """What has come of a frame that has not ended."""
+        return b"".join(self._chunks)
+
     def feed(self, data: bytes) -> Iterator[Frame]:
         """The frames that end in `data`. To be read to the end. Raises BadFrame, after those that come before."""
         if self._chunks:

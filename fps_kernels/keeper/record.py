@@ -24,11 +24,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import merge
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple, Self
 
 from ..errors import MalformedMessage
 from ..kernel_driver.header import DELIMITER, Buffer, peek_msg_id, peek_msg_type
@@ -82,9 +82,33 @@ class Record:
         self.next_seq = next_seq
         self.seen = next_seq
         self._handle = handle
-        bounds = bounds or RecordBounds()
+        self._bounds = bounds = bounds or RecordBounds()
         self._iopub, self._rest = _Lane(bounds), _Lane(bounds)
         self._requests: OrderedDict[str, _Request] = OrderedDict()
+
+    def state(self) -> dict[str, Any]:
+        """All of it as plain values."""
+        return {
+            "next_seq": self.next_seq,
+            "seen": self.seen,
+            "max_messages": self._bounds.max_messages,
+            "max_bytes": self._bounds.max_bytes,
+            "iopub": self._iopub.state(),
+            "rest": self._rest.state(),
+            "requests": [[key, _plain(one.stored), one.answered_at] for key, one in self._requests.items()],
+        }
+
+    @classmethod
+    def resume(cls, handle: int, state: Mapping[str, Any]) -> Self:
+        """The record that had this state."""
+        record = cls(handle, RecordBounds(state["max_messages"], state["max_bytes"]), state["next_seq"])
+        record.seen = state["seen"]
+        record._iopub.resume(state["iopub"])
+        record._rest.resume(state["rest"])
+        for msg_id, stored, answered_at in state["requests"]:
+            record._requests[msg_id] = request = _Request(Stored(*stored))
+            request.answered_at = answered_at
+        return record
 
     @property
     def size(self) -> int:
@@ -232,6 +256,14 @@ class _Lane:
         self._batches: deque[Stored] = deque()
         self._dropped: deque[tuple[int, int, int]] = deque()  # first, end, number of messages
 
+    def state(self) -> dict[str, Any]:
+        return {"batches": list(map(_plain, self._batches)), "dropped": list(map(list, self._dropped))}
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        self._dropped.extend((first, end, count) for first, end, count in state["dropped"])
+        for seq, messages, size, pieces in state["batches"]:
+            self.add(Stored(seq, messages, size, pieces))
+
     @property
     def first_seq(self) -> int:
         """The number before which this has dropped something."""
@@ -278,6 +310,10 @@ class _Lane:
 
     def missing(self, seq: int) -> int:
         return sum(count if seq <= first else min(count, end - seq) for first, end, count in self._dropped if end > seq)
+
+
+def _plain(stored: Stored) -> list[Any]:
+    return [stored.seq, stored.messages, stored.size, list(map(bytes, stored.pieces))]
 
 
 def _headers(frames: Sequence[Buffer]) -> tuple[bytes, bytes]:

@@ -57,11 +57,11 @@ class Served:
     async def run(self) -> int:
         """Run it until it need not be started again; returns its exit code as a shell has it, 0 after `stop`."""
         wait_s = RETRY_S
-        while True:
+        while not self._stopping:
             began = time.monotonic()
             code = await self._outcome()
             if self._stopping:
-                return 0
+                break
             if not self._restarting and (code == 0 or not self._has_come()):
                 return code if code >= 0 else 128 - code
             if time.monotonic() - began > CALM_S:
@@ -71,11 +71,10 @@ class Served:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(wait_s):
                         await self._called.wait()
-                if self._stopping:
-                    return 0
                 wait_s = min(2 * wait_s, RETRY_MAX_S)
             self._restarting = False
             self._called.clear()
+        return 0
 
     async def _outcome(self) -> int:
         """Start the server, unless it runs, and wait for its end; returns its exit status, negative for a signal."""

@@ -14,15 +14,16 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 from .. import __version__
 from ..errors import FPSKernelsError
 from ..tasks import TaskSet
+from .attachment import Attachment
 from .holder import Holder
 from .holdings import BadCall, Holdings
-from .keeper_calls import CALLS, Answer, field
+from .keeper_calls import CALLS, Answer, Control, field
 from .keeper_wire import (
     CALL,
     EVENT,
@@ -53,34 +54,85 @@ WRITE_HIGH_BYTES = 8 * 1024 * 1024
 WRITE_LOW_BYTES = 2 * 1024 * 1024
 EVENT_BYTES = 64 * 1024 * 1024
 """What may wait for a server that does not read, with events, before its connection is given up."""
-READ_BYTES = 1024 * 1024
-"""Bytes that are read from the record at once."""
 
 
+# Large: what one server says and is told comes together here; how far it was told is in attachment.py.
 class ServerConnection(asyncio.Protocol):
     """A server's connection.
 
-    holdings: the kernels. uuid: this keeper's. stop: ends the keeper.
+    holdings: the kernels. uuid: this keeper's. keeper: what can be done to it.
+    state: of a connection that the program before has left, see `state`.
     """
 
-    def __init__(self, holdings: Holdings, uuid: str, stop: Callable[[], None]) -> None:
+    def __init__(self, holdings: Holdings, uuid: str, keeper: Control, state: Mapping[str, Any] | None = None) -> None:
         self.holdings = holdings
-        self.stop = stop
+        self.keeper = keeper
         self._uuid = uuid
         self.sender: bytes | None = None  # the server's id, once it has said hello
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._reader = FrameReader()
-        self._attachments: dict[int, _Attachment] = {}
+        self._attachments: dict[int, Attachment] = {}
         self._tasks = TaskSet()
         self._heard_at = self._looked_at = self._loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self.paused = False
+        if state is not None:
+            self.sender = state["sender"]
+            list(self._reader.feed(state["rest"]))  # of a frame whose end is to come
+            for handle, seq, told in state["attachments"]:
+                if (holder := holdings.by_handle(handle)) is not None:
+                    self._attachments[handle] = attachment = Attachment(self, holder, seq, tuple(told))
+                    holder.attached.add(attachment)
 
     @property
     def open(self) -> bool:
         """Whether the connection is there."""
         return self._transport is not None
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What was written and is not the system's yet."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    @property
+    def launching(self) -> bool:
+        """Whether calls are under way, besides one that waits for the end of all others."""
+        return len(self._tasks) > sum(task.get_name() == "call restart" for task in self._tasks)
+
+    def freeze(self) -> None:
+        """Read nothing, and tell nothing of what passes, from now on."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.pause_reading()
+        for attachment in self._attachments.values():
+            attachment.fall_behind()
+
+    def thaw(self) -> None:
+        """Undo `freeze`."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+            self.go_on()
+
+    def go_on(self) -> None:
+        """Tell what was missed."""
+        for attachment in tuple(self._attachments.values()):
+            attachment.go_on()
+
+    def drop(self) -> None:
+        """End the connection at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def state(self) -> dict[str, Any] | None:
+        """What the next program needs to go on with the connection, and its descriptor; None if it has none."""
+        if self._transport is None or self._transport.is_closing() or self.sender is None:
+            return None
+        return {
+            "descriptor": os.dup(self._transport.get_extra_info("socket").fileno()),
+            "sender": self.sender,
+            "rest": self._reader.rest,
+            "attachments": [attachment.state() for attachment in self._attachments.values()],
+        }
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is not derived from it
@@ -203,7 +255,7 @@ class ServerConnection(asyncio.Protocol):
         old = self._attachments.pop(holder.handle, None)
         if old is not None:
             holder.attached.discard(old)
-        attachment = _Attachment(self, holder, max(0, min(seq, holder.record.next_seq)))
+        attachment = Attachment(self, holder, max(0, min(seq, holder.record.next_seq)))
         self._attachments[holder.handle] = attachment
         holder.attached.add(attachment)
         self._loop.call_soon(attachment.begin)
@@ -250,58 +302,6 @@ class ServerConnection(asyncio.Protocol):
             await asyncio.wait(tuple(self._tasks), timeout=SILENCE_S)
         self._close(reason)
         await self._tasks.close()
-
-
-class _Attachment:
-    """How far a server has been told what passes of a kernel."""
-
-    def __init__(self, connection: ServerConnection, holder: Holder, seq: int) -> None:
-        self.holder = holder
-        self._connection = connection
-        self._seq = seq
-        self.sender = connection.sender
-        self._told = (0, 0)  # up to where it knows what was dropped
-        self._behind = True
-
-    def begin(self) -> None:
-        """Tell the requests that may yet be answered, then all the rest."""
-        if self not in self.holder.attached:
-            return
-        for stored in self.holder.record.requests_before(self._seq):
-            self._connection.write_batch(stored)
-        report = self.holder.report
-        self.catch_up()
-        if report is not None:
-            exited = {"event": "exited", "kernel": self.holder.kernel_id, "generation": self.holder.generation}
-            self.tell({**exited, "exited": report.as_json()})
-
-    def push(self, stored: Stored) -> None:
-        """Something was added to the record."""
-        if self._behind or self._connection.paused:
-            self._behind = True
-        else:
-            self._seq = stored.end
-            self._connection.write_batch(stored)
-
-    def catch_up(self) -> None:
-        """Tell what was missed, as far as the server reads it."""
-        record = self.holder.record
-        while self._behind and not self._connection.paused:
-            missing = record.missing(self._seq, self._told)
-            self._told = record.dropped_to
-            if missing:
-                self.tell({"event": "gap", "kernel": self.holder.kernel_id, "from": self._seq, "messages": missing})
-            found = record.read(self._seq, READ_BYTES)
-            for stored in found:
-                self._connection.write_batch(stored)
-                self._seq = stored.end
-            self._behind = bool(found)
-        if not self._behind:
-            self._seq = record.next_seq
-
-    def tell(self, event: Mapping[str, Any]) -> None:
-        """Something has happened to the kernel."""
-        self._connection.tell(event)
 
 
 def peer_uid(transport: asyncio.BaseTransport) -> int | None:

@@ -18,16 +18,17 @@ LINE_CHARS = 500
 class StderrFile:
     """A file that a process appends to, and that is cut while it does. All methods block, for a moment.
 
-    path: where it is. What is there already is replaced.
+    path: where it is. What is there already is replaced, unless it was `told` up to some byte.
     Raises OSError.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, told: int | None = None) -> None:
         self.path = path
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         self.fd = os.open(path, flags, 0o600)
-        os.ftruncate(self.fd, 0)
-        self._told = 0
+        if told is None:
+            os.ftruncate(self.fd, 0)
+        self.told = told or 0
 
     def new_lines(self, *, to_the_end: bool = False) -> list[str]:
         """The lines that have come since this was asked last, of a flood the last ones.
@@ -36,11 +37,11 @@ class StderrFile:
         """
         if self.fd < 0:
             return []
-        start = max(self._told, os.fstat(self.fd).st_size - KEPT_BYTES)
+        start = max(self.told, os.fstat(self.fd).st_size - KEPT_BYTES)
         data = os.pread(self.fd, KEPT_BYTES, start)
         if not to_the_end and len(data) < KEPT_BYTES:
             data = data[: data.rfind(b"\n") + 1]
-        self._told = start + len(data)
+        self.told = start + len(data)
         return _lines(data)
 
     def cut(self) -> None:
@@ -49,7 +50,7 @@ class StderrFile:
             tail = self._tail()
             os.ftruncate(self.fd, 0)
             os.write(self.fd, tail.partition(b"\n")[2])
-            self._told = os.fstat(self.fd).st_size
+            self.told = os.fstat(self.fd).st_size
 
     def _tail(self) -> bytes:
         size = os.fstat(self.fd).st_size

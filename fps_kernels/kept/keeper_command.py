@@ -23,11 +23,15 @@ from ..keeper.keeper_folder import KeeperFolder
 from ..log_text import printable
 from ..state_folder import STATE_DIR_HELP, state_dir_path
 from .keeper_cgroup import control_group
-from .keeper_client import KeeperClient
+from .keeper_client import KeeperClient, RefusedByKeeper
 from .kept_process import forget
 
 STOP_TIMEOUT_S = 30.0
 """Seconds within which a keeper has ended its kernels and itself."""
+WAIT_S = 60
+"""Seconds for which a keeper that is to be replaced waits until all kernels are idle, if nothing else is said."""
+RESTART_TIMEOUT_S = 60.0
+"""Seconds within which it is replaced then."""
 LOOK_S = 0.05
 
 
@@ -36,12 +40,20 @@ class NoKeeper(FPSKernelsError):
 
 
 def main(argv: Sequence[str]) -> None:
-    """Run a keeper, say what it holds, or end it. Raises FPSKernelsError."""
+    """Run a keeper, say what it holds, replace or end it. Raises FPSKernelsError."""
     parser = argparse.ArgumentParser("fps-kernels keeper", description="The process that keeps kernels.")
-    parser.add_argument("command", choices=["run", "status", "stop"])
+    parser.add_argument("command", choices=["run", "status", "restart", "stop"])
     parser.add_argument("--state-dir", "--dir", dest="dir", help=STATE_DIR_HELP)
     parser.add_argument(
         "--serve", action="store_true", help="with run: run a server, too, whose options or command come after --"
+    )
+    parser.add_argument("--now", action="store_true", help="with restart: do not wait until all kernels are idle")
+    parser.add_argument(
+        "--wait",
+        type=int,
+        default=WAIT_S,
+        metavar="SECONDS",
+        help="with restart: how long to wait for that (%(default)s)",
     )
     own, dashes, words = partition(argv)
     options, more = parser.parse_known_args(own)
@@ -57,7 +69,13 @@ def main(argv: Sequence[str]) -> None:
     folder = KeeperFolder(path)
     if not is_locked(folder):
         raise NoKeeper(f"There is no keeper in {folder.path}")
-    print(asyncio.run(status(folder) if options.command == "status" else stop(folder)))
+    match options.command:
+        case "status":
+            print(asyncio.run(status(folder)))
+        case "restart":
+            print(asyncio.run(restart(folder, now=options.now, wait_s=options.wait)))
+        case _:
+            print(asyncio.run(stop(folder)))
 
 
 def partition(argv: Sequence[str]) -> tuple[list[str], bool, list[str]]:
@@ -144,6 +162,28 @@ async def stop(folder: KeeperFolder) -> str:
             raise NoKeeper(f"The keeper in {folder.path} has not ended within {STOP_TIMEOUT_S:g} s")
         await asyncio.sleep(LOOK_S)
     return f"The keeper in {folder.path} has ended, with {counted(count)}"
+
+
+async def restart(folder: KeeperFolder, *, now: bool, wait_s: int) -> str:
+    """Have the keeper replaced by this version; returns what is said of that. Raises KeeperUnavailable, NoKeeper."""
+    keeper = KeeperClient(folder)
+    await keeper.start()
+    before = keeper.hello
+    try:
+        answer = await keeper.call(
+            "restart", timeout_s=wait_s + RESTART_TIMEOUT_S, python=sys.executable, now=now, wait_s=wait_s
+        )
+        count = len((await keeper.call("kernels"))["kernels"])
+    except RefusedByKeeper as exc:
+        if "unknown call" not in exc.message:
+            raise
+        raise NoKeeper(
+            f"The keeper in {folder.path} is of {before['version']}, which cannot be replaced while it runs: "
+            "`fps-kernels keeper stop` ends it, and its kernels"
+        ) from exc
+    finally:
+        await keeper.leave()
+    return f"The keeper in {folder.path}, pid {before['pid']}, is of {answer['version']} now, with {counted(count)}"
 
 
 async def forget_in(folder: KeeperFolder, kernel_id: str) -> None:

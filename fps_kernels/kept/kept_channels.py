@@ -40,7 +40,7 @@ class RecordListener:
         """A server, perhaps this one, has left a mark."""
 
     def on_gap(self, messages: int | None) -> None:
-        """So many messages are missing; None if that is not known, as the keeper was another one."""
+        """So many messages are missing; None if that is not known, as the keeper was another program."""
 
     def on_told(self) -> None:
         """All of it up to `position` has been told."""
@@ -158,8 +158,10 @@ class KeptChannels:
             case "stdin":
                 self._stdin = bool(event.get("connected"))
             case "gap":
-                logger.warning("%s messages of kernel %s are missing", event.get("messages"), self._name["kernel"])
-                self._listener.on_gap(event.get("messages"))
+                messages = event.get("messages")  # None: its keeper was replaced while it was busy
+                number = "some" if messages is None else messages
+                logger.warning("%s messages of kernel %s are missing", number, self._name["kernel"])
+                self._listener.on_gap(messages)
             case "not_sent":
                 logger.warning("a message did not reach kernel %s: %s", self._name["kernel"], event.get("reason"))
 

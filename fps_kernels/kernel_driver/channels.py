@@ -84,6 +84,7 @@ class ZMQChannels:
     identity: the routing id of the DEALER sockets; input requests come back to it.
     on_batch: called with what arrives.
     turns: what the channels to all kernels of the loop share; None for those of a kernel that is alone.
+    prepare: called with each socket before it connects.
     """
 
     def __init__(
@@ -93,7 +94,9 @@ class ZMQChannels:
         identity: bytes,
         on_batch: OnBatch,
         turns: Turns | None = None,
+        prepare: Callable[[zmq.Socket[bytes]], None] | None = None,
     ) -> None:
+        self._prepare = prepare
         self._turns = turns or Turns()
         self._loop = asyncio.get_running_loop()
         self._context = context
@@ -115,7 +118,7 @@ class ZMQChannels:
     def _open(self, channel: str) -> None:
         try:
             if channel == "iopub":
-                socket = open_socket(self._context, self._info, channel, zmq.SUB, rcvhwm=IOPUB_RCVHWM)
+                socket = open_socket(self._context, self._info, channel, zmq.SUB, self._prepare, rcvhwm=IOPUB_RCVHWM)
                 socket.subscribe(b"")
             else:
                 # stdin must show whether it is connected, see handshake.py.
@@ -125,6 +128,7 @@ class ZMQChannels:
                     self._info,
                     channel,
                     zmq.DEALER,
+                    self._prepare,
                     identity=self._identity,
                     rcvhwm=0,
                     immediate=immediate,
@@ -250,12 +254,26 @@ class ZMQChannels:
         if batch:
             self._on_batch(channel, batch)
 
-    def close(self) -> None:
-        """Close all sockets; what was not sent is dropped, so that it does not reach the next process."""
+    def take_all(self) -> dict[str, list[Sequence[Buffer]]]:
+        """Take all that has arrived, however much that is; returns what waits to be sent, by channel."""
+        for channel, socket in self._sockets.items():
+            batch: list[list[bytes]] = []
+            while self._readers[channel].read(batch):
+                pass
+            if batch:
+                self._on_batch(channel, batch)
+            _events(socket)
+        return {channel: list(waiting) for channel, waiting in self._waiting.items()}
+
+    def close(self, linger_ms: int = 0) -> None:
+        """Close all sockets; what was not sent is dropped, so that it does not reach the next process.
+
+        linger_ms: how long libzmq may send what it has, when its context is terminated.
+        """
         sockets, self._sockets = self._sockets, {}
         for socket in sockets.values():
             remove_reader(self._loop, socket.FD)
-            socket.close(0)
+            socket.close(linger_ms)
 
 
 def _events(socket: zmq.Socket[bytes]) -> int:

@@ -12,11 +12,14 @@ import httpx
 import psutil
 import pytest
 
+from fps_kernels import __version__
+
 from ..support.activation import activated, listening_socket
 from ..support.client import Client
 from ..support.gateways import COMMAND, Gateway, environment
 from ..support.keepers import is_running
 from ..support.kept_gateways import KeptGateways
+from ..support.messages import text_of
 from ..support.nursery import begin_alone
 from ..support.ports import free_port
 from ..support.waits import until
@@ -64,6 +67,25 @@ async def test_kernels_go_on_when_the_server_is_started_anew(
     assert len({server.pid for server in servers}) == 3
     assert await asyncio.to_thread(keeper.stop) == 0
     assert not any(map(is_running, [process, *servers]))
+
+
+async def test_the_keeper_is_replaced_below_its_server_and_a_client(kept_gateways: KeptGateways) -> None:
+    keeper = kept_gateways.start(*words(kept_gateways))
+    server = server_of(keeper)
+    async with Client(keeper.url) as client:
+        kernel_id = await client.start()
+        async with await client.connect(kernel_id) as connection:
+            assert text_of(await connection.run("x = 41; stream(str(x))")) == "41"
+            said = await asyncio.to_thread(kept_gateways.command, "keeper", "restart")
+            assert f"pid {keeper.process.pid}, is of {__version__} now, with 1 kernel\n" in said
+            assert text_of(await connection.run("stream(str(x + 1))")) == "42"
+    assert server_of(keeper) == server
+    assert "is missing" not in keeper.log
+    server.kill()
+    await until_served(keeper, 2)
+    async with Client(keeper.url) as client:
+        assert await client.evaluate(kernel_id, "x") == "41"
+    assert await asyncio.to_thread(keeper.stop) == 0
 
 
 async def test_no_connection_is_refused_where_the_keeper_was_given_the_socket(kept_gateways: KeptGateways) -> None:

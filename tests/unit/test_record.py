@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -56,6 +57,11 @@ class Life(RuleBasedStateMachine):
 
     def note(self, channel: str, msg_id: str) -> None:
         self.all.append((len(self.all), channel, msg_id))
+
+    @rule()
+    def hand_over(self) -> None:
+        """Another program takes the keeper's place."""
+        self.record = Record.resume(7, pickle.loads(pickle.dumps(self.record.state())))
 
     @rule(count=st.integers(1, 4))
     def publish(self, count: int) -> None:
