@@ -14,7 +14,7 @@ from typing import Any
 
 from .kept_mode import own_keeper
 from .kernelspecs import install_kernelspecs
-from .nursery import nursery
+from .nursery import begin_alone, nursery
 from .ports import free_port
 from .processes import ServerProcess
 
@@ -54,6 +54,7 @@ class Gateway(ServerProcess):
 
     port: a free one, unless an option says otherwise. url: without a slash at its end; once it is ready, as it
     says itself. stdin: as of subprocess. log: the name of its log.
+    program: the command, where it is another environment's.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Gateway(ServerProcess):
         env: dict[str, str] | None = None,
         stdin: Any = None,
         log: str = "gateway.log",
+        program: str = COMMAND,
     ) -> None:
         base.mkdir(parents=True, exist_ok=True)
         self.base = base
@@ -75,8 +77,10 @@ class Gateway(ServerProcess):
         self.keeper = own_keeper(options, environ)
         if self.keeper is not None:
             environ |= {"KG_KEEP_KERNELS": "crash", "KG_STATE_DIR": str(self.keeper.folder)}
-        command = [COMMAND, *options]
-        if stdin is None:
+        command = [program, *options]
+        if program != COMMAND:
+            self.process = begin_alone(command, env=environ, cwd=base, log=self.log_file)
+        elif stdin is None:
             self.process = nursery.start(command, env=environ, cwd=base, log=self.log_file)
         else:
             with self.log_file.open("wb") as file:

@@ -35,14 +35,18 @@ class KeptGateways:
         self._gateways: list[Gateway] = []
         self._processes: set[psutil.Process] = set()
 
-    def begin(self, *options: str, keep: str = "crash", ready: bool = True, **more: str) -> Gateway:
-        """Start a gateway. more: environment variables."""
+    def begin(
+        self, *options: str, keep: str = "crash", ready: bool = True, program: str = COMMAND, **more: str
+    ) -> Gateway:
+        """Start a gateway. program: see Gateway. more: environment variables."""
         options = (option("keep_kernels", keep), option("state_dir", self.state), LISTING, *options)
-        return self.start(*options, ready=ready, env=more)
+        return self.start(*options, ready=ready, env=more, program=program)
 
-    def start(self, *words: str, ready: bool = True, env: dict[str, str] | None = None) -> Gateway:
+    def start(
+        self, *words: str, ready: bool = True, env: dict[str, str] | None = None, program: str = COMMAND
+    ) -> Gateway:
         """Start `fps-kernels` with these words, such as a command of it that serves."""
-        gateway = Gateway(self.base, *words, env=env, log=f"gateway{len(self._gateways)}.log")
+        gateway = Gateway(self.base, *words, env=env, log=f"gateway{len(self._gateways)}.log", program=program)
         self._gateways.append(gateway)
         if ready:
             gateway.wait_ready()
@@ -53,13 +57,13 @@ class KeptGateways:
         """End a gateway as a crash does."""
         gateway.stop(signal.SIGKILL)
 
-    def command(self, *words: str) -> str:
-        """What a command that is given the state folder says."""
+    def command(self, *words: str, program: str = COMMAND, code: int = 0) -> str:
+        """What a command that is given the state folder says, and ends with a code."""
         done = subprocess.run(
-            [COMMAND, *words, "--state-dir", str(self.state)], capture_output=True, text=True, timeout=60
+            [program, *words, "--state-dir", str(self.state)], capture_output=True, text=True, timeout=60
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        assert done.returncode == code, done.stderr
+        return done.stderr if code else done.stdout
 
     def keeper(self) -> psutil.Process:
         """The keeper's process."""
