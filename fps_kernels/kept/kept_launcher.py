@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..kernel_driver.kernelspec import Kernelspecs
 from ..kernel_driver.launch import LaunchOptions, launch_by
@@ -12,6 +12,10 @@ from ..kernel_driver.launcher import KernelspecLauncher
 from ..kernel_driver.process import LaunchedProcess
 from .keeper_client import KeeperClient
 from .kept_process import KeptProcess
+
+if TYPE_CHECKING:
+    from jupyter_client.manager import AsyncKernelManager
+    from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 
 
 class KeptLauncher(KernelspecLauncher):
@@ -51,5 +55,24 @@ class KeptLauncher(KernelspecLauncher):
             self.on_process(process)
 
     async def _begin(self, kernel_id: str) -> LaunchedProcess:
-        begin = partial(KeptProcess.run, self._keeper)
-        return await launch_by(kernel_id, self._options, self._specs, self._ledger, begin)
+        return await launch_by(kernel_id, self._options, self._specs, self._ledger, partial(_begin, self._keeper))
+
+
+async def _begin(
+    keeper: KeeperClient, kernel_id: str, manager: AsyncKernelManager, command: list[str], kwargs: dict[str, Any]
+) -> LaunchedProcess:
+    """Have the process that a manager has prepared started by the keeper, if it is one that can be kept.
+
+    Only the plain local provisioner's are: what others do at a launch and afterwards is theirs.
+    Raises OSError when it cannot be started, KeeperUnavailable.
+    """
+    if is_plain(manager.provisioner):
+        return await KeptProcess.run(keeper, kernel_id, manager, command, kwargs)
+    return await LaunchedProcess.begin(kernel_id, manager, command, kwargs)
+
+
+def is_plain(provisioner: KernelProvisionerBase | None) -> bool:
+    """Whether a provisioner is jupyter_client's local one, and none that derives from it."""
+    from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+
+    return type(provisioner) is LocalProvisioner

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import zmq
 
@@ -39,6 +39,12 @@ OF_A_TERMINAL = (
     b"    --existing kernel-",
 )
 """How lines begin that an ipykernel prints when it is given no parent, for whoever started it on a terminal."""
+
+MakeManager = Callable[..., "AsyncKernelManager"]
+
+
+def _own_manager(**options: Any) -> AsyncKernelManager:
+    return manager_class()(**options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,16 +126,11 @@ class KeptProcess(LaunchedProcess):
         manager: AsyncKernelManager,
         command: list[str],
         kwargs: dict[str, Any],
-    ) -> LaunchedProcess:
-        """Have the process that a manager has prepared started by the keeper, if it is one that can be kept.
+    ) -> Self:
+        """Have the process that a manager has prepared started by the keeper.
 
-        Only the plain local provisioner's are: what others do at a launch and afterwards is theirs.
         Raises OSError when it cannot be started, KeeperUnavailable.
         """
-        from jupyter_client.provisioning.local_provisioner import LocalProvisioner
-
-        if type(manager.provisioner) is not LocalProvisioner:
-            return await LaunchedProcess.begin(kernel_id, manager, command, kwargs)
         cwd = str(kwargs.get("cwd") or Path.cwd())
         abandoned = False
         answered: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
@@ -156,8 +157,8 @@ class KeptProcess(LaunchedProcess):
             if "errno" in answer:
                 raise OSError(answer["errno"], answer["strerror"], answer["filename"])
             raise RefusedByKeeper(answer)
-        if manager.ledger is not None:  # type: ignore[attr-defined]  # our class
-            manager.ledger.remove(Path(manager.connection_file))  # type: ignore[attr-defined]
+        if getattr(manager, "ledger", None) is not None:
+            manager.ledger.remove(Path(manager.connection_file))  # type: ignore[attr-defined]  # our class
             manager.ledger = None  # type: ignore[attr-defined]  # the file is to outlive this server
         manager.outlives = True  # type: ignore[attr-defined]
         info = ConnectionInfo.from_dict(dict(manager.get_connection_info()))
@@ -167,16 +168,24 @@ class KeptProcess(LaunchedProcess):
         return process
 
     @classmethod
-    async def adopt(cls, keeper: KeeperClient, summary: Mapping[str, Any], from_seq: int | None = None) -> KeptProcess:
+    async def adopt(
+        cls,
+        keeper: KeeperClient,
+        summary: Mapping[str, Any],
+        from_seq: int | None = None,
+        *,
+        make_manager: MakeManager = _own_manager,
+    ) -> Self:
         """The process of a kernel that the keeper holds, which another server has launched.
 
         summary: what the keeper says of the kernel. from_seq: where in the record this server begins; None for now.
+        make_manager: make_manager(kernel_name=…, connection_file=…) makes its manager, in a thread.
         Raises KernelStartFailed when too little is known of it.
         """
         kernel_id = str(summary["kernel"])
         try:
             facts = summary["facts"]["process"]
-            manager, info = await asyncio.to_thread(_manager, kernel_id, facts)
+            manager, info = await asyncio.to_thread(_restored, kernel_id, facts, make_manager)
             process = cls(keeper, kernel_id, manager, info, summary, facts["cwd"])
             process.command = tuple(facts["command"])
         except (OSError, LookupError, ValueError, TypeError, FPSKernelsError) as exc:
@@ -335,7 +344,9 @@ class KeptProcess(LaunchedProcess):
             await self._give_back()
 
 
-def _manager(kernel_id: str, facts: Mapping[str, Any]) -> tuple[AsyncKernelManager, ConnectionInfo]:
+def _restored(
+    kernel_id: str, facts: Mapping[str, Any], make_manager: MakeManager
+) -> tuple[AsyncKernelManager, ConnectionInfo]:
     """A manager as it was after the launch of a process, and where that listens. May block.
 
     Raises OSError, ValueError, LookupError, InvalidConnection.
@@ -344,7 +355,7 @@ def _manager(kernel_id: str, facts: Mapping[str, Any]) -> tuple[AsyncKernelManag
     from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
     info = ConnectionInfo.from_file(Path(facts["connection_file"]))
-    manager = manager_class()(kernel_name=facts["kernel_name"], connection_file=facts["connection_file"])
+    manager = make_manager(kernel_name=facts["kernel_name"], connection_file=facts["connection_file"])
     manager.kernel_id = kernel_id
     manager._kernel_spec = KernelSpec(**facts["spec"])
     manager.load_connection_file()

@@ -11,9 +11,11 @@ import pytest
 from fps_kernels.kernel_driver.message import Message
 from fps_kernels.kernels.keeping.adoption import Adoption
 from fps_kernels.kernels.keeping.kernel_keeper import KernelKeeper
+from fps_kernels.kernels.keeping.next_server import OwnNextServer
 from fps_kernels.kernels.keeping.opening import do_nothing
 from fps_kernels.kernels.keeping.record_reading import RecordReading
 from fps_kernels.kernels.kernel import Kernel
+from fps_kernels.kernels.sessions import SessionStore
 from fps_kernels.store.model import KernelRow, Launched, Phase
 
 from ..support.drivers import execute
@@ -62,7 +64,8 @@ async def test_what_a_kernel_said_before_it_died_is_read_before_another_is_launc
     row = KernelRow(
         driver.kernel_id, "tiny_plain", phase=Phase.RUNNING, generation=1, launched=Launched(cwd=str(tmp_path))
     )
-    kernel = await Adoption(registry, registry.kept, keeper, do_nothing).adopt(row)
+    server = OwnNextServer(registry, SessionStore(registry), registry.kept)
+    kernel = await Adoption(server, keeper, do_nothing).adopt(row)
     assert kernel is not None
     assert reading.heard == ["before", "last words"]
     assert "7" in str(kernel.client.state.reason)

@@ -22,7 +22,6 @@ from fps_kernels.kernel_driver.client import KernelClient
 from fps_kernels.kernel_driver.launch import LaunchOptions
 from fps_kernels.kernel_driver.process import LaunchedProcess
 from fps_kernels.kernel_driver.state import ExecutionState
-from fps_kernels.kernels.keeping.restoring import Restoring
 from fps_kernels.kernels.kernel_folder import KernelFolder
 from fps_kernels.kernels.sessions import KernelChoice
 from fps_kernels.kernels.start_policy import StartPolicy
@@ -256,7 +255,7 @@ async def test_without_a_store_a_start_ends_and_leaves_all_as_it_is(
     lock = connect(tmp_path / "store.sqlite")
     lock.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreUnreachable):
-        await Restoring(registry, server.sessions, registry.kept, server.adopt, server.end).restore()
+        await server.restore()
     lock.close()
     assert (registry.list(), server.ended) == ([], [])
     assert external.process.poll() is None

@@ -17,6 +17,7 @@ from fps_kernels.kernel_driver.launcher import KernelspecLauncher
 from fps_kernels.kernel_driver.process import LaunchedProcess
 from fps_kernels.kernels.keeping.found_kernel import found_kernel
 from fps_kernels.kernels.keeping.kernel_keeper import KernelKeeper
+from fps_kernels.kernels.keeping.next_server import OwnNextServer
 from fps_kernels.kernels.keeping.restoring import Restored, Restoring
 from fps_kernels.kernels.keeping.stored_keepsake import StoredKeepsake
 from fps_kernels.kernels.kernel import Kernel
@@ -102,8 +103,12 @@ class Successor:
 
     async def start(self) -> Restored:
         await self.registry.open()
+        return await self.restore()
+
+    async def restore(self) -> Restored:
+        """What `start` does once the registry is open."""
         kept = self.registry.kept
-        return await Restoring(self.registry, self.sessions, kept, self.adopt, self.end).restore()
+        return await Restoring(OwnNextServer(self.registry, self.sessions, kept), kept, self.adopt, self.end).restore()
 
     async def adopt(self, row: KernelRow) -> Kernel | None:
         """Connect to the process by its connection file, as to one that others started."""

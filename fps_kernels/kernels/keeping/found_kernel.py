@@ -32,7 +32,7 @@ def found_kernel(
       was never ready.
     """
     folder = folder_of(row, factory)
-    recorded = keepsake.recorded(launcher, row, launch_options_of(row, factory), folder, runs=runs)
+    recorded = keepsake.recorded(launcher, row, factory.connection_folder.path, folder, runs=runs)
 
     async def prepare(kernel_name: str, client: KernelClient) -> None:
         if not (recorded.took_over and was_ready(row)):
@@ -41,13 +41,18 @@ def found_kernel(
     kernel = factory.make_kernel_of(row.id, recorded, folder, row.launched.startup_timeout_s, prepare)
     if factory.keepsake.keeper is not None:
         factory.keepsake.keeper.listen(kernel, launcher)
+    restore_state(kernel, row)
+    return kernel
+
+
+def restore_state(kernel: Kernel, row: KernelRow) -> None:
+    """Show a kernel that has not begun to start as it was last seen."""
     state = kernel.client.state
     with contextlib.suppress(ValueError):  # what is written there is for people only
         last_state = ExecutionState(row.execution_state)
         if last_state in READY:  # requests wait for its answer all the same
             state.change(last_state)
         state.last_activity = datetime.fromisoformat(row.last_activity)
-    return kernel
 
 
 def launch_options_of(row: KernelRow, factory: KernelFactory) -> LaunchOptions:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ...errors import FPSKernelsError
 from ...keeper.keeper_folder import KeeperFolder
@@ -30,8 +30,18 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+AdoptProcess = Callable[[KeeperClient, Mapping[str, Any], int | None], Awaitable[KeptProcess]]
+
 READ_TIMEOUT_S = 2.0
 """Seconds in which the record of a process that has ended is read."""
+
+
+@runtime_checkable
+class KeepingLauncher(Protocol):
+    """A launcher of processes that are kept, as far as they can be."""
+
+    on_process: Callable[[KeptProcess], None]
+    """Called with each process that is kept, before it is connected to."""
 
 
 class KernelKeeper:
@@ -40,44 +50,45 @@ class KernelKeeper:
     folder: the state folder.
     orphan_timeout_s: seconds without servers after which a keeper that is started here ends its kernels; 0 for never.
 
+    client: the connection to the keeper.
     reading: what is made of the records of kernels.
     """
 
     def __init__(self, folder: Path, orphan_timeout_s: float) -> None:
-        self._client = KeeperClient(KeeperFolder(folder), orphan_timeout_s)
+        self.client = KeeperClient(KeeperFolder(folder), orphan_timeout_s)
         self.reading = RecordReading(folder / "cursors")
         self._held: dict[str, Mapping[str, Any]] = {}  # of servers before, by the ids of the kernels
 
     @property
     def uuid(self) -> str:
         """The keeper's; "" before `start`."""
-        return self._client.uuid
+        return self.client.uuid
 
     @property
     def well(self) -> bool:
         """Whether the keeper is connected, and answers."""
-        return self._client.well
+        return self.client.well
 
     async def start(self) -> None:
         """Connect to the keeper, which is started if there is none, and ask what it holds.
 
         Raises KeeperUnavailable, BadKeeperFolder.
         """
-        await self._client.start()
+        await self.client.start()
         try:
-            found = (await self._client.call("kernels"))["kernels"]
+            found = (await self.client.call("kernels"))["kernels"]
         except FPSKernelsError:
-            await self._client.leave()
+            await self.client.leave()
             raise
         self._held = {one["kernel"]: one for one in found}
-        pid = int(self._client.hello["pid"])
+        pid = int(self.client.hello["pid"])
         if warning := await asyncio.to_thread(restart_warning, os.environ, pid):
             logger.warning("%s", warning)
         await asyncio.to_thread(self.reading.open)
 
     def forget(self, kernel_id: str) -> None:
         """A kernel is gone for good. Nothing is done after `leave`."""
-        forget(self._client, kernel_id)
+        forget(self.client, kernel_id)
 
     def restored(self) -> None:
         """All kernels of servers before have been made. May block."""
@@ -85,7 +96,7 @@ class KernelKeeper:
 
     async def leave(self) -> None:
         """End the connection. Kernels that run go on, whatever is done to them here. May be called twice."""
-        await self._client.leave()
+        await self.client.leave()
 
     async def close(self, *, keep: bool) -> None:
         """End the connection, when all clients have left. May be called twice.
@@ -103,26 +114,27 @@ class KernelKeeper:
         self, options: LaunchOptions, specs: Kernelspecs, adopted: KeptProcess | None = None, **more: Any
     ) -> KeptLauncher:
         """A launcher of processes that are kept, as far as they can be. See KeptLauncher."""
-        return KeptLauncher(options, specs, self._client, adopted=adopted, **more)
+        return KeptLauncher(options, specs, self.client, adopted=adopted, **more)
 
     def listen(self, kernel: Kernel, launcher: Launcher) -> None:
         """Have a kernel told of its processes that are kept, and forgotten at its end. Its start must not have begun.
 
         launcher: that of its processes. Does nothing for one whose processes are not kept.
         """
-        if isinstance(launcher, KeptLauncher):
+        if isinstance(launcher, KeepingLauncher):
             launcher.on_process = self.reading.watcher(kernel)
 
             async def forget_kernel() -> None:
-                if not self._client.left:
+                if not self.client.left:
                     self.forget(kernel.id)
                     self.reading.forget(kernel)
 
             kernel.on_stop(forget_kernel)
 
-    async def process_of(self, row: KernelRow) -> KeptProcess | None:
+    async def process_of(self, row: KernelRow, adopt: AdoptProcess = KeptProcess.adopt) -> KeptProcess | None:
         """The process of a kernel that a server before has left, which may have ended; None if the keeper has none.
 
+        adopt: makes it; KeptProcess.adopt, or one that does what that does.
         Raises KernelStartFailed when too little is known of it; KeeperUnavailable.
         """
         summary = self._held.get(row.id)
@@ -130,7 +142,7 @@ class KernelKeeper:
             if (summary := await self._watch_over(row)) is None:
                 return None
             self._held[row.id] = summary
-        return await KeptProcess.adopt(self._client, summary, self.reading.start_number(summary))
+        return await adopt(self.client, summary, self.reading.start_number(summary))
 
     def restore(self, kernel: Kernel) -> None:
         """A kernel of a server before, which the keeper has, was made, and is not connected to yet."""
@@ -159,7 +171,7 @@ class KernelKeeper:
             return None
         launched = row.launched
         try:
-            summary = await self._client.call(
+            summary = await self.client.call(
                 "adopt",
                 kernel=row.id,
                 pid=mark.pid,
@@ -178,7 +190,7 @@ class KernelKeeper:
             "command": list(launched.kernelspec.get("argv", ())),
             "spec": dict(launched.kernelspec),
         }
-        self._client.tell("facts", kernel=row.id, generation=summary["generation"], facts={"process": process})
+        self.client.tell("facts", kernel=row.id, generation=summary["generation"], facts={"process": process})
         return {**summary, "facts": {"process": process}}
 
     async def end(self, row: KernelRow) -> bool:

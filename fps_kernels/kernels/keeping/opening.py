@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 from ...errors import BadOption
 from ...options import KernelsOptions
@@ -14,6 +15,9 @@ from ..launch_environment import contents_root
 from ..registry import KernelRegistry
 from ..sessions import SessionStore
 from .keepsake import Keepsake
+
+if TYPE_CHECKING:
+    from .next_server import NextServer
 
 CAN_KEEP = hasattr(os, "geteuid")
 """Whether this system has what keeps strangers out of a folder. Windows does not."""
@@ -66,14 +70,30 @@ async def open_kernels(
     """
     keepsake = registry.factory.keepsake
 
-    async def restore() -> None:
-        from .adoption import Adoption
-        from .restoring import Restoring
+    async def restore_own() -> None:
+        from .next_server import OwnNextServer
         from .stored_keepsake import StoredKeepsake
 
-        if isinstance(keepsake, StoredKeepsake) and keepsake.keeper is not None:
-            adoption = Adoption(registry, keepsake, keepsake.keeper, on_kernel)
-            await Restoring(registry, sessions, keepsake, adoption.adopt, adoption.end).restore()
-            await asyncio.to_thread(keepsake.keeper.restored)
+        if isinstance(keepsake, StoredKeepsake):
+            await restore(OwnNextServer(registry, sessions, keepsake), keepsake, on_kernel)
 
-    await registry.open(None if type(keepsake) is Keepsake else restore)
+    await registry.open(None if type(keepsake) is Keepsake else restore_own)
+
+
+async def restore(
+    server: NextServer, keepsake: Keepsake, on_kernel: Callable[[Kernel], Awaitable[None]] = do_nothing
+) -> None:
+    """Take over what servers that are gone have left, if anything keeps it.
+
+    keepsake: the server's, which is open.
+    on_kernel: awaited for each kernel that goes on, before that is connected to.
+    Raises StoreUnreachable.
+    """
+    from .adoption import Adoption
+    from .restoring import Restoring
+    from .stored_keepsake import StoredKeepsake
+
+    if isinstance(keepsake, StoredKeepsake) and keepsake.keeper is not None:
+        adoption = Adoption(server, keepsake.keeper, on_kernel)
+        await Restoring(server, keepsake, adoption.adopt, adoption.end).restore()
+        await asyncio.to_thread(keepsake.keeper.restored)

@@ -16,16 +16,14 @@ from dataclasses import dataclass, field, replace
 from ...errors import StoreUnreachable
 from ...store.model import KernelRow, Phase, ReplicaRow
 from ..kernel import Kernel
-from ..registry import KernelRegistry
-from ..sessions import SessionStore
-from .found_kernel import folder_of, found_kernel, launch_options_of
+from .next_server import NextServer
 from .stored_keepsake import StoredKeepsake
 from .verdict import Verdict, reason_of, verdict_of, was_ready
 
 logger = logging.getLogger(__name__)
 
 Adopt = Callable[[KernelRow], Awaitable[Kernel | None]]
-"""adopt(row): a kernel whose start connects it to the process of the row, see found_kernel.py; None if that process is
+"""adopt(row): a kernel whose start connects it to the process of the row, see next_server.py; None if that process is
 gone or out of reach."""
 End = Callable[[KernelRow], Awaitable[None]]
 """end(row): ends the process of a row, if it runs. Nothing is to be left of it."""
@@ -52,16 +50,13 @@ class Restored:
 class Restoring:
     """The start of one server, as far as it has to do with those before it.
 
-    registry, sessions: where kernels and sessions are put; nothing is served from them yet.
-    keepsake: the registry's, which is open.
+    server: where kernels and sessions are put.
+    keepsake: the server's, which is open.
     adopt, end: what is done with processes.
     """
 
-    def __init__(
-        self, registry: KernelRegistry, sessions: SessionStore, keepsake: StoredKeepsake, adopt: Adopt, end: End
-    ) -> None:
-        self._registry = registry
-        self._sessions = sessions
+    def __init__(self, server: NextServer, keepsake: StoredKeepsake, adopt: Adopt, end: End) -> None:
+        self._server = server
         self._keepsake = keepsake
         self._adopt = adopt
         self._end = end
@@ -86,7 +81,7 @@ class Restoring:
         for session in sessions:
             if session.kernel_id in restored.adopted or session.kernel_id in restored.dead:
                 self._keepsake.found_session(session)
-                self._sessions.restore(session)
+                await self._server.restore_session(session)
         needed = alive | {row.replica for row in rows if row.root != mine.root}
         with contextlib.suppress(StoreUnreachable):  # the next one forgets them
             for replica in replicas:
@@ -112,7 +107,7 @@ class Restoring:
                 restored.dead.append(row.id)
             case Verdict.ADOPT:
                 if (kernel := await self._adopted(row)) is not None:
-                    self._registry.add(kernel)
+                    self._server.add(kernel)
                     restored.adopted.append(row.id)
                     return
                 mark = row.process
@@ -149,13 +144,10 @@ class Restoring:
             logger.exception("kernel %s could not be ended", row.id)
 
     def _show_dead(self, row: KernelRow, reason: str) -> None:
-        factory = self._registry.factory
         row = replace(row, phase=Phase.DEAD, reason=reason, execution_state="dead")
-        options = launch_options_of(row, factory)
-        launcher = factory.launcher(options, self._registry.prewarmed, folder_of(row, factory))
-        kernel = found_kernel(row, launcher, factory, self._keepsake, runs=False)
+        kernel = self._server.make(row, None)
         kernel.lie_dead(reason)
-        self._registry.add(kernel)
+        self._server.add(kernel)
         self._keepsake.found(row)
 
 

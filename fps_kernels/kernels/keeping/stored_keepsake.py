@@ -13,6 +13,7 @@ import os
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ... import __version__
@@ -135,19 +136,20 @@ class StoredKeepsake(Keepsake):
             created_at=now,
             last_activity=now,
         )
-        return self.recorded(launcher, row, options, folder)
+        return self.recorded(launcher, row, options.connection_dir, folder)
 
     def recorded(
         self,
         launcher: Launcher,
         row: KernelRow,
-        options: LaunchOptions,
+        connection_dir: Path,
         folder: KernelFolder | None,
         *,
         runs: bool = False,
     ) -> RecordedLauncher:
         """The same for a kernel of which something is known already.
 
+        connection_dir: where its connection file is.
         runs: whether the first process is the one of the row, which the launcher's first `take` gives.
         """
         record = self._records[row.id] = KernelRecord(row, self._on_change)
@@ -160,7 +162,7 @@ class StoredKeepsake(Keepsake):
         return RecordedLauncher(
             launcher,
             record,
-            options.connection_dir,
+            connection_dir,
             folder,
             RecordedBy(begins, self._runs, self._ended, self._goes_on),
             runs=runs,
