@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from ..kernel_server.connection import WebSocket
-from ..websocket.asgi import UnsentBytes, WriteThrough
+from ..websocket.direct import UnsentBytes, WriteThrough
 from ..websocket.frame_batch import IncomingMessage, OutgoingMessage
 
 

@@ -6,12 +6,11 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from .direct import UnsentBytes, WriteThrough
 from .frame_batch import IncomingMessage
 
 Write = Callable[[Sequence[bytes]], Awaitable[None]]
 WriteNow = Callable[[Sequence[bytes]], bool]
-WriteThrough = Callable[[Sequence[bytes], Callable[[], None]], bool]
-UnsentBytes = Callable[[], tuple[int, int]]
 WRITE_EXTENSION = "fps_kernels.websocket.write"
 """An ASGI extension of ours, `{"write": write(buffers), "write_now": write_now(buffers), ...}`: both write many whole
 WebSocket frames at a time. The second returns False, having written nothing, where the first would wait. For whom

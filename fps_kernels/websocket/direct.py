@@ -7,12 +7,23 @@ import contextlib
 import socket
 import struct
 from collections.abc import Callable, Sequence
-
-from .writer import WebSocketWriter
+from typing import Protocol
 
 MAX_BUFFERS = 1_024
 """Buffers that the system takes at once (IOV_MAX)."""
 MSG_MORE: int = getattr(socket, "MSG_MORE", 0)
+
+
+WriteThrough = Callable[[Sequence[bytes], Callable[[], None]], bool]
+UnsentBytes = Callable[[], tuple[int, int]]
+
+
+class Writer(Protocol):
+    """Whoever writes to the same transport otherwise."""
+
+    @property
+    def writable(self) -> bool:
+        """Whether what is written now would not have to wait."""
 
 
 class DirectWriter:
@@ -22,7 +33,7 @@ class DirectWriter:
     before it is used for the first time.
     """
 
-    def __init__(self, transport: asyncio.Transport, writer: WebSocketWriter) -> None:
+    def __init__(self, transport: asyncio.Transport, writer: Writer) -> None:
         self._transport = transport
         self._writer = writer
         self._socket: socket.socket | None = None

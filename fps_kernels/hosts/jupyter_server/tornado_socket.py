@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from asyncio import Future
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, cast
 
-from tornado.iostream import StreamClosedError
+from tornado.iostream import IOStream, StreamClosedError
 from tornado.websocket import WebSocketClosedError, WebSocketHandler
 
+from ...websocket.direct import DirectWriter, UnsentBytes, WriteThrough
 from ...websocket.frame_batch import IncomingMessage, OutgoingMessage
 
 
@@ -18,6 +20,7 @@ class TornadoSocket:
 
     write, write_now: write many frames in one call; None where tornado has to do it, as it compresses them, or as this
       is a tornado whose inside is another one.
+    write_through, unsent_bytes: for whom must know which bytes the system has taken, see DirectWriter; None as before.
     """
 
     def __init__(self, handler: WebSocketHandler) -> None:
@@ -32,6 +35,9 @@ class TornadoSocket:
         plain = getattr(self._protocol, "_compressor", self) is None and hasattr(self._protocol, "stream")
         self.write: Callable[[Sequence[bytes]], Awaitable[None]] | None = self._write if plain else None
         self.write_now: Callable[[Sequence[bytes]], bool] | None = self._write_now if plain else None
+        self._direct = DirectWriter(cast(asyncio.Transport, StreamTransport(self)), self) if plain else None
+        self.write_through: WriteThrough | None = self._direct.write_through if self._direct is not None else None
+        self.unsent_bytes: UnsentBytes | None = self._direct.unsent_bytes if self._direct is not None else None
 
     def _tell_of_abort(self) -> None:
         """Learn whether the connection breaks off: tornado says afterwards that the client has closed it."""
@@ -63,6 +69,8 @@ class TornadoSocket:
 
     def on_close(self) -> None:
         """The connection is closed."""
+        if self._direct is not None:
+            self._direct.close()
         if not self._gone.done():
             self._gone.set_result(None)
 
@@ -86,23 +94,35 @@ class TornadoSocket:
         await self._wait_writable()
         if not self._is_open:
             raise ConnectionResetError
-        self._write_buffers(buffers)
+        self.write_buffers(buffers)
 
     def _write_now(self, buffers: Sequence[bytes]) -> bool:
-        if not self._is_open or self._gone.done() or (self._written is not None and not self._written.done()):
+        if not self.writable:
             return False
         try:
-            self._write_buffers(buffers)
+            self.write_buffers(buffers)
         except ConnectionResetError:
             return False
         return True
 
     @property
+    def writable(self) -> bool:
+        """Whether what is written now would not have to wait."""
+        return self._is_open and not self._gone.done() and (self._written is None or self._written.done())
+
+    @property
     def _is_open(self) -> bool:
         return not (self._protocol.stream.closed() or getattr(self._protocol, "server_terminated", False))
 
-    def _write_buffers(self, buffers: Sequence[bytes]) -> None:
-        stream = self._protocol.stream
+    @property
+    def stream(self) -> IOStream:
+        """What tornado writes to."""
+        stream: IOStream = self._protocol.stream
+        return stream
+
+    def write_buffers(self, buffers: Sequence[bytes]) -> None:
+        """Have tornado write. Raises ConnectionResetError."""
+        stream = self.stream
         try:
             for buffer in buffers:  # not joined: one may be large, and would be copied
                 self._keep(stream.write(buffer))
@@ -119,6 +139,35 @@ class TornadoSocket:
     def _keep(self, written: Future[None]) -> None:
         self._written = written
         written.add_done_callback(_ask)
+
+
+class StreamTransport:
+    """Tornado's stream as a transport of asyncio, as far as DirectWriter needs one."""
+
+    def __init__(self, socket: TornadoSocket) -> None:
+        self._socket = socket
+
+    def get_extra_info(self, name: str) -> Any:
+        """The `socket`, or the `sslcontext` if there is one."""
+        found = self._socket.stream.socket
+        if name == "socket":
+            return found
+        return getattr(found, "context", None) if name == "sslcontext" else None
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes that wait for the system."""
+        return len(getattr(self._socket.stream, "_write_buffer", b""))
+
+    def is_closing(self) -> bool:
+        return self._socket.stream.closed()
+
+    def write(self, data: bytes) -> None:
+        self.writelines([data])
+
+    def writelines(self, buffers: Sequence[bytes]) -> None:
+        """Have tornado write. What is closed takes nothing."""
+        with suppress(ConnectionResetError):
+            self._socket.write_buffers(buffers)
 
 
 def _ask(written: Future[None]) -> None:
