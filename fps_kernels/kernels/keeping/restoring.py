@@ -28,7 +28,7 @@ gone or out of reach."""
 End = Callable[[KernelRow], Awaitable[None]]
 """end(row): ends the process of a row, if it runs. Nothing is to be left of it."""
 
-ADOPT_TIMEOUT_S = 5.0
+ADOPT_TIMEOUT_S = 20.0
 """How long it may take to find out whether a kernel can be taken over; its handshake is not waited for."""
 END_TIMEOUT_S = 10.0
 
