@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 
 import pytest
 import websockets
 
 from ..support.client import Client
 from ..support.kept_gateways import KeptGateways
-from ..support.messages import Json, is_status, of_type, text_of
+from ..support.messages import is_end_of, of_type, text_of
 
 LINES = 5_000
-
-
-def is_end_of(msg_id: str) -> Callable[[Json], bool]:
-    """Whether a request's reply and its idle status, which may come in any order, have both come with a message."""
-    seen = set()
-
-    def is_end(message: Json) -> bool:
-        if message["parent_header"].get("msg_id") == msg_id:
-            seen.add("idle" if is_status(message, "idle") else message["msg_type"])
-        return {"idle", "execute_reply"} <= seen
-
-    return is_end
 
 
 @pytest.mark.parametrize("v1", [True, False])

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ..support.client import Client, tidy_client
+from ..support.kept_stock import KeptStock, keeping_stock
 from ..support.servers import options
 from ..support.stock import BeginStock, StockServer, stock_servers
 
@@ -20,6 +21,13 @@ def begin(tmp_path: Path) -> Iterator[BeginStock]:
     """Servers of the test's own."""
     with stock_servers(tmp_path) as begin:
         yield begin
+
+
+@pytest.fixture
+def kept_stock(tmp_path: Path) -> Iterator[KeptStock]:
+    """Servers that keep kernels, with folders of the test's own."""
+    with keeping_stock(tmp_path) as servers:
+        yield servers
 
 
 @pytest.fixture

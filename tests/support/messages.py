@@ -9,6 +9,7 @@ import itertools
 import json
 import struct
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 V1 = "v1.kernel.websocket.jupyter.org"
@@ -85,3 +86,15 @@ def of_type(messages: list[Json], msg_type: str) -> list[Json]:
 def text_of(messages: list[Json], name: str = "stdout") -> str:
     """The joined stream text."""
     return "".join(m["content"]["text"] for m in of_type(messages, "stream") if m["content"]["name"] == name)
+
+
+def is_end_of(msg_id: str) -> Callable[[Json], bool]:
+    """Whether a request's reply and its idle status, which may come in any order, have both come with a message."""
+    seen = set()
+
+    def is_end(message: Json) -> bool:
+        if message["parent_header"].get("msg_id") == msg_id:
+            seen.add("idle" if is_status(message, "idle") else message["msg_type"])
+        return {"idle", "execute_reply"} <= seen
+
+    return is_end

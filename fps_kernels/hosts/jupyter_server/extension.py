@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import WeakSet
 
 from ... import __version__
+from ...errors import FPSKernelsError
 from ...serving.logs import sanitize_package
 
 if TYPE_CHECKING:
@@ -34,8 +37,11 @@ def _link_jupyter_server_extension(serverapp: ServerApp) -> None:
     This is the one moment when all configuration is read, and no manager is made. Whatever is raised here leaves a
     server with kernels of its own.
     """
+    keep = _wants_kept(serverapp)
     reason = why_not(serverapp)
     if reason is not None:
+        if keep and sys.platform == "win32":
+            _refuse(serverapp, f"keep_kernels={keep}: on this system kernels cannot outlive their server")
         serverapp.log.info("fps_kernels does not run the kernels: %s", reason)
         return
     # What cannot be imported must fail before anything is changed.
@@ -45,6 +51,15 @@ def _link_jupyter_server_extension(serverapp: ServerApp) -> None:
     config = type(serverapp.config)()
     config.ServerApp.kernel_manager_class = FpsMappingKernelManager
     config.ServerApp.kernel_websocket_connection_class = FpsWebSocketConnection
+    if keep:
+        from jupyter_server.services.sessions.sessionmanager import SessionManager
+
+        from .kept_sessions import keeping_class
+
+        chosen = "session_manager_class" in serverapp.config.ServerApp  # its default cannot be asked for yet
+        config.ServerApp.session_manager_class = keeping_class(
+            serverapp.session_manager_class if chosen else SessionManager
+        )
     serverapp.update_config(config)
     _linked.add(serverapp)
     logging.getLogger("fps_kernels").parent = serverapp.log
@@ -63,6 +78,8 @@ def _load_jupyter_server_extension(serverapp: ServerApp) -> None:
         serverapp.log.warning("fps_kernels does not run the kernels: %s has replaced it", _name(type(manager)))
         return
     serverapp.log.info("fps_kernels %s runs the kernels", __version__)
+    if manager.keeping.keeps:
+        _take_over(serverapp, manager)
     serverapp.io_loop.add_callback(manager.keep_kernels_ready)
     if not issubclass(connection, FpsWebSocketConnection):
         serverapp.log.warning(
@@ -71,6 +88,45 @@ def _load_jupyter_server_extension(serverapp: ServerApp) -> None:
             _name(connection),
         )
     _add_execution(serverapp, manager)
+
+
+def _take_over(serverapp: ServerApp, manager: FpsMappingKernelManager) -> None:
+    """Take over the kernels and sessions of servers before this one, before the first request is served.
+
+    The server ends if that is not possible: its kernels would end with it.
+    """
+    from .kept_sessions import KeptSessions
+
+    if not isinstance(serverapp.session_manager, KeptSessions):
+        serverapp.log.warning(
+            "sessions end with this server, as %s has replaced the class of their manager",
+            _name(type(serverapp.session_manager)),
+        )
+    take_over = partial(manager.take_kernels_over, serverapp.session_manager, serverapp.local_url)
+    loop: Any = serverapp.io_loop
+    if loop.asyncio_loop.is_running():  # as in a test of an extension; the first start of a kernel waits for it
+        loop.add_callback(take_over)
+        return
+    try:
+        loop.run_sync(take_over)
+    except FPSKernelsError as exc:
+        _refuse(serverapp, exc.message)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Without a terminal, jupyter_server ends at once, which would be a crash.
+        signal.signal(signal.SIGINT, serverapp._signal_stop)
+
+
+def _wants_kept(serverapp: ServerApp) -> str:
+    """The value of `keep_kernels` if it is set, and not to `never`; else empty."""
+    found = serverapp.config.get("FpsMappingKernelManager", {}).get("keep_kernels", "never")
+    return "" if str(found).lower() == "never" else str(found)
+
+
+def _refuse(serverapp: ServerApp, reason: str) -> NoReturn:
+    """End the server, which is not as it was asked to be."""
+    serverapp.log.critical("fps_kernels: %s", reason)
+    serverapp.exit(1)
+    raise SystemExit(1)
 
 
 def _add_execution(serverapp: ServerApp, manager: FpsMappingKernelManager) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ...errors import KernelStartFailed
 from ...kernel_driver.launch import LaunchOptions
@@ -14,11 +14,13 @@ from ...kernel_driver.launch_trouble import why_not_started
 from ...kernel_driver.launcher import ProcessPool
 from ...kernel_driver.process import lost_port
 from ...kernel_driver.reaper import Reaper
-from .hosted_process import HostedProcess
+from .hosted_process import BeginKept, HostedProcess, ManagedProcess
 
 if TYPE_CHECKING:
     from jupyter_client.kernelspec import KernelSpec
     from jupyter_client.manager import AsyncKernelManager
+
+    from ...kept.kept_process import KeptProcess
 
 logger = logging.getLogger(__name__)
 
@@ -40,28 +42,43 @@ def launch_options(
         kernel_name=kernel_name,
         cwd=str(given.get("cwd") or os.getcwd()),
         env=server,
-        extra_env={name: value for name, value in env.items() if server.get(name) != value},
+        extra_env=own_variables(env),
         connection_dir=Path(connection_dir),
         encryption=str(given.get("transport_encryption")),
         spec=spec,
     )
 
 
+def own_variables(env: Mapping[str, str]) -> dict[str, str]:
+    """Those of a kernel's environment variables that are not as the server's."""
+    return {name: value for name, value in env.items() if os.environ.get(name) != value}
+
+
 class HostedLauncher:
     """The source of one kernel's processes. A `Launcher`.
 
     pooled: whether the kernel is one that nobody has asked for yet, which is not started again.
+    begin_kept: launches the processes that can outlive the server; None for none.
+    adopted: a process that outlived the one before, which is the first one.
     reaper: told of the processes, so that it ends them should the server be killed.
     pool: asked for the first process before one is launched. Later ones have to listen where that did.
 
     options: what `start_kernel` was given, for all launches from now on.
     new_ports: whether the next process gets other ports.
+    on_process: called with each process that is kept, before it is connected to.
     """
 
     owned = True
 
     def __init__(
-        self, manager: AsyncKernelManager, reaper: Reaper, pool: ProcessPool | None = None, *, pooled: bool = False
+        self,
+        manager: AsyncKernelManager,
+        reaper: Reaper,
+        pool: ProcessPool | None = None,
+        *,
+        pooled: bool = False,
+        begin_kept: BeginKept | None = None,
+        adopted: ManagedProcess | None = None,
     ) -> None:
         self.options: dict[str, Any] = {}
         self.new_ports = False
@@ -69,13 +86,25 @@ class HostedLauncher:
         self._manager = manager
         self._reaper = reaper
         self._pool = pool
-        self._process: HostedProcess | None = None
+        self._begin_kept = begin_kept
+        self._adopted = adopted
+        self._process: ManagedProcess | None = None
+        self.on_process: Callable[[KeptProcess], None] = lambda process: None
+
+    @property
+    def runs_kept(self) -> bool:
+        """Whether there is a process that outlives the server."""
+        return self._process is not None and self._process.kept and not self._process.exited.done()
 
     @property
     def kernel_name(self) -> str:
         return str(self._manager.kernel_name)
 
-    async def take(self, kernel_id: str) -> HostedProcess | None:
+    async def take(self, kernel_id: str) -> ManagedProcess | None:
+        adopted, self._adopted = self._adopted, None
+        if adopted is not None:
+            self._remember(adopted)
+            return adopted
         if self._pool is None or self._process is not None:
             return None
         try:
@@ -90,12 +119,12 @@ class HostedLauncher:
         process = await self._pool.take(kernel_id, options) if options is not None else None
         if process is None:
             return None
-        assert isinstance(process, HostedProcess)
+        assert isinstance(process, ManagedProcess)
         process.give_to(self._manager)
-        self._process = process
+        self._remember(process)
         return process
 
-    async def launch(self, kernel_id: str) -> HostedProcess:
+    async def launch(self, kernel_id: str) -> ManagedProcess:
         previous = self._process
         if previous is not None and lost_port(previous):
             self.new_ports = True
@@ -104,16 +133,22 @@ class HostedLauncher:
             self._forget_ports()
             self.new_ports = False
         try:
-            process = self._process = await HostedProcess.launch_by(self._manager, dict(self.options))
+            process = await HostedProcess.launch_by(self._manager, dict(self.options), self._begin_kept)
         except Exception as exc:
             cwd = str(self.options.get("cwd", ""))
             raise KernelStartFailed(why_not_started(self.kernel_name, cwd, exc)) from exc
         process.last = self.pooled
+        self._remember(process)
         pid = process.pid
-        if pid is not None:
+        if pid is not None and not process.kept:
             self._reaper.watch_until(process.exited, pid)
         logger.info("kernel %s (%s) launched, pid %s", kernel_id, self.kernel_name, pid)
         return process
+
+    def _remember(self, process: ManagedProcess) -> None:
+        self._process = process
+        if process.kept:
+            self.on_process(cast("KeptProcess", process))
 
     def _forget_ports(self) -> None:
         """Have other ports chosen at the next launch; those that somebody has set stay."""
@@ -133,4 +168,4 @@ class HostedLauncher:
             self._pool.started(self.kernel_name)
 
     def set_environment(self, names: Mapping[str, str]) -> None:
-        self.options["env"] = {**(self.options.get("env") or {}), **names}
+        self.options["env"] = {**(self.options.get("env") or os.environ), **names}

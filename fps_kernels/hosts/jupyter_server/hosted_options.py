@@ -31,6 +31,9 @@ OWN_OPTIONS = (
     "heartbeat_timeout_s",
     "external_heartbeat_timeout_s",
     "verify_signatures",
+    "keep_kernels",
+    "state_dir",
+    "orphan_timeout_s",
 )
 """The kernels' options that are traits of FpsMappingKernelManager."""
 
@@ -55,6 +58,7 @@ def kernels_options(manager: AsyncMappingKernelManager) -> KernelsOptions:
         values |= {"buffer_max_messages": 1, "buffer_max_bytes": 1, "buffer_max_age_s": 0.001}
     return KernelsOptions(
         **values,
+        root_dir=manager.root_dir,
         **_rates(manager.config),
         startup_timeout_s=manager.kernel_info_timeout,
         allowed_message_types=list(manager.allowed_message_types) or None,

@@ -22,9 +22,12 @@ from ...errors import ExternalKernel, FPSKernelsError
 from ...kernel_driver.client import KernelClient
 from ...kernel_driver.connection_file import ConnectionInfo
 from ...kernel_driver.held_ports import PortHolder
+from ...kernel_driver.launcher import Launcher
+from ...kernel_driver.lifecycle import LifecycleOptions
 from ...kernel_driver.observer import LifecycleObserver
 from ...kernel_driver.own_connection_file import move_connection_file
 from ...kernel_server.connection import CLOSE_NORMAL
+from ...kernels.keeping.keepsake import Keepsake
 from ...kernels.kernel import Kernel
 from ...kernels.runtime import KernelRuntime
 from ...options import KernelsOptions
@@ -95,10 +98,18 @@ class FpsKernelManager(PortHolder, ServerKernelManager):
         self._set: dict[str, Any] = {"execution_state": "starting", "last_activity": utcnow(), "reason": ""}
         super().__init__(**options)
         self._launcher: HostedLauncher | None = None
+        self._recorded: Launcher | None = None  # the same, as the keepsake has it
         self._options = KernelsOptions()
         self._settled, self._changes = asyncio.Event(), 0
         self.gone = False
         self._restart_callbacks = RestartCallbacks(self.log)
+
+    def __del__(self) -> None:
+        """Delete the connection file, as jupyter_client does, unless the kernel goes on without this server."""
+        launcher = getattr(self, "_launcher", None)  # None also if the constructor has failed
+        if launcher is not None and launcher.runs_kept:
+            self._connection_file_written = False
+        super().__del__()
 
     # jupyter_server sets these three for its clients, and we know them better once there is a kernel.
 
@@ -146,20 +157,41 @@ class FpsKernelManager(PortHolder, ServerKernelManager):
             client.session.session = str(uuid.uuid4())
         return client
 
-    def prepare(self, kernel_id: str) -> None:
-        """Make the kernel, not started yet, so that WebSockets can wait for it."""
-        self.kernel_id = kernel_id
+    @property
+    def lifecycle(self) -> LifecycleOptions:
+        """The bounds on the kernel's life."""
         runtime: KernelRuntime = self.parent.runtime
         restarter = AsyncIOLoopKernelRestarter(parent=self)
-        self._options = runtime.options
-        lifecycle = replace(
+        return replace(
             runtime.lifecycle,
             shutdown_wait_time_s=self.shutdown_wait_time,
             restart_limit=restarter.restart_limit if self.autorestart else 0,
         )
-        self._launcher, self.gone = HostedLauncher(self, runtime.reaper, self.parent.pool), False
-        self.kernel = runtime.make_launched_kernel(kernel_id, self._launcher, lifecycle)
+
+    def prepare(self, kernel_id: str) -> None:
+        """Make the kernel, not started yet, so that WebSockets can wait for it."""
+        self.kernel_id = kernel_id
+        parent, lifecycle = self.parent, self.lifecycle
+        launcher = HostedLauncher(self, parent.runtime.reaper, parent.pool, begin_kept=parent.keeping.begin_kept)
+        recorded = parent.keeping.record(launcher, self, lifecycle.startup_timeout_s)
+        self.make_kernel(launcher, recorded, lifecycle)
+
+    def make_kernel(self, launcher: HostedLauncher, recorded: Launcher, lifecycle: LifecycleOptions) -> None:
+        """Make the kernel.
+
+        recorded: the launcher, as it is written down what becomes of its processes.
+        """
+        runtime: KernelRuntime = self.parent.runtime
+        self._options = runtime.options
+        self._launcher, self._recorded, self.gone = launcher, recorded, False
+        self.kernel = runtime.make_launched_kernel(str(self.kernel_id), recorded, lifecycle)
         self.kernel.observers.add(self._restart_callbacks)
+        self.parent.keeping.listen(self.kernel, launcher)
+
+    def _note_options(self) -> None:
+        """Have it written down what the next process is launched with."""
+        if self._launcher is not None:
+            self.parent.keeping.note_options(str(self.kernel_id), self._launcher.options)
 
     def move_connection_file(self, target: Path, session_name: str) -> None:
         """See own_connection_file.move_connection_file."""
@@ -180,14 +212,31 @@ class FpsKernelManager(PortHolder, ServerKernelManager):
         self.provisioner = provisioner
         provisioner.parent, provisioner.kernel_id = self, str(self.kernel_id)
 
+    def take_over(self, options: Mapping[str, Any]) -> None:
+        """Have the manager of a process that is kept as it was after the launch of that.
+
+        options: what `start_kernel` would be given.
+        """
+        self._launch_args = dict(options)
+        self._attempted_start = True
+        self.shutting_down = False
+        # Else its provisioner would choose other ports for the next process than those of the connection file.
+        self.provisioner.ports_cached = self.cache_ports  # type: ignore[union-attr]  # of the local one
+
+    def begin(self) -> None:
+        """Begin the start of a kernel that was made, unless that has begun, and wait for nothing."""
+        assert self.kernel is not None
+        with self._pending():
+            if self.kernel.starting is None:
+                self.kernel.begin()
+
     def attach(self) -> None:
         """Connect to the kernel's process, which others have started, and serve it. Raises InvalidConnection."""
         info = ConnectionInfo.from_dict(self.get_connection_info())
         runtime: KernelRuntime = self.parent.runtime
         self.kernel = runtime.make_external_kernel(str(self.kernel_id), self.kernel_name, info)
         self.kernel.observers.add(self._restart_callbacks)
-        with self._pending():
-            self.kernel.begin()
+        self.begin()
 
     @contextlib.contextmanager
     def _pending(self) -> Iterator[None]:
@@ -216,14 +265,16 @@ class FpsKernelManager(PortHolder, ServerKernelManager):
         assert launcher is not None
         self._attempted_start = True
         launcher.options |= options
+        self._note_options()
         answer_s = self._options.start_answer_s
         with self._pending():
             kernel.begin()
+            self.parent.keeping.keepsake.follow(kernel)
             assert kernel.starting is not None
             ended = await (kernel.wait_started(answer_s) if answer_s else kernel.wait_launched(timeout_s=None))
             if ended:
                 try:
-                    with _http_errors():
+                    with http_errors():
                         kernel.starting.result()
                 except BaseException:
                     if not self.parent._using_pending_kernels():  # else it is listed, dead
@@ -244,8 +295,9 @@ class FpsKernelManager(PortHolder, ServerKernelManager):
         if launcher is None:  # others have started it, and it stays as it is
             raise KernelError(ExternalKernel(kernel.id, "restarted"))
         launcher.options |= options
+        self._note_options()
         launcher.new_ports = newports
-        with self._pending(), _http_errors():
+        with self._pending(), http_errors():
             await kernel.restart(self._options.restart_answer_s)
 
     @emit_kernel_action_event(success_msg="Kernel {kernel_id} was shutdown.")
@@ -263,9 +315,15 @@ class FpsKernelManager(PortHolder, ServerKernelManager):
 
     async def _end(self, kernel: Kernel, *, now: bool, restart: bool) -> None:
         self.gone = True
-        await kernel.end(now=now)
-        if self.owns_kernel:
-            await self._async_cleanup_resources(restart=restart)
+        keepsake: Keepsake = self.parent.keeping.keepsake
+        keepsake.ends(kernel.id)
+        goes_on = self._recorded is not None and not self._recorded.owned
+        try:
+            await kernel.end(now=now)
+            if self.owns_kernel and not goes_on:
+                await self._async_cleanup_resources(restart=restart)
+        finally:
+            keepsake.gone(kernel.id)
         kernel.server.close(CLOSE_NORMAL, "the kernel is gone")
         await self._restart_callbacks.tasks.close()
 
@@ -275,7 +333,7 @@ class FpsKernelManager(PortHolder, ServerKernelManager):
         if self.kernel is None:
             await super().interrupt_kernel()
             return
-        with _http_errors():
+        with http_errors():
             await self.kernel.driver.interrupt()
 
     def update_env(self, *, env: Mapping[str, str]) -> None:
@@ -285,6 +343,7 @@ class FpsKernelManager(PortHolder, ServerKernelManager):
             self._settled.set()
         if self._launcher is not None:
             self._launcher.set_environment(env)
+            self._note_options()
 
     async def wait_settled(self, timeout_s: float) -> None:
         """Wait until JupyterLab has said what the kernel's session is called, but no longer than so many seconds.
@@ -313,7 +372,7 @@ class FpsKernelManager(PortHolder, ServerKernelManager):
 
 
 @contextlib.contextmanager
-def _http_errors() -> Iterator[None]:
+def http_errors() -> Iterator[None]:
     """Raise our errors as jupyter_server's, with their reasons, and those of jupyter_client as they are."""
     try:
         yield

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from weakref import WeakSet
@@ -13,11 +14,12 @@ from weakref import WeakSet
 import zmq
 from jupyter_client.manager import KernelManager
 from jupyter_server._tz import utcnow
+from jupyter_server.prometheus.metrics import KERNEL_CURRENTLY_RUNNING_TOTAL
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from traitlets import Bunch, TraitError, default, validate
 from traitlets.utils.importstring import import_item
 
-from ...errors import InvalidKernelId, LimitReached
+from ...errors import BadOption, InvalidKernelId, LimitReached
 from ...kernel_driver.own_connection_file import SAFE_KERNEL_ID, free_path
 from ...kernel_server.connection import CLOSE_RESTART
 from ...kernels.capacity import Capacity
@@ -26,9 +28,10 @@ from ...kernels.prewarm import Pacing, PrewarmPool
 from ...kernels.runtime import MAX_SOCKETS, KernelRuntime
 from ...option_traits import kernels_option, option_trait
 from .external_kernels import ExternalKernels
+from .hosted_keeping import HostedKeeping
 from .hosted_options import HOSTED_OPTIONS, MESSAGE_OPTION, kernels_options
 from .hosted_pool import HostedFactory
-from .kernel_manager import FpsKernelManager, KernelError
+from .kernel_manager import FpsKernelManager, KernelError, http_errors
 
 
 # Large: it fulfils the interface of jupyter_server's, which has 60 methods.
@@ -38,6 +41,7 @@ class FpsMappingKernelManager(AsyncMappingKernelManager):
     runtime: what they share.
     external: those that others started.
     pool: kernels that are kept ready, once `keep_kernels_ready` has been called.
+    keeping: what outlives the server.
     """
 
     prewarm = kernels_option("prewarm")
@@ -55,19 +59,29 @@ class FpsMappingKernelManager(AsyncMappingKernelManager):
     heartbeat_timeout_s = kernels_option("heartbeat_timeout_s")
     external_heartbeat_timeout_s = kernels_option("external_heartbeat_timeout_s")
     verify_signatures = kernels_option("verify_signatures")
+    keep_kernels = kernels_option("keep_kernels")
+    state_dir = kernels_option("state_dir")
+    orphan_timeout_s = kernels_option("orphan_timeout_s")
     ws_max_message_bytes = option_trait(MESSAGE_OPTION)
 
     def __init__(self, **options: Any) -> None:
         self._last_activity = utcnow()
+        self._stopping = False
         self.external = ExternalKernels(self)
         super().__init__(**options)  # type: ignore[no-untyped-call]
         self.context.set(zmq.MAX_SOCKETS, MAX_SOCKETS)
         self._shutdown_callbacks: list[Callable[[], Awaitable[None]]] = []
+        kernels = kernels_options(self)
+        try:
+            self.keeping = HostedKeeping(kernels)
+        except BadOption as exc:
+            raise TraitError(exc.message) from exc
         # The same context, without zmq.asyncio's sockets.
-        self.runtime = KernelRuntime(kernels_options(self), zmq.Context.shadow(self.context))
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.shadow(self.context)
+        self.runtime = KernelRuntime(kernels, context, keeper=self.keeping.keepsake.keeper)
         self._managers: WeakSet[FpsKernelManager] = WeakSet()  # of kernels that we run
         self._capacity = Capacity(self._own_kernels, self.max_kernels)
-        self._pool_factory = HostedFactory(self, self.runtime)
+        self._pool_factory = HostedFactory(self, self.runtime, self.keeping)
         self.pool = PrewarmPool(self._pool_factory, self._capacity, Pacing())
 
     def __bool__(self) -> bool:
@@ -126,6 +140,38 @@ class FpsMappingKernelManager(AsyncMappingKernelManager):
 
         return make
 
+    async def take_kernels_over(self, sessions: object = None, address: str = "") -> None:
+        """Take over what servers before this one have left, once, if that is wanted.
+
+        sessions: the manager of sessions. address: where the server serves, for people.
+        Raises BadOption, StoreUnreachable, KeeperUnavailable.
+        """
+        if self.keeping.keeps:
+            from .hosted_next_server import HostedNextServer  # not needed for kernels that are not kept
+
+            server = partial(HostedNextServer, self._pool_factory, self.pool, self._take_in, sessions)
+            await self.keeping.open(server, address)
+
+    def _take_in(self, manager: FpsKernelManager) -> None:
+        """List a kernel that a server before this one has started."""
+        kernel_id = str(manager.kernel_id)
+        self._managers.add(manager)
+        self._kernels[kernel_id] = manager
+        self._kernel_connections[kernel_id] = 0
+        self._kernel_ports[kernel_id] = manager.ports
+        KERNEL_CURRENTLY_RUNNING_TOTAL.labels(type=manager.kernel_name).inc()
+        if not self._initialized_culler:
+            self.initialize_culler()  # type: ignore[no-untyped-call]
+
+    async def _async_start_kernel(self, **options: Any) -> str:
+        """Start a kernel; returns its id."""
+        with http_errors():
+            await self.take_kernels_over()
+        kernel_id: str = await super()._async_start_kernel(**options)
+        return kernel_id
+
+    start_kernel = _async_start_kernel  # type: ignore[assignment]  # as in jupyter_server
+
     def pre_start_kernel(self, kernel_name: str | None, kwargs: Any) -> tuple[FpsKernelManager, str, str]:
         """Make the manager of a new kernel, and its kernel, for which WebSockets may wait from now on.
 
@@ -172,6 +218,9 @@ class FpsMappingKernelManager(AsyncMappingKernelManager):
         if kernel_id in self.external:
             await self.external.leave(kernel_id)
         else:
+            if not self._stopping:
+                with http_errors():
+                    await self.keeping.keepsake.ending(kernel_id)
             await super()._async_shutdown_kernel(kernel_id, now=now, restart=restart)  # type: ignore[no-untyped-call]
 
     shutdown_kernel = _async_shutdown_kernel  # type: ignore[assignment]  # as in jupyter_server
@@ -205,7 +254,11 @@ class FpsMappingKernelManager(AsyncMappingKernelManager):
         self._shutdown_callbacks.append(callback)
 
     async def _async_shutdown_all(self, now: bool = False) -> None:
-        """End all kernels, having told their clients that the server is going."""
+        """End all kernels, or leave them to the next server, having told their clients that this one is going."""
+        self._stopping = True
+        if self.keeping.keepsake.stays:
+            await self.pool.close()  # nobody ends them once all others are left to the keeper
+            await self.keeping.leave()
         for manager in self._kernels.values():
             if manager.kernel is not None:
                 manager.kernel.server.close(CLOSE_RESTART, "the server is shutting down")
@@ -215,6 +268,7 @@ class FpsMappingKernelManager(AsyncMappingKernelManager):
         await self.external.close()
         for callback in self._shutdown_callbacks:
             await callback()
+        await self.keeping.close()
         await self.runtime.close()
 
     shutdown_all = _async_shutdown_all  # type: ignore[assignment]  # as in jupyter_server

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...store.model import Purpose, SessionRow
 
@@ -59,6 +59,9 @@ class Keepsake:
         Its `take` raises StoreUnreachable, before the first process of the kernel is launched.
         """
         return launcher
+
+    def note_launched(self, kernel_id: str, **changes: Any) -> None:
+        """Write down what other processes of a kernel are launched with: fields of Launched."""
 
     def follow(self, kernel: Kernel) -> None:
         """Have what happens to a kernel written down. Its start must have begun. Does nothing for external ones."""

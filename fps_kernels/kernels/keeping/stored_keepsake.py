@@ -14,7 +14,7 @@ import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ... import __version__
 from ...errors import StoreUnreachable
@@ -167,6 +167,11 @@ class StoredKeepsake(Keepsake):
             RecordedBy(begins, self._runs, self._ended, self._goes_on),
             runs=runs,
         )
+
+    def note_launched(self, kernel_id: str, **changes: Any) -> None:
+        """Write down what other processes of a kernel are launched with: fields of Launched."""
+        if (record := self._records.get(kernel_id)) is not None:
+            record.change_launched(**changes)
 
     def found(self, row: KernelRow, *, ended: bool = False) -> None:
         """Write down what became of a kernel that was in the store.
