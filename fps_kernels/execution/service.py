@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-REOPEN_TIMEOUT_S = 3.0
+REOPEN_TIMEOUT_S = 10.0
 """How long it may take to open the documents of a kernel, which is not connected to meanwhile."""
 
 
