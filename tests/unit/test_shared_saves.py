@@ -25,6 +25,24 @@ async def test_the_hash_is_read_after_the_page_has_learned_of_the_save() -> None
     assert events == ["read", "heard", "read"]
 
 
+async def test_a_request_for_a_save_before_does_not_count_for_the_last() -> None:
+    saves, events = SharedSaves(), list[str]()
+
+    async def read() -> str:
+        events.append("read")
+        return "hash"
+
+    saves.note("a.ipynb")
+    saves.note("a.ipynb")
+    reading = asyncio.create_task(saves.read_apart("a.ipynb", read))
+    saves.heard("a.ipynb")
+    await asyncio.sleep(UNHEARD_S / 2)
+    saves.heard("a.ipynb")
+    events.append("heard")
+    assert await reading == "hash"
+    assert events == ["heard", "read"]
+
+
 async def test_a_save_while_the_file_is_read_makes_it_be_read_again() -> None:
     saves, events = SharedSaves(), list[str]()
 

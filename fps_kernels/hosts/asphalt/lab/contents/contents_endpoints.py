@@ -70,7 +70,7 @@ class ContentsEndpoints:
 
         if with_hash:
             return await self._saves.read_apart(path, lambda: self._calls.run(read, path))
-        if not content:
+        if not content and kind is None and file_format is None:  # after a save of its own, a page names both
             self._saves.heard(path)
         return await self._calls.run(read, path)
 
