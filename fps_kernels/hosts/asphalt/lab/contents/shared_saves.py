@@ -2,8 +2,8 @@
 
 A page of JupyterLab compares the hash of the file with the one that it has, and asks its user what to do if they
 differ. Of a shared document that the server has saved it learns by the document; then it asks for the model, without
-content, hash, type and format, and believes the save when that is answered. Asked for the hash before, the server would say a new one
-that the page does not know yet.
+content, hash, type and format, and believes the save when that is answered. Asked for the hash before, the server would
+say a new one that the page does not know yet.
 """
 
 from __future__ import annotations
