@@ -5,30 +5,16 @@ from __future__ import annotations
 import asyncio
 import signal
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
 
 from ..support.client import Client
-from ..support.gateways import Gateway, option
+from ..support.gateways import option
 from ..support.keepers import is_running
 from ..support.kept_gateways import KeptGateways
+from ..support.kept_servers import is_idle, make
 from ..support.messages import text_of
 from ..support.waits import until
-
-
-def is_idle(kernel: dict[str, Any]) -> bool:
-    return bool(kernel["execution_state"] == "idle")
-
-
-async def make(gateway: Gateway, name: str = "tiny_plain") -> tuple[str, psutil.Process]:
-    """A kernel with a variable `x`, and its process."""
-    async with Client(gateway.url) as client:
-        kernel_id = await client.start(name)
-        async with await client.connect(kernel_id) as socket:
-            await socket.run("x = 41")
-    return kernel_id, gateway.process_of(kernel_id)
 
 
 async def test_kernels_and_sessions_go_on(kept_gateways: KeptGateways) -> None:

@@ -7,33 +7,24 @@ import json
 import os
 import signal
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
 import websockets
 
+from ..gateway import test_kept_clients
 from ..support.client import Client
 from ..support.keepers import is_running
+from ..support.kept_servers import is_idle, make
 from ..support.kept_stock import KeptStock
-from ..support.messages import is_end_of, of_type, text_of
-from ..support.stock import OURS, StockServer
+from ..support.messages import is_end_of, text_of
+from ..support.stock import OURS
 from ..support.waits import until
 
-LINES = 5_000
 
-
-def is_idle(kernel: dict[str, Any]) -> bool:
-    return bool(kernel["execution_state"] == "idle")
-
-
-async def make(server: StockServer, name: str = "tiny_plain") -> tuple[str, psutil.Process]:
-    """A kernel with a variable `x`, and its process."""
-    async with Client(server.url) as client:
-        kernel_id = await client.start(name)
-        async with await client.connect(kernel_id) as socket:
-            await socket.run("x = 41")
-    return kernel_id, server.process_of(kernel_id)
+@pytest.fixture
+def kept_gateways(kept_stock: KeptStock) -> KeptStock:
+    """The servers of the tests that are those of gateways, too."""
+    return kept_stock
 
 
 async def test_kernels_and_sessions_go_on(kept_stock: KeptStock) -> None:
@@ -125,59 +116,11 @@ async def test_a_busy_cell_stays_busy_and_its_end_is_seen(kept_stock: KeptStock,
         await client.until_kernel(kernel_id, is_idle)
 
 
-@pytest.mark.parametrize("v1", [True, False])
-async def test_a_client_hears_each_line_of_a_flood_once(kept_stock: KeptStock, v1: bool) -> None:
-    first = kept_stock.begin()
-    async with Client(first.url) as client:
-        kernel_id = await client.start()
-        async with await client.connect(kernel_id, v1=v1, session="page") as socket:
-            await socket.run("x = 1")
-            msg_id = await socket.execute(f"for n in range({LINES}): stream(str(n) + '\\n')")
-            heard = await socket.until(lambda one: one["msg_type"] == "stream")
-            kept_stock.kill(first)
-            with contextlib.suppress(websockets.ConnectionClosed):
-                while True:  # what the system had of it arrives
-                    heard.append(await socket.receive())
-    second = kept_stock.begin()
-    async with Client(second.url) as client, await client.connect(kernel_id, v1=v1, session="page") as socket:
-        rest = await socket.until(is_end_of(msg_id))
-    lines = text_of([*heard, *rest]).splitlines()
-    assert list(dict.fromkeys(lines)) == [str(n) for n in range(LINES)]
-    # A kill in the one moment between a write and its note repeats what was in that write.
-    assert len(lines) - LINES <= 64
-    [reply] = of_type([*heard, *rest], "execute_reply")
-    assert reply["content"]["status"] == "ok"
-
-
-async def test_a_cell_that_waits_for_input_is_answered(kept_stock: KeptStock) -> None:
-    first = kept_stock.begin()
-    async with Client(first.url) as client:
-        kernel_id = await client.start()
-        async with await client.connect(kernel_id, session="page") as socket:
-            msg_id = await socket.execute("stream(reply_input('name?'))", allow_stdin=True)
-            [asked] = of_type(await socket.until(lambda one: one["msg_type"] == "input_request"), "input_request")
-            kept_stock.kill(first)
-    second = kept_stock.begin()
-    async with Client(second.url) as client, await client.connect(kernel_id, session="page") as socket:
-        await socket.send("input_reply", {"value": "ada"}, channel="stdin", parent=asked["header"])
-        answers = await socket.until(is_end_of(msg_id))
-        assert text_of(answers) == "ada"
-        assert of_type(answers, "input_request") == []  # the page has its box still
-
-
-async def test_a_client_that_was_away_hears_what_was_said_with_and_without_a_server(kept_stock: KeptStock) -> None:
-    first = kept_stock.begin()
-    async with Client(first.url) as client:
-        kernel_id = await client.start()
-        async with await client.connect(kernel_id, session="laptop") as socket:
-            await socket.run("import time")
-            msg_id = await socket.execute("stream('0\\n'); time.sleep(0.5)\nfor n in range(1, 100): stream(f'{n}\\n')")
-            await socket.until(lambda one: one["msg_type"] == "stream")
-    kept_stock.kill(first)
-    second = kept_stock.begin()
-    async with Client(second.url) as client, await client.connect(kernel_id, session="laptop") as socket:
-        answers = await socket.until(is_end_of(msg_id))
-    assert [line for line in text_of(answers).splitlines() if line != "0"] == [str(n) for n in range(1, 100)]
+test_a_client_hears_each_line_of_a_flood_once = test_kept_clients.test_a_client_hears_each_line_of_a_flood_once
+test_a_cell_that_waits_for_input_is_answered = test_kept_clients.test_a_cell_that_waits_for_input_is_answered
+test_a_client_that_was_away_hears_what_was_said_with_and_without_a_server = (
+    test_kept_clients.test_a_client_that_was_away_hears_what_was_said_with_and_without_a_server
+)
 
 
 async def test_sessions_are_as_they_were_changed_last(kept_stock: KeptStock) -> None:

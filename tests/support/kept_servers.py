@@ -7,12 +7,13 @@ import signal
 import subprocess
 import time
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import psutil
 
 from fps_kernels.keeper.keeper_folder import KeeperFolder
 
+from .client import Client
 from .gateways import COMMAND
 from .keepers import is_running, keeper_pid
 from .processes import ServerProcess
@@ -21,6 +22,19 @@ END_S = 10.0
 """Seconds for the last of the processes to end."""
 
 S = TypeVar("S", bound=ServerProcess)
+
+
+def is_idle(kernel: dict[str, Any]) -> bool:
+    return bool(kernel["execution_state"] == "idle")
+
+
+async def make(server: ServerProcess, name: str = "tiny_plain") -> tuple[str, psutil.Process]:
+    """A kernel with a variable `x`, and its process."""
+    async with Client(server.url) as client:
+        kernel_id = await client.start(name)
+        async with await client.connect(kernel_id) as socket:
+            await socket.run("x = 41")
+    return kernel_id, server.process_of(kernel_id)
 
 
 class KeptServers(Generic[S]):
