@@ -45,7 +45,7 @@ class StderrFile:
         return _lines(data)
 
     def cut(self) -> None:
-        """Cut the file if it is too large. What is written meanwhile may come before what is left."""
+        """Cut the file if it is too large. What is written meanwhile may come before what is left, or be lost."""
         if self.fd >= 0 and os.fstat(self.fd).st_size > MAX_BYTES:
             tail = self._tail()
             os.ftruncate(self.fd, 0)
