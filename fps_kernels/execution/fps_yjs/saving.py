@@ -8,6 +8,11 @@ A page that is to save a document first compares the file with what it knows of 
 overwrite the file if that is another. jupyter-collaboration puts the hash of the file into the document for that, under
 `state`, at each save; the plugin does not. `RoomManager.maybe_load_file` is replaced to do so for the changes of other
 programs, and `RoomManager.on_document_change` not to save again for it: the state is no part of the file.
+
+The plugin takes a file for changed when it is younger than when it was saved. It overlooks an older file that was moved
+to its place, and what was written between its save and its look at the date; it then overwrites that with its next
+save. Here a file has changed when its content has, where the contents plugin tells the hashes of what it reads and
+writes; elsewhere when its date is another.
 """
 
 from __future__ import annotations
@@ -38,8 +43,8 @@ class Saver:
     def __init__(self, manager: Any) -> None:
         self._manager = manager
         self._saves = TaskSet()
+        self._hashes: dict[str, tuple[datetime, str]] = {}  # by file id: those of the files that `last_modified` dates
         self.on_saving: Callable[[str], Callable[[], None]] = lambda name: lambda: None
-        self._load_if_changed = manager.maybe_load_file
         self._on_change = manager.on_document_change
         manager.maybe_save_document = self._save_after_pause
         manager.maybe_load_file = self._load
@@ -54,17 +59,46 @@ class Saver:
     async def _load(self, file_format: str, path: str, file_id: str) -> None:
         """What the plugin calls when a file may have changed."""
         try:
-            await self._load_if_changed(file_format, path, file_id)
             async with self._manager.lock:
-                self._tell(file_id, await self._manager.contents.read_content(path, False))
+                await self._take_changes(file_format, path, file_id)
         except Exception:  # it is being written, or has gone: the plugin would never look at it again
             logger.warning("%s has changed, and cannot be read now", path, exc_info=True)
+
+    async def _take_changes(self, file_format: str, path: str, file_id: str) -> bool:
+        """Put a file into its documents if it is not the one that they are in step with; whether it was another.
+
+        The caller holds the manager's lock.
+        """
+        manager = self._manager
+        model = await manager.contents.read_content(path, False)
+        date, known = self._hashes.get(file_id, (None, None))
+        if date == manager.last_modified[file_id]:  # the plugin has not read it itself since
+            changed = bool(model.hash != known)
+        else:
+            changed = bool(_date(model) != manager.last_modified[file_id])
+        if changed:
+            model = await manager.contents.read_content(path, True, file_format)
+            for document in self._documents(file_id):
+                document.source = model.content
+        self._in_step(file_id, model)
+        return changed
+
+    def _in_step(self, file_id: str, model: Any) -> None:
+        """The documents of a file hold what is in it."""
+        self._manager.last_modified[file_id] = _date(model)
+        if getattr(model, "hash", None):
+            self._hashes = {one: known for one, known in self._hashes.items() if self._documents(one)}
+            self._hashes[file_id] = _date(model), model.hash
+        self._tell(file_id, model)
+
+    def _documents(self, file_id: str) -> list[Any]:
+        return [one for name, one in self._manager.documents.items() if name.endswith(f":{file_id}")]
 
     def _tell(self, file_id: str, model: Any) -> None:
         """Tell the pages that have a file open which one is there: by its date where there is no hash."""
         known = getattr(model, "hash", None) or model.last_modified
-        for name, document in self._manager.documents.items():
-            if name.endswith(f":{file_id}") and document.ystate.get(HASH) != known:
+        for document in self._documents(file_id):
+            if document.ystate.get(HASH) != known:
                 document.ystate[HASH] = known
 
     async def _save_after_pause(self, file_id: str, kind: str, file_format: str, document: Any) -> None:
@@ -88,19 +122,17 @@ class Saver:
                 path = await manager.get_file_path(file_id, document)
                 if path is None:
                     return True  # it has been deleted
-                if manager.last_modified[file_id] < _date(await manager.contents.read_content(path, False)):
-                    # Another program has changed the file.
-                    model = await manager.contents.read_content(path, True, file_format)
-                    document.source = model.content
-                    manager.last_modified[file_id] = _date(model)
-                    self._tell(file_id, model)
+                if await self._take_changes(file_format, path, file_id):
                     return True
                 saved = self.on_saving(name)
                 content = {"content": document.source, "format": file_format, "path": path, "type": kind}
-                await manager.contents.write_content(content)
-                model = await manager.contents.read_content(path, False)
-                manager.last_modified[file_id] = _date(model)
-                self._tell(file_id, model)
+                if hasattr(manager.contents, "write_and_hash"):
+                    written = await manager.contents.write_and_hash(content)
+                    self._hashes[file_id] = manager.last_modified[file_id], written
+                    await self._take_changes(file_format, path, file_id)  # of a program that wrote right after us
+                else:
+                    await manager.contents.write_content(content)
+                    self._in_step(file_id, await manager.contents.read_content(path, False))
             saved()
             document.dirty = False
         except Exception:  # a full disk, or a file that another program is writing: the next attempt may succeed

@@ -83,6 +83,10 @@ class _Contents(Contents):
 
     async def write_content(self, content: SaveContent | dict[str, Any]) -> None:
         """Save a shared document to its file, as nbformat writes it if it is a notebook. Raises Refused."""
+        await self.write_and_hash(content)
+
+    async def write_and_hash(self, content: SaveContent | dict[str, Any]) -> str:
+        """`write_content`; returns the hash of what was written, which another program may have replaced by now."""
         model = content.model_dump() if isinstance(content, SaveContent) else dict(content)
         path = str(model["path"])
         text = model["content"]
@@ -91,14 +95,16 @@ class _Contents(Contents):
         if isinstance(text, bytes):
             model["content"] = text.decode("ascii") if model["format"] == "base64" else text.decode()
 
-        def save(manager: Manager) -> None:
+        def save(manager: Manager) -> str:
             if not manager.file_exists(path):  # renamed just now, when the old file must not come back, or a pipe
                 raise Refused(404, f"{path} has gone")
             manager.save({name: model[name] for name in ("type", "format", "content")}, path)
+            return str(manager.written_hash())
 
-        await self._calls.run(save, path)
+        written = await self._calls.run(save, path)
         await self._ids.written(path)
         self._saves.note(path)
+        return written
 
     # What follows are the other abstract methods of jupyverse's `Contents`. They do what its routes of the same names
     # promise, for the user who is given; our own routes do not call them.

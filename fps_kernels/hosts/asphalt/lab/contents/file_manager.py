@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import logging
 import os
 import sqlite3
@@ -31,6 +32,7 @@ class FileManager(LargeFileManager):
     def __init__(self, **traits: Any) -> None:
         super().__init__(log=logger, **traits)
         self._reading = threading.local()
+        self._writing = threading.local()
         self.notary = _notary()
         _ = self.checkpoints  # made when it is first asked for, which several threads would do at once
 
@@ -62,8 +64,10 @@ class FileManager(LargeFileManager):
         try:
             with super().atomic_writing(os_path, *args, **more) as file:
                 begun = True
+                written = _HashedFile(file, self.hash_algorithm)
                 try:
-                    yield file
+                    yield written
+                    self._writing.hash = written.hash
                     file.flush()
                     os.fsync(file.fileno())
                 except BaseException as exc:
@@ -80,6 +84,28 @@ class FileManager(LargeFileManager):
             if failure is None or isinstance(exc, HTTPError):
                 raise
             raise failure from None
+
+    def written_hash(self) -> str:
+        """The hash of the file that this thread has written last, as it wrote it."""
+        return str(self._writing.hash.hexdigest())
+
+
+class _HashedFile:
+    """A file that is written to, from its beginning to its end, and the hash of that."""
+
+    def __init__(self, file: Any, algorithm: str) -> None:
+        self._file = file
+        self.hash = hashlib.new(algorithm)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def write(self, data: str | bytes) -> int:
+        if isinstance(data, str):
+            self.hash.update(data.replace("\n", os.linesep).encode(self._file.encoding))
+        else:
+            self.hash.update(data)
+        return int(self._file.write(data))
 
 
 def _notary() -> NotebookNotary:

@@ -1,0 +1,134 @@
+"""Files that are open as shared documents while other programs write, move and touch them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ..support.client import Client
+from ..support.documents import Desk, SharedDocument
+from ..support.gateways import Gateway, gateways
+from ..support.notebooks import code_cell, write_notebook
+from ..support.servers import NOT_NEEDED_BY_DOCUMENTS
+from ..support.waits import until
+
+Write = Callable[[Path], None]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    off = (word for name in NOT_NEEDED_BY_DOCUMENTS for word in ("--disable", name))
+    sets = ("--set", "kernels.prewarm=0", "--set", "kernels.require_yjs=true")
+    with gateways(tmp_path_factory.mktemp("lab")) as begin:
+        yield begin("lab", "--no-token", *off, *sets)
+
+
+@pytest.fixture
+async def lab_desk(lab: Gateway) -> AsyncIterator[Desk]:
+    async with Client(lab.url) as client, Desk(client, lab.base) as desk:
+        yield desk
+
+
+@pytest.fixture(params=["desk", "lab_desk"])
+def each_desk(request: pytest.FixtureRequest) -> Desk:
+    """Of Jupyverse with its own contents plugin, and of a lab."""
+    desk: Desk = request.getfixturevalue(request.param)
+    return desk
+
+
+def write(path: Path) -> None:
+    write_notebook(path, code_cell("of another", id="other"))
+
+
+def move_an_older_one(path: Path) -> None:
+    """As `mv`, or what unpacks an archive."""
+    older = path.with_suffix(".older")
+    write(older)
+    os.utime(older, (1e9, 1e9))
+    older.replace(path)
+
+
+def write_with_the_same_date(path: Path) -> None:
+    """As what synchronizes folders."""
+    status = path.stat()
+    write(path)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+async def open_and_save(desk: Desk) -> SharedDocument:
+    """A notebook that the server has saved."""
+    doc = await desk.open(kernel="none", a="x = 1")
+    await doc.set_source("a", "x = 2")
+    await doc.saved("a", lambda cell: cell["source"] == "x = 2")
+    return doc
+
+
+async def is_taken_and_saved(doc: SharedDocument) -> None:
+    """The document shows what the other program has written, and goes on from there."""
+    await doc.until(lambda: [cell["id"] for cell in doc.cells] == ["other"])
+    await doc.set_source("other", "mine again")
+    await doc.saved("other", lambda cell: cell["source"] == "mine again")
+
+
+@pytest.mark.parametrize("change", [write, move_an_older_one])
+async def test_what_another_program_has_put_there_is_shown(each_desk: Desk, change: Write) -> None:
+    doc = await each_desk.open(kernel="none", a="x = 1")
+    change(doc.path)
+    await is_taken_and_saved(doc)
+
+
+@pytest.mark.parametrize("change", [write, move_an_older_one, write_with_the_same_date])
+async def test_what_another_program_writes_right_after_a_save_is_shown(lab_desk: Desk, change: Write) -> None:
+    """Before the server has looked at what it has written itself."""
+    doc = await lab_desk.open(kernel="none", a="x = 1")
+    before, done = doc.path.stat().st_mtime_ns, threading.Event()
+
+    def change_at_once() -> None:
+        while not done.is_set() and doc.path.stat().st_mtime_ns == before:
+            pass
+        while not done.is_set() and not is_whole(doc.path):
+            pass
+        change(doc.path)
+
+    changing = asyncio.create_task(asyncio.to_thread(change_at_once))
+    try:
+        await doc.set_source("a", "x = 2")
+        await asyncio.wait_for(changing, 60)
+    finally:
+        done.set()
+    await is_taken_and_saved(doc)
+
+
+def is_whole(path: Path) -> bool:
+    try:
+        return bool(json.loads(path.read_bytes()))
+    except ValueError:
+        return False
+
+
+async def test_a_file_that_is_only_touched_leaves_the_document_alone(lab_desk: Desk) -> None:
+    """And is saved without taking back what was typed meanwhile."""
+    doc = await open_and_save(lab_desk)
+    before = doc.updates
+    os.utime(doc.path)
+    await doc.set_source("a", "x = 3")
+    os.utime(doc.path)
+    await doc.saved("a", lambda cell: cell["source"] == "x = 3")
+    assert doc.shared("a")["source"].to_py() == "x = 3"
+    assert doc.updates - before <= 4, "the state, and no cell"
+
+
+async def test_a_document_that_is_opened_anew_knows_its_file(lab_desk: Desk) -> None:
+    doc = await open_and_save(lab_desk)
+    other = await lab_desk.reopen(doc.path)
+    await other.set_source("a", "x = 3")
+    await doc.saved("a", lambda cell: cell["source"] == "x = 3")
+    write(doc.path)
+    await is_taken_and_saved(doc)
+    await until(lambda: other.cells and other.cells[0]["id"] == "other")
