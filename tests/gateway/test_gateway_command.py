@@ -29,9 +29,9 @@ from ..support.ports import free_port
 
 
 def run(base: Path, *options: str, **env: str) -> subprocess.CompletedProcess[str]:
-    """The command, as it ends by itself."""
+    """The command, as it ends by itself; not because another program has the port that it would take."""
     base.mkdir(exist_ok=True)
-    environ = environment(base, **env)
+    environ = environment(base, **{"KG_PORT": str(free_port())} | env)
     return subprocess.run(
         [COMMAND, *options], cwd=base, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30
     )
