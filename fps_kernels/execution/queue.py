@@ -159,6 +159,7 @@ class ExecutionQueue(LifecycleObserver):
         for execution, cell in zip(executions, found.cells, strict=True):
             if cell.settled or (cell.state is not None and not cell.msg_id):
                 execution.state, execution.count, execution.reason = cell.state or CellState.OK, cell.count, cell.reason
+                self._record.ended(execution)
                 self._record.settle([execution])
                 continue
             self._hold(execution, request)

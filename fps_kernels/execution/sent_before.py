@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from ..errors import IdleWithoutReply
+from ..kernel_driver.awaited_answer import await_answer, complete_answer
 from ..kernel_driver.client import KernelClient
 from ..kernel_driver.message import Message, dump_json, make_header
 from ..kernel_driver.request_log import Request
@@ -27,8 +27,7 @@ def expect(client: KernelClient, msg_id: str, session: str, execution: Execution
     """
     header = {**make_header("execute_request", session), "msg_id": msg_id}
     request = Request(msg_id, "shell", "execute_request", dump_json(header), execution)
-    loop = asyncio.get_running_loop()
-    request.reply_future, request.idle_future = loop.create_future(), loop.create_future()
+    await_answer(request)
     client.requests.add(request)
     return request
 
@@ -58,10 +57,6 @@ async def outcome(client: KernelClient, request: Request, notes: KernelNotes, gr
             idle_since = idle_since or loop.time()
             if loop.time() > idle_since + grace_s:
                 break
-        await asyncio.wait([reply, idle], timeout=grace_s)
-        if not reply.done():
-            raise IdleWithoutReply("The kernel is idle, and what it has replied is lost")
-        message: Message = reply.result()
-        return message
+        return await complete_answer(request, grace_s, grace_s)
     finally:
         client.requests.discard(request)

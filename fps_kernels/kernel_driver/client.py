@@ -14,9 +14,10 @@ from typing import Any
 
 import zmq
 
-from ..errors import FPSKernelsError, IdleWithoutReply, KernelDied, KernelNotConnected, KernelTimeout, MalformedMessage
+from ..errors import FPSKernelsError, KernelDied, KernelNotConnected, KernelTimeout, MalformedMessage
 from ..tasks import TaskSet
 from .admission import Admission
+from .awaited_answer import await_answer, complete_answer
 from .channels import OpenChannels, ZMQChannels
 from .connection_file import ConnectionInfo
 from .heartbeat import Heartbeat, HeartbeatOptions
@@ -262,10 +263,8 @@ class KernelClient:
         }
         header = header or make_header("execute_request", self.session)
         frames = [dump_json(header), EMPTY_DICT, dump_json(metadata or {}), dump_json(content)]
-        loop = asyncio.get_running_loop()
         request = Request(header["msg_id"], "shell", "execute_request", frames[0], origin)
-        request.reply_future = reply = loop.create_future()
-        request.idle_future = idle = loop.create_future()
+        reply, idle = await_answer(request)
         request.on_message = on_message
         self.requests.add(request)
         self._receiver.executions[request.msg_id] = request
@@ -275,11 +274,7 @@ class KernelClient:
             await asyncio.wait([reply, idle], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
             if not (reply.done() or idle.done()):
                 raise KernelTimeout(f"The kernel did not answer execute_request within {timeout_s:g} s")
-            await asyncio.wait([reply, idle], timeout=grace_s if reply.done() else late_s)  # they come in any order
-            if not reply.done():
-                raise IdleWithoutReply(f"The kernel is idle, but did not answer execute_request within {late_s:g} s")
-            message: Message = reply.result()
-            return message
+            return await complete_answer(request, grace_s, late_s)
         finally:
             self.requests.discard(request)
             self._receiver.executions.pop(request.msg_id, None)

@@ -16,6 +16,7 @@ import pytest
 from ..support.activation import activated, command_with, listening_socket
 from ..support.client import Client
 from ..support.gateways import COMMAND, environment
+from ..support.knocks import knocking
 from ..support.ports import free_port
 
 HERE = ("127.0.0.1", 0)
@@ -34,30 +35,16 @@ def url_of(sock: socket.socket) -> str:
 
 @pytest.mark.parametrize("words", [(), LAB], ids=["gateway", "lab"])
 async def test_no_connection_is_refused_over_a_restart(tmp_path: Path, sock: socket.socket, words: tuple[str]) -> None:
-    refused: list[httpx.ConnectError] = []
-
-    async def knock() -> None:
-        async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
-            while True:
-                try:
-                    await client.get(f"{url_of(sock)}/api", headers={"Connection": "close"})
-                except httpx.ConnectError as exc:
-                    refused.append(exc)
-                except httpx.HTTPError:  # one that the server had taken when it was stopped
-                    pass
-
-    knocking = asyncio.create_task(knock())
-    with activated(tmp_path, [sock], *words) as first:
-        assert await asyncio.to_thread(first.stop) == 0
-    async with httpx.AsyncClient(base_url=url_of(sock), timeout=60, trust_env=False) as client:
-        waiting = [asyncio.create_task(client.get("/api")) for _ in range(5)]
-        with contextlib.ExitStack() as stack:
-            second = await asyncio.to_thread(stack.enter_context, activated(tmp_path, [sock], *words))
-            assert [(await answer).status_code for answer in waiting] == [200] * 5
-            knocking.cancel()
-            await asyncio.wait([knocking])
-            assert second.url == url_of(sock)
-            assert await asyncio.to_thread(second.stop) == 0
+    async with knocking(f"{url_of(sock)}/api") as refused:
+        with activated(tmp_path, [sock], *words) as first:
+            assert await asyncio.to_thread(first.stop) == 0
+        async with httpx.AsyncClient(base_url=url_of(sock), timeout=60, trust_env=False) as client:
+            waiting = [asyncio.create_task(client.get("/api")) for _ in range(5)]
+            with contextlib.ExitStack() as stack:
+                second = await asyncio.to_thread(stack.enter_context, activated(tmp_path, [sock], *words))
+                assert [(await answer).status_code for answer in waiting] == [200] * 5
+                assert second.url == url_of(sock)
+                assert await asyncio.to_thread(second.stop) == 0
     assert refused == []
 
 

@@ -8,7 +8,6 @@ import signal
 import subprocess
 from pathlib import Path
 
-import httpx
 import psutil
 import pytest
 
@@ -19,6 +18,7 @@ from ..support.client import Client
 from ..support.gateways import COMMAND, Gateway, environment
 from ..support.keepers import is_running
 from ..support.kept_gateways import KeptGateways
+from ..support.knocks import knocking
 from ..support.messages import text_of
 from ..support.nursery import begin_alone
 from ..support.ports import free_port
@@ -89,27 +89,13 @@ async def test_the_keeper_is_replaced_below_its_server_and_a_client(kept_gateway
 
 
 async def test_no_connection_is_refused_where_the_keeper_was_given_the_socket(kept_gateways: KeptGateways) -> None:
-    refused: list[httpx.ConnectError] = []
     with (
         listening_socket(("127.0.0.1", 0)) as sock,
         activated(kept_gateways.base, [sock], *words(kept_gateways)) as keeper,
     ):
-
-        async def knock() -> None:
-            async with httpx.AsyncClient(timeout=60, trust_env=False) as client:
-                while True:
-                    try:
-                        await client.get(f"{keeper.url}/api", headers={"Connection": "close"})
-                    except httpx.ConnectError as exc:
-                        refused.append(exc)
-                    except httpx.HTTPError:  # one that the server had taken when it was stopped
-                        pass
-
-        knocking = asyncio.create_task(knock())
-        keeper.process.send_signal(signal.SIGHUP)
-        await until_served(keeper, 2)
-        knocking.cancel()
-        await asyncio.wait([knocking])
+        async with knocking(f"{keeper.url}/api") as refused:
+            keeper.process.send_signal(signal.SIGHUP)
+            await until_served(keeper, 2)
         assert await asyncio.to_thread(keeper.stop) == 0
     assert refused == []
 

@@ -115,6 +115,24 @@ async def test_what_has_ended_and_was_not_saved_is_there(labs: Labs) -> None:
     assert labs.cells(doc.path)["a"]["outputs"] == [stream("one") | {"text": ["one"]}]
 
 
+async def test_how_a_cell_has_ended_is_known_over_two_kills(labs: Labs) -> None:
+    lab = labs.begin()
+    async with Client(lab.url) as client, Desk(client, labs.root) as desk:
+        gate = desk.gate()
+        doc = await desk.open(kernel=await client.start(KERNEL), empty="", a=f"stream('on')\n{gate.code}")
+        request = await doc.post(cells=[{"cell_id": "empty"}, {"cell_id": "a"}])
+        await doc.saved("a", lambda cell: cell["outputs"])
+    for _ in range(2):
+        labs.gateways.kill(lab)
+        lab = labs.begin()
+    async with Client(lab.url) as client, Desk(client, labs.root) as desk:
+        again = await desk.reopen(doc.path, doc.kernel_id)
+        model = await again.request(request.json()["request_id"])
+        assert [cell["state"] for cell in model["cells"]] == ["skipped", "running"]
+        gate.open()
+        await again.until(lambda: again.count("a") == 1)
+
+
 async def test_a_cell_that_waits_for_input_is_answered_in_the_next_server(labs: Labs) -> None:
     lab = labs.begin()
     async with Client(lab.url) as client, Desk(client, labs.root) as desk:
