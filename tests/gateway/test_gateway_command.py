@@ -25,6 +25,7 @@ from fps_kernels.gateway.config.traits import CLASSES, NotebookHTTPPersonality
 
 from ..support.client import Client
 from ..support.gateways import COMMAND, Begin, Gateway, environment, warnings
+from ..support.nursery import nursery
 from ..support.ports import free_port
 
 
@@ -32,9 +33,7 @@ def run(base: Path, *options: str, **env: str) -> subprocess.CompletedProcess[st
     """The command, as it ends by itself; not because another program has the port that it would take."""
     base.mkdir(exist_ok=True)
     environ = environment(base, **{"KG_PORT": str(free_port())} | env)
-    return subprocess.run(
-        [COMMAND, *options], cwd=base, env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30
-    )
+    return nursery.run([COMMAND, *options], cwd=base, env=environ, timeout=30)
 
 
 # --- what it tells of itself --------------------------------------------------------------------
@@ -495,9 +494,11 @@ def test_a_folder_that_is_gone_at_the_start_is_told_in_one_line(tmp_path: Path, 
     ],
 )
 def test_a_bad_value_ends_the_command_with_one_line(tmp_path: Path, options: list[str], named: list[str]) -> None:
-    (tmp_path / "broken.py").write_text("raise RuntimeError('boom\\nand more')")
-    path = f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"
-    done = run(tmp_path, "--KernelGatewayApp.port_retries=0", *options, PYTHONPATH=path)
+    variables = {}
+    if "--api=broken" in options:
+        (tmp_path / "broken.py").write_text("raise RuntimeError('boom\\nand more')")
+        variables["PYTHONPATH"] = f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"
+    done = run(tmp_path, "--KernelGatewayApp.port_retries=0", *options, **variables)
     assert (done.returncode, done.stdout) == (1, "")
     [line] = done.stderr.splitlines()
     for word in named:

@@ -10,6 +10,7 @@ from pathlib import Path
 from ..support.client import Client
 from ..support.gateways import COMMAND, environment, option
 from ..support.kept_gateways import KeptGateways
+from ..support.nursery import nursery
 
 KEEP = option("keep_kernels", "crash")
 
@@ -71,9 +72,7 @@ async def test_without_a_store_requests_are_503_and_kernels_go_on(kept_gateways:
 
 def refused(folder: Path, *options: str) -> str:
     """The one line with which a gateway does not start."""
-    done = subprocess.run(
-        [COMMAND, "--port=0", *options], capture_output=True, text=True, timeout=60, env=environment(folder), cwd=folder
-    )
+    done = nursery.run([COMMAND, "--port=0", *options], env=environment(folder), cwd=folder, timeout=60)
     assert done.returncode == 1, done.stderr
     [line] = done.stderr.splitlines()
     return line

@@ -20,6 +20,7 @@ from fps_kernels.serving.access.login_cookie import LoginCookies, signing_key
 from fps_kernels.serving.access.password_hash import hash_password
 
 from ..support.gateways import COMMAND, Gateway, environment, make_certificate, warnings
+from ..support.nursery import nursery
 from ..support.ports import free_port
 from ..support.servers import NOT_NEEDED
 from ..support.waits import until
@@ -62,9 +63,7 @@ def client(server: Gateway, **options: Any) -> httpx.Client:
 def refused(folder: Path, *options: str, env: dict[str, str] | None = None) -> str:
     """The one line with which it ends."""
     environ = environment(folder) | (env or {})
-    done = subprocess.run(
-        [COMMAND, "lab", *options], cwd=folder, env=environ, capture_output=True, text=True, timeout=60
-    )
+    done = nursery.run([COMMAND, "lab", *options], cwd=folder, env=environ, timeout=60)
     assert (done.returncode, done.stdout) == (1, "")
     line = done.stderr.splitlines()[-1]
     assert done.stderr.splitlines() == [*warnings(done.stderr), line]

@@ -24,6 +24,7 @@ from ..support.client import Client
 from ..support.gateways import COMMAND, Gateway, environment, make_certificate
 from ..support.lacking import lacking
 from ..support.messages import text_of
+from ..support.nursery import nursery
 from ..support.ports import free_port
 from ..support.servers import NOT_NEEDED
 from ..support.waits import until
@@ -50,9 +51,7 @@ def start(tmp_path: Path) -> Iterator[Start]:
 def refused(folder: Path, *options: str, **variables: str) -> str:
     """The one line with which it ends."""
     environ = environment(folder, **variables)
-    done = subprocess.run(
-        [COMMAND, "lab", *options], cwd=folder, env=environ, capture_output=True, text=True, timeout=60
-    )
+    done = nursery.run([COMMAND, "lab", *options], cwd=folder, env=environ, timeout=60)
     assert (done.returncode, done.stdout) == (1, "")
     [line] = done.stderr.splitlines()
     return line

@@ -1,4 +1,4 @@
-"""Servers of the tests, forked from a process that has imported what they need: a start costs a fifth.
+"""Servers and commands of the tests, forked from a process that has imported what they need: a start costs a fifth.
 
 They are the commands themselves, with arguments, environment, folder and log of their own; only the imports are
 shared. What a test puts into PYTHONPATH is not: such a server is a process from its beginning.
@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -85,6 +86,11 @@ def begin_alone(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, lo
         return subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
 
 
+def is_shared(env: Mapping[str, str]) -> bool:
+    """Whether what such a process imports is what others do."""
+    return env.get("PYTHONPATH") == os.environ.get("PYTHONPATH")
+
+
 class Nursery:
     """The process that forks, started for the first server; it ends with this one."""
 
@@ -93,10 +99,33 @@ class Nursery:
         self._stream: Any = None
 
     def start(self, command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> Process:
-        if env.get("PYTHONPATH") != os.environ.get("PYTHONPATH"):
+        if not is_shared(env):
             return begin_alone(command, env=env, cwd=cwd, log=log)
         log.write_bytes(b"")
-        return Child(self, self.ask(command=list(command), env=dict(env), cwd=str(cwd), log=str(log)))
+        return self._start(command, env, cwd, log, log)
+
+    def run(
+        self, command: Sequence[str], *, env: Mapping[str, str], cwd: Path, timeout: float
+    ) -> subprocess.CompletedProcess[str]:
+        """As `subprocess.run`, of a command that ends by itself and reads nothing."""
+        if not is_shared(env):
+            return subprocess.run(
+                command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout
+            )
+        with tempfile.TemporaryDirectory() as folder:
+            said, errors = Path(folder, "stdout"), Path(folder, "stderr")
+            child = self._start(command, env, cwd, said, errors)
+            try:
+                code = child.wait(timeout)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+                raise
+            return subprocess.CompletedProcess(list(command), code, said.read_text(), errors.read_text())
+
+    def _start(self, command: Sequence[str], env: Mapping[str, str], cwd: Path, out: Path, err: Path) -> Child:
+        words = [str(word) for word in command]
+        return Child(self, self.ask(command=words, env=dict(env), cwd=str(cwd), out=str(out), err=str(err)))
 
     def ask(self, **request: Any) -> Any:
         with self._lock:
@@ -157,11 +186,14 @@ def run(request: dict[str, Any]) -> NoReturn:
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
-    log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    for target, source in ((0, os.open(os.devnull, os.O_RDONLY)), (1, log), (2, log)):
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    out = os.open(request["out"], flags)
+    err = out if request["err"] == request["out"] else os.open(request["err"], flags)
+    null = os.open(os.devnull, os.O_RDONLY)
+    for target, source in ((0, null), (1, out), (2, err)):
         os.dup2(source, target)
-        if source > 2 and target != 1:
-            os.close(source)
+    for source in {null, out, err} - {0, 1, 2}:
+        os.close(source)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = request["command"]
     code = 1

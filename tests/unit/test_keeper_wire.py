@@ -59,6 +59,37 @@ def test_any_split_of_the_stream_gives_the_same_frames(frames: list[tuple[int, i
     assert [(one.kind, one.handle, one.body) for one in read(stream, cuts)] == frames
 
 
+@given(
+    st.lists(st.one_of(st.integers(0, 50), st.integers(LARGE_FRAME_BYTES - 20, 5 * LARGE_FRAME_BYTES)), max_size=5),
+    st.lists(st.integers(0, 10 * LARGE_FRAME_BYTES), max_size=8),
+)
+def test_long_frames_among_short_ones_come_whole(sizes: list[int], cuts: list[int]) -> None:
+    bodies = [bytes([number]) * size for number, size in enumerate(sizes)]
+    stream = b"".join(encode(SEND, number, body) for number, body in enumerate(bodies))
+    found = read(stream, cuts)
+    assert [frame.handle for frame in found] == [*range(len(bodies))]
+    assert [frame.body for frame in found] == bodies
+
+
+@given(st.integers(1, 3 * LARGE_FRAME_BYTES), st.integers(0, 3 * LARGE_FRAME_BYTES))
+def test_another_reader_goes_on_where_one_was_left(size: int, cut: int) -> None:
+    stream = encode(PING) + encode(SEND, 7, b"x" * size)
+    first, second = FrameReader(), FrameReader()
+    found = list(first.feed(stream[:cut]))
+    found += second.feed(first.rest)
+    found += second.feed(stream[cut:])
+    assert [(frame.kind, frame.stop - frame.start) for frame in found] == [(PING, 0), (SEND, size)]
+
+
+def test_a_long_frame_that_is_only_announced_takes_no_memory() -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    reader = FrameReader()
+    assert list(reader.feed(struct.pack("<IBI", BOUNDS[SEND], SEND, 0))) == []
+    assert len(reader.buffer()) == BOUNDS[SEND]
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
+
+
 @given(HANDLES, st.integers(0, 2**64 - 1), st.sampled_from(CHANNELS), MESSAGES)
 def test_a_batch_is_read_as_it_was_written(handle: int, first: int, channel: str, messages: list[list[bytes]]) -> None:
     frame = only(b"".join(encode_batch(handle, first, channel, messages)))
@@ -87,6 +118,7 @@ def test_large_buffers_are_neither_joined_nor_copied() -> None:
     assert sum(piece is large for piece in pieces) == 3
     batch = decode_batch(only(b"".join(pieces)))
     assert batch.messages == [message, [b"next"]]
+    assert all(isinstance(frame, bytes) for frame in batch.messages[0][:8])
     assert [index for index, frame in enumerate(batch.messages[0]) if isinstance(frame, memoryview)] == [8]
 
 
