@@ -29,6 +29,8 @@ ARGUMENTS = [
     *("--set", "frontend.collaborative=true", "--set", "jupyterlab.server_side_execution=true"),
 ]
 SAVED_TIMEOUT_S = 30
+CONTENTS_MODEL = "jupyterapp.shell.currentWidget.context.contentsModel"
+"""What a page knows of the file that it shows."""
 
 
 @pytest.fixture(scope="module")
@@ -386,6 +388,24 @@ async def test_ctrl_s_saves_at_once_and_asks_nothing(notebook: Notebook) -> None
     assert text == nbformat.writes(nbformat.reads(text, as_version=4)) + "\n"
 
 
+async def test_ctrl_s_asks_nothing_of_a_page_that_has_not_learned_of_the_last_save(notebook: Notebook) -> None:
+    """As on a busy machine. The page is made to know the file of an hour ago."""
+    notebook.write("x = 1")
+    lab = await notebook.open()
+    await expect_ended(await press(lab, 0))
+    await notebook.until_saved(lambda cells: cells[0]["execution_count"] == 1)
+    hash_ = sha256(notebook.path.read_bytes()).hexdigest()
+    await lab.page.wait_for_function(f"{CONTENTS_MODEL}.hash === '{hash_}'")
+    before = {"hash": sha256(b"of before").hexdigest(), "last_modified": "2020-01-01T00:00:00Z"}
+    await lab.page.evaluate(f"before => Object.assign({CONTENTS_MODEL}, before)", before)
+    await lab.cells.nth(0).locator(".cm-content").click()
+    await lab.page.keyboard.insert_text("# more\n")
+    async with saved_by_the_page(lab):
+        await lab.page.keyboard.press("Control+s")
+    await expect(lab.dialog).to_have_count(0)
+    assert "# more" in notebook.path.read_text()
+
+
 async def test_a_notebook_that_is_only_looked_at_stays_as_it_is(notebook: Notebook) -> None:
     notebook.write("x = 1")
     lab = await notebook.open()
@@ -412,8 +432,8 @@ async def test_what_another_program_writes_is_shown_and_saved_without_a_question
     await notebook.until_saved(lambda cells: cells[0]["execution_count"] == 1)
     notebook.write("y = 'from elsewhere'")
     await expect(lab.cells.nth(0).locator(".cm-content")).to_have_text("y = 'from elsewhere'")
-    known = "jupyterapp.shell.currentWidget.context.contentsModel.hash"
-    await lab.page.wait_for_function(f"hash => {known} === hash", arg=sha256(notebook.path.read_bytes()).hexdigest())
+    hash_ = sha256(notebook.path.read_bytes()).hexdigest()
+    await lab.page.wait_for_function(f"{CONTENTS_MODEL}.hash === '{hash_}'")
     async with saved_by_the_page(lab):
         await lab.page.keyboard.press("Control+s")
     await expect(lab.dialog).to_have_count(0)

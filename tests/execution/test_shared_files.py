@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import threading
@@ -110,6 +111,21 @@ def is_whole(path: Path) -> bool:
         return bool(json.loads(path.read_bytes()))
     except ValueError:
         return False
+
+
+async def test_before_it_saves_a_page_is_told_no_hash_that_it_may_not_know_yet(lab_desk: Desk) -> None:
+    doc = await open_and_save(lab_desk)
+    url, page = f"/api/contents/{doc.path.name}", {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64)"}
+    true = hashlib.sha256(doc.path.read_bytes()).hexdigest()
+
+    async def told(headers: dict[str, str], **query: str) -> tuple[str | None, bool]:
+        response = await lab_desk.client.http.get(url, params={"content": "0", "hash": "1", **query}, headers=headers)
+        model = response.raise_for_status().json()
+        return model["hash"], model["last_modified"] > "2000"
+
+    assert await told(page) == (None, False)
+    assert await told(page, type="notebook") == (true, True)
+    assert await told({}) == (true, True)
 
 
 async def test_a_file_that_is_only_touched_leaves_the_document_alone(lab_desk: Desk) -> None:

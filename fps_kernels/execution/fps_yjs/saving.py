@@ -89,6 +89,8 @@ class Saver:
         if getattr(model, "hash", None):
             self._hashes = {one: known for one, known in self._hashes.items() if self._documents(one)}
             self._hashes[file_id] = _date(model), model.hash
+            if hasattr(self._manager.contents, "in_step"):
+                self._manager.contents.in_step(model.path, model.hash)
         self._tell(file_id, model)
 
     def _documents(self, file_id: str) -> list[Any]:

@@ -22,7 +22,7 @@ from .....errors import InvalidBody, InvalidField, NotFound
 from .....json_model import Text, decode, finite
 from .file_calls import FileCalls, Manager, Refused, check_regular
 from .file_ids import FileIds
-from .shared_saves import SharedSaves
+from .shared_files import SharedFiles
 
 MAX_CONTENT_BYTES = 512 * 1024 * 1024
 """The largest body that Jupyter Server takes. JupyterLab uploads files in pieces of a MiB."""
@@ -42,10 +42,10 @@ class ContentsEndpoints:
     base_url: the path that all paths begin with.
     """
 
-    def __init__(self, calls: FileCalls, ids: FileIds, saves: SharedSaves, base_url: str) -> None:
+    def __init__(self, calls: FileCalls, ids: FileIds, shared: SharedFiles, base_url: str) -> None:
         self._calls = calls
         self._ids = ids
-        self._saves = saves
+        self._shared = shared
         self._base_url = base_url
 
     async def get(self, request: Request) -> Response:
@@ -56,6 +56,9 @@ class ContentsEndpoints:
         if file_format not in (None, "text", "base64"):
             raise Refused(400, f"Format {file_format!r} is invalid")
         content, with_hash = (_flag(request, name, default) for name, default in (("content", "1"), ("hash", "0")))
+        # When it opens a file, a page names type and format.
+        of_page = kind is None and file_format is None and "mozilla" in request.headers.get("user-agent", "").lower()
+        asks_before_saving = with_hash and not content and of_page
 
         def read(manager: Manager) -> Response:
             try:
@@ -66,12 +69,10 @@ class ContentsEndpoints:
                 if getattr(exc, "status_code", 0) == 404 or getattr(exc, "errno", None) in NO_FILE:
                     raise Refused(404, f"file or directory {path!r} does not exist") from exc
                 raise
+            if asks_before_saving:
+                model = self._shared.for_page(path, model)
             return self._response(model, location=False)
 
-        if with_hash:
-            return await self._saves.read_apart(path, lambda: self._calls.run(read, path))
-        if not content and kind is None and file_format is None:  # after a save of its own, a page names both
-            self._saves.heard(path)
         return await self._calls.run(read, path)
 
     async def post(self, request: Request) -> Response:

@@ -19,7 +19,7 @@ from .....api.responses import Handler, json_response, respond, security_headers
 from .contents_endpoints import ContentsEndpoints
 from .file_calls import FileCalls, Manager, Refused
 from .file_ids import FileIds
-from .shared_saves import SharedSaves
+from .shared_files import SharedFiles
 
 READ, WRITE = {"contents": ["read"]}, {"contents": ["write"]}
 
@@ -41,8 +41,8 @@ class _Contents(Contents):
         Router.__init__(self, app)  # not Contents.__init__, which has routes of its own
         self._calls = calls
         self._ids = ids
-        self._saves = SharedSaves()
-        self._endpoints = ContentsEndpoints(calls, ids, self._saves, base_url)
+        self._shared = SharedFiles()
+        self._endpoints = ContentsEndpoints(calls, ids, self._shared, base_url)
         self.include_router(api_router(self._endpoints, auth, base_url))  # type: ignore[no-untyped-call]
 
     @property
@@ -99,12 +99,17 @@ class _Contents(Contents):
             if not manager.file_exists(path):  # renamed just now, when the old file must not come back, or a pipe
                 raise Refused(404, f"{path} has gone")
             manager.save({name: model[name] for name in ("type", "format", "content")}, path)
-            return str(manager.written_hash())
+            written = str(manager.written_hash())
+            self._shared.in_step(path, written)
+            return written
 
         written = await self._calls.run(save, path)
         await self._ids.written(path)
-        self._saves.note(path)
         return written
+
+    def in_step(self, path: str, digest: str) -> None:
+        """A shared document holds what is in the file with this hash."""
+        self._shared.in_step(path, digest)
 
     # What follows are the other abstract methods of jupyverse's `Contents`. They do what its routes of the same names
     # promise, for the user who is given; our own routes do not call them.
