@@ -81,15 +81,6 @@ def test_another_reader_goes_on_where_one_was_left(size: int, cut: int) -> None:
     assert [(frame.kind, frame.stop - frame.start) for frame in found] == [(PING, 0), (SEND, size)]
 
 
-def test_a_long_frame_that_is_only_announced_takes_no_memory() -> None:
-    resource = pytest.importorskip("resource")
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    reader = FrameReader()
-    assert list(reader.feed(struct.pack("<IBI", BOUNDS[SEND], SEND, 0))) == []
-    assert len(reader.buffer()) == BOUNDS[SEND]
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
-
-
 @given(HANDLES, st.integers(0, 2**64 - 1), st.sampled_from(CHANNELS), MESSAGES)
 def test_a_batch_is_read_as_it_was_written(handle: int, first: int, channel: str, messages: list[list[bytes]]) -> None:
     frame = only(b"".join(encode_batch(handle, first, channel, messages)))
