@@ -29,6 +29,9 @@ Prepare = Callable[[zmq.Socket[bytes]], None]
 STDIN_LOOK_S = 0.01
 """First interval between two looks whether stdin is connected, which nothing tells; doubled up to the longest."""
 STDIN_LOOK_MAX_S = 0.64
+FULL_BYTES = 8 * 1024 * 1024
+"""Bytes of the record above which servers are asked what of it can be forgotten; they tell so every few hundred
+messages, which may be large."""
 
 
 class StaleGeneration(FPSKernelsError):
@@ -88,6 +91,7 @@ class Holder:
         self._stdin = False
         self._look: asyncio.TimerHandle | None = None
         self._launching = False
+        self._full_bytes = FULL_BYTES
 
     @property
     def report(self) -> ExitReport | None:
@@ -201,8 +205,17 @@ class Holder:
     def _on_batch(self, channel: str, messages: list[list[bytes]]) -> None:
         if not self._stdin:  # who hears an answer asks next whether stdin is connected
             self._look_at_stdin(STDIN_LOOK_S)
+        self.record.awaited = bool(self.attached)  # who reads nothing for ten seconds is not
         for message in self._fitting(channel, messages):
             self._push(message)
+        if self.record.size > self._full_bytes:
+            self._full_bytes = 2 * self.record.size
+            self.tell("full")
+
+    def forget_before(self, seq: int) -> None:
+        """A server has no need for what comes before `seq` any more, nor will the next one."""
+        self.record.forget_before(seq)
+        self._full_bytes = max(FULL_BYTES, 2 * self.record.size)
 
     def _fitting(self, channel: str, messages: list[list[bytes]]) -> list[Stored]:
         try:

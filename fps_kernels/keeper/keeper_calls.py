@@ -174,7 +174,7 @@ def signal(caller: Caller, arguments: Arguments) -> Answer:
 
 def seen(caller: Caller, arguments: Arguments) -> Answer:
     """Nothing that comes before the number `seq` is needed any more."""
-    find(caller, arguments).record.forget_before(field(arguments, "seq", int))
+    find(caller, arguments).forget_before(field(arguments, "seq", int))
     return {}
 
 

@@ -44,6 +44,10 @@ ANSWERING = frozenset({"shell", "control"})
 """The channels on which kernels reply."""
 
 
+PATIENCE = 4
+"""How many times as many bytes are kept while a server is there, which may only be slower for a moment."""
+
+
 @dataclass(frozen=True, slots=True)
 class RecordBounds:
     """How much is kept of a kernel, of iopub and of the rest each."""
@@ -76,11 +80,13 @@ class Record:
     handle: the kernel's number in the frames.
     next_seq: the number that the next message will have.
     seen: the number up to which no server needs anything any more.
+    awaited: whether a server is there that reads what is added.
     """
 
     def __init__(self, handle: int, bounds: RecordBounds | None = None, next_seq: int = 0) -> None:
         self.next_seq = next_seq
         self.seen = next_seq
+        self.awaited = False
         self._handle = handle
         self._bounds = bounds = bounds or RecordBounds()
         self._iopub, self._rest = _Lane(bounds), _Lane(bounds)
@@ -159,7 +165,7 @@ class Record:
         pieces = encode_batch(self._handle, self.next_seq, channel, messages)
         stored = Stored(self.next_seq, len(messages), sum(map(len, pieces)), pieces)
         self.next_seq = stored.end
-        (self._iopub if channel == "iopub" else self._rest).add(stored)
+        (self._iopub if channel == "iopub" else self._rest).add(stored, PATIENCE if self.awaited else 1)
         return stored
 
     def _note_answers(self, messages: Sequence[Sequence[Buffer]]) -> None:
@@ -269,12 +275,14 @@ class _Lane:
         """The number before which this has dropped something."""
         return self._dropped[-1][1] if self._dropped else 0
 
-    def add(self, stored: Stored) -> None:
+    def add(self, stored: Stored, patience: int = PATIENCE) -> None:
         self._batches.append(stored)
         self._messages += stored.messages
         self.size += stored.size
         bounds = self._bounds
-        while (self.size > bounds.max_bytes or self._messages > bounds.max_messages) and len(self._batches) > 1:
+        while (self.size > patience * bounds.max_bytes or self._messages > bounds.max_messages) and len(
+            self._batches
+        ) > 1:
             self._drop()
 
     def shrink(self) -> None:

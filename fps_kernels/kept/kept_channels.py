@@ -42,6 +42,9 @@ class RecordListener:
     def on_gap(self, messages: int | None) -> None:
         """So many messages are missing; None if that is not known, as the keeper was another program."""
 
+    def on_full(self) -> None:
+        """The keeper has a lot, and asks what of it can be forgotten."""
+
     def on_told(self) -> None:
         """All of it up to `position` has been told."""
 
@@ -162,6 +165,8 @@ class KeptChannels:
                 number = "some" if messages is None else messages
                 logger.warning("%s messages of kernel %s are missing", number, self._name["kernel"])
                 self._listener.on_gap(messages)
+            case "full":
+                self._listener.on_full()
             case "not_sent":
                 logger.warning("a message did not reach kernel %s: %s", self._name["kernel"], event.get("reason"))
 

@@ -240,6 +240,9 @@ class KeptJournal(RecordListener):
             log.next_seq += messages
             log.first_seq = log.next_seq
 
+    def on_full(self) -> None:
+        self.look()
+
     def on_told(self) -> None:
         if self.on_replayed is not None and not self.replaying:
             on_replayed, self.on_replayed = self.on_replayed, None

@@ -7,6 +7,9 @@ import contextlib
 import pytest
 import websockets
 
+from fps_kernels.keeper.keeper_folder import KeeperFolder
+from fps_kernels.kept.keeper_client import KeeperClient
+
 from ..support.client import Client
 from ..support.kept_gateways import KeptGateways
 from ..support.messages import is_end_of, of_type, text_of
@@ -87,3 +90,21 @@ async def test_a_stop_that_leaves_kernels_leaves_clients_where_they_are(kept_gat
     async with Client(second.url) as client, await client.connect(kernel_id, session="page") as socket:
         rest = await socket.until(is_end_of(msg_id))
     assert text_of([*heard, *rest]).splitlines() == [str(n) for n in range(300)]
+
+
+async def test_large_outputs_arrive_and_are_not_kept_once_they_were_heard(kept_gateways: KeptGateways) -> None:
+    """More bytes than are kept of a kernel, in fewer messages than a server lets pass before it looks what it needs."""
+    gateway = kept_gateways.begin()
+    size, count = 10_000_000, 12
+    publish = f"for n in range({count}): publish('display_data', {{'data': {{}}, 'metadata': {{}}}}, [bytes({size})])"
+    keeper = KeeperClient(KeeperFolder(kept_gateways.state))
+    async with Client(gateway.url) as client, await client.connect(await client.start(), session="page") as socket:
+        for _ in range(2):
+            heard = await socket.run(publish)
+            assert [len(one["buffers"][0]) for one in of_type(heard, "display_data")] == [size] * count
+        await keeper.start()
+        try:
+            (summary,) = (await keeper.call("kernels"))["kernels"]
+        finally:
+            await keeper.leave()
+    assert summary["bytes"] < count * size

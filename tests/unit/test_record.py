@@ -148,6 +148,17 @@ def test_bytes_are_bounded_too_and_a_batch_is_split_where_it_is_large() -> None:
     assert record.size <= 3_000_000
 
 
+def test_more_bytes_are_kept_while_a_server_is_there() -> None:
+    record = Record(1, RecordBounds(ENDLESS, 1_000_000))
+    record.awaited = True
+    for number in range(10):
+        record.add("iopub", [[*frames(f"line-{number}"), bytes(700_000)]])
+    assert [number for number, _ in ids(record.read(0, ENDLESS))] == [5, 6, 7, 8, 9]
+    record.awaited = False
+    record.add("iopub", [frames("line-10")])
+    assert [number for number, _ in ids(record.read(0, ENDLESS))] == [9, 10]
+
+
 def test_the_only_batch_stays_whatever_its_size() -> None:
     record = Record(1, RecordBounds(1, 10))
     record.add("iopub", [frames("one"), frames("two")])
