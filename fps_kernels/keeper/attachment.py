@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -10,6 +11,8 @@ from .record import Stored
 
 READ_BYTES = 1024 * 1024
 """Bytes that are read from the record at once."""
+PATIENCE_S = 5.0
+"""Seconds for which a server that lags may only be slower for a moment, so that more is kept for it."""
 
 
 class Told(Protocol):
@@ -35,6 +38,12 @@ class Attachment:
         self.sender = connection.sender
         self._told = told  # up to where it knows what was dropped
         self._behind = True
+        self._behind_at = time.monotonic()
+
+    @property
+    def may_catch_up(self) -> bool:
+        """Whether the server lags, but not for long."""
+        return self._behind and time.monotonic() < self._behind_at + PATIENCE_S
 
     def begin(self) -> None:
         """Tell the requests that may yet be answered, then all the rest."""
@@ -62,8 +71,10 @@ class Attachment:
 
     def push(self, stored: Stored) -> None:
         """Something was added to the record."""
-        if self._behind or self._connection.paused:
-            self._behind = True
+        if self._behind:
+            return
+        if self._connection.paused:
+            self._behind, self._behind_at = True, time.monotonic()
         else:
             self._seq = stored.end
             self._connection.write_batch(stored)

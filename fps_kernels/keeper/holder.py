@@ -30,7 +30,7 @@ STDIN_LOOK_S = 0.01
 """First interval between two looks whether stdin is connected, which nothing tells; doubled up to the longest."""
 STDIN_LOOK_MAX_S = 0.64
 FULL_BYTES = 8 * 1024 * 1024
-"""Bytes of the record above which servers are asked what of it can be forgotten; they tell so every few hundred
+"""Each time that the record has grown by so much, servers are asked what can be forgotten; they tell every few hundred
 messages, which may be large."""
 
 
@@ -46,6 +46,10 @@ class Attached(Protocol):
 
     @property
     def sender(self) -> bytes | None: ...
+
+    @property
+    def may_catch_up(self) -> bool:
+        """Whether it lags, but not for long."""
 
     def push(self, stored: Stored) -> None:
         """Something was added to the record."""
@@ -205,17 +209,17 @@ class Holder:
     def _on_batch(self, channel: str, messages: list[list[bytes]]) -> None:
         if not self._stdin:  # who hears an answer asks next whether stdin is connected
             self._look_at_stdin(STDIN_LOOK_S)
-        self.record.awaited = bool(self.attached)  # who reads nothing for ten seconds is not
+        self.record.awaited = any(one.may_catch_up for one in self.attached)
         for message in self._fitting(channel, messages):
             self._push(message)
         if self.record.size > self._full_bytes:
-            self._full_bytes = 2 * self.record.size
+            self._full_bytes = self.record.size + FULL_BYTES
             self.tell("full")
 
     def forget_before(self, seq: int) -> None:
         """A server has no need for what comes before `seq` any more, nor will the next one."""
         self.record.forget_before(seq)
-        self._full_bytes = max(FULL_BYTES, 2 * self.record.size)
+        self._full_bytes = self.record.size + FULL_BYTES
 
     def _fitting(self, channel: str, messages: list[list[bytes]]) -> list[Stored]:
         try:

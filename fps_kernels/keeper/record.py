@@ -45,7 +45,7 @@ ANSWERING = frozenset({"shell", "control"})
 
 
 PATIENCE = 4
-"""How many times as many bytes are kept while a server is there, which may only be slower for a moment."""
+"""How many times as many bytes are kept while a server lags that may only be slower for a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Record:
     handle: the kernel's number in the frames.
     next_seq: the number that the next message will have.
     seen: the number up to which no server needs anything any more.
-    awaited: whether a server is there that reads what is added.
+    awaited: whether a server lags that may catch up.
     """
 
     def __init__(self, handle: int, bounds: RecordBounds | None = None, next_seq: int = 0) -> None:
