@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
+import websockets
+from pycrdt import Doc, Map, Text, create_sync_message, create_update_message, handle_sync_message
 
 from ..support.client import Client
-from ..support.documents import Desk, SharedDocument
+from ..support.documents import SYNC, Desk, SharedDocument
 from ..support.gateways import Gateway, gateways
 from ..support.notebooks import code_cell, write_notebook
 from ..support.servers import NOT_NEEDED_BY_DOCUMENTS
@@ -148,3 +151,49 @@ async def test_a_document_that_is_opened_anew_knows_its_file(lab_desk: Desk) -> 
     write(doc.path)
     await is_taken_and_saved(doc)
     await until(lambda: other.cells and other.cells[0]["id"] == "other")
+
+
+@contextlib.asynccontextmanager
+async def open_as_text(desk: Desk, path: Path) -> AsyncIterator[tuple[Text, Callable[[str], Awaitable[None]]]]:
+    """The text of a file in an editor, and what puts another in its place."""
+    body = {"format": "text", "type": "file"}
+    model = (await desk.client.http.put(f"/api/collaboration/session/{path.name}", json=body)).json()
+    url = f"ws{desk.client.url[4:]}/api/collaboration/room/text:file:{model['fileId']}?sessionId={model['sessionId']}"
+    doc = Doc()
+    doc["source"], doc["state"] = text, _ = Text(), Map()
+
+    async with websockets.connect(url, proxy=None, compression=None, max_size=None) as connection:
+
+        async def read() -> None:
+            await connection.send(create_sync_message(doc))
+            async for data in connection:
+                assert isinstance(data, bytes)
+                if data[0] == SYNC and (answer := handle_sync_message(data[1:], doc)) is not None:
+                    await connection.send(answer)
+
+        async def write(new: str) -> None:
+            updates: list[bytes] = []
+            subscription = doc.observe(lambda event: updates.append(event.update))
+            with doc.transaction():
+                text.clear()
+                text.insert(0, new)
+            doc.unobserve(subscription)
+            for update in updates:
+                await connection.send(create_update_message(update))
+
+        reading = asyncio.create_task(read())
+        await until(lambda: str(text))
+        yield text, write
+        reading.cancel()
+
+
+async def test_a_notebook_that_is_open_as_a_text_too_is_the_same_in_both(each_desk: Desk) -> None:
+    doc = await open_and_save(each_desk)
+    async with open_as_text(each_desk, doc.path) as (text, write_text):
+        await doc.set_source("a", "of the notebook")
+        await until(lambda: "of the notebook" in str(text))
+        await write_text(str(text).replace("of the notebook", "of the text"))
+        await doc.until(lambda: str(doc.shared("a")["source"]) == "of the text")
+        await doc.set_source("a", "of the notebook again")
+        await doc.saved("a", lambda cell: cell["source"] == "of the notebook again")
+        await until(lambda: "of the notebook again" in str(text))

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Self
 
@@ -60,11 +60,11 @@ class Saver:
         """What the plugin calls when a file may have changed."""
         try:
             async with self._manager.lock:
-                await self._take_changes(file_format, path, file_id)
+                await self._take_changes(path, file_id)
         except Exception:  # it is being written, or has gone: the plugin would never look at it again
             logger.warning("%s has changed, and cannot be read now", path, exc_info=True)
 
-    async def _take_changes(self, file_format: str, path: str, file_id: str) -> bool:
+    async def _take_changes(self, path: str, file_id: str) -> bool:
         """Put a file into its documents if it is not the one that they are in step with; whether it was another.
 
         The caller holds the manager's lock.
@@ -77,11 +77,18 @@ class Saver:
         else:
             changed = bool(_date(model) != manager.last_modified[file_id])
         if changed:
-            model = await manager.contents.read_content(path, True, file_format)
-            for document in self._documents(file_id):
-                document.source = model.content
+            model = await self._show(path, self._documents(file_id)) or model
         self._in_step(file_id, model)
         return changed
+
+    async def _show(self, path: str, documents: Mapping[str, Any]) -> Any:
+        """Put a file into documents, each in its own form; returns the last model of it."""
+        model = None
+        for name, document in documents.items():
+            model = await self._manager.contents.read_content(path, True, name.partition(":")[0])
+            if document.source != model.content:
+                document.source = model.content
+        return model
 
     def _in_step(self, file_id: str, model: Any) -> None:
         """The documents of a file hold what is in it."""
@@ -93,13 +100,13 @@ class Saver:
                 self._manager.contents.in_step(model.path, model.hash)
         self._tell(file_id, model)
 
-    def _documents(self, file_id: str) -> list[Any]:
-        return [one for name, one in self._manager.documents.items() if name.endswith(f":{file_id}")]
+    def _documents(self, file_id: str) -> dict[str, Any]:
+        return {name: one for name, one in self._manager.documents.items() if name.endswith(f":{file_id}")}
 
     def _tell(self, file_id: str, model: Any) -> None:
         """Tell the pages that have a file open which one is there: by its date where there is no hash."""
         known = getattr(model, "hash", None) or model.last_modified
-        for document in self._documents(file_id):
+        for document in self._documents(file_id).values():
             if document.ystate.get(HASH) != known:
                 document.ystate[HASH] = known
 
@@ -124,17 +131,19 @@ class Saver:
                 path = await manager.get_file_path(file_id, document)
                 if path is None:
                     return True  # it has been deleted
-                if await self._take_changes(file_format, path, file_id):
+                if await self._take_changes(path, file_id):
                     return True
                 saved = self.on_saving(name)
                 content = {"content": document.source, "format": file_format, "path": path, "type": kind}
                 if hasattr(manager.contents, "write_and_hash"):
                     written = await manager.contents.write_and_hash(content)
                     self._hashes[file_id] = manager.last_modified[file_id], written
-                    await self._take_changes(file_format, path, file_id)  # of a program that wrote right after us
+                    await self._take_changes(path, file_id)  # of a program that wrote right after us
                 else:
                     await manager.contents.write_content(content)
                     self._in_step(file_id, await manager.contents.read_content(path, False))
+                # A notebook may be open as a text, too, whose next save would bring back what was there before.
+                await self._show(path, {one: it for one, it in self._documents(file_id).items() if one != name})
             saved()
             document.dirty = False
         except Exception:  # a full disk, or a file that another program is writing: the next attempt may succeed
