@@ -197,3 +197,12 @@ async def test_a_notebook_that_is_open_as_a_text_too_is_the_same_in_both(each_de
         await doc.set_source("a", "of the notebook again")
         await doc.saved("a", lambda cell: cell["source"] == "of the notebook again")
         await until(lambda: "of the notebook again" in str(text))
+
+
+async def test_opening_a_file_once_more_hides_no_change_from_those_who_have_it(lab_desk: Desk) -> None:
+    """The plugin takes the date at which it has read the file last for what all its documents hold."""
+    doc = await open_and_save(lab_desk)
+    write(doc.path)
+    async with open_as_text(lab_desk, doc.path) as (text, _):
+        assert "of another" in str(text)
+        await is_taken_and_saved(doc)

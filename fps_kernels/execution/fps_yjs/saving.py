@@ -43,7 +43,7 @@ class Saver:
     def __init__(self, manager: Any) -> None:
         self._manager = manager
         self._saves = TaskSet()
-        self._hashes: dict[str, tuple[datetime, str]] = {}  # by file id: those of the files that `last_modified` dates
+        self._hashes: dict[str, tuple[Any, str]] = {}  # by room: its document, and the file that it is in step with
         self.on_saving: Callable[[str], Callable[[], None]] = lambda name: lambda: None
         self._on_change = manager.on_document_change
         manager.maybe_save_document = self._save_after_pause
@@ -64,22 +64,24 @@ class Saver:
         except Exception:  # it is being written, or has gone: the plugin would never look at it again
             logger.warning("%s has changed, and cannot be read now", path, exc_info=True)
 
-    async def _take_changes(self, path: str, file_id: str) -> bool:
-        """Put a file into its documents if it is not the one that they are in step with; whether it was another.
+    async def _take_changes(self, path: str, file_id: str) -> Mapping[str, Any]:
+        """Put a file into those of its documents that are not in step with it; returns these, by the names of rooms.
 
         The caller holds the manager's lock.
         """
-        manager = self._manager
-        model = await manager.contents.read_content(path, False)
-        date, known = self._hashes.get(file_id, (None, None))
-        if date == manager.last_modified[file_id]:  # the plugin has not read it itself since
-            changed = bool(model.hash != known)
-        else:
-            changed = bool(_date(model) != manager.last_modified[file_id])
+        model = await self._manager.contents.read_content(path, False)
+        documents = self._documents(file_id)
+        changed = {name: one for name, one in documents.items() if not self._is_in_step(name, one, file_id, model)}
         if changed:
-            model = await self._show(path, self._documents(file_id)) or model
+            model = await self._show(path, changed)
         self._in_step(file_id, model)
         return changed
+
+    def _is_in_step(self, name: str, document: Any, file_id: str, model: Any) -> bool:
+        whose, known = self._hashes.get(name, (None, None))
+        if whose is document:
+            return bool(model.hash == known)
+        return bool(_date(model) == self._manager.last_modified[file_id])  # it was opened lately
 
     async def _show(self, path: str, documents: Mapping[str, Any]) -> Any:
         """Put a file into documents, each in its own form; returns the last model of it."""
@@ -92,12 +94,13 @@ class Saver:
 
     def _in_step(self, file_id: str, model: Any) -> None:
         """The documents of a file hold what is in it."""
-        self._manager.last_modified[file_id] = _date(model)
+        manager = self._manager
+        manager.last_modified[file_id] = _date(model)
         if getattr(model, "hash", None):
-            self._hashes = {one: known for one, known in self._hashes.items() if self._documents(one)}
-            self._hashes[file_id] = _date(model), model.hash
-            if hasattr(self._manager.contents, "in_step"):
-                self._manager.contents.in_step(model.path, model.hash)
+            self._hashes = {name: known for name, known in self._hashes.items() if name in manager.documents}
+            self._hashes |= {name: (document, model.hash) for name, document in self._documents(file_id).items()}
+            if hasattr(manager.contents, "in_step"):
+                manager.contents.in_step(model.path, model.hash)
         self._tell(file_id, model)
 
     def _documents(self, file_id: str) -> dict[str, Any]:
@@ -131,19 +134,19 @@ class Saver:
                 path = await manager.get_file_path(file_id, document)
                 if path is None:
                     return True  # it has been deleted
-                if await self._take_changes(path, file_id):
+                if name in await self._take_changes(path, file_id):
                     return True
                 saved = self.on_saving(name)
                 content = {"content": document.source, "format": file_format, "path": path, "type": kind}
+                # A notebook may be open as a text, too, whose next save would bring back what was there before.
                 if hasattr(manager.contents, "write_and_hash"):
-                    written = await manager.contents.write_and_hash(content)
-                    self._hashes[file_id] = manager.last_modified[file_id], written
-                    await self._take_changes(path, file_id)  # of a program that wrote right after us
+                    self._hashes[name] = document, await manager.contents.write_and_hash(content)
+                    await self._take_changes(path, file_id)  # of a program that wrote right after us, too
                 else:
                     await manager.contents.write_content(content)
-                    self._in_step(file_id, await manager.contents.read_content(path, False))
-                # A notebook may be open as a text, too, whose next save would bring back what was there before.
-                await self._show(path, {one: it for one, it in self._documents(file_id).items() if one != name})
+                    model = await manager.contents.read_content(path, False)
+                    await self._show(path, {one: it for one, it in self._documents(file_id).items() if one != name})
+                    self._in_step(file_id, model)
             saved()
             document.dirty = False
         except Exception:  # a full disk, or a file that another program is writing: the next attempt may succeed
