@@ -228,11 +228,17 @@ class Lab:
         await self.answer("Select Kernel", "Select")
 
     async def save_as(self, name: str) -> None:
-        """Save a new notebook, which JupyterLab offers to rename then; returns once our API knows."""
-        await self.menu("File", "Save Notebook")
-        await self.dialog.locator("input[type=text]").fill(name)
+        """Give a notebook another name, and save it; returns once our API knows.
+
+        In this order: after a save the page lists the folder, and a stock server has no folder while it lists one of
+        whose files is renamed.
+        """
+        await self.menu("File", "Rename Notebook…")
+        await self.dialog.locator("input").fill(name)
         async with self.page.expect_response(lambda r: f'"path":"{name}"' in (r.request.post_data or "")):
-            await self.answer("Rename file", "Rename and Save")
+            await self.answer("Rename File", "Rename")
+        async with self.page.expect_response(lambda r: r.request.method == "PUT" and name in r.url):
+            await self.menu("File", "Save Notebook")
         await expect(self.status_bar).to_contain_text(name)
 
     # --- our API's view ----------------------------------------------------------------------------
