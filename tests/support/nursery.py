@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import faulthandler
 import importlib
 import json
 import os
@@ -43,6 +44,10 @@ MODULES = (
     "uvicorn.protocols.http.auto",
     "uvicorn.protocols.websockets.auto",
 )
+
+
+STACKS = signal.SIGUSR2
+"""Has a server that was forked write to its log where each of its threads is."""
 
 
 class Child:
@@ -194,6 +199,7 @@ def run(request: dict[str, Any]) -> NoReturn:
         os.dup2(source, target)
     for source in {null, out, err} - {0, 1, 2}:
         os.close(source)
+    faulthandler.register(STACKS, file=sys.__stderr__ or 2)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.argv = request["command"]
     code = 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import httpx
 import psutil
 
 from .kept_mode import OwnKeeper
-from .nursery import Process
+from .nursery import STACKS, Child, Process
 
 
 class ServerProcess:
@@ -66,10 +67,21 @@ class ServerProcess:
             self.process.send_signal(signum)
         return self.wait_end(timeout_s)
 
+    def _show_stacks(self) -> None:
+        """Print where the threads of a server are that does not end, for whoever reads why the test failed."""
+        if isinstance(self.process, Child):
+            self.process.send_signal(STACKS)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(1)
+            print(self.log if isinstance(self.log, str) else self.log.read_text())
+
     def wait_end(self, timeout_s: float = 60) -> int:
         """Until it has ended, by force if it does not in time; returns its exit code."""
         try:
             return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            self._show_stacks()
+            raise
         finally:
             if self.process.poll() is None:
                 self.process.kill()
