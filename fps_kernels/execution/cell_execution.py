@@ -85,7 +85,7 @@ class Execution:
 
     def on_message(self, message: Message) -> None:
         """Take a message of the kernel about this execution. Raises MalformedMessage."""
-        if self._resumed:
+        if self._resumed and message.channel == "iopub":  # the reply may be told before all outputs
             self._resumed = False
             if message.msg_type in ("status", "execute_input"):  # all outputs come again; else some are lost elsewhere
                 self.notebook.begin([self.cell_id])

@@ -9,14 +9,16 @@ from typing import Any
 import nbformat
 import pytest
 from fps_yjs.ydocs.ynotebook import YNotebook
-from pycrdt import Map, TransactionEvent
+from pycrdt import Array, Map, TransactionEvent
 
 from fps_kernels.errors import CellNotFound, NotACodeCell
+from fps_kernels.execution.cell_execution import CellState, Execution
 from fps_kernels.execution.fps_yjs.cell_states import never_save_states
 from fps_kernels.execution.notebook import STATE_KEY, SharedNotebook
 from fps_kernels.execution.outputs import Outputs
+from fps_kernels.kernel_driver.message import Message, make_frames
 
-from ..support.documents import as_dict
+from ..support.documents import as_dict, shared_output
 from ..support.notebooks import code_cell, markdown_cell
 from ..support.notebooks import notebook as notebook_of
 from ..support.outputs import OTHER, display, stream
@@ -312,3 +314,20 @@ def test_a_document_that_was_read_anew_has_no_state_either(notebook: SharedNoteb
     notebook.document.source = notebook.document.source
     notebook.begin(["first"])
     check_file(notebook)
+
+
+async def test_a_cell_whose_reply_comes_first_again_has_its_outputs_once(notebook: SharedNotebook) -> None:
+    """The next server hears them again, in the order in which the sockets had them; the file has them already."""
+    found(notebook, "first")["outputs"] = Array([shared_output(stream("2\n"))])
+    execution = Execution(notebook, "first", "1 + 1")
+    execution.resume()
+
+    def hear(channel: str, msg_type: str, **content: Any) -> None:
+        execution.on_message(Message(channel, make_frames(msg_type, content, "session", b"{}")))
+
+    hear("shell", "execute_reply", status="ok", execution_count=1)
+    hear("iopub", "status", execution_state="busy")
+    hear("iopub", "stream", name="stdout", text="2\n")
+    hear("iopub", "status", execution_state="idle")
+    execution.end(CellState.OK)
+    assert [as_dict(one)["text"] for one in found(notebook, "first")["outputs"]] == ["2\n"]
