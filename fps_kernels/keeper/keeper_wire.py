@@ -31,7 +31,6 @@ protocol: nothing that follows it is believed.
 from __future__ import annotations
 
 import json
-import mmap
 import struct
 import sys
 from array import array
@@ -62,8 +61,6 @@ NUMBERS = {name: number for number, name in enumerate(CHANNELS)}
 
 LARGE_FRAME_BYTES = 65_536
 """From this size on, a frame of a message is written and read without being copied."""
-READ_BYTES = 256 * 1024
-"""Bytes that are read at once."""
 BEFORE_BUFFERS = 7
 """Frames that come before the buffers of a message at most; those are bytes, whatever their size."""
 
@@ -87,13 +84,13 @@ class Frame(NamedTuple):
 
     kind: int
     handle: int
-    data: bytes | mmap.mmap
+    data: bytes
     start: int
     stop: int
 
     @property
     def body(self) -> bytes:
-        return bytes(memoryview(self.data)[self.start : self.stop])
+        return self.data[self.start : self.stop]
 
 
 class Batch(NamedTuple):
@@ -105,37 +102,29 @@ class Batch(NamedTuple):
 
 
 class FrameReader:
-    """Takes frames out of a stream of bytes, which is read into the buffers that this offers."""
+    """Takes frames out of a stream of bytes."""
 
     def __init__(self) -> None:
-        self._view = memoryview(bytearray(READ_BYTES))
-        self._large: mmap.mmap | None = None  # all of a long frame, as far as it has come
-        self._held = 0  # how much of the one or the other has come, and belongs to a frame that has not ended
+        self._chunks: list[bytes] = []
+        self._held = 0
+        self._needed = HEADER_BYTES
 
     @property
     def rest(self) -> bytes:
         """What has come of a frame that has not ended."""
-        return bytes((self._view if self._large is None else memoryview(self._large))[: self._held])
+        return b"".join(self._chunks)
 
-    def buffer(self) -> memoryview:
-        """Where the next bytes are to be put. Never empty."""
-        return (self._view if self._large is None else memoryview(self._large))[self._held :]
-
-    def received(self, count: int) -> Iterator[Frame]:
-        """The frames that end in the `count` bytes that were put there.
-
-        To be read to the end. Raises BadFrame, after those that come before.
-        """
-        self._held += count
-        if self._large is not None:
-            if self._held == len(self._large):
-                whole, self._large, self._held = self._large, None, 0
-                _, kind, handle = _HEADER.unpack_from(whole)
-                yield Frame(kind, handle, whole, HEADER_BYTES, len(whole))
-            return
-        data = bytes(self._view[: self._held])
+    def feed(self, data: bytes) -> Iterator[Frame]:
+        """The frames that end in `data`. To be read to the end. Raises BadFrame, after those that come before."""
+        if self._chunks:
+            self._chunks.append(data)
+            self._held += len(data)
+            if self._held < self._needed:
+                return
+            data = b"".join(self._chunks)
+            self._chunks.clear()
         at, end = 0, len(data)
-        needed = HEADER_BYTES
+        self._needed = HEADER_BYTES
         while end - at >= HEADER_BYTES:
             length, kind, handle = _HEADER.unpack_from(data, at)
             bound = BOUNDS.get(kind)
@@ -145,25 +134,13 @@ class FrameReader:
                 raise BadFrame(f"a frame of kind {kind} with {length} bytes: at most {bound} are possible")
             start = at + HEADER_BYTES
             if start + length > end:
-                needed = HEADER_BYTES + length
+                self._needed = HEADER_BYTES + length
                 break
             at = start + length
             yield Frame(kind, handle, data, start, at)
+        if at < end:
+            self._chunks.append(data[at:] if at else data)
         self._held = end - at
-        if needed > READ_BYTES:
-            self._large = mmap.mmap(-1, needed)  # memory that the system gives when it is written to
-            self._large[: self._held] = data[at:]
-        elif at:
-            self._view[: self._held] = data[at:]
-
-    def feed(self, data: bytes) -> Iterator[Frame]:
-        """The frames that end in `data`, which has been read already. Like `received`."""
-        while data:
-            buffer = self.buffer()
-            count = min(len(buffer), len(data))
-            buffer[:count] = data[:count]
-            data = data[count:]
-            yield from self.received(count)
 
 
 def encode(kind: int, handle: int = 0, body: bytes = b"") -> bytes:
@@ -242,8 +219,6 @@ def _numbers(code: str, numbers: list[int]) -> bytes:
 def decode_batch(frame: Frame) -> Batch:
     """The messages of a BATCH; large buffers are views. Raises BadFrame."""
     data, at = frame.data, frame.start
-    view = memoryview(data)
-    is_long = not isinstance(data, bytes)
     if frame.stop - at < _BATCH.size:
         raise BadFrame("a batch is cut off")
     first, number, count = _BATCH.unpack_from(data, at)
@@ -258,9 +233,9 @@ def decode_batch(frame: Frame) -> Batch:
         for index in range(frames):
             stop = at + next(number_of)
             if index >= BEFORE_BUFFERS and stop - at >= LARGE_FRAME_BYTES:
-                message.append(view[at:stop])
+                message.append(memoryview(data)[at:stop])
             else:
-                message.append(bytes(view[at:stop]) if is_long else data[at:stop])
+                message.append(data[at:stop])
             at = stop
         messages.append(message)
     return Batch(first, _channel(number), messages)
@@ -275,11 +250,10 @@ def decode_send(frame: Frame) -> tuple[str, bytes, list[Buffer]]:
     lengths, at = _read_numbers(frame, at + _SEND.size, "I", count)
     if not lengths or sum(lengths) != frame.stop - at:
         raise BadFrame("the lengths of a message do not add up")
-    view = memoryview(data)
     frames: list[Buffer] = []
     for index, length in enumerate(lengths):
         large = index >= BEFORE_BUFFERS and length >= LARGE_FRAME_BYTES
-        frames.append(view[at : at + length] if large else bytes(view[at : at + length]))
+        frames.append(memoryview(data)[at : at + length] if large else data[at : at + length])
         at += length
     return _channel(number), bytes(frames[0]), frames[1:]
 

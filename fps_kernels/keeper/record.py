@@ -279,10 +279,8 @@ class _Lane:
         self._batches.append(stored)
         self._messages += stored.messages
         self.size += stored.size
-        bounds = self._bounds
-        while (self.size > patience * bounds.max_bytes or self._messages > bounds.max_messages) and len(
-            self._batches
-        ) > 1:
+        max_bytes, max_messages = patience * self._bounds.max_bytes, self._bounds.max_messages
+        while (self.size > max_bytes or self._messages > max_messages) and len(self._batches) > 1:
             self._drop()
 
     def shrink(self) -> None:

@@ -57,7 +57,7 @@ EVENT_BYTES = 64 * 1024 * 1024
 
 
 # Large: what one server says and is told comes together here; how far it was told is in attachment.py.
-class ServerConnection(asyncio.BufferedProtocol):
+class ServerConnection(asyncio.Protocol):
     """A server's connection.
 
     holdings: the kernels. uuid: this keeper's. keeper: what can be done to it.
@@ -159,13 +159,10 @@ class ServerConnection(asyncio.BufferedProtocol):
         if self.sender is not None:
             logger.info("server %s is gone", self.sender.decode())
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self._reader.buffer()
-
-    def buffer_updated(self, nbytes: int) -> None:
+    def data_received(self, data: bytes) -> None:
         self._heard_at = self._loop.time()
         try:
-            for frame in self._reader.received(nbytes):
+            for frame in self._reader.feed(data):
                 if self._transport is None or self._transport.is_closing():
                     return
                 self._on_frame(frame)

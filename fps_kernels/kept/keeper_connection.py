@@ -40,7 +40,7 @@ class ConnectionUser(Protocol):
         """The connection has ended."""
 
 
-class KeeperConnection(asyncio.BufferedProtocol):
+class KeeperConnection(asyncio.Protocol):
     """One connection to a keeper."""
 
     def __init__(self, user: ConnectionUser) -> None:
@@ -84,16 +84,13 @@ class KeeperConnection(asyncio.BufferedProtocol):
             self._hello.set_result({"error": "The process that keeps kernels has closed the connection"})
         self._user.on_lost(self)
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self._reader.buffer()
-
-    def buffer_updated(self, nbytes: int) -> None:
+    def data_received(self, data: bytes) -> None:
         self._heard_at = self._loop.time()
         if self._silent:
             self._silent = False
             self._user.on_silence(False)
         try:
-            for frame in self._reader.received(nbytes):
+            for frame in self._reader.feed(data):
                 self._on_frame(frame)
         except BadFrame as exc:
             logger.error("the keeper sends what it should not: %s", exc)
