@@ -37,8 +37,7 @@ class Attachment:
         self._seq = seq
         self.sender = connection.sender
         self._told = told  # up to where it knows what was dropped
-        self._behind = True
-        self._behind_at = time.monotonic()
+        self.fall_behind()
 
     @property
     def may_catch_up(self) -> bool:
@@ -68,13 +67,14 @@ class Attachment:
     def fall_behind(self) -> None:
         """Tell nothing more of what passes before `catch_up`."""
         self._behind = True
+        self._behind_at = time.monotonic()
 
     def push(self, stored: Stored) -> None:
         """Something was added to the record."""
         if self._behind:
             return
         if self._connection.paused:
-            self._behind, self._behind_at = True, time.monotonic()
+            self.fall_behind()
         else:
             self._seq = stored.end
             self._connection.write_batch(stored)
