@@ -84,6 +84,7 @@ class KernelServer(LifecycleObserver):
     tasks: what runs for the kernel's clients; to be closed when the kernel has ended.
     times: when clients came and went, and when something was last sent.
     notes: what the next server of the kernel is to know, should this one be killed.
+    was_ready: whether the kernel has ever been ready, so that clients may have something to hear of it.
     status_has_parent: whether the status sent to a new WebSocket has a parent header, as if the client had asked
       for it. Clients of Kernel Gateway look for a msg_id in every parent header.
     """
@@ -101,7 +102,7 @@ class KernelServer(LifecycleObserver):
         self._attached: dict[SessionKey, Connection] = {}  # the one of each attached session
         self._prompts = Prompts()
         self._make_outbox: Callable[..., SessionOutbox] = SessionOutbox
-        self._was_ready = False
+        self.was_ready = False
         self._subshells = Subshells(
             client,
             self.tasks,
@@ -135,7 +136,7 @@ class KernelServer(LifecycleObserver):
         Raises TooManyConnections. A named user gets half of the room, so that others are not shut out. Raises
         KernelStartFailed for a page when the kernel never came up.
         """
-        if page and not self._was_ready and self.client.execution_state is ExecutionState.DEAD:
+        if page and not self.was_ready and self.client.execution_state is ExecutionState.DEAD:
             raise KernelStartFailed(self.client.state.reason or "The kernel did not start")
         most = self._limits.max_connections
         if (user, session_id) in self._attached:
@@ -273,7 +274,7 @@ class KernelServer(LifecycleObserver):
     def _on_state(self) -> None:
         """The kernel became ready: its own idle answered a request of the server's, which clients do not see."""
         if self.client.state.ready:
-            self._was_ready = True
+            self.was_ready = True
             self._encoders[False].adapter = Adapter.for_kernel(self.client.kernel_info)
             for session in self._journal.sessions:
                 if session.attached:
@@ -308,7 +309,7 @@ class KernelServer(LifecycleObserver):
 
     def on_dead(self, reason: str) -> None:
         """Tell all clients that the kernel died for good. Pages hear of a failed start as `check_room` says."""
-        pages = [one for one in self._attached.values() if one.page and not self._was_ready]
+        pages = [one for one in self._attached.values() if one.page and not self.was_ready]
         self._announce("dead", reason, except_for=[one.key for one in pages])
         for page in pages:
             page.close(CLOSE_FAILED, reason)

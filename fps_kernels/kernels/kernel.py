@@ -79,13 +79,21 @@ class Kernel:
         self.client.set_state(ExecutionState.DEAD, reason)
         self.starting = self.tasks.start(_nothing(), name=f"start {self.id}")
 
-    def died_meanwhile(self, reason: str) -> None:
-        """Take the kernel for one that died before this server had it: `begin` launches another process."""
-        error = KernelDied(f"The kernel died: {reason}")
+    def died_meanwhile(self, reason: str, *, restarts: bool) -> None:
+        """Take the kernel for one that died before this server had it, of which clients have yet to hear.
+
+        restarts: whether `begin` launches another process; otherwise the kernel lies dead.
+        """
+        self.server.was_ready = True
+        error = KernelDied(reason)
         if requests := self.client.fail_requests(error):
             self.observers.on_requests_failed(requests, error)
-        self.client.set_state(ExecutionState.RESTARTING, error.message)
-        self.observers.on_restarting(error.message)
+        if restarts:
+            self.client.set_state(ExecutionState.RESTARTING, reason)
+            self.observers.on_restarting(reason)
+        else:
+            self.lie_dead(reason)
+            self.observers.on_dead(reason)
         self.client.disconnect()
 
     async def wait_started(self, timeout_s: float | None) -> bool:

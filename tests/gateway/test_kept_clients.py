@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 import pytest
 import websockets
@@ -11,8 +12,10 @@ from fps_kernels.keeper.keeper_folder import KeeperFolder
 from fps_kernels.kept.keeper_client import KeeperClient
 
 from ..support.client import Client
+from ..support.keepers import is_running
 from ..support.kept_gateways import KeptGateways
 from ..support.messages import is_end_of, of_type, text_of
+from ..support.waits import until
 
 LINES = 5_000
 
@@ -90,6 +93,51 @@ async def test_a_stop_that_leaves_kernels_leaves_clients_where_they_are(kept_gat
     async with Client(second.url) as client, await client.connect(kernel_id, session="page") as socket:
         rest = await socket.until(is_end_of(msg_id))
     assert text_of([*heard, *rest]).splitlines() == [str(n) for n in range(300)]
+
+
+LAST_WORDS = """\
+stream('begins\\n')
+while not os.path.exists({go!r}): time.sleep(0.01)
+stream('last words\\n')
+time.sleep(0.2)
+os._exit(7)
+"""
+
+
+@pytest.mark.parametrize("page", [True, False])
+@pytest.mark.parametrize("restarts", [True, False])
+async def test_the_last_words_of_a_kernel_that_died_without_a_server_are_heard(
+    kept_gateways: KeptGateways, tmp_path: Path, restarts: bool, page: bool
+) -> None:
+    options = [] if restarts else ["--KernelManager.autorestart=False"]
+    first = kept_gateways.begin(*options)
+    go = tmp_path / "go"
+    async with Client(first.url) as client:
+        kernel_id = await client.start()
+        async with await client.connect(kernel_id, session="page") as socket:
+            await socket.run("import os, time")
+            msg_id = await socket.execute(LAST_WORDS.format(go=str(go)))
+            await socket.until(lambda one: one["msg_type"] == "stream")
+    [process] = first.kernel_processes()
+    kept_gateways.kill(first)
+    go.touch()
+    await until(lambda: not is_running(process))
+    second = kept_gateways.begin(*options)
+    headers = {"Origin": second.url} if page else {}
+    async with (
+        Client(second.url) as client,
+        await client.connect(kernel_id, session="page", additional_headers=headers) as socket,
+    ):
+        heard = await socket.until(
+            lambda one: one["msg_type"] == "execute_reply" and one["parent_header"]["msg_id"] == msg_id
+        )
+        [reply] = of_type(heard, "execute_reply")
+        assert reply["content"]["status"] == "error"
+        state = "restarting" if restarts else "dead"
+        if not any(one["content"] == {"execution_state": state} for one in of_type(heard, "status")):
+            heard += await socket.until(lambda one: one["content"].get("execution_state") == state)
+    assert "last words\n" in text_of(heard)
+    assert reply["content"]["evalue"] == "The kernel died while no server was running: exited with code 7"
 
 
 async def test_large_outputs_arrive_and_are_not_kept_once_they_were_heard(kept_gateways: KeptGateways) -> None:

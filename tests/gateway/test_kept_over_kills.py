@@ -95,7 +95,7 @@ async def test_a_kernel_that_died_meanwhile_is_explained_and_restarted(kept_gate
     async with Client(second.url) as client:
         await client.until_kernel(kernel_id, is_idle)
         assert await client.evaluate(kernel_id, "'x' in globals()") == "False"
-    assert f"kernel {kernel_id} (tiny_plain) died while no server was running" in second.log
+    assert f"kernel {kernel_id} (tiny_plain): The kernel died while no server was running" in second.log
     assert "SIGSEGV" in second.log
 
 

@@ -121,6 +121,9 @@ test_a_cell_that_waits_for_input_is_answered = test_kept_clients.test_a_cell_tha
 test_a_client_that_was_away_hears_what_was_said_with_and_without_a_server = (
     test_kept_clients.test_a_client_that_was_away_hears_what_was_said_with_and_without_a_server
 )
+test_the_last_words_of_a_kernel_that_died_without_a_server_are_heard = (
+    test_kept_clients.test_the_last_words_of_a_kernel_that_died_without_a_server_are_heard
+)
 
 
 async def test_sessions_are_as_they_were_changed_last(kept_stock: KeptStock) -> None:
@@ -188,7 +191,7 @@ async def test_a_kernel_that_died_meanwhile_is_explained_and_restarted(kept_stoc
         await client.until_kernel(kernel_id, is_idle)
         assert await client.evaluate(kernel_id, "'x' in globals()") == "False"
     log = second.log.read_text()
-    assert f"kernel {kernel_id} (tiny_plain) died while no server was running" in log
+    assert f"kernel {kernel_id} (tiny_plain): The kernel died while no server was running" in log
     assert "SIGSEGV" in log
 
 

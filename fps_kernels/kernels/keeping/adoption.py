@@ -11,7 +11,7 @@ from ...store.model import KernelRow
 from ..kernel import Kernel
 from .kernel_keeper import KernelKeeper
 from .next_server import NextServer
-from .verdict import was_ready
+from .verdict import DIED_MEANWHILE, as_dead, was_ready
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Adoption:
     async def adopt(self, row: KernelRow) -> Kernel | None:
         """A kernel whose process is that of a row, or another one in its place if that has ended.
 
-        None if the keeper has no process of it, or one that has ended and is not to be restarted.
+        If that has ended and is not to be restarted, the kernel is dead. None if the keeper has no process of it.
         """
         try:
             process = await self._server.process_of(row, self._keeper)
@@ -49,20 +49,21 @@ class Adoption:
             self._keeper.restore(kernel)
             await self._on_kernel(kernel)
             return kernel
-        if not (was_ready(row) and self._server.restarts(row)):
+        if not was_ready(row):
             await process.clean_up()
             return None
         return await self._in_place_of(row, process)
 
     async def _in_place_of(self, row: KernelRow, process: KeptProcess) -> Kernel:
-        """A kernel that died while no server was there, and is restarted as it would have been then."""
-        kernel = self._server.make(row, None)
+        """A kernel that died while no server was there: its clients hear what it said, and it is restarted or dead."""
+        restarts = self._server.restarts(row)
+        reason = f"{DIED_MEANWHILE}: {process.exited.result().reason}"
+        kernel = self._server.make(row if restarts else as_dead(row, reason), None)
         self._keeper.restore(kernel)
         await self._on_kernel(kernel)
         await self._keeper.read_record(kernel, process)
-        reason = process.exited.result().reason
-        logger.warning("kernel %s (%s) died while no server was running: %s", row.id, row.name, reason)
-        kernel.died_meanwhile(reason)
+        logger.warning("kernel %s (%s): %s", row.id, row.name, reason)
+        kernel.died_meanwhile(reason, restarts=restarts)
         await process.clean_up()
         return kernel
 

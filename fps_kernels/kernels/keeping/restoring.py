@@ -14,17 +14,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 from ...errors import StoreUnreachable
-from ...store.model import KernelRow, Phase, ReplicaRow
+from ...kernel_driver.state import ExecutionState
+from ...store.model import KernelRow, ReplicaRow
 from ..kernel import Kernel
 from .next_server import NextServer
 from .stored_keepsake import StoredKeepsake
-from .verdict import Verdict, reason_of, verdict_of, was_ready
+from .verdict import Verdict, as_dead, reason_of, verdict_of, was_ready
 
 logger = logging.getLogger(__name__)
 
 Adopt = Callable[[KernelRow], Awaitable[Kernel | None]]
-"""adopt(row): a kernel whose start connects it to the process of the row, see next_server.py; None if that process is
-gone or out of reach."""
+"""adopt(row): a kernel whose start connects it to the process of the row, see next_server.py, or one that is dead as
+that has ended; None if nothing is known of that process, or it is out of reach."""
 End = Callable[[KernelRow], Awaitable[None]]
 """end(row): ends the process of a row, if it runs. Nothing is to be left of it."""
 
@@ -107,8 +108,12 @@ class Restoring:
                 restored.dead.append(row.id)
             case Verdict.ADOPT:
                 if (kernel := await self._adopted(row)) is not None:
-                    self._server.add(kernel)
-                    restored.adopted.append(row.id)
+                    if kernel.execution_state is ExecutionState.DEAD:
+                        self._take_in_dead(row, kernel, kernel.client.state.reason or "")
+                        restored.dead.append(row.id)
+                    else:
+                        self._server.add(kernel)
+                        restored.adopted.append(row.id)
                     return
                 mark = row.process
                 same_boot = mark is None or await asyncio.to_thread(lambda: mark.is_of_this_boot)
@@ -144,11 +149,13 @@ class Restoring:
             logger.exception("kernel %s could not be ended", row.id)
 
     def _show_dead(self, row: KernelRow, reason: str) -> None:
-        row = replace(row, phase=Phase.DEAD, reason=reason, execution_state="dead")
-        kernel = self._server.make(row, None)
+        kernel = self._server.make(as_dead(row, reason), None)
         kernel.lie_dead(reason)
+        self._take_in_dead(row, kernel, reason)
+
+    def _take_in_dead(self, row: KernelRow, kernel: Kernel, reason: str) -> None:
         self._server.add(kernel)
-        self._keepsake.found(row)
+        self._keepsake.found(as_dead(row, reason))
 
 
 def is_alive(replica: ReplicaRow) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 
 from ...store.model import KernelRow, Phase, Purpose
@@ -30,6 +31,11 @@ def verdict_of(row: KernelRow) -> Verdict:
 def was_ready(row: KernelRow) -> bool:
     """Whether somebody may have used the kernel."""
     return row.generation > 1 or (row.generation == 1 and row.phase is not Phase.LAUNCHING)
+
+
+def as_dead(row: KernelRow, reason: str) -> KernelRow:
+    """A kernel that is dead, and can be restarted."""
+    return replace(row, phase=Phase.DEAD, reason=reason, execution_state="dead")
 
 
 def reason_of(row: KernelRow, *, same_boot: bool, runs: bool) -> str:
