@@ -74,6 +74,7 @@ class KeeperClient:
     orphan_timeout_s: seconds without servers after which a keeper that is started here ends its kernels.
 
     server_id: what this server is called at the keeper.
+    bounds: how much the keeper is to keep of each kernel, as arguments of its calls; {} for its own bounds.
     hello: what the keeper has said of itself: uuid, pid, version, protocol; {} before the first connection.
     well: whether the keeper is connected, and answers.
     on_change: called when `well` has changed.
@@ -81,6 +82,7 @@ class KeeperClient:
 
     def __init__(self, folder: KeeperFolder, orphan_timeout_s: float = 86_400.0) -> None:
         self.server_id = uuid.uuid4().hex
+        self.bounds: Mapping[str, int] = {}
         self.hello: Mapping[str, Any] = {}
         self.well = False
         self.on_change: Callable[[], None] = lambda: None

@@ -143,7 +143,8 @@ class KeptProcess(LaunchedProcess):
                 keeper.tell("signal", signum=int(signal.SIGKILL), **name)
 
         files = [manager.connection_file]
-        keeper.ask("run", on_answer, kernel=kernel_id, argv=command, env=kwargs["env"], cwd=cwd, files=files)
+        more = {"env": kwargs["env"], "cwd": cwd, "files": files, "bounds": keeper.bounds}
+        keeper.ask("run", on_answer, kernel=kernel_id, argv=command, **more)
         try:
             async with asyncio.timeout(RUN_TIMEOUT_S):
                 answer = await asyncio.shield(answered)
@@ -275,6 +276,7 @@ class KeptProcess(LaunchedProcess):
                 of_generation=self.generation,
                 next_seq=next_seq,
                 files=[self._manager.connection_file],
+                bounds=self.keeper.bounds,
             )
         except RefusedByKeeper as exc:
             logger.warning("kernel %s has not outlived its keeper: %s", self.kernel_id, exc.message)

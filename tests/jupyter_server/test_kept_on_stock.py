@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 import websockets
 
+from fps_kernels.keeper.keeper_folder import KeeperFolder
+from fps_kernels.kept.keeper_client import KeeperClient
+
 from ..gateway import test_kept_clients
 from ..support.client import Client
 from ..support.keepers import is_running
@@ -124,6 +127,31 @@ test_a_client_that_was_away_hears_what_was_said_with_and_without_a_server = (
 test_the_last_words_of_a_kernel_that_died_without_a_server_are_heard = (
     test_kept_clients.test_the_last_words_of_a_kernel_that_died_without_a_server_are_heard
 )
+
+
+async def test_as_much_is_kept_of_a_kernel_as_options_say(kept_stock: KeptStock) -> None:
+    size = 10 * 2**20
+    server = kept_stock.begin(OURS.format("buffer_max_bytes", size))
+    keeper = KeeperClient(KeeperFolder(kept_stock.state))
+    async with Client(server.url) as client:
+        kernel_id = await client.start()
+        async with await client.connect(kernel_id, session="away") as socket:
+            await socket.run("x = 'x' * 100_000")
+        async with await client.connect(kernel_id) as socket:
+            for _ in range(3):
+                heard = await socket.run(f"for n in range({size // 100_000}): stream(x)")
+                assert len(text_of(heard)) == size // 100_000 * 100_000
+            await keeper.start()
+            try:
+
+                async def settled() -> bool:
+                    await socket.run("stream(x)")  # with nobody who lags, what is more than the bound is dropped
+                    (summary,) = (await keeper.call("kernels"))["kernels"]
+                    return size - 200_000 < summary["bytes"] <= size
+
+                await until(settled)
+            finally:
+                await keeper.leave()
 
 
 async def test_sessions_are_as_they_were_changed_last(kept_stock: KeptStock) -> None:

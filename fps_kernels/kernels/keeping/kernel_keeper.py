@@ -32,6 +32,11 @@ logger = logging.getLogger(__name__)
 
 AdoptProcess = Callable[[KeeperClient, Mapping[str, Any], int | None], Awaitable[KeptProcess]]
 
+UNMERGED = 20
+"""How many messages a keeper keeps for each that a server does, which merges those that have text."""
+MIN_MESSAGES = 20_000
+MIN_BYTES = 8 * 1024 * 1024
+"""What a keeper keeps in any case, because a server, too, reads from there, and may lag for a moment."""
 READ_TIMEOUT_S = 2.0
 """Seconds in which the record of a process that has ended is read."""
 
@@ -49,13 +54,22 @@ class KernelKeeper:
 
     folder: the state folder.
     orphan_timeout_s: seconds without servers after which a keeper that is started here ends its kernels; 0 for never.
+    max_messages, max_bytes: how much of what a kernel says is kept for clients that are away; None for the keeper's
+      own bounds.
 
     client: the connection to the keeper.
     reading: what is made of the records of kernels.
     """
 
-    def __init__(self, folder: Path, orphan_timeout_s: float) -> None:
+    def __init__(
+        self, folder: Path, orphan_timeout_s: float, max_messages: int | None = None, max_bytes: int | None = None
+    ) -> None:
         self.client = KeeperClient(KeeperFolder(folder), orphan_timeout_s)
+        if max_messages is not None and max_bytes is not None:
+            self.client.bounds = {
+                "max_messages": max(MIN_MESSAGES, UNMERGED * max_messages),
+                "max_bytes": max(MIN_BYTES, max_bytes),
+            }
         self.reading = RecordReading(folder / "cursors")
         self._held: dict[str, Mapping[str, Any]] = {}  # of servers before, by the ids of the kernels
 
@@ -179,6 +193,7 @@ class KernelKeeper:
                 of_generation=max(1, row.generation),
                 next_seq=self.reading.last_number(row.id),
                 files=[launched.connection_file],
+                bounds=self.client.bounds,
             )
         except RefusedByKeeper as exc:
             logger.warning("kernel %s has not outlived its keeper: %s", row.id, exc.message)

@@ -50,7 +50,7 @@ def keepsake_of(options: KernelsOptions, address: str = "") -> Keepsake:
         str(contents_root(options.root_dir)),
         address,
         stays=options.keep_kernels == "always",
-        keeper=KernelKeeper(folder, options.orphan_timeout_s),
+        keeper=KernelKeeper(folder, options.orphan_timeout_s, options.buffer_max_messages, options.buffer_max_bytes),
     )
 
 
