@@ -15,6 +15,7 @@ import logging
 import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from ..errors import FPSKernelsError, KernelFailure, KernelNotConnected, QueueFull
@@ -86,8 +87,7 @@ class KeeperClient:
         self.hello: Mapping[str, Any] = {}
         self.well = False
         self.on_change: Callable[[], None] = lambda: None
-        self._folder = folder
-        self._orphan_timeout_s = orphan_timeout_s
+        self._connect = partial(find_or_start, folder, self._make, orphan_timeout_s)
         self._connection: KeeperConnection | None = None
         self._left = False
         self._numbers = itertools.count(1)
@@ -113,7 +113,7 @@ class KeeperClient:
 
         Raises KeeperUnavailable, also when it has another protocol; BadKeeperFolder.
         """
-        connection = await find_or_start(self._folder, self._make, self._orphan_timeout_s)
+        connection = await self._connect()
         try:
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 hello = await connection.hello(self.server_id)
