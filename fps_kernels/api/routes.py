@@ -15,6 +15,7 @@ from .execution_endpoints import ExecutionEndpoints
 from .host import Host
 from .kernel_endpoints import KernelEndpoints
 from .kernelspec_endpoints import KernelspecEndpoints
+from .metrics_endpoint import MetricsEndpoint
 from .server_endpoints import ServerEndpoints
 from .session_endpoints import SessionEndpoints
 from .starlette_router import starlette_routes
@@ -38,8 +39,10 @@ class KernelRoutes:
         self.execution_endpoints = ExecutionEndpoints(registry, self.sessions, host, executions)
         self.session_endpoints = SessionEndpoints(registry, self.sessions, host)
         self.channels = ChannelsEndpoint(registry, self.sessions, host)
+        self.metrics = MetricsEndpoint(registry, executions)
         self.table = api_table(
             ServerEndpoints(registry),
+            self.metrics,
             self.kernelspec_endpoints,
             KernelEndpoints(registry, host),
             self.execution_endpoints,

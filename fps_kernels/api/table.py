@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Match
 from .execution_endpoints import ExecutionEndpoints
 from .kernel_endpoints import KernelEndpoints
 from .kernelspec_endpoints import KernelspecEndpoints
+from .metrics_endpoint import MetricsEndpoint
 from .responses import error_response
 from .server_endpoints import ServerEndpoints
 from .session_endpoints import SessionEndpoints
@@ -21,6 +22,7 @@ from .session_endpoints import SessionEndpoints
 Permissions = dict[str, list[str]]
 Answer = Callable[..., Awaitable[Response]]
 
+METRICS_PATH = "/metrics"
 CHANNELS_PATH = "/api/kernels/{kernel_id}/channels"
 ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 PREFIXES = (
@@ -63,6 +65,7 @@ class Endpoint:
 
 def api_table(
     server: ServerEndpoints,
+    metrics: MetricsEndpoint,
     kernelspecs: KernelspecEndpoints,
     kernels: KernelEndpoints,
     executions: ExecutionEndpoints,
@@ -77,6 +80,7 @@ def api_table(
         Endpoint("version", "GET", "/api", server.version),
         Endpoint("status", "GET", "/api/status", server.status, {"status": ["read"]}),
         Endpoint("csp_report", "POST", "/api/security/csp-report", server.csp_report),
+        Endpoint("metrics", "GET", METRICS_PATH, metrics.all, {"status": ["read"]}),
         Endpoint("resolve_path", "GET", "/api/resolvePath", server.resolve_path, {"kernels": ["read"]}),
         Endpoint("kernelspecs", "GET", "/api/kernelspecs", kernelspecs.all, {"kernelspecs": ["read"]}),
         Endpoint("kernelspec", "GET", "/api/kernelspecs/{name}", kernelspecs.one, {"kernelspecs": ["read"]}),

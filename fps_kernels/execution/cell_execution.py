@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from ..errors import FPSKernelsError
 from ..kernel_driver.message import Message, utc_now
@@ -35,6 +36,14 @@ class CellState(StrEnum):
 
 ENDED = frozenset({CellState.OK, CellState.ERROR, CellState.ABORTED, CellState.SKIPPED})
 """The states of an execution that has ended."""
+
+
+class QueueStatistics(NamedTuple):
+    """A snapshot of queues: cells that wait, that run, and those of them that ask for input."""
+
+    waiting: int
+    running: int
+    asking: int
 
 
 class Execution:

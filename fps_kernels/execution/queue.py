@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ from ..kernel_driver.request_log import Request
 from ..kernel_driver.state import ExecutionState
 from ..kernel_server.kernel_notes import KernelNotes
 from ..tasks import cancel_and_wait
-from .cell_execution import CellState, Execution
+from .cell_execution import CellState, Execution, QueueStatistics
 from .execution_request import ExecutionRequest, ExecutionRequestModel
 from .notebook import SharedNotebook
 from .ordering import RequestOrder, in_document_order
@@ -81,6 +81,7 @@ class ExecutionQueue(LifecycleObserver):
     documents: the shared documents, which are kept open while their cells wait or run.
     broadcast(channel, frames): sends a message to all WebSockets of the kernel.
     notes: where it is noted for the next server what waits and runs.
+    ended: counts the executions that have ended, by how.
     """
 
     def __init__(
@@ -90,7 +91,9 @@ class ExecutionQueue(LifecycleObserver):
         broadcast: Callable[[str, Sequence[bytes]], None],
         limits: QueueLimits | None = None,
         notes: KernelNotes | None = None,
+        ended: Counter[CellState] | None = None,
     ) -> None:
+        self._ended: Counter[CellState] = Counter() if ended is None else ended
         self.stdin_clients = StdinClients()
         self._client = client
         self._documents = documents
@@ -185,6 +188,10 @@ class ExecutionQueue(LifecycleObserver):
         """Note that a client can answer input requests. Raises Forbidden when clients may not."""
         self._client.admission.check_type("input_reply")
         self.stdin_clients.register(client_id, user)
+
+    def statistics(self) -> QueueStatistics:
+        states = Counter(one.state for one in self._request_of)
+        return QueueStatistics(states[CellState.QUEUED], states[CellState.RUNNING], int(self._asking is not None))
 
     def has(self, execution: Execution) -> bool:
         """Whether another execution of the same cell waits or runs."""
@@ -294,6 +301,7 @@ class ExecutionQueue(LifecycleObserver):
         execution.end(state)
         self._record.ended(execution)
         if self._request_of.pop(execution, None) is not None:
+            self._ended[execution.state] += 1
             self._documents.release(execution.notebook)
 
     def _abort(self, reason: str, error: FPSKernelsError | None = None) -> None:

@@ -6,10 +6,11 @@ import asyncio
 import contextlib
 import logging
 import uuid
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from ..errors import ClientError, InvalidExecution, SourceChanged
-from .cell_execution import Execution
+from .cell_execution import CellState, Execution, QueueStatistics
 from .execution_request import ExecutionRequest
 from .hashing import murmur2
 from .notebook import SharedNotebook
@@ -29,18 +30,28 @@ REOPEN_TIMEOUT_S = 10.0
 
 
 class ExecutionService:
-    """Executes cells of the shared documents of one server, on any kernel."""
+    """Executes cells of the shared documents of one server, on any kernel.
+
+    ended: how many cells have ended in each way.
+    """
 
     def __init__(self, documents: SharedDocuments) -> None:
+        self.ended: Counter[CellState] = Counter()
         self._documents = documents
         self._queues: dict[Kernel, ExecutionQueue] = {}
+
+    def statistics(self) -> QueueStatistics:
+        found = [queue.statistics() for queue in self._queues.values()]
+        return QueueStatistics(*map(sum, zip(*found, strict=True))) if found else QueueStatistics(0, 0, 0)
 
     def queue(self, kernel: Kernel) -> ExecutionQueue:
         """The queue of a kernel; it ends with the kernel."""
         queue = self._queues.get(kernel)
         if queue is None:
             server = kernel.server
-            queue = ExecutionQueue(kernel.client, self._documents, server.broadcast, notes=server.notes)
+            queue = ExecutionQueue(
+                kernel.client, self._documents, server.broadcast, notes=server.notes, ended=self.ended
+            )
             self._queues[kernel] = queue
             kernel.observers.add(queue)
             kernel.on_stop(lambda: self._close_queue(kernel))

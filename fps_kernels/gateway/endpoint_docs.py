@@ -15,6 +15,10 @@ from ..kernels.sessions import SessionModel
 from .activity import ActivityModel
 
 
+class Text:
+    """An answer that is plain text."""
+
+
 class Version(TypedDict):
     version: str
 
@@ -139,6 +143,7 @@ _FILE = "/kernelspecs/{name}/{file}"
 OPERATIONS: dict[tuple[str, str], Operation] = {
     ("GET", "/api"): Operation("Get the version of the server", "server", answer=Version),
     ("GET", "/api/status"): Operation("Get the status of the server", "server", answer=Status),
+    ("GET", "/metrics"): Operation("Get what the server does in numbers, for Prometheus", "server", answer=Text),
     ("GET", "/_api/activity"): Operation("Get the activity of all kernels", "server", answer=dict[str, ActivityModel]),
     ("POST", "/api/security/csp-report"): Operation(
         "Take a browser's report of a violated content security policy", "server", 204, body=dict[str, Any]

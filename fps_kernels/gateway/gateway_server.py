@@ -18,6 +18,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..api.responses import error_response
+from ..api.starlette_router import EndpointRoute
+from ..api.table import METRICS_PATH
 from ..api.unused_server import UnusedServer
 from ..errors import FPSKernelsError, ServerStopping
 from ..kernels.keeping.opening import open_kernels
@@ -67,6 +69,8 @@ class Gateway:
         self._settings = context.settings
         self._registry = context.kernels.registry
         self._sessions = context.kernels.sessions
+        self._host = context.kernels.host
+        self._metrics = next(one for one in context.kernels.table if one.path == METRICS_PATH)
         self._socks = list(socks)
         self._personality = personality
         self._refusals = RefusalLog()
@@ -155,8 +159,9 @@ class Gateway:
         keepsake = self._registry.factory.keepsake
         health = health_routes(lambda: keepsake.trouble if self._ready else "Not ready")
         openapi_json, *pages = document_routes(document, base_url)
+        metrics = EndpointRoute(self._metrics, self._host)
         # A personality's routes may match any path; /openapi.json stays the server's own.
-        served = guarded([*health, openapi_json, *routes, *pages], open_paths, self._refusals)
+        served = guarded([*health, openapi_json, *routes, metrics, *pages], open_paths, self._refusals)
         if personality.uses_fastapi:
             from .fastapi_app import make_fastapi
 

@@ -11,7 +11,7 @@ from typing import Any, NotRequired, Union, get_args, get_origin, get_type_hints
 from starlette.routing import BaseRoute, Route
 
 from .. import __version__
-from .endpoint_docs import OPERATIONS, PARAMETERS, Error, File, Operation
+from .endpoint_docs import OPERATIONS, PARAMETERS, Error, File, Operation, Text
 
 TITLE = "Jupyter Kernel Gateway"
 DESCRIPTION = "Kernels over REST and WebSocket. The WebSocket of a kernel is /api/kernels/{kernel_id}/channels."
@@ -81,6 +81,8 @@ def _operation(
     success: dict[str, Any] = {"description": HTTPStatus(operation.status).phrase}
     if operation.answer is File:
         success["content"] = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
+    elif operation.answer is Text:
+        success["content"] = {"text/plain": {"schema": {"type": "string"}}}
     elif operation.answer is not None:
         success["content"] = {"application/json": {"schema": json_schema(operation.answer, schemas)}}
     error = {"application/json": {"schema": json_schema(Error, schemas)}}

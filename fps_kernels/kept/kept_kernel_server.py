@@ -39,7 +39,7 @@ class KeptKernelServer(KernelServer):
     def __init__(self, client: KernelClient, cursors: CursorFile, limits: ServerLimits | None = None) -> None:
         super().__init__(client, limits)
         self._prompts = prompts = KeptPrompts()
-        self.kept = KeptJournal(client, self._journal, prompts, cursors)
+        self.kept = KeptJournal(client, self.journal, prompts, cursors)
         self.notes = self.kept.notes
         self._make_outbox = self._make_kept_outbox
         self._number: int | None = None  # of the reply, or input request, that is being passed on
@@ -112,7 +112,7 @@ class KeptKernelServer(KernelServer):
             super()._on_batch(channel, messages)
             return
         for number, message in zip(numbers, messages, strict=True):
-            if channel == "stdin" and (session := self._journal.recipient(message)) is not None:
+            if channel == "stdin" and (session := self.journal.recipient(message)) is not None:
                 kept.on_asked(session.key, number)  # first: a client that has the question may see this server killed
             self._number = number
             try:

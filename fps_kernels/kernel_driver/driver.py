@@ -233,6 +233,7 @@ class KernelDriver:
             process.port_watch.end()
             self._tasks.start(self._watch(process), name=f"watchdog {self.kernel_id}")
             logger.info("kernel %s is ready", self.kernel_id)
+            self.observer.on_ready("cold" if launches else "found" if process.may_be_busy else "warm")
             if launches:
                 self._launcher.on_ready()
             return
@@ -297,6 +298,7 @@ class KernelDriver:
 
         async def revive() -> None:
             reason = f"The kernel died: {status.reason}"
+            self.observer.on_exit(status)
             while True:
                 logger.warning("kernel %s: %s", self.kernel_id, reason)
                 backoff_s = self._restarts.on_death(asyncio.get_running_loop().time())
@@ -348,8 +350,7 @@ class KernelDriver:
         self.observer.on_interrupt()
         process = self._process
         if not self.client.state.ready or process is None:
-            dropped = self.client.fail_requests(KernelInterrupted(), only_cells=True)
-            if dropped:
+            if dropped := self.client.fail_requests(KernelInterrupted(), only_cells=True):
                 self.observer.on_requests_failed(dropped[:1], KernelInterrupted())
                 self.observer.on_requests_failed(dropped[1:], KernelRestarted("The kernel was interrupted"))
         elif process.interrupt_mode == "message":
@@ -395,6 +396,5 @@ class KernelDriver:
         self.observer.on_dead(reason)
 
     def _fail_requests(self, error: FPSKernelsError) -> None:
-        requests = self.client.fail_requests(error)
-        if requests:
+        if requests := self.client.fail_requests(error):
             self.observer.on_requests_failed(requests, error)

@@ -35,6 +35,20 @@ class ExitStatus:
         return any(map(says_port_taken, self.stderr))
 
     @property
+    def kind(self) -> str:
+        """One of few words: "out of memory", the name of a signal, "exit" with any code, or "unknown"."""
+        if self.code is None:
+            return "unknown"
+        if self.code >= 0:
+            return "exit"
+        if self.out_of_memory:
+            return "out of memory"
+        try:
+            return signal.Signals(-self.code).name
+        except ValueError:
+            return "signal"
+
+    @property
     def reason(self) -> str:
         """One line for people, without paths of the server's machine and without anything that a terminal obeys."""
         if self.code is None:

@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from ..errors import FPSKernelsError
+from .exit_status import ExitStatus
 from .request_log import Request
 
 
 class LifecycleObserver:
     """A base for those who are told of a kernel's life. The methods are called on the loop, in order."""
+
+    def on_ready(self, how: str) -> None:
+        """A process answers.
+
+        how: "cold" if it was launched for the kernel, "warm" if it came from a pool, "found" if others have used it.
+        """
+
+    def on_start_failed(self) -> None:
+        """The kernel's first process has not come to answer."""
+
+    def on_exit(self, status: ExitStatus) -> None:
+        """A process that answered has ended unasked."""
 
     def on_requests_failed(self, requests: list[Request], error: FPSKernelsError) -> None:
         """The kernel will not answer these requests."""
@@ -37,6 +50,18 @@ class Observers(LifecycleObserver):
     def add(self, observer: LifecycleObserver) -> None:
         """Add an observer, to be told after the others."""
         self._observers = (*self._observers, observer)
+
+    def on_ready(self, how: str) -> None:
+        for observer in self._observers:
+            observer.on_ready(how)
+
+    def on_start_failed(self) -> None:
+        for observer in self._observers:
+            observer.on_start_failed()
+
+    def on_exit(self, status: ExitStatus) -> None:
+        for observer in self._observers:
+            observer.on_exit(status)
 
     def on_requests_failed(self, requests: list[Request], error: FPSKernelsError) -> None:
         for observer in self._observers:

@@ -23,6 +23,11 @@ class Inbox:
     def __len__(self) -> int:
         return len(self._items)
 
+    @property
+    def size(self) -> int:
+        """The bytes of the messages."""
+        return self._bytes
+
     def put(self, after: int, channel: str, frames: Sequence[bytes]) -> None:
         """Add a message.
 

@@ -14,6 +14,7 @@ from itertools import islice
 
 from ..errors import MalformedMessage
 from ..kernel_driver.message import Message, dump_json, load_object, peek_msg_type
+from .tally import FROM_KERNEL, Tally
 
 MERGED_MAX_BYTES = 1024 * 1024
 """The largest size of a merged stream message, for those who do not say another one."""
@@ -68,9 +69,12 @@ class IopubLog:
 
     next_seq: the number that the next message will have. first_seq: the number below which nothing is kept.
     bytes: the size of what is kept. total_bytes: the size of all that ever came.
+    tally: counts what becomes of the messages.
     """
 
     def __init__(self, limits: ReplayLimits) -> None:
+        self.tally = Tally()
+        self._flow = self.tally.flows[FROM_KERNEL, "iopub"]
         self.limits = limits
         self.next_seq = 0
         self.first_seq = 0
@@ -92,6 +96,8 @@ class IopubLog:
             self.total_bytes += entry.size
             seq += 1
         self.next_seq = seq
+        self._flow.messages += len(batch)
+        self._flow.bytes = self.total_bytes
 
     def read(self, cursor: int, max_messages: int, max_bytes: int) -> list[Entry]:
         """The entries from `cursor` on, up to the bounds, but at least one if there is any."""
@@ -145,6 +151,7 @@ class IopubLog:
             size = sum(entry.size for entry in merged)
             self._entries[:count] = merged
             self.bytes = sum(entry.size for entry in self._entries)
+            self.tally.merged += count - len(merged)
             self._merged_at = count = len(merged)
         number = 0
         for entry in islice(self._entries, count):

@@ -83,6 +83,7 @@ from ..kernel_driver.message import Message
 from .client_session import ClientSession, SessionKey
 from .inbox import Inbox
 from .iopub_log import IopubLog, ReplayLimits
+from .tally import JournalStatistics, Tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,18 @@ class Journal:
         self._backlog = backlog or BacklogLimits()
         self._sessions: dict[SessionKey, ClientSession] = {}
         self._left_at: dict[str, int] = {}
+
+    @property
+    def tally(self) -> Tally:
+        """The counters of the kernel's web side."""
+        return self.log.tally
+
+    def statistics(self) -> JournalStatistics:
+        return JournalStatistics(
+            self.tally.copy(),
+            away=sum(not session.attached for session in self.sessions),
+            held_bytes=self.log.bytes + sum(session.inbox.size for session in self.sessions),
+        )
 
     @property
     def sessions(self) -> Collection[ClientSession]:
@@ -134,7 +147,9 @@ class Journal:
         key = user, session_id
         left_at = self._left_at.pop(user, self.log.next_seq)
         session = self._sessions.get(key)
-        if session is None:
+        if session is not None:
+            self.tally.replayed += self.log.waiting(session.cursor)[0] + len(session.inbox)
+        else:
             session = self._sessions[key] = ClientSession(key, Inbox(self.log.limits), left_at, now)
         if maybe_lost:
             session.repeat_recent(now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from operator import is_not
 from typing import Protocol
 
 from ..kernel_driver.message import EMPTY_DICT, dump_json, load_object
@@ -10,7 +11,7 @@ from ..websocket.frame_batch import FrameBatch
 from . import stand_in
 from .client_session import ClientSession
 from .encoder import Encoder
-from .iopub_log import Entry, IopubLog, is_stream, merge_entries, stream_key
+from .iopub_log import MERGED_MAX_BYTES, Entry, IopubLog, is_stream, merge_entries, stream_key
 from .page_pace import COLLECTED_MAX_BYTES, PagePace
 from .rate_limit import MERGE_INTERVAL_S, RateLimiter, RateLimits, cut_middle
 
@@ -80,7 +81,7 @@ class SessionOutbox:
         if self._limiter is not None:
             return self._take_limited(self._limiter, now, lagging)
         if lagging:
-            entries = merge_entries(self._read(LAG_MESSAGES))
+            entries = self._merge(LAG_MESSAGES)
             return self._take_entries(entries, self._encoder.encode_each(entries))
         if self._pace is not None:
             return self._take_paced(self._pace, now)
@@ -111,6 +112,15 @@ class SessionOutbox:
             entries = [entry for entry in entries if entry.seq < place]
         return session.as_heard(entries)
 
+    def _merge(
+        self, max_messages: int, max_bytes: int = READ_BYTES, largest_bytes: int = MERGED_MAX_BYTES
+    ) -> list[Entry]:
+        """Read from the log, and merge what was read."""
+        entries = self._read(max_messages, max_bytes)
+        merged = merge_entries(entries, largest_bytes)
+        self._log.tally.merged += len(entries) - len(merged)
+        return merged
+
     def _take_paced(self, pace: PagePace, now: float) -> FrameBatch | None:
         """Read from the log for a page: text of a cell of which it has much is collected and merged."""
         [first] = self._log.read(self._session.cursor, 1, 1)
@@ -120,7 +130,7 @@ class SessionOutbox:
         if (wait_s := pace.wait_s(parent, now)) > 0 and self._is_all_text(first):
             self.pause_s = wait_s
             return None
-        entries = merge_entries(self._read(LAG_MESSAGES, COLLECTED_MAX_BYTES), COLLECTED_MAX_BYTES)
+        entries = self._merge(LAG_MESSAGES, COLLECTED_MAX_BYTES, COLLECTED_MAX_BYTES)
         return self._take_entries(entries, self._encoder.encode_each(entries))
 
     def _is_all_text(self, first: Entry) -> bool:
@@ -142,14 +152,15 @@ class SessionOutbox:
                 self.pause_s = self._merge_at - now
                 return None
             self._merge_at = now + MERGE_INTERVAL_S
-            entries = merge_entries(self._read(LAG_MESSAGES))
+            entries = self._merge(LAG_MESSAGES)
         elif limiter.cuts_text:
-            entries = merge_entries(self._read(CUT_MESSAGES))
+            entries = self._merge(CUT_MESSAGES)
         else:
             entries = self._read(READ_MESSAGES)
         limiter.count(now, len(entries))
-        entries = [_shorten(limiter, now, entry) for entry in entries]
-        return self._take_entries(entries, self._encoder.encode_each(entries))
+        shortened = [_shorten(limiter, now, entry) for entry in entries]
+        self._log.tally.truncated += sum(map(is_not, shortened, entries))
+        return self._take_entries(shortened, self._encoder.encode_each(shortened))
 
     def _take_entries(self, entries: Sequence[Entry], run: FrameBatch) -> FrameBatch:
         session = self._session
@@ -194,6 +205,7 @@ class SessionOutbox:
             if number:
                 session.cursor = max(session.cursor, cursor)
                 session.inbox.dropped -= dropped
+                self._log.tally.missing += missing + dropped
 
         self._on_sent = sent
         kernel_session = self._kernel.kernel_session

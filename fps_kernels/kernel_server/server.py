@@ -44,6 +44,7 @@ from .prompts import Prompts
 from .rate_limit import RateLimits
 from .spec_adapter import Adapter
 from .subshells import Subshells
+from .tally import FROM_KERNEL, TO_KERNEL
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ class KernelServer(LifecycleObserver):
     both until they are heard; each WebSocket has a writer that reads there at its client's pace.
 
     tasks: what runs for the kernel's clients; to be closed when the kernel has ended.
+    journal: what waits for the kernel's clients.
     times: when clients came and went, and when something was last sent.
     notes: what the next server of the kernel is to know, should this one be killed.
     was_ready: whether the kernel has ever been ready, so that clients may have something to hear of it.
@@ -96,7 +98,7 @@ class KernelServer(LifecycleObserver):
         self.status_has_parent = False
         self.notes = KernelNotes()
         self._limits = limits or ServerLimits()
-        self._journal = Journal(self._limits.replay, self._limits.backlog)
+        self.journal = Journal(self._limits.replay, self._limits.backlog)
         self._encoders = {v1: Encoder(v1=v1) for v1 in (True, False)}
         self._connections: tuple[Connection, ...] = ()  # all that are open, also those that are being closed
         self._attached: dict[SessionKey, Connection] = {}  # the one of each attached session
@@ -119,7 +121,7 @@ class KernelServer(LifecycleObserver):
 
     def broadcast(self, channel: str, frames: Sequence[bytes]) -> None:
         """Send a message to all clients that are connected now. Those that are away do not get it later."""
-        for session in self._journal.sessions:
+        for session in self.journal.sessions:
             if session.attached:
                 self._put(session, channel, frames)
 
@@ -164,7 +166,7 @@ class KernelServer(LifecycleObserver):
         session = self._attach(connection)
         encoder = self._encoders[v1]
         pace = PagePace(self._limits.page_wait_s) if page and self._limits.page_wait_s else None
-        outbox = self._make_outbox(session, self._journal.log, self._limits.rates, encoder, self.client, pace)
+        outbox = self._make_outbox(session, self.journal.log, self._limits.rates, encoder, self.client, pace)
         encoder.add_reader()
         try:
             await connection.run(outbox, lambda message: self._on_message(connection, session, message))
@@ -176,13 +178,14 @@ class KernelServer(LifecycleObserver):
         (user, session_id), now = connection.key, monotonic()
         self._trim(now)
         again = any(one.key == connection.key for one in self._connections)
-        session = self._journal.attach(session_id, now, user=user, maybe_lost=again)
+        session = self.journal.attach(session_id, now, user=user, maybe_lost=again)
         if older := self._attached.get(connection.key):
             # 1000, or JupyterLab would reconnect, and two clients with one id would replace each other endlessly.
             older.close(CLOSE_NORMAL, "replaced by a newer connection of the same session", flush=False)
         self._attached[connection.key] = connection
         self._connections = (*self._connections, connection)
         self.times.connected = time()
+        self.journal.tally.opened += 1
         self._put_status(session)
         return session
 
@@ -192,14 +195,17 @@ class KernelServer(LifecycleObserver):
         # Without an attached connection the session was put away because this one was too slow.
         if self._attached.get(connection.key, connection) is connection:
             self._attached.pop(connection.key, None)
-            self._journal.detach(session, monotonic(), lost=connection.lost)
+            self.journal.detach(session, monotonic(), lost=connection.lost)
 
     # --- from the kernel: the hot path -----------------------------------------------------------
 
     def _on_batch(self, channel: str, messages: list[Message]) -> None:
         if channel != "iopub":
+            flow = self.journal.tally.flows[FROM_KERNEL, channel]
             for message in messages:
-                session = self._journal.recipient(message)
+                flow.messages += 1
+                flow.bytes += sum(map(len, message.frames))
+                session = self.journal.recipient(message)
                 if session is not None:
                     if channel == "stdin":
                         self._prompts.ask(session, message.request)
@@ -208,7 +214,7 @@ class KernelServer(LifecycleObserver):
                     self._subshells.ask()
             return
         now = monotonic()
-        self._journal.append(messages, now)
+        self.journal.append(messages, now)
         if self._connections and self.client.last_activity is not self._last_activity:
             self._last_activity = self.client.last_activity
             self.times.to_client = time()
@@ -217,8 +223,9 @@ class KernelServer(LifecycleObserver):
         self._trim(now)
 
     def _trim(self, now: float) -> None:
-        for session in self._journal.trim(now):
+        for session in self.journal.trim(now):
             logger.warning("session %s reads too slowly: its WebSocket is closed", session.session_id)
+            self.journal.tally.slow += 1
             self._attached.pop(session.key).close(CLOSE_TRY_AGAIN, "too slow: reconnect", flush=False)
 
     # --- from clients ----------------------------------------------------------------------------
@@ -238,6 +245,9 @@ class KernelServer(LifecycleObserver):
             adapter = self._encoders[connection.v1].adapter
             adapted = frames if adapter is None else adapter.to_kernel(frames)
             request = self.client.send(channel, adapted, session, header=header)
+            flow = self.journal.tally.flows[TO_KERNEL, channel]
+            flow.messages += 1
+            flow.bytes += sum(map(len, adapted))
             if request is not None:
                 _note_ids(session, request, header)
                 if channel == "shell":
@@ -253,7 +263,7 @@ class KernelServer(LifecycleObserver):
 
     def _put(self, session: ClientSession, channel: str, frames: Sequence[bytes]) -> None:
         """Send a message to one session; it waits while the client is away."""
-        self._journal.put(session, channel, frames)
+        self.journal.put(session, channel, frames)
         if connection := self._attached.get(session.key):
             connection.wake()
 
@@ -276,13 +286,13 @@ class KernelServer(LifecycleObserver):
         if self.client.state.ready:
             self.was_ready = True
             self._encoders[False].adapter = Adapter.for_kernel(self.client.kernel_info)
-            for session in self._journal.sessions:
+            for session in self.journal.sessions:
                 if session.attached:
                     self._put_status(session)
 
     def on_requests_failed(self, requests: list[Request], error: FPSKernelsError) -> None:
         """Answer the requests that the kernel will not answer, because it died or was restarted."""
-        self._journal.discard_input_requests()
+        self.journal.discard_input_requests()
         self._prompts.clear()
         explained = isinstance(error, KernelRestarted)
         for request in requests:
@@ -299,7 +309,7 @@ class KernelServer(LifecycleObserver):
 
     def on_user_restart(self) -> None:
         """Forget what the old process said, but for the answers that are still due: a user's restart is a new start."""
-        self._journal.restart()
+        self.journal.restart()
         for encoder in self._encoders.values():
             encoder.forget_runs()
 
@@ -317,7 +327,7 @@ class KernelServer(LifecycleObserver):
     def _announce(self, state: str, reason: str, except_for: Collection[SessionKey] = ()) -> None:
         """Tell all clients, also those that are away, with a session of ours: it is not the kernel that says so."""
         frames = make_frames("status", {"execution_state": state, "reason": reason}, self.client.session)
-        for session in self._journal.sessions:
+        for session in self.journal.sessions:
             if session.key not in except_for:
                 self._put(session, "iopub", frames)
 

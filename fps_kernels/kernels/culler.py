@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from ..kernel_driver.state import ExecutionState
 from .cull_policy import CullPolicy
 from .kernel import Kernel
+from .kernel_counts import KernelCounts
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +22,7 @@ class Culler:
     interval_s: seconds between two checks.
     kernels: returns all kernels.
     remove: shuts down and forgets a kernel; its failures are logged where it fails.
+    counts: where it is counted.
     """
 
     def __init__(
@@ -29,7 +31,9 @@ class Culler:
         interval_s: float,
         kernels: Callable[[], Iterable[Kernel]],
         remove: Callable[[Kernel], Awaitable[None]],
+        counts: KernelCounts,
     ) -> None:
+        self._counts = counts
         self._policy = policy
         self._interval_s = interval_s
         self._kernels = kernels
@@ -40,6 +44,7 @@ class Culler:
         while True:
             await asyncio.sleep(self._interval_s)
             expired = [kernel for kernel in self._kernels() if self._is_expired(kernel)]
+            self._counts.culled.update(map(self._counts.name_of, expired))
             await asyncio.gather(*map(self._remove, expired), return_exceptions=True)
 
     def _is_expired(self, kernel: Kernel) -> bool:

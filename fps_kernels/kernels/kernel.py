@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
-from ..errors import FPSKernelsError, KernelDied
+from ..errors import Conflict, FPSKernelsError, KernelDied
 from ..kernel_driver.client import KernelClient
 from ..kernel_driver.driver import KernelDriver
 from ..kernel_driver.observer import Observers
@@ -173,6 +173,8 @@ class Kernel:
 
     def _log_failed_start(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, Conflict):  # which says that it was shut down meanwhile
+            self.observers.on_start_failed()
         if isinstance(error, FPSKernelsError):
             logger.warning("kernel %s (%s) did not start: %s", self.id, self.driver.name, error.message)
         elif error is not None:

@@ -59,6 +59,9 @@ class PrewarmPool:
         self._ending = TaskSet()
         self._last_start = 0.0
 
+    def __len__(self) -> int:
+        return len(self._kernels)
+
     @property
     def ready(self) -> int:
         """How many kernels could be taken now."""

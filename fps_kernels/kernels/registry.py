@@ -191,9 +191,9 @@ class KernelRegistry:
             kernel.begin()
         self.factory.keepsake.follow(kernel)
         if not self._background and not self.stopping:
-            options = self.factory.options
+            factory, options = self.factory, self.factory.options
             policy = CullPolicy(options.cull_idle_timeout_s, options.cull_connected, options.cull_busy)
-            culler = Culler(policy, options.cull_interval_s, self.list, self.remove)
+            culler = Culler(policy, options.cull_interval_s, self.list, self.remove, factory.runtime.counts)
             self._background.start(culler.run(), name="culling")
             self._background.start(release_memory(), name="allocator")
 

@@ -26,6 +26,7 @@ from ..kernel_server.rate_limit import RateLimits
 from ..kernel_server.server import KernelServer, ServerLimits
 from ..options import KernelsOptions
 from .kernel import Kernel
+from .kernel_counts import KernelCounts
 from .kernel_folder import KernelFolder
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class KernelRuntime:
 
     lifecycle, heartbeat: the bounds on the life of kernels that are launched.
     reaper: ends launched processes should the server be killed.
+    counts: how the kernels start and end.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class KernelRuntime:
         )
         self.heartbeat = HeartbeatOptions(options.heartbeat_interval_s, options.heartbeat_timeout_s)
         self.reaper = Reaper()
+        self.counts = KernelCounts()
         open_channels: OpenChannels = partial(ZMQChannels, turns=Turns())
         self._keeper = keeper
         self._open_channels = open_channels if keeper is None else keeper.open_channels(open_channels)
@@ -125,7 +128,9 @@ class KernelRuntime:
         """
         client = self.make_client(kernel_id, self.heartbeat)
         driver = KernelDriver(client, launcher, lifecycle or self.lifecycle, prepare=prepare)
-        return Kernel(driver, self.make_server(driver, self._keeper), folder=folder)
+        kernel = Kernel(driver, self.make_server(driver, self._keeper), folder=folder)
+        self.counts.follow(kernel)
+        return kernel
 
     def make_pooled_driver(self, kernel_id: str, launcher: Launcher, prepare: Prepare) -> KernelDriver:
         """Make the driver of a kernel that is not in use yet: no heartbeat, and no restart when it dies."""
@@ -147,7 +152,9 @@ class KernelRuntime:
 
         launcher = ExternalLauncher(name, info, self.context, timeout_s, busy)
         driver = KernelDriver(client, launcher, self.lifecycle)
-        return Kernel(driver, self.make_server(driver), external=True)
+        kernel = Kernel(driver, self.make_server(driver), external=True)
+        self.counts.follow(kernel)
+        return kernel
 
     def make_server(self, driver: KernelDriver, keeper: KernelKeeper | None = None) -> KernelServer:
         """Make the web side of a kernel. keeper: what may have its processes; None if they end with the server."""

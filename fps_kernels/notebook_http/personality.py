@@ -34,6 +34,8 @@ from .request.request_files import RequestFiles
 from .request.request_limits import RequestLimits
 
 if TYPE_CHECKING:
+    from prometheus_client.registry import Collector
+
     from ..gateway.config.gateway_options import KernelGatewayApp
     from ..gateway.seed import Seed
 
@@ -99,6 +101,13 @@ class NotebookHttp(Personality):
         self._pipeline = Pipeline(
             self._pool, self._language_of, self._files, self._limits, self._options.request_timeout_s, self.bounds
         )
+        self.context.kernels.metrics.scrape.add(self._make_metrics)
+
+    def _make_metrics(self) -> Collector:
+        from .notebook_metrics import NotebookMetrics
+
+        assert self._pipeline is not None
+        return NotebookMetrics(self._pool, self._pipeline)
 
     def _check_options(self) -> None:
         options = self._options

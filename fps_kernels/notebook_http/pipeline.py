@@ -18,11 +18,12 @@ import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from functools import partial
+from time import monotonic
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..api.responses import error_response
 from ..errors import FPSKernelsError, ServerStopping
@@ -37,6 +38,7 @@ from .request.literals import Language
 from .request.request_files import RequestFiles
 from .request.request_limits import RequestLimits
 from .request.request_text import Converter, RequestText
+from .request_counts import RequestCounts
 from .response.http_response import failure_response, http_response
 from .response.refusal import Refusal
 from .response.reply import head_reply, respond
@@ -55,6 +57,8 @@ class Pipeline:
 
     language_of: the language of a kernel. Raises FPSKernelsError.
     timeout_s: seconds that a request may take, with its wait for a kernel; 0 for no limit.
+
+    counts: how requests were answered.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class Pipeline:
         timeout_s: float,
         bounds: Bounds,
     ) -> None:
+        self.counts = RequestCounts()
         self._pool = pool
         self._language_of = language_of
         self._timeout_s = timeout_s
@@ -90,10 +95,19 @@ class Pipeline:
             return
         self._under_way += 1
         self._idle.clear()
+        began = monotonic()
+        status = CLIENT_CLOSED_REQUEST
+
+        async def send_counted(message: Message) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
         try:
             response = await self._answer(endpoint, parameters, Request(scope, receive))
-            await response(scope, receive, send)
+            await response(scope, receive, send_counted)
         finally:
+            self.counts.count(scope["method"], endpoint.path, status, monotonic() - began)
             self._under_way -= 1
             if not self._under_way:
                 self._idle.set()
@@ -113,7 +127,9 @@ class Pipeline:
                 if text is None:
                     text = await deadline.wait_for(self._converter.long(request.scope, parameters, body))
                 held.callback(text.release)
+                waits_since = monotonic()
                 worker = await deadline.wait_for(self._pool.acquire())
+                self.counts.waits.observe(monotonic() - waits_since)
                 if stream is not None:
                     run = partial(self._run_streamed, held.pop_all(), deadline, worker, text, endpoint.source)
                     return StreamedReply(run, stream, deadline, self._bounds)

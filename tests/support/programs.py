@@ -18,6 +18,7 @@ PACKAGES = {
     "node": "npm",
     "octave-cli": "octave",
     "php": "php-cli",
+    "promtool": "prometheus",
     "tclsh": "tcl",
 }
 """The names of Debian's packages, where they are not those of the programs."""

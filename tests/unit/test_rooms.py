@@ -15,7 +15,7 @@ import fps_kernels
 PACKAGE = Path(fps_kernels.__file__).parent
 
 FLOORS = (
-    ("descriptors", "errors", "log_text", "options", "private_files", "process_mark", "tasks", "threads"),
+    ("descriptors", "errors", "histogram", "log_text", "options", "private_files", "process_mark", "tasks", "threads"),
     ("json_model", "ledger", "option_traits", "state_folder"),
     ("store", "websocket"),
     ("serving", "kernel_driver"),
@@ -23,6 +23,7 @@ FLOORS = (
     ("kept",),
     ("kernels",),
     ("execution",),
+    ("metrics",),
     ("api",),
     ("hosts.asphalt", "hosts.jupyter_server", "gateway"),
     ("notebook_http",),

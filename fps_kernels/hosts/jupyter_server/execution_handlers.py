@@ -23,9 +23,11 @@ from ...execution.service import ExecutionService
 from ...execution.stdin_clients import EXPIRY_S
 from ...json_model import check_codings, check_size
 from ...kernels.kernel import Kernel
+from ...metrics.execution_metrics import ExecutionMetrics
 from .collaboration_documents import CollaborationDocuments
 from .handler_user import user_of
 from .mapping_manager import FpsMappingKernelManager
+from .prometheus import register
 
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
@@ -156,6 +158,7 @@ def add_execution_handlers(serverapp: ServerApp, manager: FpsMappingKernelManage
     documents = CollaborationDocuments(serverapp.web_app.settings)
     executions = ExecutionService(documents)
     manager.on_shutdown(executions.close)
+    register(manager, ExecutionMetrics(executions))
     base = url_path_join(serverapp.base_url, "api/kernels/([^/]+)")
     made = {"documents": documents, "executions": executions}
     serverapp.web_app.add_handlers(  # type: ignore[no-untyped-call]

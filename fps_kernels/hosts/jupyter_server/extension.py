@@ -71,6 +71,7 @@ def _load_jupyter_server_extension(serverapp: ServerApp) -> None:
     if serverapp not in _linked:
         return
     from .mapping_manager import FpsMappingKernelManager
+    from .prometheus import register_kernels
     from .websocket_connection import FpsWebSocketConnection
 
     manager, connection = serverapp.kernel_manager, serverapp.kernel_websocket_connection_class
@@ -78,6 +79,7 @@ def _load_jupyter_server_extension(serverapp: ServerApp) -> None:
         serverapp.log.warning("fps_kernels does not run the kernels: %s has replaced it", _name(type(manager)))
         return
     serverapp.log.info("fps_kernels %s runs the kernels", __version__)
+    register_kernels(manager)
     if manager.keeping.keeps:
         _take_over(serverapp, manager)
     serverapp.io_loop.add_callback(manager.keep_kernels_ready)

@@ -1,0 +1,1 @@
+"""What a server does, as numbers for Prometheus."""
