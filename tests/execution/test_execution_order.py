@@ -142,12 +142,14 @@ async def test_the_removal_of_a_kernel_frees_its_cells(desk: Desk) -> None:
 
 
 async def test_cells_wait_for_a_kernel_that_starts(desk: Desk) -> None:
-    response = asyncio.create_task(desk.client.start("tiny_slow"))
+    gate = desk.root / "gate"
+    response = asyncio.create_task(desk.client.start("tiny_slow", env={"KERNEL_GATE": str(gate)}))
     [model] = await desk.client.until(lambda kernels: len(kernels) == 1)
     assert model["execution_state"] == "starting"
     doc = await desk.open(kernel=model["id"], a="stream('a')", b="stream('b')")
     await doc.execute("a", "b")
     assert (await desk.client.kernel(doc.kernel_id))["execution_state"] == "starting"
+    gate.touch()
     await doc.ended("a", "b")
     assert (doc.text("a"), doc.text("b")) == ("a", "b")
     assert (doc.count("a"), doc.count("b")) == (1, 2)

@@ -150,9 +150,12 @@ async def test_the_base_url_counts(begin: BeginStock) -> None:
 async def test_cells_wait_for_a_kernel_that_starts(begin: BeginStock) -> None:
     server = begin(*options(start_answer_s=0))
     async with Client(server.url) as client, Desk(client, server.root) as desk:
-        doc = await desk.open(kernel=await client.start("tiny_slow"), a="stream('a')", b="stream('b')")
+        gate = server.root / "gate"
+        kernel_id = await client.start("tiny_slow", env={"KERNEL_GATE": str(gate)})
+        doc = await desk.open(kernel=kernel_id, a="stream('a')", b="stream('b')")
         await doc.execute("a", "b")
         assert (await client.kernel(doc.kernel_id))["execution_state"] == "starting"
+        gate.touch()
         await doc.ended("a", "b")
         assert [(doc.text(cell_id), doc.count(cell_id)) for cell_id in "ab"] == [("a", 1), ("b", 2)]
 

@@ -27,7 +27,7 @@ import zmq
 MODES = {
     "plain": "behaves",
     "silent": "runs, but never answers anything",
-    "slow": "answers after 1.5 s",
+    "slow": "answers after 1.5 s, or when there is the file that KERNEL_GATE names",
     "no_status": "answers kernel_info, but publishes nothing for it",
     "ignores_sigterm": "ignores SIGTERM, SIGINT and shutdown_request",
     "exits": "writes two lines to stderr and exits with code 3 at once",
@@ -180,7 +180,10 @@ class Kernel:
         header = request["header"]
         msg_type = header["msg_type"]
         if self.mode == "slow":
-            time.sleep(1.5)
+            gate = os.environ.get("KERNEL_GATE")
+            time.sleep(0 if gate else 1.5)
+            while gate and not os.path.exists(gate):
+                time.sleep(0.02)
             self.mode = "plain"
         if self.mode == "subshells":
             if header.get("subshell_id") not in (None, *self.subshells):
