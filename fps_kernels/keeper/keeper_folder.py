@@ -1,6 +1,7 @@
 """The folder in which a keeper and its servers find each other, and what is in it.
 
 keeper.sock     where the keeper listens
+handed.sock     where servers hand in the sockets of their clients
 keeper.lock     locked as long as a keeper lives
 keeper.json     which keeper that is
 keeper.log      what it has to say
@@ -27,6 +28,7 @@ class KeeperFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.socket = path / "keeper.sock"
+        self.clients = path / "handed.sock"  # no longer than the other
         self.lock = path / "keeper.lock"
         self.description = path / "keeper.json"
         self.log = path / "keeper.log"

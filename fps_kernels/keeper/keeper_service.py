@@ -23,6 +23,7 @@ from .holdings import Holdings
 from .keeper_calls import Answer, Arguments, Caller, field
 from .keeper_folder import KeeperFolder
 from .keeper_wire import PROTOCOL
+from .last_words import LastWords
 from .replacement import LINGER_MS, CannotReplace, Handshakes, calm, check_program, settle, thaw
 from .served import Served
 from .server_connection import ServerConnection
@@ -86,6 +87,7 @@ class Keeper:
         self._uuid = uuid.uuid4().hex
         self._stopped = asyncio.Event()
         self._holdings = Holdings(folder.path)
+        self._last_words = LastWords()
         self._connections: set[ServerConnection] = set()
         self._lock = lock
         self._listening: socket.socket | None = None
@@ -114,6 +116,7 @@ class Keeper:
         else:
             self._listening = listening = _socket_of(left["listening"])
             await self._resume(left)
+        self._last_words.listen(listen(self._folder.clients))
         server = await loop.create_unix_server(self._connect, sock=listening, backlog=BACKLOG)
         self._describe()
         on_ready()
@@ -131,7 +134,9 @@ class Keeper:
                 self._served.stop()
             code = await serving
             server.close()
-            self._folder.socket.unlink(missing_ok=True)
+            for path in (self._folder.socket, self._folder.clients):
+                path.unlink(missing_ok=True)
+            await self._last_words.close()
             for connection in tuple(self._connections):
                 await connection.close("the keeper ends")
             await self._holdings.end_all()

@@ -11,8 +11,6 @@ import asyncio
 import inspect
 import logging
 import os
-import socket
-import struct
 import time
 from collections.abc import Mapping
 from typing import Any, cast
@@ -40,6 +38,7 @@ from .keeper_wire import (
     encode,
     encode_json,
 )
+from .peer import is_own
 from .record import Stored
 
 logger = logging.getLogger(__name__)
@@ -137,8 +136,8 @@ class ServerConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is not derived from it
         self._transport.set_write_buffer_limits(WRITE_HIGH_BYTES, WRITE_LOW_BYTES)
-        if (uid := peer_uid(transport)) not in (os.geteuid(), 0):
-            logger.warning("a process of user %s is refused", uid)
+        if not is_own(transport.get_extra_info("socket")):
+            logger.warning("a process of another user is refused")
             self._close("this keeper is another user's")
             return
         if self.holdings.servers >= MAX_SERVERS:
@@ -302,17 +301,6 @@ class ServerConnection(asyncio.Protocol):
             await asyncio.wait(tuple(self._tasks), timeout=SILENCE_S)
         self._close(reason)
         await self._tasks.close()
-
-
-def peer_uid(transport: asyncio.BaseTransport) -> int | None:
-    """The user of the process at the other end of a Unix socket; our own where that cannot be told."""
-    sock = transport.get_extra_info("socket")
-    option = getattr(socket, "SO_PEERCRED", None)
-    if option is None:  # macOS: the folder and the mode of the socket keep others out
-        return os.geteuid()
-    credentials = sock.getsockopt(socket.SOL_SOCKET, option, struct.calcsize("3i"))
-    uid: int = struct.unpack("3i", credentials)[1]
-    return uid
 
 
 def _text(path: object) -> str | None:

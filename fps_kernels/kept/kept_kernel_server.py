@@ -14,6 +14,7 @@ from ..kernel_server.client_session import ClientSession, SessionKey
 from ..kernel_server.connection import Connection, WebSocket
 from ..kernel_server.server import KernelServer, ServerLimits
 from ..websocket.frame_batch import IncomingMessage
+from .client_sockets import ClientSockets
 from .cursor_file import CursorFile
 from .kept_journal import KeptJournal
 from .kept_outbox import KeptOutbox
@@ -32,12 +33,16 @@ class KeptKernelServer(KernelServer):
     """A KernelServer whose sessions outlive it.
 
     cursors: this server process's file of cursors.
+    sockets: hands the sockets of clients to the keeper.
 
     kept: what it tells the keeper, and makes of what earlier servers have told. Use as said there.
     """
 
-    def __init__(self, client: KernelClient, cursors: CursorFile, limits: ServerLimits | None = None) -> None:
+    def __init__(
+        self, client: KernelClient, cursors: CursorFile, sockets: ClientSockets, limits: ServerLimits | None = None
+    ) -> None:
         super().__init__(client, limits)
+        self._sockets = sockets
         self._prompts = prompts = KeptPrompts()
         self.kept = KeptJournal(client, self.journal, prompts, cursors)
         self.notes = self.kept.notes
@@ -51,7 +56,14 @@ class KeptKernelServer(KernelServer):
 
     async def serve(self, socket: WebSocket, session_id: str, **options: Any) -> None:
         """Serve an accepted WebSocket until it is closed, by either side."""
-        await super().serve(KeptSocket(socket), session_id, **options)
+        kept = KeptSocket(socket)
+        descriptor = kept.fileno()
+        number = None if descriptor is None else self._sockets.hand_over(descriptor)
+        try:
+            await super().serve(kept, session_id, **options)
+        finally:
+            if number is not None:
+                self._sockets.take_back(number)
 
     def _make_kept_outbox(self, session: ClientSession, *more: Any) -> KeptOutbox:
         outbox = KeptOutbox(session, *more)
@@ -75,8 +87,6 @@ class KeptKernelServer(KernelServer):
         self.kept.on_detached(session)
 
     def _on_message(self, connection: Connection, session: ClientSession, data: IncomingMessage) -> None:
-        if (outbox := self._outboxes.get(connection.socket)) is not None:
-            outbox.on_received()
         if self._early or self.kept.replaying:
             # The answer to a question of which this server has not heard yet, say.
             if not self._early:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
-from time import monotonic
 
 from ..kernel_server.iopub_log import Entry
 from ..kernel_server.outbox import SessionOutbox
@@ -17,12 +16,6 @@ from .kept_socket import KeptSocket
 
 LOOK_S = 0.005
 """Between two looks at how much of what was written the system has taken, which nothing tells."""
-SENDER_S, SENDER_MESSAGES = 1.0, 5
-"""A client that lags sends all the time if it has sent so many messages within that time."""
-LAG_BYTES = 64 * 1024
-"""What a client may have to read yet before it counts as one that lags."""
-CLIENT_BYTES = 6 * 1024 * 1024
-"""What the system of a client may hold that the client has not read: the usual bound of Linux for one connection."""
 
 
 class KeptOutbox(SessionOutbox):
@@ -32,9 +25,8 @@ class KeptOutbox(SessionOutbox):
     when it is killed, what the system has is sent all the same. So after each write the messages whose bytes may still
     be in the transport's buffer are kept as *steps*, and the session's place is moved past them as that is emptied.
 
-    There is one exception. A client that sends something to a process that is gone is answered by a reset, which throws
-    away what the systems on both sides hold. A client that lags and sends all the time is therefore taken to have heard
-    only what cannot be there any more. After a crash it hears some of it twice rather than not at all.
+    That a client sends something to a process that is gone does no harm: the keeper has a duplicate of the socket, see
+    keeper/last_words.py.
     """
 
     # Set by `keep`: the constructor is that of every outbox.
@@ -54,16 +46,9 @@ class KeptOutbox(SessionOutbox):
         self._run: FrameBatch | None = None
         self._steps: deque[tuple[int, Cursor]] = deque()  # where a message ends, and where the session is after it
         self._written = 0
-        self._received_at: deque[float] = deque(maxlen=SENDER_MESSAGES)  # while it lagged
         self._timer: asyncio.TimerHandle | None = None
         self._ended = False
         socket.on_taken = self._on_taken
-
-    def on_received(self) -> None:
-        """The client has sent a message; of interest while it lags."""
-        unsent_bytes = self._socket.unsent_bytes
-        if unsent_bytes is not None and not self._ended and sum(unsent_bytes()) > LAG_BYTES:
-            self._received_at.append(monotonic())
 
     def take(self, now: float) -> FrameBatch | None:
         self._entries, self._private = (), None
@@ -80,7 +65,7 @@ class KeptOutbox(SessionOutbox):
 
     def _on_taken(self) -> None:
         """The system has taken all that was written: note it at once, the rest is done by `sent`."""
-        if self._steps or self._sends_all_the_time():
+        if self._steps:
             return
         place = self._place
         heard, taken = place.cursor
@@ -119,19 +104,10 @@ class KeptOutbox(SessionOutbox):
         elif private is not None:
             self._places.hear_private(self._place, private)
 
-    def _sends_all_the_time(self) -> bool:
-        times = self._received_at
-        return len(times) == SENDER_MESSAGES and monotonic() - times[0] < SENDER_S
-
     def _waiting(self) -> int:
         """How many of the last bytes that were written the client may not get if this process is killed now."""
         unsent_bytes = self._socket.unsent_bytes
-        if unsent_bytes is None or self._ended:
-            return 0
-        unsent, unconfirmed = unsent_bytes()
-        if unconfirmed and self._sends_all_the_time():
-            return unsent + unconfirmed + CLIENT_BYTES
-        return unsent
+        return 0 if unsent_bytes is None or self._ended else unsent_bytes()
 
     def _settle(self, waiting: int) -> None:
         """Move the place to the last message of which nothing waits."""

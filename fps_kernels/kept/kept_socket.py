@@ -21,8 +21,13 @@ class KeptSocket:
     def __init__(self, socket: WebSocket) -> None:
         self.on_taken: Callable[[], None] = lambda: None
         self.unsent_bytes: UnsentBytes | None = getattr(socket, "unsent_bytes", None)
+        self._fileno: Callable[[], int | None] = getattr(socket, "fileno", lambda: None)
         self._write_through: WriteThrough | None = getattr(socket, "write_through", None)
         self._socket = socket
+
+    def fileno(self) -> int | None:
+        """The descriptor of the connection, as long as that is open; None where the server cannot tell."""
+        return self._fileno()
 
     @property
     def closed_cleanly(self) -> bool:

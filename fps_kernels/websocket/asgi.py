@@ -14,7 +14,7 @@ WriteNow = Callable[[Sequence[bytes]], bool]
 WRITE_EXTENSION = "fps_kernels.websocket.write"
 """An ASGI extension of ours, `{"write": write(buffers), "write_now": write_now(buffers), ...}`: both write many whole
 WebSocket frames at a time. The second returns False, having written nothing, where the first would wait. For whom
-must know which bytes the system has taken, there are `write_through` and `unsent_bytes`; see direct.py."""
+must know which bytes the system has taken, there are `write_through`, `unsent_bytes` and `fileno`; see direct.py."""
 
 Deliver = Callable[[Callable[[IncomingMessage], None]], None]
 DELIVER_EXTENSION = "fps_kernels.websocket.deliver"
@@ -36,6 +36,7 @@ class StarletteSocket:
         self.write_now: WriteNow | None = extensions.get(WRITE_EXTENSION, {}).get("write_now")
         self.write_through: WriteThrough | None = extensions.get(WRITE_EXTENSION, {}).get("write_through")
         self.unsent_bytes: UnsentBytes | None = extensions.get(WRITE_EXTENSION, {}).get("unsent_bytes")
+        self.fileno: Callable[[], int | None] = extensions.get(WRITE_EXTENSION, {}).get("fileno", lambda: None)
         self.deliver: Deliver | None = extensions.get(DELIVER_EXTENSION, {}).get("deliver")
         self._websocket = websocket
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import struct
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -15,7 +14,7 @@ MSG_MORE: int = getattr(socket, "MSG_MORE", 0)
 
 
 WriteThrough = Callable[[Sequence[bytes], Callable[[], None]], bool]
-UnsentBytes = Callable[[], tuple[int, int]]
+UnsentBytes = Callable[[], int]
 
 
 class Writer(Protocol):
@@ -64,17 +63,14 @@ class DirectWriter:
             self._transport.write(b"".join(buffers)[taken:])
         return True
 
-    def unsent_bytes(self) -> tuple[int, int]:
-        """How many bytes the system has not taken yet, and how many it has that the client's has not confirmed."""
-        unconfirmed = 0
-        sock = self._find_socket()
-        if sock is not None:
-            import fcntl  # which Windows does not have
-            import termios
+    def unsent_bytes(self) -> int:
+        """How many bytes the system has not taken yet."""
+        return self._transport.get_write_buffer_size()
 
-            with contextlib.suppress(OSError):
-                [unconfirmed] = struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)))
-        return self._transport.get_write_buffer_size(), unconfirmed
+    def fileno(self) -> int | None:
+        """The descriptor of the connection; None when it is closed."""
+        found = None if self._closed or self._transport.is_closing() else self._transport.get_extra_info("socket")
+        return None if found is None or (number := int(found.fileno())) < 0 else number
 
     def _find_socket(self) -> socket.socket | None:
         """The transport's socket, if what is written there goes to the client as it is."""

@@ -216,6 +216,7 @@ class WebSocketProtocol(asyncio.Protocol):
                     "write_now": self._writer.write_now,
                     "write_through": self._direct.write_through,
                     "unsent_bytes": self._direct.unsent_bytes,
+                    "fileno": self._direct.fileno,
                 },
                 DELIVER_EXTENSION: {"deliver": self._incoming.deliver_to},
             },

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fps_kernels.kept.client_sockets import ClientSockets
 from fps_kernels.kernel_driver.message import Message
 from fps_kernels.kernels.keeping.adoption import Adoption
 from fps_kernels.kernels.keeping.kernel_keeper import KernelKeeper
@@ -28,8 +29,8 @@ pytestmark = pytest.mark.usefixtures("bounded")
 class WholeRecord(RecordReading):
     """Begins with all that the keeper has, and notes what kernels say."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, sockets: ClientSockets) -> None:
+        super().__init__(folder, sockets)
         self.heard: list[str] = []
 
     def start_number(self, summary: Mapping[str, Any]) -> int:
@@ -58,7 +59,7 @@ async def test_what_a_kernel_said_before_it_died_is_read_before_another_is_launc
     await until_summary(await keepers.connect(), driver.kernel_id, lambda summary: not summary["running"])
 
     keeper = KernelKeeper(keepers.state.path, 120)
-    keeper.reading = reading = WholeRecord(tmp_path / "cursors")
+    keeper.reading = reading = WholeRecord(tmp_path / "cursors", ClientSockets(keepers.state.clients))
     registry = KeptRegistry(tmp_path, keeper=keeper)
     await registry.open()
     row = KernelRow(

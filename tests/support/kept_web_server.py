@@ -26,6 +26,7 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from fps_kernels.keeper.keeper_folder import KeeperFolder
+from fps_kernels.kept.client_sockets import ClientSockets
 from fps_kernels.kept.cursor_file import Cursor, CursorFile, dead_files, read_cursors
 from fps_kernels.kept.keeper_client import KeeperClient
 from fps_kernels.kept.kept_journal import start_number
@@ -57,7 +58,9 @@ async def main(state_dir: str, connection_dir: str, port: str) -> None:
     options = LaunchOptions("tiny_plain", state_dir, dict(os.environ), {}, Path(connection_dir))
     kernel_id = process.kernel_id if process is not None else uuid.uuid4().hex
     client = KernelClient(kernel_id, zmq.Context(), open_channels=open_channels)
-    server = KeptKernelServer(client, file)
+    sockets = ClientSockets(KeeperFolder(Path(state_dir)).clients)
+    sockets.open()
+    server = KeptKernelServer(client, file, sockets)
     launcher = KeptLauncher(options, Kernelspecs(), keeper, adopted=process)
     launcher.on_process = server.kept.watch
     driver = KernelDriver(client, launcher)

@@ -20,7 +20,8 @@ class TornadoSocket:
 
     write, write_now: write many frames in one call; None where tornado has to do it, as it compresses them, or as this
       is a tornado whose inside is another one.
-    write_through, unsent_bytes: for whom must know which bytes the system has taken, see DirectWriter; None as before.
+    write_through, unsent_bytes, fileno: for whom must know which bytes the system has taken, see DirectWriter; the
+      first two are None as before.
     """
 
     def __init__(self, handler: WebSocketHandler) -> None:
@@ -38,6 +39,7 @@ class TornadoSocket:
         self._direct = DirectWriter(cast(asyncio.Transport, StreamTransport(self)), self) if plain else None
         self.write_through: WriteThrough | None = self._direct.write_through if self._direct is not None else None
         self.unsent_bytes: UnsentBytes | None = self._direct.unsent_bytes if self._direct is not None else None
+        self.fileno: Callable[[], int | None] = self._direct.fileno if self._direct is not None else lambda: None
 
     def _tell_of_abort(self) -> None:
         """Learn whether the connection breaks off: tornado says afterwards that the client has closed it."""

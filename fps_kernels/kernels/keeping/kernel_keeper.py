@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from ...errors import FPSKernelsError
 from ...keeper.keeper_folder import KeeperFolder
+from ...kept.client_sockets import ClientSockets
 from ...kept.keeper_cgroup import restart_warning
 from ...kept.keeper_client import KeeperClient, RefusedByKeeper
 from ...kept.kept_launcher import KeptLauncher
@@ -70,7 +71,8 @@ class KernelKeeper:
                 "max_messages": max(MIN_MESSAGES, UNMERGED * max_messages),
                 "max_bytes": max(MIN_BYTES, max_bytes),
             }
-        self.reading = RecordReading(folder / "cursors")
+        self._sockets = ClientSockets(KeeperFolder(folder).clients)
+        self.reading = RecordReading(folder / "cursors", self._sockets)
         self._held: dict[str, Mapping[str, Any]] = {}  # of servers before, by the ids of the kernels
 
     @property
@@ -94,6 +96,7 @@ class KernelKeeper:
         except FPSKernelsError:
             await self.client.leave()
             raise
+        self._sockets.open()
         self._held = {one["kernel"]: one for one in found}
         pid = int(self.client.hello["pid"])
         if warning := await asyncio.to_thread(restart_warning, os.environ, pid):
@@ -118,6 +121,7 @@ class KernelKeeper:
         keep: whether kernels go on, so that the next server is to know where their clients were.
         """
         await self.leave()
+        self._sockets.close()
         await asyncio.to_thread(self.reading.close, keep=keep)
 
     def open_channels(self, other: OpenChannels) -> OpenChannels:

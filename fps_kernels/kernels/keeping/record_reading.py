@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import FPSKernelsError
+from ...kept.client_sockets import ClientSockets
 from ...kept.cursor_file import Cursor, CursorFile, dead_files, read_cursors
 from ...kept.kept_journal import kernel_of, start_number
 from ...kept.kept_kernel_server import KeptKernelServer
@@ -28,10 +29,12 @@ class RecordReading:
     """The one place that says how kernels' web sides read records; KernelKeeper calls it.
 
     folder: where the files are that say how far each client has come.
+    sockets: hands the sockets of clients to the keeper.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, sockets: ClientSockets) -> None:
         self._folder = folder
+        self._sockets = sockets
         self._file: CursorFile | None = None
         self._dead: dict[Path, dict[str, Cursor]] = {}
         self._cursors: dict[str, Cursor] = {}
@@ -48,7 +51,7 @@ class RecordReading:
     def make_server(self, client: KernelClient, limits: ServerLimits) -> KernelServer:
         """Make the web side of a kernel whose processes may be kept."""
         assert self._file is not None
-        return KeptKernelServer(client, self._file, limits)
+        return KeptKernelServer(client, self._file, self._sockets, limits)
 
     def last_number(self, kernel_id: str) -> int:
         """The last number in the record of a kernel that is known of, if the record itself is lost."""
