@@ -2,8 +2,11 @@
 
 A kernel that is alone is read as fast as it goes. As soon as another one has had something, too, a kernel with more to
 read than one turn takes pauses between its turns. An echo beside a flood then waits for one turn, not for several, and
-a thread that has slept is woken sooner than one that always runs. Measured on two cores, on Jupyter Server: the median
-of the echo fell from 5.6 to 3.3 ms. In an earlier experiment the flood beside it was a quarter slower.
+a thread that has slept is woken sooner than one that always runs.
+
+Measured on two cores, on Jupyter Server, in turns of 24 messages, with pauses of 1 and 2 ms in alternate runs: the 99th
+percentile of an echo is 8.8 and 6.5 ms (medians of 9 and 15 rounds), that of stock 6.7. Turns of 40 messages with 2 ms:
+8.6. The flood has 10,000 messages a second meanwhile, five times as many as stock passes on, and 24,000 when alone.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ ALONE_MESSAGES = 48
 """How many messages a kernel that is alone may have read in one turn."""
 SHARED_MESSAGES = 24
 """The same, of one beside which another is active: more, as a pause follows."""
-PAUSE_S = 0.001
+PAUSE_S = 0.002
 """Seconds between two turns of such a kernel."""
 SHARED_S = 0.05
 """Seconds for which a kernel counts as active."""
