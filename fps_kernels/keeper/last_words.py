@@ -38,7 +38,10 @@ DRAIN_S = 5.0
 """Seconds for which a client's system has to take what there is for it."""
 CLOSE_S = 1.0
 """Seconds after that in which a client may close the connection, too."""
-LOOK_S = 0.005
+LOOK_S, LOOK_MAX_S = 0.005, 0.1
+"""First interval between two looks at a socket, which is doubled up to the longest."""
+RETRY_S = 1.0
+"""Seconds after which a server that could not be accepted is accepted."""
 DISCARD_BYTES = 65_536
 
 
@@ -59,13 +62,22 @@ class LastWords:
         assert self._listening is not None
         try:
             connection, _ = self._listening.accept()
-        except OSError:  # it is gone again, or there are no descriptors
+        except BlockingIOError:
+            return
+        except OSError:  # such as for want of descriptors, which does not change at once
+            loop = asyncio.get_running_loop()
+            loop.remove_reader(self._listening.fileno())
+            loop.call_later(RETRY_S, self._go_on)
             return
         connection.setblocking(False)
         if not is_own(connection):
             connection.close()
             return
         self._servers.add(_Server(connection, self._on_end))
+
+    def _go_on(self) -> None:
+        if self._listening is not None:
+            self.listen(self._listening)
 
     def _on_end(self, server: _Server) -> None:
         """A server is gone, and has left sockets."""
@@ -78,6 +90,7 @@ class LastWords:
         if self._listening is not None:
             asyncio.get_running_loop().remove_reader(self._listening.fileno())
             self._listening.close()
+            self._listening = None
         for server in tuple(self._servers):
             server.close()
         await self._ends.close()
@@ -147,13 +160,17 @@ async def end(sock: socket.socket) -> None:
     """End a connection whose server is gone, once its client's system has all that there is for it."""
     sock.setblocking(False)  # nobody else uses it any more
     with sock, contextlib.suppress(OSError):  # the client is gone
-        deadline = time.monotonic() + DRAIN_S
-        while discard(sock) and unconfirmed_bytes(sock) and time.monotonic() < deadline:  # noqa: ASYNC110 - no event
-            await asyncio.sleep(LOOK_S)
+        await _while(lambda: discard(sock) and unconfirmed_bytes(sock) > 0, DRAIN_S)
         sock.shutdown(socket.SHUT_WR)
-        deadline = time.monotonic() + CLOSE_S
-        while discard(sock) and time.monotonic() < deadline:  # noqa: ASYNC110 - no event
-            await asyncio.sleep(LOOK_S)
+        await _while(lambda: discard(sock), CLOSE_S)
+
+
+async def _while(goes_on: Callable[[], bool], timeout_s: float) -> None:
+    """Wait as long as something goes on, but no longer than that."""
+    wait_s, deadline = LOOK_S, time.monotonic() + timeout_s
+    while goes_on() and time.monotonic() < deadline:
+        await asyncio.sleep(wait_s)
+        wait_s = min(2 * wait_s, LOOK_MAX_S)
 
 
 def discard(sock: socket.socket) -> bool:

@@ -22,8 +22,9 @@ class ClientSockets:
 
     path: the keeper's socket for them.
 
-    While the keeper cannot be reached, or reads nothing, sockets are not handed over: should this process be killed
-    then, a client that lags and sends may lose what the system has for it.
+    While the keeper cannot be reached, or reads nothing, sockets are handed over later: should this process be killed
+    before, a client that lags and sends may lose what the system has for it. The connection is never ended while there
+    are clients, as the keeper would take that for the end of this process, and end theirs.
     """
 
     def __init__(self, path: Path) -> None:
@@ -31,6 +32,7 @@ class ClientSockets:
         self._connection: socket.socket | None = None
         self._numbers = itertools.count(1)
         self._descriptors: dict[int, int] = {}
+        self._unsent: dict[int, bytes] = {}  # what is yet to be done with which socket
         self._retry: asyncio.TimerHandle | None = None
         self._wait_s = RETRY_S
         self._closed = False
@@ -52,28 +54,42 @@ class ClientSockets:
             return
         self._connection, self._wait_s = connection, RETRY_S
         asyncio.get_running_loop().add_reader(connection.fileno(), self._on_lost)
-        for number, descriptor in self._descriptors.items():
-            self._send(HAND_OVER, number, [descriptor])
+        self._unsent = dict.fromkeys(self._descriptors, HAND_OVER)
+        self._send()
 
     def hand_over(self, descriptor: int) -> int:
         """Hand over a duplicate of a client's socket; returns what it is called in `take_back`."""
         number = next(self._numbers)
         self._descriptors[number] = descriptor
-        self._send(HAND_OVER, number, [descriptor])
+        self._unsent[number] = HAND_OVER
+        self._send()
         return number
 
     def take_back(self, number: int) -> None:
         """Have the duplicate closed: this process is about to close the socket, which must still be open now."""
         del self._descriptors[number]
-        self._send(TAKE_BACK, number, [])
+        if self._unsent.pop(number, None) is None:
+            self._unsent[number] = TAKE_BACK
+            self._send()
 
-    def _send(self, what: bytes, number: int, descriptors: list[int]) -> None:
-        if self._connection is None:
+    def _send(self) -> None:
+        """Send what is yet to be sent, as far as the keeper takes it."""
+        connection = self._connection
+        if connection is None:
             return
+        loop = asyncio.get_running_loop()
         try:
-            socket.send_fds(self._connection, [MESSAGE.pack(what, number)], descriptors)
-        except OSError:  # the keeper is gone, or reads nothing: then it must not hold sockets that nobody takes back
+            while self._unsent:
+                number, what = next(iter(self._unsent.items()))
+                descriptors = [self._descriptors[number]] if what == HAND_OVER else []
+                socket.send_fds(connection, [MESSAGE.pack(what, number)], descriptors)
+                del self._unsent[number]
+        except BlockingIOError:
+            loop.add_writer(connection.fileno(), self._send)
+        except OSError:
             self._on_lost()
+        else:
+            loop.remove_writer(connection.fileno())
 
     def _on_lost(self) -> None:
         """The keeper never writes: it is gone, or another program takes its place."""
@@ -83,8 +99,10 @@ class ClientSockets:
 
     def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
+        self._unsent.clear()
         if connection is not None:
             asyncio.get_running_loop().remove_reader(connection.fileno())
+            asyncio.get_running_loop().remove_writer(connection.fileno())
             connection.close()
 
     def close(self) -> None:

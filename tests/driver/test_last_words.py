@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +21,8 @@ from ..support.waits import until
 pytestmark = pytest.mark.usefixtures("keepers")
 
 SIZE = 2_000_000
+LISTENS = "0A"
+"""The state of a socket that listens, in Linux's tables."""
 SERVER = """
 import socket, sys, time
 state, port, size, hand_over = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4] == "True"
@@ -50,8 +53,16 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 def held(keepers: Keepers) -> int:
-    """How many TCP sockets the keeper has."""
-    return len([one for one in keepers.process().net_connections("tcp") if one.laddr and one.status != "LISTEN"])
+    """How many TCP sockets the keeper has: descriptors, as several may be the same socket."""
+    inodes = set()
+    for table in ("tcp", "tcp6"):
+        lines = Path("/proc/net", table).read_text().splitlines()[1:]
+        inodes |= {f"socket:[{line.split()[9]}]" for line in lines if line.split()[3] != LISTENS}
+    found = 0
+    for descriptor in Path("/proc", str(keepers.pid()), "fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found += os.readlink(descriptor) in inodes
+    return found
 
 
 @pytest.mark.parametrize("hand_over", [True, False])
@@ -148,17 +159,29 @@ async def test_without_a_keeper_a_server_goes_on(keepers: Keepers, pair: tuple[s
     sockets.close()
 
 
-async def test_a_keeper_that_hangs_holds_up_nothing(
+async def test_a_keeper_that_hangs_holds_up_nothing_and_ends_nothing(
     keepers: Keepers, pair: tuple[socket.socket, socket.socket]
 ) -> None:
-    server, _ = pair
+    server, client = pair
     await keepers.connect()
     sockets = ClientSockets(keepers.state.clients)
     sockets.open()
+    first = sockets.hand_over(server.fileno())
+    await until(lambda: held(keepers) == 1)
     keepers.process().suspend()
     try:
-        for _ in range(5_000):  # more than the system keeps for one that does not read
+        for _ in range(2_000):  # more than the system keeps for one that does not read
             sockets.take_back(sockets.hand_over(server.fileno()))
+        second = sockets.hand_over(server.fileno())
     finally:
         keepers.process().resume()
+    await until(lambda: held(keepers) == 2)
+    server.send(b"still there")
+    assert await asyncio.to_thread(client.recv, 20) == b"still there"
+    sockets.take_back(first)
+    sockets.take_back(second)
+    await until(lambda: held(keepers) == 0)
+    client.send(b"yes")
+    await asyncio.sleep(0)
+    assert await asyncio.get_running_loop().sock_recv(server, 10) == b"yes"
     sockets.close()
