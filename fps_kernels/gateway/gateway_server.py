@@ -159,9 +159,10 @@ class Gateway:
         keepsake = self._registry.factory.keepsake
         health = health_routes(lambda: keepsake.trouble if self._ready else "Not ready")
         openapi_json, *pages = document_routes(document, base_url)
-        metrics = EndpointRoute(self._metrics, self._host)
+        has_metrics = any(getattr(route, "path", None) == METRICS_PATH for route in routes)
+        metrics = [] if has_metrics else [EndpointRoute(self._metrics, self._host)]
         # A personality's routes may match any path; /openapi.json stays the server's own.
-        served = guarded([*health, openapi_json, *routes, metrics, *pages], open_paths, self._refusals)
+        served = guarded([*health, openapi_json, *routes, *metrics, *pages], open_paths, self._refusals)
         if personality.uses_fastapi:
             from .fastapi_app import make_fastapi
 
