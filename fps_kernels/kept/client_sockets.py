@@ -82,11 +82,16 @@ class ClientSockets:
             while self._unsent:
                 number, what = next(iter(self._unsent.items()))
                 descriptors = [self._descriptors[number]] if what == HAND_OVER else []
-                socket.send_fds(connection, [MESSAGE.pack(what, number)], descriptors)
+                try:
+                    socket.send_fds(connection, [MESSAGE.pack(what, number)], descriptors)
+                except (BlockingIOError, ConnectionError):
+                    raise
+                except OSError as exc:  # it is closed, or too many are on their way: only this one is not handed over
+                    logger.debug("a client's socket cannot be handed over: %s", exc)
                 del self._unsent[number]
         except BlockingIOError:
             loop.add_writer(connection.fileno(), self._send)
-        except OSError:
+        except ConnectionError:
             self._on_lost()
         else:
             loop.remove_writer(connection.fileno())

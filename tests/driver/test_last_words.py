@@ -185,3 +185,23 @@ async def test_a_keeper_that_hangs_holds_up_nothing_and_ends_nothing(
     await asyncio.sleep(0)
     assert await asyncio.get_running_loop().sock_recv(server, 10) == b"yes"
     sockets.close()
+
+
+async def test_a_socket_that_cannot_be_handed_over_ends_no_other(
+    keepers: Keepers, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    server, client = pair
+    await keepers.connect()
+    sockets = ClientSockets(keepers.state.clients)
+    sockets.open()
+    sockets.hand_over(server.fileno())
+    closed = os.dup(server.fileno())
+    os.close(closed)
+    sockets.hand_over(closed)
+    last = sockets.hand_over(server.fileno())
+    await until(lambda: held(keepers) == 2)
+    sockets.take_back(last)
+    await until(lambda: held(keepers) == 1)
+    server.send(b"still there")
+    assert await asyncio.to_thread(client.recv, 20) == b"still there"
+    sockets.close()
