@@ -36,9 +36,7 @@ class MetricsEndpoint:
         from ..metrics.kernel_metrics import KernelMetrics
 
         factory = self._registry.factory
-        keeper = factory.keepsake.keeper
-        well = None if keeper is None else lambda: keeper.well
-        return KernelMetrics(factory.runtime.counts, self._registry.prewarmed, well)
+        return KernelMetrics(factory.runtime.counts, self._registry.prewarmed, factory.keepsake.keeper)
 
     def _cells(self) -> Collector:
         from ..metrics.execution_metrics import ExecutionMetrics

@@ -114,7 +114,6 @@ class Journal:
 
     def statistics(self) -> JournalStatistics:
         return JournalStatistics(
-            self.tally.copy(),
             away=sum(not session.attached for session in self.sessions),
             held_bytes=self.log.bytes + sum(session.inbox.size for session in self.sessions),
         )

@@ -59,11 +59,9 @@ class Tally:
 class JournalStatistics:
     """A snapshot of a journal.
 
-    tally: its counters.
     away: sessions whose clients are not connected.
     held_bytes: what is kept for clients, connected or not.
     """
 
-    tally: Tally
     away: int
     held_bytes: int

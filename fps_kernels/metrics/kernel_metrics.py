@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
@@ -13,19 +14,22 @@ from ..kernels.kernel_counts import KernelCounts
 from ..kernels.prewarm import PrewarmPool
 from .families import ALONE, counter, gauge, histogram
 
+if TYPE_CHECKING:
+    from ..kernels.keeping.kernel_keeper import KernelKeeper
+
 
 class KernelMetrics(Collector):
     """A collector of what is known of kernels.
 
     counts: those of the kernels' runtime.
     pool: kernels that are kept ready.
-    keeper_is_well: whether the keeper is connected, and answers; None where kernels are not kept.
+    keeper: what keeps kernels; None if nothing does.
     """
 
-    def __init__(self, counts: KernelCounts, pool: PrewarmPool, keeper_is_well: Callable[[], bool] | None) -> None:
+    def __init__(self, counts: KernelCounts, pool: PrewarmPool, keeper: KernelKeeper | None) -> None:
         self._counts = counts
         self._pool = pool
-        self._keeper_is_well = keeper_is_well
+        self._keeper = keeper
 
     def collect(self) -> Iterator[Metric]:
         yield gauge("info", "The version of fps_kernels that runs.", {(__version__,): 1}, ["version"])
@@ -33,8 +37,8 @@ class KernelMetrics(Collector):
         yield from self._lives()
         yield from self._messages()
         yield from self._clients()
-        if self._keeper_is_well is not None:
-            yield gauge("keeper_up", "Whether the process that keeps kernels answers.", {ALONE: self._keeper_is_well()})
+        if self._keeper is not None:
+            yield gauge("keeper_up", "Whether the process that keeps kernels answers.", {ALONE: self._keeper.well})
 
     def _kernels(self) -> Iterator[Metric]:
         counts = self._counts

@@ -15,9 +15,7 @@ logger = logging.getLogger(__name__)
 
 def register_kernels(manager: FpsMappingKernelManager) -> None:
     """Have the numbers of a server's kernels served, until it has shut them down."""
-    keeper = manager.keeping.keepsake.keeper
-    well = None if keeper is None else lambda: keeper.well
-    register(manager, KernelMetrics(manager.runtime.counts, manager.pool, well))
+    register(manager, KernelMetrics(manager.runtime.counts, manager.pool, manager.keeping.keepsake.keeper))
 
 
 def register(manager: FpsMappingKernelManager, collector: Collector) -> None:
