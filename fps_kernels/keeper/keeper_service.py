@@ -22,7 +22,7 @@ from .handover import State, inherit, write
 from .holdings import Holdings
 from .keeper_calls import Answer, Arguments, Caller, field
 from .keeper_folder import KeeperFolder
-from .keeper_wire import PROTOCOL
+from .keeper_wire import PROTOCOL, common_protocol
 from .last_words import LastWords
 from .replacement import LINGER_MS, CannotReplace, Handshakes, calm, check_program, settle, thaw
 from .served import Served
@@ -207,7 +207,6 @@ class Keeper:
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # until the next program handles them
         try:  # from here on there is no way back
             left = {
-                "protocol": PROTOCOL,
                 "uuid": self._uuid,
                 "lock": self._lock,
                 "listening": self._listening.fileno(),
@@ -235,7 +234,7 @@ class Keeper:
         await handshakes.done()
         for one in left["connections"]:
             sock = _socket_of(one["descriptor"])
-            if left["protocol"] != PROTOCOL:
+            if common_protocol(one["protocol"], None) is None:
                 sock.close()
                 continue
             make = partial(ServerConnection, self._holdings, self._uuid, self, one)

@@ -42,7 +42,9 @@ from ..errors import FPSKernelsError
 from ..kernel_driver.header import Buffer
 
 PROTOCOL = 1
-"""The version of the protocol. A server and a keeper that differ in it do not talk to each other."""
+"""The version of the protocol."""
+OLDEST = 1
+"""The oldest version that is spoken as well: that of the release before, so that either side can be replaced first."""
 
 PING, PONG, BATCH, EVENT, SEND, CALL = 0, 3, 1, 2, 16, 17
 
@@ -77,6 +79,22 @@ class BadFrame(FPSKernelsError):
 
 class TooLarge(FPSKernelsError):
     """A message has more frames or bytes than one frame of the protocol can have."""
+
+
+def spoken() -> str:
+    """The versions that are spoken, in words."""
+    return f"protocol {PROTOCOL}" if OLDEST == PROTOCOL else f"protocols {OLDEST} to {PROTOCOL}"
+
+
+def common_protocol(newest: object, oldest: object) -> int | None:
+    """The newest version that we and a peer, which has those from `oldest` to `newest`, both speak; None without one.
+
+    A peer that names no oldest one speaks one version only.
+    """
+    if not isinstance(newest, int) or not isinstance(oldest, int | None):
+        return None
+    common = min(newest, PROTOCOL)
+    return common if common >= max(newest if oldest is None else oldest, OLDEST) else None
 
 
 class Frame(NamedTuple):

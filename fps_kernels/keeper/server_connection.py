@@ -25,6 +25,7 @@ from .keeper_calls import CALLS, Answer, Control, field
 from .keeper_wire import (
     CALL,
     EVENT,
+    OLDEST,
     PING,
     PONG,
     PROTOCOL,
@@ -33,10 +34,12 @@ from .keeper_wire import (
     Frame,
     FrameReader,
     TooLarge,
+    common_protocol,
     decode_json,
     decode_send,
     encode,
     encode_json,
+    spoken,
 )
 from .peer import is_own
 from .record import Stored
@@ -68,6 +71,7 @@ class ServerConnection(asyncio.Protocol):
         self.keeper = keeper
         self._uuid = uuid
         self.sender: bytes | None = None  # the server's id, once it has said hello
+        self.protocol = PROTOCOL  # the version that both sides speak, from then on
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._reader = FrameReader()
@@ -77,7 +81,7 @@ class ServerConnection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self.paused = False
         if state is not None:
-            self.sender = state["sender"]
+            self.sender, self.protocol = state["sender"], state["protocol"]
             list(self._reader.feed(state["rest"]))  # of a frame whose end is to come
             for handle, seq, told in state["attachments"]:
                 if (holder := holdings.by_handle(handle)) is not None:
@@ -129,6 +133,7 @@ class ServerConnection(asyncio.Protocol):
         return {
             "descriptor": os.dup(self._transport.get_extra_info("socket").fileno()),
             "sender": self.sender,
+            "protocol": self.protocol,
             "rest": self._reader.rest,
             "attachments": [attachment.state() for attachment in self._attachments.values()],
         }
@@ -221,19 +226,22 @@ class ServerConnection(asyncio.Protocol):
             self._answer(number, refusal(exc))
 
     def _on_hello(self, call: dict[str, Any]) -> None:
-        mine = {"protocol": PROTOCOL, "version": __version__, "uuid": self._uuid, "pid": os.getpid()}
+        mine = {"version": __version__, "uuid": self._uuid, "pid": os.getpid()}
         sender = field(call, "server", str)
-        if call.get("protocol") != PROTOCOL:
+        protocol = common_protocol(call.get("protocol"), call.get("oldest"))
+        if protocol is None:
             held = len(self.holdings)
             kernels = "1 kernel" if held == 1 else f"{held} kernels"
-            reason = f"This is the keeper of {__version__}, which holds {kernels} and has protocol {PROTOCOL}"
-            self._write(encode_json(EVENT, {"event": "answer", "id": call.get("id"), "error": reason, **mine}))
+            reason = f"The keeper that runs is of {__version__}, holds {kernels}, and has {spoken()}"
+            refused = {"error": reason, "protocol": PROTOCOL, "oldest": OLDEST, "kernels": held}
+            self._write(encode_json(EVENT, {"event": "answer", "id": call.get("id"), **refused, **mine}))
             self._close(reason)
             return
+        self.protocol = protocol
         self.holdings.visited = True
         self.sender = sender[:100].encode("ascii", "replace")
         logger.info("server %s has come", self.sender.decode())
-        self._answer(call.get("id"), mine)
+        self._answer(call.get("id"), {"protocol": protocol, **mine})
 
     def _answer(self, number: object, answer: Answer) -> None:
         if number is not None:

@@ -18,9 +18,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Protocol
 
+from .. import __version__
 from ..errors import FPSKernelsError, KernelFailure, KernelNotConnected, QueueFull
 from ..keeper.keeper_folder import BadKeeperFolder, KeeperFolder
-from ..keeper.keeper_wire import BATCH, CALL, Batch, Frame, decode_batch, decode_json, encode_json, encode_send
+from ..keeper.keeper_wire import BATCH, CALL, Batch, Frame, decode_batch, decode_json, encode_json, encode_send, spoken
 from ..kernel_driver.header import Buffer
 from ..tasks import TaskSet
 from .keeper_connection import KeeperConnection
@@ -52,6 +53,20 @@ class RefusedByKeeper(KernelFailure):
 
     def __init__(self, answer: Mapping[str, Any]) -> None:
         super().__init__(str(answer.get("error")))
+        self.answer = answer
+
+
+class OtherProtocol(KeeperUnavailable):
+    """The keeper that runs and we have no version of the protocol in common.
+
+    answer: what it said: pid, version, protocol, oldest, kernels, which is how many it holds.
+    """
+
+    def __init__(self, answer: Mapping[str, Any]) -> None:
+        super().__init__(
+            f"{answer['error']}; this is {__version__}, with {spoken()}. Its kernels go on with fps_kernels "
+            f"{answer['version']}; `fps-kernels keeper stop` ends them, and it"
+        )
         self.answer = answer
 
 
@@ -122,6 +137,8 @@ class KeeperClient:
             raise KeeperUnavailable("The process that keeps kernels does not answer") from exc
         if "error" in hello:
             connection.close()
+            if "protocol" in hello:
+                raise OtherProtocol(hello)
             raise KeeperUnavailable(str(hello["error"]))
         same, self.hello = self.uuid == hello["uuid"], hello
         if not same:

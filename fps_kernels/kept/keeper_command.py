@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Mapping, MutableMapping, Sequence
@@ -23,7 +24,7 @@ from ..keeper.keeper_folder import KeeperFolder
 from ..log_text import printable
 from ..state_folder import STATE_DIR_HELP, state_dir_path
 from .keeper_cgroup import control_group
-from .keeper_client import KeeperClient, RefusedByKeeper
+from .keeper_client import KeeperClient, OtherProtocol, RefusedByKeeper
 from .kept_process import forget
 
 STOP_TIMEOUT_S = 30.0
@@ -152,10 +153,15 @@ def line_of(summary: Mapping[str, Any]) -> str:
 async def stop(folder: KeeperFolder) -> str:
     """End the keeper and its kernels; returns what is said of that. Raises KeeperUnavailable, NoKeeper."""
     keeper = KeeperClient(folder)
-    await keeper.start()
-    count = len((await keeper.call("kernels"))["kernels"])
-    keeper.tell("stop")
-    await keeper.leave()
+    try:
+        await keeper.start()
+    except OtherProtocol as other:
+        count = other.answer["kernels"]
+        os.kill(other.answer["pid"], signal.SIGTERM)
+    else:
+        count = len((await keeper.call("kernels"))["kernels"])
+        keeper.tell("stop")
+        await keeper.leave()
     deadline = time.monotonic() + STOP_TIMEOUT_S
     while is_locked(folder):
         if time.monotonic() > deadline:

@@ -11,6 +11,7 @@ from ..keeper.keeper_wire import (
     BATCH,
     CALL,
     EVENT,
+    OLDEST,
     PING,
     PONG,
     PROTOCOL,
@@ -62,8 +63,8 @@ class KeeperConnection(asyncio.Protocol):
 
     async def hello(self, server_id: str) -> dict[str, Any]:
         """Say hello; returns the keeper's answer."""
-        hello = {"do": "hello", "id": 0, "server": server_id, "protocol": PROTOCOL, "version": __version__}
-        self.write(encode_json(CALL, hello))
+        spoken = {"protocol": PROTOCOL, "oldest": OLDEST, "version": __version__}
+        self.write(encode_json(CALL, {"do": "hello", "id": 0, "server": server_id, **spoken}))
         return await self._hello
 
     def begin(self) -> None:

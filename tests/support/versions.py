@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -66,9 +67,23 @@ def number(folder: Path, version: str) -> None:
         (folder / name).write_text("\n".join(changed) + "\n")
 
 
-def install(folder: Path, revision: str | None, version: str | None = None) -> str:
+def speak(folder: Path, newest: int, oldest: int) -> None:
+    """Have the sources speak these versions of the keeper's protocol."""
+    wire = folder / WIRE
+    text, changed = wire.read_text(), 0
+    for name, value in (("PROTOCOL", newest), ("OLDEST", oldest)):
+        text, count = re.subn(rf"^{name} = \d+$", f"{name} = {value}", text, flags=re.MULTILINE)
+        changed += count
+    assert changed == 2
+    wire.write_text(text)
+
+
+def install(
+    folder: Path, revision: str | None, version: str | None = None, protocols: tuple[int, int] | None = None
+) -> str:
     """Build a wheel, and install it beside what this environment has; returns the path of the command `fps-kernels`.
 
+    protocols: the newest and the oldest of the keeper's protocol that it is to speak.
     Skips where PyPI, which has what builds it, cannot be reached.
     """
     folder.mkdir()
@@ -76,6 +91,8 @@ def install(folder: Path, revision: str | None, version: str | None = None) -> s
     copy_tree(folder / "tree", revision)
     if version is not None:
         number(folder / "tree", version)
+    if protocols is not None:
+        speak(folder / "tree", *protocols)
     # Without npm: it is built without its JupyterLab extension, if that is not built yet.
     run([uv, "build", "--wheel", "--out-dir", str(folder), str(folder / "tree")], env={**os.environ, "PATH": "/bin"})
     [wheel] = folder.glob("*.whl")

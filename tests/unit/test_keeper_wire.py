@@ -18,12 +18,15 @@ from fps_kernels.keeper.keeper_wire import (
     LARGE_FRAME_BYTES,
     MAX_COUNT,
     MAX_JSON_BYTES,
+    OLDEST,
     PING,
+    PROTOCOL,
     SEND,
     BadFrame,
     Frame,
     FrameReader,
     TooLarge,
+    common_protocol,
     decode_batch,
     decode_json,
     decode_send,
@@ -157,3 +160,19 @@ def test_what_does_not_fit_is_refused() -> None:
         encode_send(0, "shell", b"", [b""] * MAX_COUNT)
     with pytest.raises(TooLarge, match="bytes"):
         encode_json(CALL, {"env": "x" * MAX_JSON_BYTES})
+
+
+@given(st.integers(0, 2 * PROTOCOL + 2), st.integers(0, 2 * PROTOCOL + 2))
+def test_the_newest_protocol_that_both_speak_is_spoken(newest: int, oldest: int) -> None:
+    both = set(range(oldest, newest + 1)) & set(range(OLDEST, PROTOCOL + 1))
+    assert common_protocol(newest, oldest) == max(both, default=None)
+
+
+def test_who_names_no_oldest_protocol_speaks_one() -> None:
+    assert common_protocol(PROTOCOL, None) == PROTOCOL
+    assert common_protocol(PROTOCOL + 1, None) is None
+
+
+@pytest.mark.parametrize(("newest", "oldest"), [(None, None), ("1", None), (1.0, 1), (PROTOCOL, "1"), ([], {})])
+def test_what_is_no_number_of_a_protocol_is_none_that_is_spoken(newest: object, oldest: object) -> None:
+    assert common_protocol(newest, oldest) is None
