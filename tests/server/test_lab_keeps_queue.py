@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import pytest
 
@@ -14,8 +16,10 @@ from ..support.client import Client
 from ..support.documents import Desk
 from ..support.gateways import Gateway
 from ..support.kept_gateways import KeptGateways, keeping_gateways
+from ..support.kept_servers import KeptServers
 from ..support.notebooks import code_cell
 from ..support.outputs import stream
+from ..support.processes import ServerProcess
 from ..support.servers import NOT_NEEDED_BY_DOCUMENTS
 from ..support.waits import until
 
@@ -23,18 +27,22 @@ KERNEL = "tiny_plain"
 CELLS = 20
 
 
-class Labs:
-    """Servers with shared documents on one folder, one after the other."""
+S = TypeVar("S", bound=ServerProcess)
 
-    def __init__(self, gateways: KeptGateways) -> None:
-        self.gateways = gateways
-        self.root = gateways.base
 
-    def begin(self, keep: str = "crash") -> Gateway:
-        off = (word for name in NOT_NEEDED_BY_DOCUMENTS for word in ("--disable", name))
-        sets = {"keep_kernels": keep, "state_dir": self.gateways.state, "prewarm": 0, "require_yjs": True}
-        options = (word for name, value in sets.items() for word in ("--set", f"kernels.{name}={value}"))
-        return self.gateways.start("lab", "--no-token", *off, *options)
+class Labs(ABC, Generic[S]):
+    """Servers with shared documents on one folder, one after the other.
+
+    root: the folder of the documents.
+    """
+
+    def __init__(self, servers: KeptServers[S], root: Path) -> None:
+        self.servers = servers
+        self.root = root
+
+    @abstractmethod
+    def begin(self, keep: str = "crash") -> S:
+        """Start a server."""
 
     def cells(self, path: Path) -> dict[str, dict[str, object]]:
         """The cells of a file by their ids, or else by their numbers; none while it is being written."""
@@ -49,14 +57,28 @@ class Labs:
         return "".join("".join(one.get("text", ())) for one in cell.get("outputs", ()))  # type: ignore[attr-defined]
 
 
+class OwnLabs(Labs[Gateway]):
+    """`fps-kernels lab`, one after the other."""
+
+    def __init__(self, gateways: KeptGateways) -> None:
+        super().__init__(gateways, gateways.base)
+        self._start = gateways.start
+
+    def begin(self, keep: str = "crash") -> Gateway:
+        off = (word for name in NOT_NEEDED_BY_DOCUMENTS for word in ("--disable", name))
+        sets = {"keep_kernels": keep, "state_dir": self.servers.state, "prewarm": 0, "require_yjs": True}
+        options = (word for name, value in sets.items() for word in ("--set", f"kernels.{name}={value}"))
+        return self._start("lab", "--no-token", *off, *options)
+
+
 @pytest.fixture
-def labs(tmp_path: Path) -> Iterator[Labs]:
+def labs(tmp_path: Path) -> Iterator[OwnLabs]:
     with keeping_gateways(tmp_path) as gateways:
-        yield Labs(gateways)
+        yield OwnLabs(gateways)
 
 
 @pytest.mark.parametrize("as_list", [True, False])
-async def test_a_notebook_whose_browsers_are_closed_is_complete_over_a_kill(labs: Labs, as_list: bool) -> None:
+async def test_a_notebook_whose_browsers_are_closed_is_complete_over_a_kill(labs: Labs[Any], as_list: bool) -> None:
     lab = labs.begin()
     ids = [f"cell{number}" for number in range(CELLS)]
     async with Client(lab.url) as client, Desk(client, labs.root) as desk:
@@ -69,7 +91,7 @@ async def test_a_notebook_whose_browsers_are_closed_is_complete_over_a_kill(labs
         else:
             await doc.execute(*ids)
         await doc.ended(*ids[:4])
-    labs.gateways.kill(lab)
+    labs.servers.kill(lab)
     lab = labs.begin()
     gate.open()
     await until(lambda: labs.text(doc.path, ids[-1]))
@@ -78,7 +100,7 @@ async def test_a_notebook_whose_browsers_are_closed_is_complete_over_a_kill(labs
     assert next(labs.root.rglob("ran")).read_text().split() == ids  # each of them once
 
 
-async def test_a_cell_that_prints_all_the_time_has_each_line_once(labs: Labs) -> None:
+async def test_a_cell_that_prints_all_the_time_has_each_line_once(labs: Labs[Any]) -> None:
     lab = labs.begin()
     async with Client(lab.url) as client, Desk(client, labs.root) as desk:
         gate = desk.gate()
@@ -88,14 +110,14 @@ async def test_a_cell_that_prints_all_the_time_has_each_line_once(labs: Labs) ->
         await doc.execute("a")
         await doc.until(lambda: doc.text("a").endswith("1999\n"))
     for _ in range(2):
-        labs.gateways.kill(lab)
+        labs.servers.kill(lab)
         lab = labs.begin()
     gate.open()
     await until(lambda: labs.cells(doc.path).get("a", {}).get("execution_count") == 1)
     assert labs.text(doc.path, "a").split() == [str(n) for n in range(2000)] * 2
 
 
-async def test_what_has_ended_and_was_not_saved_is_there(labs: Labs) -> None:
+async def test_what_has_ended_and_was_not_saved_is_there(labs: Labs[Any]) -> None:
     lab = labs.begin()
     async with Client(lab.url) as client, Desk(client, labs.root) as desk:
         doc = await desk.open(kernel=await client.start(KERNEL), a="stream('one')", b="stream('two')\nraise ValueError")
@@ -115,7 +137,7 @@ async def test_what_has_ended_and_was_not_saved_is_there(labs: Labs) -> None:
     assert labs.cells(doc.path)["a"]["outputs"] == [stream("one") | {"text": ["one"]}]
 
 
-async def test_how_a_cell_has_ended_is_known_over_two_kills(labs: Labs) -> None:
+async def test_how_a_cell_has_ended_is_known_over_two_kills(labs: Labs[Any]) -> None:
     lab = labs.begin()
     async with Client(lab.url) as client, Desk(client, labs.root) as desk:
         gate = desk.gate()
@@ -123,7 +145,7 @@ async def test_how_a_cell_has_ended_is_known_over_two_kills(labs: Labs) -> None:
         request = await doc.post(cells=[{"cell_id": "empty"}, {"cell_id": "a"}])
         await doc.saved("a", lambda cell: cell["outputs"])
     for _ in range(2):
-        labs.gateways.kill(lab)
+        labs.servers.kill(lab)
         lab = labs.begin()
     async with Client(lab.url) as client, Desk(client, labs.root) as desk:
         again = await desk.reopen(doc.path, doc.kernel_id)
@@ -133,7 +155,7 @@ async def test_how_a_cell_has_ended_is_known_over_two_kills(labs: Labs) -> None:
         await again.until(lambda: again.count("a") == 1)
 
 
-async def test_a_cell_that_waits_for_input_is_answered_in_the_next_server(labs: Labs) -> None:
+async def test_a_cell_that_waits_for_input_is_answered_in_the_next_server(labs: Labs[Any]) -> None:
     lab = labs.begin()
     async with Client(lab.url) as client, Desk(client, labs.root) as desk:
         doc = await desk.open(kernel=await client.start(KERNEL), a=ASK, b="stream('b')")
@@ -141,7 +163,7 @@ async def test_a_cell_that_waits_for_input_is_answered_in_the_next_server(labs: 
         request = await doc.execute("a")
         await doc.execute("b")
         await doc.request_until(request, lambda model: model["input"])
-    labs.gateways.kill(lab)
+    labs.servers.kill(lab)
     lab = labs.begin()
     async with Client(lab.url) as client, Desk(client, labs.root) as desk:
         again = await desk.reopen(doc.path, doc.kernel_id)
@@ -152,7 +174,7 @@ async def test_a_cell_that_waits_for_input_is_answered_in_the_next_server(labs: 
         assert again.text("a") == "answer: Ada"
 
 
-async def test_an_old_notebook_whose_cells_have_no_ids_goes_on(labs: Labs) -> None:
+async def test_an_old_notebook_whose_cells_have_no_ids_goes_on(labs: Labs[Any]) -> None:
     lab = labs.begin()
     async with Client(lab.url) as client, Desk(client, labs.root) as desk:
         gate = desk.gate()
@@ -165,32 +187,32 @@ async def test_an_old_notebook_whose_cells_have_no_ids_goes_on(labs: Labs) -> No
         first, second = (cell["id"] for cell in doc.cells)
         await doc.execute(first, second)
         await doc.until(lambda: doc.text(first) == "one")
-    labs.gateways.kill(lab)
+    labs.servers.kill(lab)
     labs.begin()
     gate.open()
     await until(lambda: len(found := labs.cells(path)) == 2 and all(one["execution_count"] for one in found.values()))
     assert [labs.text(path, one) for one in labs.cells(path)] == ["one", "two"]
 
 
-async def test_what_waits_for_a_kernel_that_starts_is_executed_by_the_next_server(labs: Labs) -> None:
+async def test_what_waits_for_a_kernel_that_starts_is_executed_by_the_next_server(labs: Labs[Any]) -> None:
     lab = labs.begin()
     async with Client(lab.url) as client, Desk(client, labs.root) as desk:
         kernel_id = await client.start("tiny_slow")
         doc = await desk.open(kernel=kernel_id, a="stream('one')")
         await doc.execute("a")
-    labs.gateways.kill(lab)
+    labs.servers.kill(lab)
     labs.begin()
     await until(lambda: labs.text(doc.path, "a") == "one")
 
 
-async def test_a_kernel_that_died_meanwhile_is_explained_below_its_cell(labs: Labs) -> None:
+async def test_a_kernel_that_died_meanwhile_is_explained_below_its_cell(labs: Labs[Any]) -> None:
     lab = labs.begin()
     async with Client(lab.url) as client, Desk(client, labs.root) as desk:
         doc = await desk.open(kernel=await client.start(KERNEL), a="stream('on')\nwhile True: pass", b="stream('b')")
         await doc.execute("a", "b")
         await doc.until(lambda: doc.text("a") == "on")
         process = lab.process_of(doc.kernel_id)
-    labs.gateways.kill(lab)
+    labs.servers.kill(lab)
     process.kill()
     process.wait()
     lab = labs.begin()
@@ -201,7 +223,7 @@ async def test_a_kernel_that_died_meanwhile_is_explained_below_its_cell(labs: La
         assert again.outputs("b") == []
 
 
-async def test_with_always_the_queue_outlives_a_server_that_is_stopped(labs: Labs) -> None:
+async def test_with_always_the_queue_outlives_a_server_that_is_stopped(labs: Labs[Any]) -> None:
     lab = labs.begin("always")
     async with Client(lab.url) as client, Desk(client, labs.root) as desk:
         gate = desk.gate()

@@ -2,16 +2,18 @@
 
 Its extension has the rooms, by name. A room is closed some time after its last client has left, by a task that the
 handler of this client has started: whoever stays longer has to start another one. It saves its document after a second
-without a change, never while a cell prints.
+without a change, never while a cell prints. It tells nobody of that: what it takes the content from, and what writes
+the file, are wrapped.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...execution.notebook import RUNNING, STATE_KEY, SharedNotebook
 from ...execution.shared_documents import DocumentLease, SharedDocuments, SilentPeer
@@ -34,6 +36,8 @@ class CollaborationDocuments(SharedDocuments):
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__()
         self._settings = settings
+        self._about_to_save: dict[str, AboutToSave] = {}
+        self.tells_saves = True
 
     @property
     def extension(self) -> Any | None:
@@ -49,6 +53,7 @@ class CollaborationDocuments(SharedDocuments):
         if room is None or not room.ready or not hasattr(document, "ycells"):
             return None
         show_reloads(document)
+        self._hear_of_saves(name, room)
         return document
 
     def open_documents(self) -> dict[str, Any]:
@@ -70,9 +75,72 @@ class CollaborationDocuments(SharedDocuments):
         except Exception as exc:  # who opens it is told why; here it is not found, then
             logger.debug("%s cannot be read: %r", name, exc)
 
+    @contextlib.asynccontextmanager
+    async def reopened(self, path: str) -> AsyncIterator[SharedNotebook | None]:
+        found, extension = None, self.extension
+        if extension is not None:
+            kind = {"content_type": "notebook", "file_format": "json"}
+            try:
+                found = await extension.get_document(path=path, **kind, copy=False, create=True)
+            except Exception as exc:  # the extension's log has it, too
+                logger.debug("%s cannot be opened: %r", path, exc)
+        name = next((name for name, one in self.open_documents().items() if one is found), None)
+        if name is None:
+            yield None
+            return
+        await self.until_read(name)
+        notebook = self._notebook(name, found)
+        self.hold(notebook)
+        try:
+            yield notebook
+        finally:
+            self.release(notebook)  # it is closed as usual, unless it is held for cells
+
+    def _hear_of_saves(self, name: str, room: Any) -> None:
+        """Be told of all saves of a room's document. Idempotent."""
+        document, file = room._document, room._file
+        if getattr(document.aget, "func", None) is not _get:
+            document.aget = partial(_get, document.aget, self, name)
+        if getattr(file.maybe_save_content, "func", None) is not _save:  # rooms of one file share it
+            file.maybe_save_content = partial(_save, file.maybe_save_content, self)
+
+    def note_content(self, name: str, content: Any, saved: Callable[[], None]) -> None:
+        """The content of a document was asked for, perhaps to be saved. saved: to be called when it was."""
+        self._about_to_save[name] = AboutToSave(content, saved)
+
+    def take_saved(self, content: Any) -> Callable[[], None]:
+        """What is to be called when this content was saved."""
+        for name, one in self._about_to_save.items():
+            if one.content is content:
+                del self._about_to_save[name]
+                return one.saved
+        return lambda: None
+
     def lease(self, notebook: SharedNotebook) -> CollaborationLease | None:
         room = self._rooms().get(notebook.name)
         return None if room is None else CollaborationLease(self.extension, room, notebook)
+
+
+class AboutToSave(NamedTuple):
+    """The content of a document, and what is to be called when it was saved."""
+
+    content: Any
+    saved: Callable[[], None]
+
+
+async def _get(aget: Callable[..., Awaitable[Any]], documents: CollaborationDocuments, name: str, **how: Any) -> Any:
+    saved = documents.saving(name)  # what changes from now on need not be in the content
+    content = await aget(**how)
+    documents.note_content(name, content, saved)
+    return content
+
+
+async def _save(save: Callable[[Any], Awaitable[Any]], documents: CollaborationDocuments, model: Any) -> Any:
+    saved = documents.take_saved(model["content"])
+    saved_model = await save(model)
+    if saved_model is not None:  # else the file may not be written, or it is not known whether it was
+        saved()
+    return saved_model
 
 
 def show_reloads(document: Any) -> None:

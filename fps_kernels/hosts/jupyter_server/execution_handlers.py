@@ -153,8 +153,8 @@ class StdinHandler(ExecutionHandler):
         self.queue(kernel_id).stdin_clients.remove(client_id, user_of(self))
 
 
-def add_execution_handlers(serverapp: ServerApp, manager: FpsMappingKernelManager) -> None:
-    """Execute cells of the server's shared documents, from now on until its kernels end."""
+def add_execution_handlers(serverapp: ServerApp, manager: FpsMappingKernelManager) -> ExecutionService:
+    """Execute cells of the server's shared documents, from now on until its kernels end; returns what does it."""
     documents = CollaborationDocuments(serverapp.web_app.settings)
     executions = ExecutionService(documents)
     manager.on_shutdown(executions.close)
@@ -170,3 +170,4 @@ def add_execution_handlers(serverapp: ServerApp, manager: FpsMappingKernelManage
             (f"{base}/stdin/([^/]+)", StdinHandler, made),
         ],
     )
+    return executions

@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import sys
-from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 from weakref import WeakSet
 
@@ -17,6 +16,7 @@ from ...serving.logs import sanitize_package
 if TYPE_CHECKING:
     from jupyter_server.serverapp import ServerApp
 
+    from ...execution.service import ExecutionService
     from .mapping_manager import FpsMappingKernelManager
 
 CLASS_OPTIONS = ("kernel_manager_class", "kernel_websocket_connection_class")
@@ -80,8 +80,9 @@ def _load_jupyter_server_extension(serverapp: ServerApp) -> None:
         return
     serverapp.log.info("fps_kernels %s runs the kernels", __version__)
     register_kernels(manager)
+    executions = _add_execution(serverapp, manager)
     if manager.keeping.keeps:
-        _take_over(serverapp, manager)
+        _take_over(serverapp, manager, executions)
     serverapp.io_loop.add_callback(manager.keep_kernels_ready)
     if not issubclass(connection, FpsWebSocketConnection):
         serverapp.log.warning(
@@ -89,13 +90,13 @@ def _load_jupyter_server_extension(serverapp: ServerApp) -> None:
             "what a client misses while it is away is lost",
             _name(connection),
         )
-    _add_execution(serverapp, manager)
 
 
-def _take_over(serverapp: ServerApp, manager: FpsMappingKernelManager) -> None:
+def _take_over(serverapp: ServerApp, manager: FpsMappingKernelManager, executions: ExecutionService | None) -> None:
     """Take over the kernels and sessions of servers before this one, before the first request is served.
 
     The server ends if that is not possible: its kernels would end with it.
+    executions: what executes cells: it goes on with those that wait, once the documents' extension is there.
     """
     from .kept_sessions import KeptSessions
 
@@ -104,13 +105,29 @@ def _take_over(serverapp: ServerApp, manager: FpsMappingKernelManager) -> None:
             "sessions end with this server, as %s has replaced the class of their manager",
             _name(type(serverapp.session_manager)),
         )
-    take_over = partial(manager.take_kernels_over, serverapp.session_manager, serverapp.local_url)
+    keeping = manager.keeping
+    keeping.sessions, keeping.address = serverapp.session_manager, serverapp.local_url
+    if executions is not None:
+        keeping.on_kernel = executions.restore
     loop: Any = serverapp.io_loop
     if loop.asyncio_loop.is_running():  # as in a test of an extension; the first start of a kernel waits for it
-        loop.add_callback(take_over)
-        return
+        loop.add_callback(manager.take_kernels_over)
+    elif executions is None:
+        _take_over_now(serverapp, manager)
+    else:
+        start = serverapp.start
+
+        def take_over_and_start() -> None:
+            """All extensions are loaded, and nothing is served yet."""
+            _take_over_now(serverapp, manager)
+            start()
+
+        serverapp.start = take_over_and_start  # type: ignore[method-assign]
+
+
+def _take_over_now(serverapp: ServerApp, manager: FpsMappingKernelManager) -> None:
     try:
-        loop.run_sync(take_over)
+        serverapp.io_loop.run_sync(manager.take_kernels_over)
     except FPSKernelsError as exc:
         _refuse(serverapp, exc.message)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -131,22 +148,23 @@ def _refuse(serverapp: ServerApp, reason: str) -> NoReturn:
     raise SystemExit(1)
 
 
-def _add_execution(serverapp: ServerApp, manager: FpsMappingKernelManager) -> None:
-    """Execute cells of shared documents, if there are any, and nobody else does."""
+def _add_execution(serverapp: ServerApp, manager: FpsMappingKernelManager) -> ExecutionService | None:
+    """Execute cells of shared documents, if there are any, and nobody else does; returns what executes them."""
     enabled = [name for name, one in serverapp.extension_manager.extensions.items() if one.enabled]
     if DOCUMENTS not in enabled:
-        return
+        return None
     rivals = [name for name in RIVALS if name in enabled]
     if rivals:
         serverapp.log.info("fps_kernels does not execute cells of shared documents: %s does", " and ".join(rivals))
-        return
+        return None
     try:
         from .execution_handlers import add_execution_handlers  # needs pycrdt, which comes with the documents
     except ImportError as exc:  # the extension is enabled, and broken
         serverapp.log.warning("fps_kernels does not execute cells of shared documents: %s", exc)
-        return
-    add_execution_handlers(serverapp, manager)
+        return None
+    executions = add_execution_handlers(serverapp, manager)
     serverapp.log.info("fps_kernels executes cells of shared documents")
+    return executions
 
 
 def why_not(serverapp: ServerApp) -> str | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ...kernel_driver.launch import LaunchOptions
 from ...kernel_driver.launcher import Launcher
-from ...kernels.keeping.opening import keepsake_of, restore
+from ...kernels.keeping.opening import do_nothing, keepsake_of, restore
 from ...kernels.kernel import Kernel
 from ...options import KernelsOptions
 from ...store.model import Purpose
@@ -21,7 +21,7 @@ from .hosted_launcher import HostedLauncher, own_variables
 if TYPE_CHECKING:
     from jupyter_client.manager import AsyncKernelManager
 
-    from ...kernels.keeping.next_server import NextServer
+    from ...kernels.keeping.next_server import NextServer, OnKernel
     from ...kernels.keeping.stored_keepsake import StoredKeepsake
     from .hosted_process import BeginKept
 
@@ -32,10 +32,16 @@ class HostedKeeping:
     options: the kernels' options. Raises BadOption.
 
     keepsake: where kernels and sessions are written down.
+    sessions: the manager of sessions, which is told those that were kept.
+    address: where the server serves, for people.
+    on_kernel: awaited for each kernel of a server before this one that goes on, before that is connected to.
     """
 
     def __init__(self, options: KernelsOptions) -> None:
         self.keepsake = keepsake_of(options)
+        self.sessions: object = None
+        self.address = ""
+        self.on_kernel: OnKernel = do_nothing
         self._opening: asyncio.Task[None] | None = None
 
     @property
@@ -93,21 +99,21 @@ class HostedKeeping:
             cwd = str(options.get("cwd") or os.getcwd())
             self.keepsake.note_launched(kernel_id, cwd=cwd, extra_env=own_variables(options.get("env") or {}))
 
-    async def open(self, server: Callable[[StoredKeepsake], NextServer], address: str = "") -> None:
+    async def open(self, server: Callable[[object, StoredKeepsake], NextServer]) -> None:
         """Take over what servers before this one have left. Done once, for whoever asks first.
 
-        server: makes what takes it over. address: where the server serves, for people.
+        server: makes what takes it over, of the manager of sessions and of the keepsake.
         Raises BadOption, StoreUnreachable, KeeperUnavailable.
         """
         if self._opening is None:
-            self._opening = asyncio.create_task(self._open(server, address), name="taking kernels over")
+            self._opening = asyncio.create_task(self._open(server), name="taking kernels over")
         await asyncio.shield(self._opening)
 
-    async def _open(self, server: Callable[[StoredKeepsake], NextServer], address: str) -> None:
+    async def _open(self, server: Callable[[object, StoredKeepsake], NextServer]) -> None:
         keepsake = cast("StoredKeepsake", self.keepsake)
-        keepsake.replica = replace(keepsake.replica, address=address)
+        keepsake.replica = replace(keepsake.replica, address=self.address)
         await keepsake.open()
-        await restore(server(keepsake), keepsake)
+        await restore(server(self.sessions, keepsake), keepsake, self.on_kernel)
 
     async def leave(self) -> None:
         """The server is being stopped: from now on its kernels are the next one's, if they are to go on."""

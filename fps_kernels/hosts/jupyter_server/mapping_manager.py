@@ -140,17 +140,15 @@ class FpsMappingKernelManager(AsyncMappingKernelManager):
 
         return make
 
-    async def take_kernels_over(self, sessions: object = None, address: str = "") -> None:
+    async def take_kernels_over(self) -> None:
         """Take over what servers before this one have left, once, if that is wanted.
 
-        sessions: the manager of sessions. address: where the server serves, for people.
         Raises BadOption, StoreUnreachable, KeeperUnavailable.
         """
         if self.keeping.keeps:
             from .hosted_next_server import HostedNextServer  # not needed for kernels that are not kept
 
-            server = partial(HostedNextServer, self._pool_factory, self.pool, self._take_in, sessions)
-            await self.keeping.open(server, address)
+            await self.keeping.open(partial(HostedNextServer, self._pool_factory, self.pool, self._take_in))
 
     def _take_in(self, manager: FpsKernelManager) -> None:
         """List a kernel that a server before this one has started."""

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
 
 from ...errors import KernelStartFailed
 from ...kept.kept_process import KeptProcess
 from ...store.model import KernelRow
 from ..kernel import Kernel
 from .kernel_keeper import KernelKeeper
-from .next_server import NextServer
+from .next_server import NextServer, OnKernel
 from .verdict import DIED_MEANWHILE, as_dead, was_ready
 
 logger = logging.getLogger(__name__)
-
-
-OnKernel = Callable[[Kernel], Awaitable[None]]
 
 
 class Adoption:

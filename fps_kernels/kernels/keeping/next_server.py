@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Protocol
 
 from ...store.model import KernelRow, SessionRow
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from ..registry import KernelRegistry
     from ..sessions import SessionStore
     from .kernel_keeper import KernelKeeper
+
+OnKernel = Callable[[Kernel], Awaitable[None]]
+"""on_kernel(kernel): awaited for a kernel of a server before this one that goes on, before that is connected to."""
 
 
 class NextServer(Protocol):

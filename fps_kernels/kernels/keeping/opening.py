@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 from ...errors import BadOption
@@ -17,7 +16,7 @@ from ..sessions import SessionStore
 from .keepsake import Keepsake
 
 if TYPE_CHECKING:
-    from .next_server import NextServer
+    from .next_server import NextServer, OnKernel
 
 CAN_KEEP = hasattr(os, "geteuid")
 """Whether this system has what keeps strangers out of a folder. Windows does not."""
@@ -61,7 +60,7 @@ async def do_nothing(kernel: Kernel) -> None:
 async def open_kernels(
     registry: KernelRegistry,
     sessions: SessionStore,
-    on_kernel: Callable[[Kernel], Awaitable[None]] = do_nothing,
+    on_kernel: OnKernel = do_nothing,
 ) -> None:
     """Make a registry ready for kernels, and take over what is in its store, if it has one.
 
@@ -80,9 +79,7 @@ async def open_kernels(
     await registry.open(None if type(keepsake) is Keepsake else restore_own)
 
 
-async def restore(
-    server: NextServer, keepsake: Keepsake, on_kernel: Callable[[Kernel], Awaitable[None]] = do_nothing
-) -> None:
+async def restore(server: NextServer, keepsake: Keepsake, on_kernel: OnKernel = do_nothing) -> None:
     """Take over what servers that are gone have left, if anything keeps it.
 
     keepsake: the server's, which is open.
