@@ -19,6 +19,10 @@ from functools import partial
 
 logger = logging.getLogger(__name__)
 
+DESCRIPTORS = 21
+"""Descriptors that must be free for the launch of a kernel. It takes ten, and five more until it listens; with fewer,
+it would be connected only in part."""
+
 Callback = Callable[[], object]
 
 _pollers: dict[asyncio.AbstractEventLoop, _Poller] = {}

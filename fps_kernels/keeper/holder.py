@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import zmq
 
+from ..descriptors import DESCRIPTORS, need_descriptors
 from ..errors import FPSKernelsError, KernelNotConnected, MalformedMessage
 from ..kernel_driver.channels import ZMQChannels
 from ..kernel_driver.connection_file import ConnectionInfo
@@ -137,6 +138,7 @@ class Holder:
     ) -> None:
         """Launch the next process. The one before must have ended. Raises OSError, ValueError."""
         generation = self.generation + 1
+        need_descriptors(DESCRIPTORS)
         self._launching = True
         try:
             on_exit = self._exit_teller(generation)

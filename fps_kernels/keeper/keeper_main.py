@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..serving.own_memory import close_memory
+from ..serving.rlimits import raise_limit
 from .handover import KNOWN, read
 from .keeper_folder import BadKeeperFolder, KeeperFolder
 from .keeper_service import IDLE_TIMEOUT_S, ORPHAN_TIMEOUT_S, Keeper
@@ -73,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return LOCKED
     if not options.serve:
         os.chdir(folder.path)  # no other folder is kept from being unmounted
+    raise_limit()
     on_ready = detach() if options.detach else lambda: None
     set_up_log(folder.log, also_stderr=bool(options.serve))
     if options.serve:

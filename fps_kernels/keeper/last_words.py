@@ -25,6 +25,7 @@ import termios
 import time
 from collections.abc import Callable
 
+from ..descriptors import add_reader, remove_reader
 from ..tasks import TaskSet
 from .peer import is_own
 
@@ -56,7 +57,7 @@ class LastWords:
     def listen(self, listening: socket.socket) -> None:
         """Take what servers hand in from now on. listening: a Unix socket that only this user can connect to."""
         self._listening = listening
-        asyncio.get_running_loop().add_reader(listening.fileno(), self._accept)
+        add_reader(asyncio.get_running_loop(), listening.fileno(), self._accept)
 
     def _accept(self) -> None:
         assert self._listening is not None
@@ -66,7 +67,7 @@ class LastWords:
             return
         except OSError:  # such as for want of descriptors, which does not change at once
             loop = asyncio.get_running_loop()
-            loop.remove_reader(self._listening.fileno())
+            remove_reader(loop, self._listening.fileno())
             loop.call_later(RETRY_S, self._go_on)
             return
         connection.setblocking(False)
@@ -88,7 +89,7 @@ class LastWords:
     async def close(self) -> None:
         """Let go of everything: servers close their clients' sockets themselves."""
         if self._listening is not None:
-            asyncio.get_running_loop().remove_reader(self._listening.fileno())
+            remove_reader(asyncio.get_running_loop(), self._listening.fileno())
             self._listening.close()
             self._listening = None
         for server in tuple(self._servers):
@@ -108,7 +109,7 @@ class _Server:
         self._on_end = on_end
         self._read = b""  # of the next message
         self._descriptors: list[int] = []  # that have come with it
-        asyncio.get_running_loop().add_reader(connection.fileno(), self._on_readable)
+        add_reader(asyncio.get_running_loop(), connection.fileno(), self._on_readable)
 
     def _on_readable(self) -> None:
         for _ in range(MAX_MESSAGES):
@@ -150,7 +151,7 @@ class _Server:
             sock.close()
 
     def _stop_reading(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._connection.fileno())
+        remove_reader(asyncio.get_running_loop(), self._connection.fileno())
         self._connection.close()
         for descriptor in self._descriptors:
             os.close(descriptor)

@@ -8,6 +8,7 @@ import logging
 import socket
 from pathlib import Path
 
+from ..descriptors import add_reader, add_writer, remove_reader, remove_writer
 from ..keeper.last_words import HAND_OVER, MESSAGE, TAKE_BACK
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ class ClientSockets:
             self._retry = asyncio.get_running_loop().call_later(self._wait_s, self.open)
             return
         self._connection, self._wait_s = connection, RETRY_S
-        asyncio.get_running_loop().add_reader(connection.fileno(), self._on_lost)
+        add_reader(asyncio.get_running_loop(), connection.fileno(), self._on_lost)
         self._unsent = dict.fromkeys(self._descriptors, HAND_OVER)
         self._send()
 
@@ -90,11 +91,11 @@ class ClientSockets:
                     logger.debug("a client's socket cannot be handed over: %s", exc)
                 del self._unsent[number]
         except BlockingIOError:
-            loop.add_writer(connection.fileno(), self._send)
+            add_writer(loop, connection.fileno(), self._send)
         except ConnectionError:
             self._on_lost()
         else:
-            loop.remove_writer(connection.fileno())
+            remove_writer(loop, connection.fileno())
 
     def _on_lost(self) -> None:
         """The keeper never writes: it is gone, or another program takes its place."""
@@ -106,8 +107,9 @@ class ClientSockets:
         connection, self._connection = self._connection, None
         self._unsent.clear()
         if connection is not None:
-            asyncio.get_running_loop().remove_reader(connection.fileno())
-            asyncio.get_running_loop().remove_writer(connection.fileno())
+            loop = asyncio.get_running_loop()
+            remove_reader(loop, connection.fileno())
+            remove_writer(loop, connection.fileno())
             connection.close()
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import zmq
 
-from ..descriptors import need_descriptors
+from ..descriptors import DESCRIPTORS, need_descriptors
 from ..errors import FPSKernelsError, KernelStartFailed
 from ..ledger import Ledger
 from .connection_file import MAX_SOCKET_PATH_BYTES, new_socket_prefix, socket_path_bytes
@@ -32,10 +32,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 P = TypeVar("P")
-
-DESCRIPTORS = 21
-"""Descriptors that must be free for a launch. A kernel takes ten, and five more until it listens; with fewer, it would
-be connected only in part."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 
 import zmq
 
+from ..descriptors import add_reader, remove_reader
 from .channels import open_socket
 from .connection_file import ConnectionInfo
 
@@ -142,12 +143,12 @@ def _reading(socket: zmq.Socket[bytes], on_message: Callable[[list[bytes]], None
         while int(socket.EVENTS) & zmq.POLLIN:
             on_message(socket.recv_multipart(zmq.NOBLOCK))
 
-    loop.add_reader(socket.FD, look)
+    add_reader(loop, socket.FD, look)
     try:
         look()
         yield
     finally:
-        loop.remove_reader(socket.FD)
+        remove_reader(loop, socket.FD)
 
 
 async def _wait(event: asyncio.Event, timeout_s: float) -> bool:

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import zmq
 
-from ..descriptors import need_descriptors
+from ..descriptors import DESCRIPTORS, need_descriptors
 from ..errors import BadOption, KernelStartFailed
 from ..kernel_driver.connection_file import ConnectionInfo
 from ..kernel_driver.driver import KernelDriver, Prepare
 from ..kernel_driver.kernelspec import Kernelspecs
-from ..kernel_driver.launch import DESCRIPTORS, LaunchOptions
+from ..kernel_driver.launch import LaunchOptions
 from ..kernel_driver.launcher import KernelspecLauncher, Launcher, ProcessPool
 from ..ledger import Ledger, sweep
 from ..options import KernelsOptions

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
 import stat
@@ -27,6 +28,7 @@ from fps_kernels.kept.keeper_client import KeeperClient, RefusedByKeeper
 from fps_kernels.kept.keeper_start import KeeperUnavailable
 from fps_kernels.kept.kept_channels import RecordListener
 from fps_kernels.kept.kept_process import KeptProcess
+from fps_kernels.serving.rlimits import WANTED_FILES
 
 from ..support.drivers import Inbox, execute, run
 from ..support.keepers import Keepers, RawServer, is_running, summary_of, until_summary
@@ -45,6 +47,17 @@ async def test_it_leaves_nothing_open_to_others(keepers: Keepers, keeper: Keeper
     assert stat.S_IMODE(stderr.stat().st_mode) == 0o600
     described = json.loads(keepers.state.description.read_text())
     assert (described["uuid"], described["protocol"]) == (keeper.uuid, PROTOCOL)
+
+
+async def test_it_may_open_as_many_files_as_a_server(keepers: Keepers) -> None:
+    """It has the sockets of all kernels: a limit of 1,024, as of many systems, is that of 90."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+    try:
+        await keepers.connect()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert keepers.process().rlimit(psutil.RLIMIT_NOFILE)[0] == min(WANTED_FILES, hard)
 
 
 async def test_it_is_nobodys_child_and_has_no_secret(keepers: Keepers, monkeypatch: pytest.MonkeyPatch) -> None:

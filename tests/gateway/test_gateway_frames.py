@@ -247,7 +247,7 @@ async def test_a_client_waits_for_a_kernel_that_does_not_take_its_large_messages
         gateway = begin()
         server = psutil.Process(gateway.process.pid)
         async with connected(gateway, v1) as raw:
-            [kernel] = [child for child in server.children(recursive=True) if "kernel.py" in " ".join(child.cmdline())]
+            [kernel] = gateway.kernel_processes()
             sent = 0
 
             async def send() -> None:

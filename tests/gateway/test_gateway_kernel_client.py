@@ -15,6 +15,7 @@ from requests import HTTPError
 
 from ..support.entrances import ENTRANCES, Entrance, open_entrance
 from ..support.gateways import gateways
+from ..support.keepers import is_running
 from ..support.outputs import merged
 
 
@@ -142,7 +143,7 @@ def test_the_end_of_the_client_is_that_of_its_kernel(kernel: JupyterKernelClient
         assert {model["id"] for model in kernel.list_kernels()} == {kernel.id, other.id}
         process = entrance.server.process_of(other.id)
     assert {model["id"] for model in kernel.list_kernels()} == {kernel.id}
-    assert not process.is_running()
+    assert not is_running(process)
 
 
 def test_a_client_that_shows_nothing_or_too_little_is_refused(entrance: Entrance, kernel: JupyterKernelClient) -> None:

@@ -14,6 +14,7 @@ from fps_kernels.hosts.asphalt.component import KernelsComponent
 
 from ..support.client import Client
 from ..support.gateways import COMMAND, Begin, Gateway, environment
+from ..support.kept_mode import not_kept
 from ..support.lacking import (
     FEW_DESCRIPTORS,
     NO_CALLS,
@@ -48,7 +49,9 @@ async def check_kernels(gateway: Gateway) -> None:
 
 
 @pytest.mark.parametrize(
-    "code", [NO_LOOP_EXTRAS, NO_MODULES + NO_CALLS, REFUSED_CALLS + NO_CURVE], ids=["loop", "Python", "libraries"]
+    "code",
+    [NO_LOOP_EXTRAS, pytest.param(NO_MODULES + NO_CALLS, marks=not_kept), REFUSED_CALLS + NO_CURVE],
+    ids=["loop", "Python", "libraries"],
 )
 async def test_kernels_run_where_something_is_missing(begin: Begin, tmp_path: Path, code: str) -> None:
     await check_kernels(begin(LISTING, env=lacking(tmp_path / "site", code)))
@@ -83,6 +86,12 @@ def test_the_component_refuses_such_systems_too(monkeypatch: pytest.MonkeyPatch,
         KernelsComponent()
 
 
+def test_kernels_are_not_kept_where_the_keeper_would_lack_something(tmp_path: Path) -> None:
+    option = "--KernelGatewayApp.keep_kernels=crash"
+    line = refused(tmp_path, option, "--port=0", **lacking(tmp_path / "site", NO_MODULES))
+    assert "keep_kernels=crash: on this system kernels cannot outlive their server" in line
+
+
 def test_a_plugin_that_cannot_be_loaded_is_named(tmp_path: Path) -> None:
     line = refused(tmp_path, "lab", "--port=0", **lacking(tmp_path / "site", "sys.modules['fcntl'] = None"))
     assert "The plugin terminals cannot be loaded" in line
@@ -106,14 +115,15 @@ async def test_a_runtime_folder_that_cannot_be_written_to_is_replaced(begin: Beg
     variables = {"HOME": NOWHERE, "JUPYTER_CONFIG_DIR": NOWHERE, "JUPYTER_RUNTIME_DIR": NOWHERE, "IPYTHONDIR": NOWHERE}
     (tmp_path / "tmp").mkdir()
     gateway = begin(LISTING, env={**variables, "TMPDIR": str(tmp_path / "tmp")})
-    [folder] = (tmp_path / "tmp").iterdir()
+    # Where kernels are kept, the next server finds it there.
+    [folder] = (tmp_path / "tmp").iterdir() if gateway.keeper is None else [gateway.keeper.folder / "runtime"]
     assert (
         f"{NOWHERE}, cannot be written to (No such file or directory): connection files are in {folder}" in gateway.log
     )
     assert folder.stat().st_mode & 0o777 == 0o700
     gateway.runtime = folder
     await check_kernels(gateway)
-    assert not folder.exists()
+    assert not folder.exists() or list(folder.iterdir()) == []
 
 
 def test_without_any_folder_one_line_names_it(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from ..support.client import Client
 from ..support.gateways import COMMAND, Begin, environment
+from ..support.kept_mode import not_kept
 from ..support.lacking import FIRST_PROCESS, lacking
 from ..support.ports import free_port
 from ..support.waits import until
@@ -123,6 +124,7 @@ async def test_a_lab_whose_reader_is_gone_starts(start: Start) -> None:
 # --- process 1 ----------------------------------------------------------------------------------
 
 
+@not_kept
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 async def test_the_first_process_reaps_orphans_and_hands_signals_on(
     begin: Begin, tmp_path: Path, signum: signal.Signals
@@ -144,6 +146,7 @@ async def test_the_first_process_reaps_orphans_and_hands_signals_on(
     assert gateway.kernel_processes() == []
 
 
+@not_kept
 def test_the_first_process_ends_as_the_server_does(begin: Begin, tmp_path: Path) -> None:
     gateway = begin(env=lacking(tmp_path / "site", FIRST_PROCESS))
     [server] = psutil.Process(gateway.process.pid).children()

@@ -13,6 +13,7 @@ import pytest
 
 from ..support.client import Client, tidy_client
 from ..support.documents import Gate
+from ..support.keepers import is_running
 from ..support.messages import text_of
 from ..support.servers import Launch, Server, options
 
@@ -147,7 +148,7 @@ async def test_a_silent_kernel_can_be_deleted(client: Client, stop: Stop) -> Non
     process = stop(kernel_id)
     await until_unresponsive(client, kernel_id)
     assert (await client.http.delete(f"/api/kernels/{kernel_id}")).status_code == 204
-    assert not process.is_running()
+    assert not is_running(process)
 
 
 async def test_an_interval_of_zero_is_no_heartbeat(launch: Launch) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from ..support.client import Client
 from ..support.gateways import Gateway, environment
+from ..support.kept_mode import not_kept
 from ..support.nursery import nursery
 from ..support.ports import free_port
 from ..support.servers import NOT_NEEDED, Server, jupyverse, options
@@ -78,6 +79,7 @@ def listed(runtime: Path) -> set[str]:
     return {path.name for path in runtime.glob("jpserver-*.json")}
 
 
+@not_kept
 @pytest.mark.parametrize("host", ["gateway", "lab", "jupyverse"])
 async def test_the_next_start_removes_what_a_killed_server_has_left(begin: Begin, host: str) -> None:
     server = begin(host, ready=1)

@@ -21,6 +21,7 @@ from fps_kernels.kernel_driver.reaper import Reaper
 from ..support.client import Client
 from ..support.drivers import TIMEOUT_S
 from ..support.externals import ExternalKernel
+from ..support.kept_mode import not_kept
 from ..support.kernelspecs import KERNEL, add_kernelspec
 from ..support.servers import Launch, Server
 from ..support.waits import until
@@ -266,6 +267,7 @@ def add_orphan(server: Server, mode: str) -> None:
     )
 
 
+@not_kept
 @pytest.mark.parametrize("mode", ["plain", "ignores_sigterm", "silent"])
 async def test_kill_9_leaves_no_kernel(launch: Launch, mode: str) -> None:
     server = launch("--set", "kernels.start_answer_s=0.2")
@@ -277,6 +279,7 @@ async def test_kill_9_leaves_no_kernel(launch: Launch, mode: str) -> None:
     await kill(server)
 
 
+@not_kept
 async def test_kill_9_ends_a_kernel_that_was_restarted(launch: Launch) -> None:
     server = launch()
     add_orphan(server, "plain")
@@ -286,6 +289,7 @@ async def test_kill_9_ends_a_kernel_that_was_restarted(launch: Launch) -> None:
     await kill(server)
 
 
+@not_kept
 async def test_kill_9_leaves_an_external_kernel_alone(launch: Launch, tmp_path: Path) -> None:
     external = ExternalKernel(tmp_path)
     try:
@@ -304,6 +308,7 @@ async def test_kill_9_leaves_an_external_kernel_alone(launch: Launch, tmp_path: 
         external.stop()
 
 
+@not_kept
 async def test_a_normal_stop_leaves_no_reaper(launch: Launch) -> None:
     server = launch()
     async with Client(server.url) as client:
@@ -313,6 +318,7 @@ async def test_a_normal_stop_leaves_no_reaper(launch: Launch) -> None:
     assert not shell.is_running()
 
 
+@not_kept
 async def test_a_reaper_ends_no_kernel_while_the_server_lives(launch: Launch) -> None:
     server = launch()
     async with Client(server.url) as client:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ..support.client import Client
+from ..support.kept_mode import not_kept
 from ..support.ports import free_port
 from ..support.servers import Launch, Server, jupyverse, options
 from ..support.waits import until
@@ -160,6 +161,7 @@ async def test_a_kernel_that_is_being_deleted_ends_with_the_server(launch: Launc
         assert (await request).status_code in (204, 503)
 
 
+@not_kept
 async def test_kernels_end_when_the_server_is_killed(launch: Launch) -> None:
     """Nobody can tidy up then, but kernels look after their parent."""
     server = launch()

@@ -24,8 +24,8 @@ KEPT = os.environ.get("FPS_KERNELS_TESTS_KEPT", "0") != "0"
 END_S = 10.0
 """Seconds for a keeper, and the kernels that it still has, to end."""
 
-not_kept = pytest.mark.skipif(KEPT, reason="is about processes that are the server's own children")
-"""A test that has no meaning with kernels that outlive their server."""
+not_kept = pytest.mark.skipif(KEPT, reason="is about kernels that end with their server")
+"""A test that has no meaning with kernels that outlive their server, as they then are others' children."""
 
 
 class OwnKeeper:
@@ -50,5 +50,6 @@ class OwnKeeper:
 
 def own_keeper(words: Sequence[str], environ: dict[str, str]) -> OwnKeeper | None:
     """The keeper for a server with this command and environment; None if it is to have none, or has one already."""
-    said = any("keep_kernels" in word for word in words) or any("KEEP_KERNELS" in name for name in environ)
+    said = any("keep_kernels" in word or word == "--serve" for word in words)
+    said = said or any("KEEP_KERNELS" in name for name in environ)
     return OwnKeeper() if KEPT and not said else None

@@ -14,6 +14,7 @@ import jupyter_server
 import pytest
 
 from .gateways import environment
+from .kept_mode import own_keeper
 from .nursery import begin_alone, nursery
 from .ports import free_port
 from .processes import ServerProcess
@@ -96,6 +97,9 @@ class StockServer(ServerProcess):
             command.append(OURS.format("prewarm", 0))  # a kernel that nobody wants costs a second
         if program == "jupyter-server" and not any("jpserver_extensions" in option for option in options):
             command.append(f"--ServerApp.jpserver_extensions={dict.fromkeys(NOT_NEEDED, False)}")
+        self.keeper = own_keeper(options, env or {})
+        if self.keeper is not None:
+            command += [OURS.format("keep_kernels", "crash"), OURS.format("state_dir", self.keeper.folder)]
         environ = environment(base, **(env or {}))
         if venv is None:
             self.process = nursery.start(command, env=environ, cwd=self.root, log=self.log)

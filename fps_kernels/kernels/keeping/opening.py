@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from ...errors import BadOption
@@ -18,8 +19,8 @@ from .keepsake import Keepsake
 if TYPE_CHECKING:
     from .next_server import NextServer, OnKernel
 
-CAN_KEEP = hasattr(os, "geteuid")
-"""Whether this system has what keeps strangers out of a folder. Windows does not."""
+CAN_KEEP = hasattr(os, "geteuid") and all(find_spec(name) for name in ("fcntl", "termios"))
+"""Whether this system has what keeps strangers out of a folder, locks, and terminals. Windows does not."""
 TOKEN_FILE = "token"
 """A token that a server has made, in the state folder."""
 
