@@ -24,6 +24,9 @@ class Told(Protocol):
     def write_batch(self, stored: Stored) -> None:
         """Write what has passed, if the connection is there."""
 
+    def detach(self, handle: int) -> None:
+        """A kernel is held no longer."""
+
     def tell(self, event: Mapping[str, Any]) -> None:
         """Tell the server something."""
 
@@ -94,6 +97,10 @@ class Attachment:
             self._behind = bool(found)
         if not self._behind:
             self._seq = record.next_seq
+
+    def end(self) -> None:
+        """The kernel is held no longer."""
+        self._connection.detach(self.holder.handle)
 
     def tell(self, event: Mapping[str, Any]) -> None:
         """Something has happened to the kernel."""

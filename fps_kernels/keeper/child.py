@@ -182,6 +182,10 @@ class Child:
             child._tasks.start(child._end_rest(), name=f"end of {pid}")
         return child
 
+    def hand_over(self, on_exit: Callable[[ExitReport], None], on_lines: Callable[[list[str]], None]) -> None:
+        """Tell somebody else of it from now on."""
+        self._on_exit, self._on_lines = on_exit, on_lines
+
     def _on_readable(self) -> None:
         self._close_pidfd()
         self._tasks.start(self._finish(), name=f"end of {self.pid}")

@@ -55,6 +55,9 @@ class Attached(Protocol):
     def push(self, stored: Stored) -> None:
         """Something was added to the record."""
 
+    def end(self) -> None:
+        """The kernel is held no longer."""
+
     def tell(self, event: Mapping[str, Any]) -> None:
         """Something has happened."""
 
@@ -66,7 +69,8 @@ class Holder:
     handle: its number in frames.
     context, turns: what the sockets of all kernels share.
 
-    generation: the number of its process: 1 for the first.
+    generation: the number of its process, which no other process of the keeper has; 0 before the first.
+    alias: another handle of it, of a process that was another kernel's before; None without one.
     facts: what servers have told about it, for those that come later.
     attached: who is told what passes.
     report: how the process ended, until a server has dealt with that.
@@ -84,6 +88,7 @@ class Holder:
         self.kernel_id = kernel_id
         self.handle = handle
         self.generation = 0
+        self.alias: int | None = None
         self.record = Record(handle, bounds, next_seq)
         self.facts: dict[str, Any] = {}
         self.attached: set[Attached] = set()
@@ -134,10 +139,15 @@ class Holder:
             one.tell({"event": event, "kernel": self.kernel_id, "generation": self.generation, **more})
 
     async def run(
-        self, command: Sequence[str], env: Mapping[str, str], cwd: str | None, stderr_path: Path, files: list[str]
+        self,
+        generation: int,
+        command: Sequence[str],
+        env: Mapping[str, str],
+        cwd: str | None,
+        stderr_path: Path,
+        files: list[str],
     ) -> None:
         """Launch the next process. The one before must have ended. Raises OSError, ValueError."""
-        generation = self.generation + 1
         need_descriptors(DESCRIPTORS)
         self._launching = True
         try:
@@ -148,6 +158,17 @@ class Holder:
         self.let_go()
         self._forget_child()
         self.child, self.generation, self.files = child, generation, files
+
+    def take_process(self, other: Holder, stderr_path: Path) -> None:
+        """Have the process of another kernel, which is held no longer, as the next one. The one before has ended."""
+        self.let_go()
+        self._forget_child()
+        other.let_go()
+        self.generation, self.files, self.alias = other.generation, other.files, other.handle
+        self.child, other.child = other.child, None
+        if self.child is not None:
+            self.child.hand_over(self._exit_teller(self.generation), self._tell_lines)
+            self.child.rename_stderr(stderr_path)
 
     def adopt(self, pid: int, began: str, generation: int, files: list[str]) -> None:
         """Take over a process whose keeper has died. Raises ProcessLookupError when it is gone."""
@@ -315,6 +336,7 @@ class Holder:
             "kernel": self.kernel_id,
             "handle": self.handle,
             "generation": self.generation,
+            "alias": self.alias,
             "facts": self.facts,
             "files": self.files,
             "child": self.child.state() if self.child is not None else None,
@@ -330,6 +352,7 @@ class Holder:
     def resume(self, state: Mapping[str, Any], prepare: Prepare) -> None:
         """Go on with a kernel that another program has left. Raises FPSKernelsError, OSError, when it cannot be."""
         self.generation, self.facts, self.files = state["generation"], state["facts"], state["files"]
+        self.alias = state["alias"]
         self.record = Record.resume(self.handle, state["record"])
         if state["child"] is not None:
             self.child = Child.resume(state["child"], self._exit_teller(self.generation), self._tell_lines)
@@ -350,3 +373,10 @@ class Holder:
         self.let_go()
         if self.child is not None:
             self.child.close()
+
+    def detach_all(self) -> None:
+        """Tell nobody anything any more, and forget what has passed."""
+        for one in tuple(self.attached):
+            one.end()
+        self.attached.clear()
+        self.record.clear()

@@ -58,6 +58,7 @@ class Holdings:
         self._by_id: dict[str, Holder] = {}
         self._by_handle: dict[int, Holder] = {}
         self._next_handle = 1
+        self._generation = 0
         self._tasks = TaskSet()  # the ends of kernels that were forgotten while they ran
 
     def __len__(self) -> int:
@@ -94,11 +95,13 @@ class Holdings:
         """
         holders = [holder.leave(linger_ms) for holder in self]
         self._context.destroy(linger_ms)
-        return {"next_handle": self._next_handle, "visited": self.visited, "kernels": holders}
+        numbers = {"next_handle": self._next_handle, "generation": self._generation}
+        return {**numbers, "visited": self.visited, "kernels": holders}
 
     def resume(self, state: Mapping[str, Any], prepare: Prepare) -> None:
         """Go on with all kernels that the program before has left; of one that cannot be, a line is logged."""
-        self._next_handle, self.visited = state["next_handle"], state["visited"]
+        self._next_handle, self._generation = state["next_handle"], state["generation"]
+        self.visited = state["visited"]
         for one in state["kernels"]:
             holder = Holder(one["kernel"], one["handle"], self._context, self._turns)
             self._by_id[holder.kernel_id] = self._by_handle[holder.handle] = holder
@@ -106,6 +109,8 @@ class Holdings:
                 holder.resume(one, prepare)
             except (FPSKernelsError, OSError) as exc:
                 logger.error("kernel %s: %s", holder.kernel_id, exc)
+            if holder.alias is not None:
+                self._by_handle[holder.alias] = holder
 
     @property
     def ending(self) -> bool:
@@ -116,20 +121,45 @@ class Holdings:
         """The file for the stderr of a kernel."""
         return self._folder / f"{kernel_id}.err"
 
-    def rename(self, kernel_id: str, to: str) -> None:
-        """Make a kernel another one. Raises NotHeld, BadCall."""
-        holder = self.find(kernel_id)
-        if not KERNEL_ID.fullmatch(to) or to in self._by_id:
+    def next_generation(self) -> int:
+        """A number for a process that is about to be launched: larger than that of any other."""
+        self._generation += 1
+        return self._generation
+
+    def note_generation(self, generation: int) -> None:
+        """A process has this number, which another keeper has given to it."""
+        self._generation = max(self._generation, generation)
+
+    def rename(self, holder: Holder, to: str) -> Holder:
+        """Make the process of a kernel that of another one: a new one, or one whose process has ended; returns that.
+
+        Raises BadCall.
+        """
+        other = self._by_id.get(to)
+        if not KERNEL_ID.fullmatch(to) or other is holder or (other is not None and other.running):
             raise BadCall("the new id is taken, or no id of a kernel")
-        del self._by_id[kernel_id]
-        self._by_id[to] = holder
-        holder.rename(to, self.stderr_path(to))
+        del self._by_id[holder.kernel_id]
+        if other is None:
+            self._by_id[to] = holder
+            holder.rename(to, self.stderr_path(to))
+            return holder
+        holder.detach_all()
+        self._forget_alias(other)
+        other.take_process(holder, self.stderr_path(to))
+        self._by_handle[holder.handle] = other
+        return other
+
+    def _forget_alias(self, holder: Holder) -> None:
+        if holder.alias is not None:
+            self._by_handle.pop(holder.alias, None)
 
     def forget(self, holder: Holder) -> None:
         """Hold a kernel no longer; it is ended if it runs."""
         if self._by_id.pop(holder.kernel_id, None) is None:
             return
         self._by_handle.pop(holder.handle, None)
+        self._forget_alias(holder)
+        holder.detach_all()
         if holder.running:
             self._tasks.start(holder.end(0.0), name=f"end of {holder.kernel_id}")
         else:

@@ -84,7 +84,8 @@ async def run(caller: Caller, arguments: Arguments) -> Answer:
     if holder.running:
         raise BadCall("its process runs")
     try:
-        await holder.run(argv, env, cwd, holdings.stderr_path(holder.kernel_id), strings(arguments, "files"))
+        stderr_path = holdings.stderr_path(holder.kernel_id)
+        await holder.run(holdings.next_generation(), argv, env, cwd, stderr_path, strings(arguments, "files"))
     except (OSError, ValueError):
         if not holder.generation:
             holdings.forget(holder)
@@ -114,13 +115,11 @@ def adopt(caller: Caller, arguments: Arguments) -> Answer:
             raise BadCall("another process of it is held already")
         caller.attach(holder, holder.record.next_seq)
         return holder.summary()
+    generation = max(1, field(arguments, "of_generation", int, 1))
+    holdings.note_generation(generation)
     try:
-        holder.adopt(
-            field(arguments, "pid", int),
-            field(arguments, "start_time", str),
-            max(1, field(arguments, "of_generation", int, 1)),
-            strings(arguments, "files"),
-        )
+        pid, began = field(arguments, "pid", int), field(arguments, "start_time", str)
+        holder.adopt(pid, began, generation, strings(arguments, "files"))
     except BaseException:
         holdings.forget(holder)
         raise
@@ -187,11 +186,14 @@ def facts(caller: Caller, arguments: Arguments) -> Answer:
 
 
 def rename(caller: Caller, arguments: Arguments) -> Answer:
-    """Make a kernel another one, with the id `to`, and with other `files`."""
+    """Make the process of a kernel that of another one, `to`, with other `files`; one that `to` had must have ended."""
     holder = find(caller, arguments)
-    holder.files = strings(arguments, "files")
-    caller.holdings.rename(holder.kernel_id, field(arguments, "to", str))
-    return {}
+    files = strings(arguments, "files")
+    other = caller.holdings.rename(holder, field(arguments, "to", str))
+    other.files = files
+    if other is not holder:
+        caller.attach(other, other.record.next_seq)
+    return other.summary()
 
 
 def exited_seen(caller: Caller, arguments: Arguments) -> Answer:

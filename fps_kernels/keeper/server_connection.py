@@ -267,6 +267,10 @@ class ServerConnection(asyncio.Protocol):
         holder.attached.add(attachment)
         self._loop.call_soon(attachment.begin)
 
+    def detach(self, handle: int) -> None:
+        """A kernel is held no longer."""
+        self._attachments.pop(handle, None)
+
     def write_batch(self, stored: Stored) -> None:
         """Write what has passed, if the connection is there."""
         for piece in stored.pieces:

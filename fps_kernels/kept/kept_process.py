@@ -7,6 +7,7 @@ import logging
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,22 +24,12 @@ from ..kernel_driver.stderr import StderrLog
 from .keeper_client import RUN_TIMEOUT_S, KeeperClient, RefusedByKeeper
 from .keeper_start import KeeperUnavailable
 from .kept_channels import KeptChannels, RecordListener
+from .terminal_note import without_note
 
 if TYPE_CHECKING:
     from jupyter_client.manager import AsyncKernelManager
 
 logger = logging.getLogger(__name__)
-
-
-OF_A_TERMINAL = (
-    b"NOTE: When using the `ipython kernel` entry point, Ctrl-C will not work.",
-    b"To exit, you will have to explicitly quit this process, by either sending",
-    b'"quit" from a client, or using Ctrl-\\ in UNIX-like environments.',
-    b"To read more about this, see https://github.com/ipython/ipython/issues/2049",
-    b"To connect another client to this kernel, use:",
-    b"    --existing kernel-",
-)
-"""How lines begin that an ipykernel prints when it is given no parent, for whoever started it on a terminal."""
 
 MakeManager = Callable[..., "AsyncKernelManager"]
 
@@ -115,6 +106,7 @@ class KeptProcess(LaunchedProcess):
         self._told = asyncio.Event()
         self._log = StderrLog(kernel_id)
         self._orphan = False  # whether its keeper was lost, and no other watches over it
+        self._old_id = ""  # which kernel's it was, while the keeper does not know yet whose it is
         keeper.add(kernel_id, self)
         keeper.note_handle(self._handle, kernel_id)
 
@@ -260,7 +252,9 @@ class KeptProcess(LaunchedProcess):
         self._orphan = self._orphan or not same
         if self._orphan:
             await self._be_adopted()
-            same = self._orphan = False
+            same, self._orphan, self._old_id = False, False, ""
+        elif self._old_id:
+            self._rename()
         if self._channels is not None and not self.exited.done():
             self._channels.resume(self._handle, same=same)
 
@@ -307,10 +301,33 @@ class KeptProcess(LaunchedProcess):
         self._cwd = cwd
         self._log.kernel_id = kernel_id
         self.keeper.remove(old, self)
-        self.keeper.tell("rename", kernel=old, to=kernel_id, files=[self._manager.connection_file])
         self.keeper.add(kernel_id, self)
         self.keeper.note_handle(self._handle, kernel_id)
+        self._old_id = old
+        self._rename()
         self._tell_facts()
+
+    def _rename(self) -> None:
+        """Have the keeper take this for a process of the kernel that it has become."""
+        if not self.keeper.left:
+            files = [self._manager.connection_file]
+            call = {"kernel": self._old_id, "generation": self.generation, "to": self.kernel_id, "files": files}
+            self.keeper.ask("rename", self._on_renamed, **call)
+
+    def _on_renamed(self, answer: Mapping[str, Any]) -> None:
+        if answer.get("lost"):  # it is asked again when the connection is back
+            return
+        self._old_id = ""
+        if answer.get("status") == HTTPStatus.NOT_FOUND:  # it was renamed when the connection was lost
+            return
+        if "error" in answer:
+            logger.error("process %s is not kernel %s's: %s", self._pid, self.kernel_id, answer["error"])
+            if not self.exited.done():
+                self.exited.set_result(ExitStatus(None, said="was lost by the process that keeps it"))
+            return
+        self.keeper.note_handle(int(answer["handle"]), self.kernel_id)
+        if answer["exited"] is not None:  # before the keeper knew whose it is
+            self.on_event({"event": "exited", "exited": answer["exited"]})
 
     async def signal(self, signum: int) -> None:
         """Send a signal to the kernel's process group. Raises KeeperUnavailable, RefusedByKeeper."""
@@ -365,13 +382,6 @@ def _restored(
     manager.outlives = True  # type: ignore[attr-defined]  # our class
     manager.provisioner = LocalProvisioner(kernel_id=kernel_id, kernel_spec=manager._kernel_spec, parent=manager)
     return manager, info
-
-
-def without_note(lines: list[bytes]) -> list[bytes]:
-    """Lines of a kernel without those that an ipykernel prints for whoever has started it on a terminal."""
-    if not any(line.startswith(OF_A_TERMINAL) for line in lines):
-        return lines
-    return [line for line in lines if line.strip() and not line.startswith(OF_A_TERMINAL)]
 
 
 def forget(keeper: KeeperClient, kernel_id: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import time
 from pathlib import Path
 
 import psutil
@@ -13,7 +14,7 @@ from jupyter_client.provisioning.factory import KernelProvisionerFactory
 
 from fps_kernels.errors import KernelRestarted, KernelStartFailed
 from fps_kernels.kept.keeper_client import KeeperClient
-from fps_kernels.kept.kept_process import KeptProcess
+from fps_kernels.kept.kept_process import KeptProcess, forget
 from fps_kernels.kernel_driver.driver import KernelDriver
 from fps_kernels.kernel_driver.kernelspec import Kernelspecs
 from fps_kernels.kernel_driver.process import LaunchedProcess
@@ -199,6 +200,50 @@ async def test_a_process_becomes_another_kernels(keepers: Keepers, keeper: Keepe
     await later.leave()
     await other.shutdown()
     assert not path.exists()
+
+
+async def test_one_that_ends_while_it_becomes_another_kernels_is_seen(keepers: Keepers, keeper: KeeperClient) -> None:
+    """Its end is told under the id that it had."""
+    process = process_of(await keepers.start(keeper))
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    time.sleep(0.5)  # noqa: ASYNC251 - the keeper has told it then, and nothing of that is read here
+    process.become("other", keepers.connection_dir / "kernel-other.json", str(keepers.connection_dir))
+    assert (await process.exited).code == -signal.SIGKILL
+    await process.clean_up()
+    forget(keeper, "other")
+
+
+async def test_it_becomes_another_kernels_over_a_connection_that_breaks(keepers: Keepers, keeper: KeeperClient) -> None:
+    driver = await keepers.start(keeper)
+    await run(driver.client, "x = 'mine'")
+    connection = keeper._connection
+    assert connection is not None
+    assert connection._transport is not None
+    connection._transport.abort()
+    path = keepers.connection_dir / "kernel-other.json"
+    process = await driver.release("other", path, str(keepers.connection_dir))
+    assert isinstance(process, KeptProcess)
+    other = keepers.make(keeper, adopted=process)
+    await other.start()
+    assert await run(other.client, "stream(x)") == "mine"
+    assert [one["kernel"] for one in (await keeper.call("kernels"))["kernels"]] == ["other"]
+
+
+async def test_nothing_is_kept_of_a_kernel_that_is_gone(keepers: Keepers, keeper: KeeperClient) -> None:
+    """Its server has a connection for as long as it lives."""
+    sizes = []
+    for _ in range(6):
+        driver = await keepers.start(keeper)
+        for _ in range(3):
+            inbox = Inbox(driver.client)
+            await inbox.until_idle(execute(driver.client, f"for n in range(10): stream('a' * {1 << 20})"))
+            driver.client.remove_listener(inbox.listener)
+        assert (await summary_of(keeper, driver.kernel_id))["bytes"] > 25 << 20
+        await driver.shutdown(now=True)
+        forget(keeper, driver.kernel_id)
+        sizes.append(keepers.process().memory_info().rss)
+    assert sizes[-1] - sizes[0] < 60 << 20
 
 
 async def test_a_connection_that_breaks_loses_nothing(keepers: Keepers, keeper: KeeperClient) -> None:

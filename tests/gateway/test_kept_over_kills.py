@@ -6,9 +6,10 @@ import asyncio
 import signal
 from pathlib import Path
 
+import psutil
 import pytest
 
-from ..support.client import Client
+from ..support.client import Client, Socket
 from ..support.gateways import option
 from ..support.keepers import is_running
 from ..support.kept_gateways import KeptGateways
@@ -156,6 +157,50 @@ async def test_a_kernel_from_the_pool_goes_on(kept_gateways: KeptGateways) -> No
     second = kept_gateways.begin()
     async with Client(second.url) as client, await client.connect(kernel_id) as socket:
         assert text_of(await socket.run("import os; print(os.getpid(), x)")).split() == [str(process.pid), "41"]
+
+
+@pytest.mark.parametrize("dies", [False, True])
+async def test_the_next_process_may_come_from_the_pool(kept_gateways: KeptGateways, dies: bool) -> None:
+    """Of a kernel that is restarted, or has died: the keeper has its earlier process, and what it said."""
+    gateway = kept_gateways.begin("--KernelGatewayApp.prewarm={'python3': 1}")
+
+    async def pool_ready(times: int) -> None:
+        await until(lambda: gateway.log.count("a prewarmed python3 kernel is ready") == times)
+
+    async def process_of(socket: Socket) -> psutil.Process:
+        return psutil.Process(int(text_of(await socket.run("import os; print(os.getpid())"))))
+
+    await pool_ready(1)
+    async with Client(gateway.url) as client:
+        kernel_id = await client.start("python3")
+        for count in (2, 3):
+            await pool_ready(count)
+            async with await client.connect(kernel_id) as socket:
+                process = await process_of(socket)
+                await socket.run("x = 40")
+                if dies:
+                    process.kill()
+                    await socket.until_status("restarting")
+                else:
+                    (await client.http.post(f"/api/kernels/{kernel_id}/restart")).raise_for_status()
+                assert text_of(await socket.run("print('x' in globals())")) == "False\n"
+                assert await process_of(socket) != process
+            assert gateway.log.count(f"kernel {kernel_id}: using a prewarmed kernel") == count
+        async with await client.connect(kernel_id) as socket:
+            await socket.run("x = 41")
+            process = await process_of(socket)
+    kept_gateways.note_processes()
+    await asyncio.to_thread(kept_gateways.command, "keeper", "restart")
+    async with Client(gateway.url) as client, await client.connect(kernel_id) as socket:
+        assert text_of(await socket.run("print(x)")) == "41\n"
+    kept_gateways.kill(gateway)
+    gateway = kept_gateways.begin()
+    async with Client(gateway.url) as client, await client.connect(kernel_id) as socket:
+        assert text_of(await socket.run("print(x)")) == "41\n"
+        assert await process_of(socket) == process
+        process.kill()
+        await socket.until_status("restarting")
+        assert text_of(await socket.run("print('x' in globals())")) == "False\n"
 
 
 @pytest.mark.parametrize("ends", ["keeper killed", "keeper and gateway killed"])
