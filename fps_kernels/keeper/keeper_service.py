@@ -241,6 +241,7 @@ class Keeper:
             _, connection = await asyncio.get_running_loop().connect_accepted_socket(make, sock)
             self._connections.add(connection)
             connection.go_on()
+            connection.tell_all_taken()
             if one["answer"] is not None:
                 connection.tell({"event": "answer", "id": one["answer"], "version": __version__})
         for kernel_id in left["busy"]:

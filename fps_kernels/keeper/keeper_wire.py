@@ -63,6 +63,8 @@ NUMBERS = {name: number for number, name in enumerate(CHANNELS)}
 
 LARGE_FRAME_BYTES = 65_536
 """From this size on, a frame of a message is written and read without being copied."""
+CONTENTS = 5
+"""The number of the frame with the contents of a message, from the delimiter on; buffers come after it."""
 BEFORE_BUFFERS = 7
 """Frames that come before the buffers of a message at most; those are bytes, whatever their size."""
 
@@ -274,6 +276,16 @@ def decode_send(frame: Frame) -> tuple[str, bytes, list[Buffer]]:
         frames.append(memoryview(data)[at : at + length] if large else data[at : at + length])
         at += length
     return _channel(number), bytes(frames[0]), frames[1:]
+
+
+def largest_part(frames: Sequence[Buffer]) -> int | None:
+    """The number of the largest frame of a message that is large; None if none of those with contents is.
+
+    frames: from the delimiter on. Of each large message, the keeper says when the kernel's system has taken it.
+    """
+    large = [(len(frame), index) for index, frame in enumerate(frames) if index >= CONTENTS]
+    size, index = max(large, default=(0, 0))
+    return index if size >= LARGE_FRAME_BYTES else None
 
 
 def _channel(number: int) -> str:

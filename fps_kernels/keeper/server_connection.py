@@ -12,6 +12,7 @@ import inspect
 import logging
 import os
 import time
+import weakref
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -39,6 +40,7 @@ from .keeper_wire import (
     decode_send,
     encode,
     encode_json,
+    largest_part,
     spoken,
 )
 from .peer import is_own
@@ -193,12 +195,27 @@ class ServerConnection(asyncio.Protocol):
         try:
             if holder is None:
                 raise BadCall("no such kernel")
+            if (index := largest_part(frames)) is not None:
+                frames[index] = part = memoryview(frames[index])
+                weakref.finalize(part, self._taken_soon, holder.kernel_id, holder.generation).atexit = False
+                del part
             holder.send(channel, sender, note, frames)
         except BadFrame:
             raise
         except FPSKernelsError as exc:
             kernel_id = holder.kernel_id if holder is not None else ""
             self.tell({"event": "not_sent", "kernel": kernel_id, "channel": channel, "reason": exc.message})
+
+    def _taken_soon(self, kernel_id: str, generation: int) -> None:
+        """A large message was taken by the kernel's system, or dropped. Called in libzmq's thread, too."""
+        if not self._loop.is_closed():
+            taken = {"event": "taken", "kernel": kernel_id, "generation": generation, "messages": 1}
+            self._loop.call_soon_threadsafe(self.tell, taken)
+
+    def tell_all_taken(self) -> None:
+        """The program before has had large messages, of which nobody can tell any more what becomes of them."""
+        for attachment in self._attachments.values():
+            self.tell({"event": "taken", "kernel": attachment.holder.kernel_id, "messages": None})
 
     def _on_call(self, call: dict[str, Any]) -> None:
         do, number = call.get("do"), call.get("id")

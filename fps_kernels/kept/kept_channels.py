@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import KernelNotConnected
-from ..keeper.keeper_wire import Batch
+from ..keeper.keeper_wire import Batch, largest_part
 from ..kernel_driver.channels import TALKING, OnBatch
 from ..kernel_driver.connection_file import ConnectionInfo
 from ..kernel_driver.header import Buffer
@@ -86,6 +87,7 @@ class KeptChannels:
         self._live = False  # what comes before the keeper's answer is about the process before
         self._closed = False
         self._stdin = False
+        self._large: deque[Sequence[Buffer]] = deque()  # what the keeper has, and the kernel's system has not taken
         if from_seq is None:
             self._hold()
         else:
@@ -119,6 +121,7 @@ class KeptChannels:
     def resume(self, handle: int, *, same: bool) -> None:
         """The keeper is connected again; it is the same, or it knows nothing of the sockets."""
         self._live = False
+        self._large.clear()
         self._handle = handle
         if self._closed:
             return
@@ -167,6 +170,11 @@ class KeptChannels:
                 self._listener.on_gap(messages)
             case "full":
                 self._listener.on_full()
+            case "taken" if event["messages"] is None:
+                self._large.clear()
+            case "taken":
+                if self._large:
+                    self._large.popleft()
             case "not_sent":
                 logger.warning("a message did not reach kernel %s: %s", self._name["kernel"], event.get("reason"))
 
@@ -187,6 +195,8 @@ class KeptChannels:
             raise ValueError(channel)
         # Delimiter and signature are not what a note is about.
         self._keeper.send(self._handle, channel, self._listener.describe(channel, frames[2:]), frames)
+        if largest_part(frames) is not None:
+            self._large.append(frames)  # so that it counts, and its client waits, as long as the keeper has it
 
     def mark(self, note: bytes) -> None:
         """Leave a note in the record, for the servers that read it. Raises QueueFull, KernelNotConnected."""
@@ -204,6 +214,7 @@ class KeptChannels:
 
     def close(self) -> None:
         """Close all channels. After `KeeperClient.leave`, they stay open at the keeper."""
+        self._large.clear()
         if not self._closed:
             self._closed = True
             self._keeper.tell("let_go", **self._name)

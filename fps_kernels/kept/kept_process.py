@@ -68,6 +68,7 @@ def kept_or(other: OpenChannels) -> OpenChannels:
     return open_either
 
 
+# Large: what a driver wants of a process, and what a keeper tells of one, come together here.
 class KeptProcess(LaunchedProcess):
     """A process that a keeper runs, launched by this server or by one before.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from pathlib import Path
 
@@ -138,6 +139,42 @@ async def test_the_last_words_of_a_kernel_that_died_without_a_server_are_heard(
             heard += await socket.until(lambda one: one["content"].get("execution_state") == state)
     assert "last words\n" in text_of(heard)
     assert reply["content"]["evalue"] == "The kernel died while no server was running: exited with code 7"
+
+
+@pytest.mark.parametrize("v1", [True, False])
+async def test_a_client_waits_for_a_kernel_that_does_not_take_its_large_messages(
+    kept_gateways: KeptGateways, v1: bool
+) -> None:
+    """The keeper has what it does not take, and holds no more of it than a server would."""
+    gateway = kept_gateways.begin()
+    count, size = 16, 16 << 20
+    async with Client(gateway.url) as client:
+        kernel_id, other_id = await client.start(), await client.start()
+        async with await client.connect(kernel_id, v1=v1) as socket, await client.connect(other_id) as other:
+            await socket.run("x = 1")
+            kernel, keeper = gateway.process_of(kernel_id), kept_gateways.keeper()
+            before, sent = keeper.memory_info().rss, 0
+
+            async def send() -> None:
+                nonlocal sent
+                for number in range(count):
+                    content = {"comm_id": "c", "data": {"number": number}}
+                    await socket.send("comm_msg", content, buffers=[bytes(size)])
+                    sent += 1
+
+            kernel.suspend()
+            sending = asyncio.create_task(send())
+            last = -1
+            while last != sent or not sent:  # until it waits, of which nobody tells
+                last = sent
+                await asyncio.sleep(2)
+            assert sent < count
+            assert keeper.memory_info().rss - before < 200 << 20
+            assert text_of(await other.run("stream('well')")) == "well"
+            kernel.resume()
+            heard = await socket.until(lambda one: one["content"].get("data") == {"number": count - 1})
+            await sending
+            assert [one["content"]["data"]["number"] for one in of_type(heard, "comm_msg")] == list(range(count))
 
 
 async def test_large_outputs_arrive_and_are_not_kept_once_they_were_heard(kept_gateways: KeptGateways) -> None:

@@ -19,6 +19,7 @@ import websockets
 
 from ..support.beside import REPLACING, BesideServer, environment_of, others_venv
 from ..support.client import Client, tidy_client
+from ..support.keepers import is_running
 from ..support.messages import Json, text_of
 from ..support.notebooks import write_notebook
 from ..support.ports import free_port
@@ -221,7 +222,7 @@ async def test_voila_renders_with_a_kernel_of_ours_and_leaves_none(server: Besid
         assert text_of(await socket.run("print(1)", SLOW_S)) == "1\n"
     assert (await client.http.post(f"/voila/api/shutdown/{kernel['id']}")).status_code == 204
     assert await client.kernels() == []
-    assert not process.is_running()
+    assert not is_running(process)
 
 
 async def test_a_program_behind_the_proxy_has_http_and_websockets(server: BesideServer, client: Client) -> None:

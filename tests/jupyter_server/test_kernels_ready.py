@@ -20,6 +20,7 @@ from fps_kernels.hosts.jupyter_server.mapping_manager import FpsMappingKernelMan
 from ..support import waits
 from ..support.client import Client
 from ..support.inside import SEEN
+from ..support.keepers import is_running
 from ..support.kernelspecs import add_kernelspec
 from ..support.messages import Json, text_of
 from ..support.servers import options
@@ -55,8 +56,7 @@ def connection_file(server: StockServer, kernel_id: str) -> Json:
 
 def kernels_of(server: StockServer) -> Sequence[psutil.Process]:
     """The processes of IPython kernels."""
-    children = psutil.Process(server.process.pid).children(recursive=True)
-    return [child for child in children if any("ipykernel_launcher" in word for word in child.cmdline())]
+    return [one for one in server.kernel_processes() if any("ipykernel_launcher" in word for word in one.cmdline())]
 
 
 async def test_a_kernel_that_is_adopted_is_as_a_new_one(begin: BeginStock) -> None:
@@ -136,7 +136,7 @@ async def test_those_kept_make_room(begin: BeginStock) -> None:
     [kept] = kernels_of(server)
     async with Client(server.url) as client:
         kernel_id = await client.start()
-        await until(lambda: not kept.is_running())
+        await until(lambda: not is_running(kept))
         response = await client.http.post("/api/kernels", json={"name": "tiny_plain"})
         assert response.status_code == 403
         assert response.json()["message"] == "Resource Limit"
