@@ -44,8 +44,8 @@ class Attachment:
 
     @property
     def may_catch_up(self) -> bool:
-        """Whether the server lags, but not for long."""
-        return self._behind and time.monotonic() < self._behind_at + PATIENCE_S
+        """Whether the server lags, but not for long: what it has not been told is not to be dropped yet."""
+        return time.monotonic() < self._behind_at + PATIENCE_S if self._behind else self._connection.paused
 
     def begin(self) -> None:
         """Tell the requests that may yet be answered, then all the rest."""

@@ -21,7 +21,7 @@ from ..kernel_driver.header import Buffer
 from ..kernel_driver.turns import Turns
 from .child import Child, ExitReport
 from .keeper_wire import TooLarge
-from .record import Record, RecordBounds, Stored
+from .record import Record, RecordBounds, Stored, parts
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Attached(Protocol):
 
     @property
     def may_catch_up(self) -> bool:
-        """Whether it lags, but not for long."""
+        """Whether it lags, but not for long: what it has not been told is not to be dropped yet."""
 
     def push(self, stored: Stored) -> None:
         """Something was added to the record."""
@@ -232,9 +232,10 @@ class Holder:
     def _on_batch(self, channel: str, messages: list[list[bytes]]) -> None:
         if not self._stdin:  # who hears an answer asks next whether stdin is connected
             self._look_at_stdin(STDIN_LOOK_S)
-        self.record.awaited = any(one.may_catch_up for one in self.attached)
-        for message in self._fitting(channel, messages):
-            self._push(message)
+        for part in parts(messages):  # who has been told one may be behind before the next is kept
+            self.record.awaited = any(one.may_catch_up for one in self.attached)
+            for stored in self._fitting(channel, part):
+                self._push(stored)
         if self.record.size > self._full_bytes:
             self._full_bytes = self.record.size + FULL_BYTES
             self.tell("full")
@@ -244,9 +245,9 @@ class Holder:
         self.record.forget_before(seq)
         self._full_bytes = self.record.size + FULL_BYTES
 
-    def _fitting(self, channel: str, messages: list[list[bytes]]) -> list[Stored]:
+    def _fitting(self, channel: str, messages: Sequence[Sequence[Buffer]]) -> list[Stored]:
         try:
-            return self.record.add(channel, messages)
+            return [self.record.add(channel, messages)]
         except TooLarge as exc:
             if len(messages) == 1:
                 logger.warning("kernel %s: a message on %s is dropped: %s", self.kernel_id, channel, exc)

@@ -126,16 +126,14 @@ class Record:
         """The number of requests that have no answer."""
         return sum(request.answered_at is None for request in self._requests.values())
 
-    def add(self, channel: str, messages: Sequence[Sequence[Buffer]]) -> list[Stored]:
+    def add(self, channel: str, messages: Sequence[Sequence[Buffer]]) -> Stored:
         """Keep what the kernel said on a channel; returns it as it is written.
 
-        Raises TooLarge when one message is larger than the protocol allows; those before it are kept then.
+        messages: one of what `parts` gives. Raises TooLarge when that is larger than the protocol allows.
         """
-        if sum(len(frame) for message in messages for frame in message) > SPLIT_BYTES and len(messages) > 1:
-            return [stored for message in messages for stored in self.add(channel, [message])]
         if channel in ANSWERING:
             self._note_answers(messages)
-        return [self._keep(channel, messages)]
+        return self._keep(channel, messages)
 
     def add_sent(self, channel: str, sender: bytes, note: bytes, frames: Sequence[Buffer]) -> Stored:
         """Keep that a message was sent to the kernel, with its header and its parent header.
@@ -232,6 +230,13 @@ class Record:
         known: what `dropped_to` was when that was asked last, so that nothing is counted twice.
         """
         return self._iopub.missing(max(seq, known[0])) + self._rest.missing(max(seq, known[1]))
+
+
+def parts(messages: Sequence[Sequence[Buffer]]) -> Sequence[Sequence[Sequence[Buffer]]]:
+    """Messages that came together as they are to be kept: large ones each for itself."""
+    if len(messages) > 1 and sum(len(frame) for message in messages for frame in message) > SPLIT_BYTES:
+        return [[message] for message in messages]
+    return [messages]
 
 
 class _Request:

@@ -177,11 +177,14 @@ async def test_a_client_waits_for_a_kernel_that_does_not_take_its_large_messages
             assert [one["content"]["data"]["number"] for one in of_type(heard, "comm_msg")] == list(range(count))
 
 
-async def test_large_outputs_arrive_and_are_not_kept_once_they_were_heard(kept_gateways: KeptGateways) -> None:
+@pytest.mark.parametrize(("size", "count"), [(10_000_000, 12), (64 << 20, 3)])
+async def test_large_outputs_arrive_and_are_not_kept_once_they_were_heard(
+    kept_gateways: KeptGateways, size: int, count: int
+) -> None:
     """More bytes than are kept of a kernel, in fewer messages than a server lets pass before it looks what it needs."""
     gateway = kept_gateways.begin()
-    size, count = 10_000_000, 12
-    publish = f"for n in range({count}): publish('display_data', {{'data': {{}}, 'metadata': {{}}}}, [bytes({size})])"
+    loop = f"data = bytes({size})\nfor n in range({count}): "
+    publish = loop + "publish('display_data', {'data': {}, 'metadata': {}}, [data])"
     keeper = KeeperClient(KeeperFolder(kept_gateways.state))
     async with Client(gateway.url) as client, await client.connect(await client.start(), session="page") as socket:
         for _ in range(2):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from fps_kernels.keeper.keeper_wire import Batch, FrameReader, decode_batch
-from fps_kernels.keeper.record import MAX_RANGES, Record, RecordBounds, Stored
+from fps_kernels.keeper.record import MAX_RANGES, Record, RecordBounds, Stored, parts
 
 from ..support.examples import examples
 
@@ -143,7 +143,8 @@ def test_output_does_not_push_out_a_reply() -> None:
 
 def test_bytes_are_bounded_too_and_a_batch_is_split_where_it_is_large() -> None:
     record = Record(1, RecordBounds(ENDLESS, 3_000_000))
-    record.add("iopub", [[*frames(f"line-{number}"), bytes(700_000)] for number in range(10)])
+    for part in parts([[*frames(f"line-{number}"), bytes(700_000)] for number in range(10)]):
+        record.add("iopub", part)
     assert [number for number, _ in ids(record.read(0, ENDLESS))] == [6, 7, 8, 9]
     assert record.size <= 3_000_000
 
