@@ -294,9 +294,10 @@ class Holder:
             self.child.rename_stderr(stderr_path)
 
     def on_exit_seen(self) -> None:
-        """A server has dealt with the end of the process."""
+        """A server has dealt with the end of the process, and removes its files."""
         if self.report is not None:
             self._forget_child()
+            self.files = []
 
     def _forget_child(self) -> None:
         child, self.child = self.child, None
@@ -310,6 +311,10 @@ class Holder:
             await self.child.end(grace_s)
             self.child.close(now=True)
         self.let_go()
+        self.remove_files()
+
+    def remove_files(self) -> None:
+        """Remove the files that belong to the process, which has ended for good."""
         for path in self.files:
             with contextlib.suppress(OSError):
                 os.unlink(path)

@@ -164,6 +164,7 @@ class Holdings:
             self._tasks.start(holder.end(0.0), name=f"end of {holder.kernel_id}")
         else:
             holder.close()
+            holder.remove_files()  # unless a server does that
 
     def look_after(self) -> None:
         """What is to be done now and then: all that is kept is held within its bounds. Blocks, for a moment."""

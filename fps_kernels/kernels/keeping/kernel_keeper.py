@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
@@ -219,4 +220,7 @@ class KernelKeeper:
             row = replace(row, process=await asyncio.to_thread(ProcessMark.of, summary["pid"]))
         ended = await end_orphan(row)
         self.forget(row.id)
+        if ended and (path := row.launched.connection_file):  # of one that the keeper has not had
+            with contextlib.suppress(OSError):
+                await asyncio.to_thread(os.unlink, path)
         return ended
