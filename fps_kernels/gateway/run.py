@@ -20,6 +20,7 @@ from ..serving.access.reach import check_reach
 from ..serving.event_loop import new_loop
 from ..serving.gc_tuning import collect_from_now
 from ..serving.http_server import url_of
+from ..serving.log_formats import FORMAT, JSON, TEXT, log_format_problem, make_formatter
 from ..serving.logs import configure, hide
 from ..serving.own_memory import close_memory
 from ..serving.rlimits import raise_limit
@@ -46,7 +47,10 @@ def run(app: KernelGatewayApp) -> None:
     settings = read(app)
     check_keeping(settings.kernels)
     hide(*settings.access.policy.secrets)
-    formatter = LevelFormatter(fmt=app.log_format, datefmt=app.log_datefmt)
+    if (problem := log_format_problem(app.log_format)) is not None:
+        raise BadOption(f"log_format={app.log_format} {problem}")
+    own = app.log_format == FORMAT or app.log_format.lower() in (JSON, TEXT)
+    formatter = make_formatter(app.log_format) if own else LevelFormatter(fmt=app.log_format, datefmt=app.log_datefmt)
     configure(app.log_level, formatter)  # type: ignore[arg-type]  # an int or a str; traitlets says object
     close_memory()
     raise_limit()

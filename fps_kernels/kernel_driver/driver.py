@@ -232,7 +232,6 @@ class KernelDriver:
                 continue
             process.port_watch.end()
             self._tasks.start(self._watch(process), name=f"watchdog {self.kernel_id}")
-            logger.info("kernel %s is ready", self.kernel_id)
             self.observer.on_ready("cold" if launches else "found" if process.may_be_busy else "warm")
             if launches:
                 self._launcher.on_ready()

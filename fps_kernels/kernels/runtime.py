@@ -28,6 +28,7 @@ from ..options import KernelsOptions
 from .kernel import Kernel
 from .kernel_counts import KernelCounts
 from .kernel_folder import KernelFolder
+from .life_log import LifeLog
 
 if TYPE_CHECKING:
     from .keeping.kernel_keeper import KernelKeeper
@@ -130,6 +131,7 @@ class KernelRuntime:
         driver = KernelDriver(client, launcher, lifecycle or self.lifecycle, prepare=prepare)
         kernel = Kernel(driver, self.make_server(driver, self._keeper), folder=folder)
         self.counts.follow(kernel)
+        LifeLog.follow(kernel, launcher)
         return kernel
 
     def make_pooled_driver(self, kernel_id: str, launcher: Launcher, prepare: Prepare) -> KernelDriver:
@@ -154,6 +156,7 @@ class KernelRuntime:
         driver = KernelDriver(client, launcher, self.lifecycle)
         kernel = Kernel(driver, self.make_server(driver), external=True)
         self.counts.follow(kernel)
+        LifeLog.follow(kernel, launcher)
         return kernel
 
     def make_server(self, driver: KernelDriver, keeper: KernelKeeper | None = None) -> KernelServer:

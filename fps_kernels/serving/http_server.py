@@ -22,6 +22,7 @@ from .access.refusal_log import RefusalLog
 from .connection_table import ConnectionTable, Slot
 from .failure_log import FailureLog
 from .http_protocol import HTTPProtocol
+from .request_ids import RequestIds
 from .serving_limits import ServingLimits
 from .unix_socket import host_of, is_unix
 
@@ -108,7 +109,7 @@ def make_server(
         on_invalid=lambda client, status, why: refusals.refused({"client": client, "path": "a WebSocket"}, status, why),
     )
     config = uvicorn.Config(
-        LeavingClients(FailureLog(app)),
+        RequestIds(LeavingClients(FailureLog(app))),
         http="h11",
         access_log=False,
         log_config=None,

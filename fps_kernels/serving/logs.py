@@ -10,11 +10,9 @@ from itertools import chain
 from types import NoneType
 
 from ..log_text import MAX_LINE_CHARS, escape, shorten
+from .log_context import ContextFilter
+from .log_formats import make_formatter
 from .redaction import Redaction
-
-FORMAT = "[%(levelname)1.1s %(asctime)s.%(msecs)03d %(name)s] %(message)s"
-"""As Jupyter Server's lines look."""
-DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
 
 MAX_TEXT_CHARS = 4 * MAX_LINE_CHARS
 """The characters of a message that are looked at: it may have gigabytes, and is searched for secrets."""
@@ -126,7 +124,7 @@ def configure(level: int | str, formatter: logging.Formatter | None = None) -> N
     formatter: of the operator; None for ours.
     """
     handler = logging.StreamHandler()
-    handler.setFormatter(formatter or logging.Formatter(FORMAT, DATE_FORMAT))
+    handler.setFormatter(formatter or make_formatter())
     logging.basicConfig(level=level, handlers=[handler])
     logging.captureWarnings(True)
     for name in ("uvicorn.error", "uvicorn.access"):
@@ -136,6 +134,7 @@ def configure(level: int | str, formatter: logging.Formatter | None = None) -> N
         for handler in getattr(logger, "handlers", ()):
             if not isinstance(handler.formatter, SafeFormatter):
                 handler.setFormatter(SafeFormatter(handler.formatter or logging.Formatter()))
+                handler.addFilter(ContextFilter())
 
 
 class Sanitizer(logging.Handler):

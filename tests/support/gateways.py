@@ -94,7 +94,7 @@ class Gateway(ServerProcess):
     def wait_ready(self, timeout_s: float = 60) -> None:
         """Until it says where it serves; its socket takes connections then."""
         deadline = time.monotonic() + timeout_s
-        while not (found := re.search(r"Serving at (\S+)/\n", self.log)):
+        while not (found := re.search(r"Serving at (\S+?)/[\n\"]", self.log)):
             assert self.process.poll() is None, self.log
             assert time.monotonic() < deadline, self.log
             time.sleep(0.02)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fps_kernels.log_text import MAX_LINE_CHARS
-from fps_kernels.serving import logs
+from fps_kernels.serving import log_context, log_formats, logs
 from fps_kernels.serving.redaction import Redaction
 
 from ..support.cases import for_each
@@ -59,8 +60,8 @@ def check(text: str, lines: int | None = 1) -> None:
 def formatted(message: Any, *args: Any, **fields: Any) -> str:
     record = logging.LogRecord("a.logger", logging.INFO, "path", 1, message, args, fields.pop("exc_info", None))
     record.__dict__.update(fields)
-    format = logs.FORMAT + "".join(f" %({name})s" for name in fields if name not in ("exc_text", "stack_info"))
-    return logs.SafeFormatter(logging.Formatter(format, logs.DATE_FORMAT)).format(record)
+    format = log_formats.FORMAT + "".join(f" %({name})s" for name in fields if name not in ("exc_text", "stack_info"))
+    return logs.SafeFormatter(logging.Formatter(format, log_formats.DATE_FORMAT)).format(record)
 
 
 def without_time(line: str) -> str:
@@ -293,3 +294,57 @@ def test_nothing_is_done_twice(out: StringIO, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(package, "handlers", [])
     logs.sanitize_package()
     assert package.handlers == []
+
+
+@pytest.mark.parametrize(
+    ("message", "args", "about"),
+    [
+        ("kernel %s (%s) launched, pid %s", ("k", "python3", 1), {"kernel_id": "k", "kernelspec": "python3"}),
+        ("a %s of kernel %s", ("b", "k"), {"kernel_id": "k"}),
+        ("%d %% of kernel %s (%s)", (5, "k", "ir"), {"kernel_id": "k", "kernelspec": "ir"}),
+        ("kernel %s", (), {}),
+        ("%s", ("kernel %s",), {}),
+        ("kernel %(id)s", ({"id": "k"},), {}),
+    ],
+)
+def test_a_message_says_which_kernel_it_is_about(message: str, args: tuple[Any, ...], about: dict[str, str]) -> None:
+    record = logging.LogRecord("fps_kernels.x", logging.INFO, "path", 1, message, args, None)
+    assert log_context.ContextFilter().filter(record)
+    assert {name: value for name, value in vars(record).items() if name in ("kernel_id", "kernelspec")} == about
+
+
+def test_a_line_of_json_has_traceback_and_fields_and_no_secret() -> None:
+    logs.hide(SECRET)
+    try:
+        raise ValueError(f"{SECRET}\n{{}}")
+    except ValueError:
+        record = logging.LogRecord("x", logging.ERROR, "p", 1, "failed: %s", (SECRET,), sys.exc_info())
+    record.__dict__.update(event="died", duration_s=1.5, odd={SECRET: object()})
+    line = logs.SafeFormatter(log_formats.JSONFormatter()).format(record)
+    assert "\n" not in line
+    assert SECRET not in line
+    found = json.loads(line)
+    assert (found["level"], found["event"], found["duration_s"]) == ("ERROR", "died", 1.5)
+    assert "ValueError" in found["traceback"]
+    assert found.keys() == {"time", "level", "logger", "message", "event", "duration_s", "odd", "traceback"}
+
+
+@pytest.mark.parametrize(("level", "colour"), [(logging.ERROR, 31), (logging.WARNING, 33), (logging.INFO, 32)])
+def test_the_head_of_a_line_has_the_colour_of_its_level(level: int, colour: int) -> None:
+    record = logging.LogRecord("x", level, "p", 1, "all [well]", (), None)
+    plain = logging.Formatter(log_formats.FORMAT, log_formats.DATE_FORMAT).format(record)
+    head, _, rest = plain.partition("]")
+    coloured = log_formats.ColourFormatter(log_formats.FORMAT, log_formats.DATE_FORMAT).format(record)
+    assert coloured == f"\x1b[{colour}m{head}]\x1b[0m{rest}"
+
+
+@pytest.mark.parametrize(
+    ("terminal", "environ", "coloured"),
+    [(True, {}, True), (False, {}, False), (True, {"NO_COLOR": "1"}, False), (True, {"TERM": "dumb"}, False)],
+)
+def test_only_terminals_that_want_colours_have_them(terminal: bool, environ: dict[str, str], coloured: bool) -> None:
+    class Stream(StringIO):
+        def isatty(self) -> bool:
+            return terminal
+
+    assert log_formats.is_coloured(Stream(), environ) is coloured

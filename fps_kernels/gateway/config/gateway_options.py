@@ -9,16 +9,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Collection, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from jupyter_core.application import JupyterApp, base_aliases, base_flags
 from traitlets import Any, Bool, Dict, Float, Integer, List, Unicode
+from traitlets.config.application import LevelFormatter
 
 from ... import __version__
 from ...errors import BadOption
 from ...option_traits import kernels_option
 from ...options import Bounds
-from ...serving.logs import FORMAT
+from ...serving.log_formats import FORMAT, log_format_problem
 from ...serving.service_variables import service_warnings
 from ...serving.serving_limits import MESSAGE_BOUNDS, ServingLimits
 from ...serving.unix_socket import DEFAULT_MODE
@@ -77,6 +78,14 @@ def _cors_header(name: str, unit: str = "") -> Unicode[str, str | bytes]:
     return Unicode(config=True, help=help).tag(env=variable, cors_header=header)
 
 
+class EarlyFormatter(LevelFormatter):
+    """Of what is logged before the log is configured: traitlets makes one of the option as it is."""
+
+    def __init__(self, fmt: str | None = None, datefmt: str | None = None, style: Literal["%"] = "%") -> None:
+        known = fmt is not None and "%" in fmt and log_format_problem(fmt) is None
+        super().__init__(fmt if known else FORMAT, datefmt, style)
+
+
 class KernelGatewayApp(JupyterApp):
     """Serves Jupyter kernels over REST and WebSocket, without a notebook server."""
 
@@ -104,7 +113,10 @@ class KernelGatewayApp(JupyterApp):
     kernels: KernelRoutes
     """Like the resource that Jupyverse's plugins get: `registry`, `get_client`, `watch_kernels`."""
 
-    log_format = Unicode(FORMAT, config=True, help="The form of a line of the log, as of Python's `logging`.")
+    log_format = Unicode(
+        FORMAT, config=True, help="The form of a line of the log, as of Python's `logging`; `json` for lines of JSON."
+    ).tag(env="KG_LOG_FORMAT")
+    _log_formatter_cls = EarlyFormatter  # type: ignore[assignment]  # mypy takes it for the class itself
     environment_defaults = EnvironmentDefaults()
     ip = Unicode(
         "127.0.0.1",

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..identity import USER_KEY
 from ..json_responses import error_response
+from ..log_context import note_user
 from ..trusted_proxy import PEER_KEY, RECEIVED_HOST_KEY
 from .access_policy import AccessPolicy, Ask, Grant, Refusal, includes_answer, needs_xsrf
 from .browser_login import BrowserLogin
@@ -190,6 +191,7 @@ class AccessLayer:
         scope[GRANTED_KEY] = grant is not None
         if grant is not None and grant.user:
             scope[USER_KEY] = grant.user
+            note_user(grant.user)
         return scope
 
     def _with_xsrf(self, ask: Ask, send: Send) -> Send:

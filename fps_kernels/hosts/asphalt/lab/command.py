@@ -31,6 +31,7 @@ from ....serving.access.secret_file import TOKEN_BYTES, kept_token
 from ....serving.event_loop import new_loop
 from ....serving.gc_tuning import collect_from_now
 from ....serving.given_sockets import given_sockets
+from ....serving.log_formats import log_format_problem, make_formatter
 from ....serving.logs import configure, hide
 from ....serving.own_memory import close_memory
 from ....serving.rlimits import raise_limit
@@ -68,7 +69,9 @@ def main(argv: Sequence[str]) -> None:
     given = given_sockets(os.environ)
     given.replace(options)
     root = RootFolder.of(options.root_dir, options.path)
-    configure(logging.DEBUG if options.debug else logging.INFO)
+    if (problem := log_format_problem(options.log_format)) is not None:
+        raise BadOption(f"--log-format={options.log_format} {problem}")
+    configure(logging.DEBUG if options.debug else logging.INFO, make_formatter(options.log_format))
     for warning in service_warnings(os.environ):
         logger.warning("%s", warning)
     if hub is not None:

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from .... import __version__
 from ....options import OPTIONS
+from ....serving.log_formats import TEXT
 from ....serving.serving_limits import ServingLimits
 from ....serving.unix_socket import DEFAULT_MODE
 from ..config import HOST_OPTIONS
@@ -229,5 +230,11 @@ def _add_others(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--generate-config", action="store_true", help="write that file, with all defaults, and exit")
     group.add_argument("-y", "--yes", action="store_true", help="answer yes to all questions")
     group.add_argument("--debug", action="store_true", help="log debug messages")
+    group.add_argument(
+        "--log-format",
+        default=TEXT,
+        metavar="FORMAT",
+        help="of the log: `text`, `json`, or as of Python's `logging` (default: %(default)s)",
+    )
     group.add_argument("--version", action="version", version=__version__, help="show the version, and exit")
     group.add_argument("-h", "--help", action="help", help="show this help, and exit")
