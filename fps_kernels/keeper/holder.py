@@ -240,6 +240,13 @@ class Holder:
             self._full_bytes = self.record.size + FULL_BYTES
             self.tell("full")
 
+    def look_after(self) -> None:
+        """What is to be done now and then. Blocks, for a moment."""
+        if not any(one.may_catch_up for one in self.attached):
+            self.record.trim()
+        if self.child is not None:
+            self.child.look_at_stderr()
+
     def forget_before(self, seq: int) -> None:
         """A server has no need for what comes before `seq` any more, nor will the next one."""
         self.record.forget_before(seq)

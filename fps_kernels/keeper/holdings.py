@@ -171,8 +171,7 @@ class Holdings:
         while sum(holder.record.size for holder in self) > MAX_BYTES:
             max(self, key=lambda holder: holder.record.size).record.shrink()
         for holder in self:
-            if holder.child is not None:
-                holder.child.look_at_stderr()
+            holder.look_after()
 
     async def end_all(self, grace_s: float = END_GRACE_S) -> None:
         """End all kernels, in bounded time."""

@@ -166,6 +166,11 @@ class Record:
         (self._iopub if channel == "iopub" else self._rest).add(stored, PATIENCE if self.awaited else 1)
         return stored
 
+    def trim(self) -> None:
+        """Drop what is kept only for servers that lag: none does any more."""
+        for lane in (self._iopub, self._rest):
+            lane.trim()
+
     def _note_answers(self, messages: Sequence[Sequence[Buffer]]) -> None:
         if not self._requests:
             return
@@ -284,6 +289,9 @@ class _Lane:
         self._batches.append(stored)
         self._messages += stored.messages
         self.size += stored.size
+        self.trim(patience)
+
+    def trim(self, patience: int = 1) -> None:
         max_bytes, max_messages = patience * self._bounds.max_bytes, self._bounds.max_messages
         while (self.size > max_bytes or self._messages > max_messages) and len(self._batches) > 1:
             self._drop()

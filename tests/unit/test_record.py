@@ -217,3 +217,13 @@ def test_a_record_that_has_to_shrink_says_what_is_missing() -> None:
     while record.size:
         record.shrink()
     assert record.missing(0) == 9
+
+
+def test_what_was_kept_for_a_server_that_lagged_goes_when_none_does() -> None:
+    record = Record(1, RecordBounds(ENDLESS, 1_000_000))
+    record.awaited = True
+    for number in range(5):
+        record.add("iopub", [[*frames(f"line-{number}"), bytes(700_000)]])
+    record.trim()
+    assert [number for number, _ in ids(record.read(0, ENDLESS))] == [4]
+    assert record.missing(0) == 4
