@@ -43,6 +43,11 @@ class Attachment:
         self.fall_behind()
 
     @property
+    def lags(self) -> bool:
+        """Whether there is something that the server has not been told, or has not read."""
+        return self._behind or self._connection.paused
+
+    @property
     def may_catch_up(self) -> bool:
         """Whether the server lags, but not for long: what it has not been told is not to be dropped yet."""
         return time.monotonic() < self._behind_at + PATIENCE_S if self._behind else self._connection.paused

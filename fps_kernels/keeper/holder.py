@@ -49,6 +49,10 @@ class Attached(Protocol):
     def sender(self) -> bytes | None: ...
 
     @property
+    def lags(self) -> bool:
+        """Whether it has not been told all."""
+
+    @property
     def may_catch_up(self) -> bool:
         """Whether it lags, but not for long: what it has not been told is not to be dropped yet."""
 
@@ -242,7 +246,7 @@ class Holder:
 
     def look_after(self) -> None:
         """What is to be done now and then. Blocks, for a moment."""
-        if not any(one.may_catch_up for one in self.attached):
+        if self.attached and not any(one.lags for one in self.attached):
             self.record.trim()
         if self.child is not None:
             self.child.look_at_stderr()
