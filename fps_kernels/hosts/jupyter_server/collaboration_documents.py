@@ -13,7 +13,8 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
+from weakref import WeakKeyDictionary
 
 from ...execution.notebook import RUNNING, STATE_KEY, SharedNotebook
 from ...execution.shared_documents import DocumentLease, SharedDocuments, SilentPeer
@@ -26,6 +27,8 @@ OPEN_TIMEOUT_S = 60.0
 ROOM_SAVE_S = 5.0
 """How long a room's own save is waited for."""
 
+Saved = Callable[[], None]
+
 
 class CollaborationDocuments(SharedDocuments):
     """All shared notebooks of a Jupyter Server.
@@ -36,7 +39,7 @@ class CollaborationDocuments(SharedDocuments):
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__()
         self._settings = settings
-        self._about_to_save: dict[str, AboutToSave] = {}
+        self._about_to_save: WeakKeyDictionary[asyncio.Task[Any], Saved] = WeakKeyDictionary()
         self.tells_saves = True
 
     @property
@@ -104,39 +107,34 @@ class CollaborationDocuments(SharedDocuments):
         if getattr(file.maybe_save_content, "func", None) is not _save:  # rooms of one file share it
             file.maybe_save_content = partial(_save, file.maybe_save_content, self)
 
-    def note_content(self, name: str, content: Any, saved: Callable[[], None]) -> None:
-        """The content of a document was asked for, perhaps to be saved. saved: to be called when it was."""
-        self._about_to_save[name] = AboutToSave(content, saved)
+    def note_content(self, saved: Saved) -> None:
+        """A task has asked for the content of a document, perhaps to save it. saved: to be called when it was."""
+        if (task := asyncio.current_task()) is not None:
+            self._about_to_save[task] = saved
 
-    def take_saved(self, content: Any) -> Callable[[], None]:
-        """What is to be called when this content was saved."""
-        for name, one in self._about_to_save.items():
-            if one.content is content:
-                del self._about_to_save[name]
-                return one.saved
-        return lambda: None
+    def take_saved(self) -> Saved:
+        """What is to be called when the content was saved that this task has asked for last."""
+        task = asyncio.current_task()
+        return self._about_to_save.pop(task, _nothing) if task is not None else _nothing
 
     def lease(self, notebook: SharedNotebook) -> CollaborationLease | None:
         room = self._rooms().get(notebook.name)
         return None if room is None else CollaborationLease(self.extension, room, notebook)
 
 
-class AboutToSave(NamedTuple):
-    """The content of a document, and what is to be called when it was saved."""
-
-    content: Any
-    saved: Callable[[], None]
+def _nothing() -> None:
+    """What is called of a content that nobody has asked for."""
 
 
 async def _get(aget: Callable[..., Awaitable[Any]], documents: CollaborationDocuments, name: str, **how: Any) -> Any:
     saved = documents.saving(name)  # what changes from now on need not be in the content
     content = await aget(**how)
-    documents.note_content(name, content, saved)
+    documents.note_content(saved)
     return content
 
 
 async def _save(save: Callable[[Any], Awaitable[Any]], documents: CollaborationDocuments, model: Any) -> Any:
-    saved = documents.take_saved(model["content"])
+    saved = documents.take_saved()
     saved_model = await save(model)
     if saved_model is not None:  # else the file may not be written, or it is not known whether it was
         saved()
