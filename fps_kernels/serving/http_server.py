@@ -110,6 +110,7 @@ def make_server(
     )
     config = uvicorn.Config(
         RequestIds(LeavingClients(FailureLog(app))),
+        interface="asgi3",
         http="h11",
         access_log=False,
         log_config=None,

@@ -33,13 +33,12 @@ class LogContext:
 _current: ContextVar[LogContext | None] = ContextVar("request", default=None)
 
 
-def enter(context: LogContext) -> Callable[[], None]:
-    """Begin to deal with a request; returns what ends that."""
-    token = _current.set(context)
+def enter(context: LogContext) -> Callable[[object], None]:
+    """Begin to deal with a request, in a task of its own; returns what is to be called at the end of that."""
+    _current.set(context)
 
-    def leave() -> None:
+    def leave(task: object) -> None:
         context.over = True
-        _current.reset(token)
 
     return leave
 

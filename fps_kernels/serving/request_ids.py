@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import uuid
+from collections.abc import Awaitable
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
@@ -23,25 +25,27 @@ class RequestIds:
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Not a coroutine: each message of a WebSocket would have one more to pass through."""
         if scope["type"] not in ("http", "websocket"):
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
         given = Headers(scope=scope).get(HEADER, "")
-        request_id = given if VALID.fullmatch(given) else uuid.uuid4().hex
         found = KERNEL_PATH.search(scope["path"])
-        context = LogContext(request_id, found[1] if found else "")
+        context = LogContext(given if VALID.fullmatch(given) else uuid.uuid4().hex, found[1] if found else "")
         if found and found[2]:
             context.session_id = parse_qs(scope["query_string"].decode("latin-1")).get("session_id", [""])[0]
-        header = (HEADER.lower().encode(), request_id.encode())
+        task = asyncio.current_task()  # of this request alone
+        assert task is not None
+        task.add_done_callback(enter(context))
+        return self._app(scope, receive, send if scope["type"] == "websocket" else _with_id(send, context.request_id))
 
-        async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), header]
-            await send(message)
 
-        leave = enter(context)
-        try:
-            await self._app(scope, receive, send_with_id if scope["type"] == "http" else send)
-        finally:
-            leave()
+def _with_id(send: Send, request_id: str) -> Send:
+    """A `send` that tells the client the id of its request."""
+
+    async def send_with_id(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), (HEADER.lower().encode(), request_id.encode())]
+        await send(message)
+
+    return send_with_id
