@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
 from contextvars import ContextVar
 from functools import lru_cache
 
 NAMES_KERNEL = re.compile(r"kernel %s(?: \(%s\))?")
 """How messages of this package name a kernel, and its kernelspec."""
-PLACEHOLDER = re.compile("%")
 
 
 class LogContext:
@@ -29,18 +27,17 @@ class LogContext:
         self.user = ""
         self.over = False
 
+    def end(self, task: object) -> None:
+        """The task of the request has ended."""
+        self.over = True
+
 
 _current: ContextVar[LogContext | None] = ContextVar("request", default=None)
 
 
-def enter(context: LogContext) -> Callable[[object], None]:
-    """Begin to deal with a request, in a task of its own; returns what is to be called at the end of that."""
+def enter(context: LogContext) -> None:
+    """Begin to deal with a request, in a task of its own, at whose end `context.end` is to be called."""
     _current.set(context)
-
-    def leave(task: object) -> None:
-        context.over = True
-
-    return leave
 
 
 def current() -> LogContext | None:
@@ -96,5 +93,5 @@ def _places(message: str) -> tuple[int | None, int | None]:
     found = NAMES_KERNEL.search(message)
     if found is None:
         return None, None
-    number = len(PLACEHOLDER.findall(message[: found.start()].replace("%%", "")))
+    number = message[: found.start()].replace("%%", "").count("%")
     return number, (number + 1 if "(" in found[0] else None)

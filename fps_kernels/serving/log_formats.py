@@ -23,7 +23,7 @@ KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "tas
 
 
 class JSONFormatter(logging.Formatter):
-    """A line of JSON for each record: time (ISO 8601, UTC), level, logger, message; and what the record has of its own.
+    """A line of JSON for each safe record: time (ISO 8601, UTC), level, logger, message, and what it has of its own.
 
     That is as far as it is known: kernel_id, kernelspec, session_id, user, request_id; event and duration_s of what
     happens to a kernel; traceback.
@@ -37,8 +37,8 @@ class JSONFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         line |= {name: value for name, value in vars(record).items() if name not in KNOWN}
-        if record.exc_text or record.exc_info:
-            line["traceback"] = record.exc_text or self.formatException(record.exc_info or (None, None, None))
+        if record.exc_text:
+            line["traceback"] = record.exc_text
         return json.dumps(line, default=str)
 
 
@@ -63,13 +63,13 @@ def log_format_problem(log_format: str) -> str | None:
     return None
 
 
-def make_formatter(log_format: str = FORMAT, date_format: str = DATE_FORMAT) -> logging.Formatter:
+def make_formatter(log_format: str = FORMAT) -> logging.Formatter:
     """The formatter of a format, as of Python's `logging`, of JSON, or of TEXT."""
     if log_format.lower() == JSON:
         return JSONFormatter()
     log_format = FORMAT if log_format.lower() == TEXT else log_format
     plain = log_format != FORMAT or not is_coloured(sys.stderr, os.environ)
-    return (logging.Formatter if plain else ColourFormatter)(log_format, date_format)
+    return (logging.Formatter if plain else ColourFormatter)(log_format, DATE_FORMAT)
 
 
 def is_coloured(stream: TextIO, environ: Mapping[str, str]) -> bool:

@@ -36,7 +36,8 @@ class RequestIds:
             context.session_id = parse_qs(scope["query_string"].decode("latin-1")).get("session_id", [""])[0]
         task = asyncio.current_task()  # of this request alone
         assert task is not None
-        task.add_done_callback(enter(context))
+        enter(context)
+        task.add_done_callback(context.end)
         return self._app(scope, receive, send if scope["type"] == "websocket" else _with_id(send, context.request_id))
 
 
