@@ -251,6 +251,11 @@ class KernelsOptions:
     orphan_timeout_s: NotNegative = _option(
         86_400.0, "Seconds without any server after which kernels that are kept are ended. 0 for never.", unit="seconds"
     )
+    traces: bool = _option(
+        False,
+        "Whether starts, restarts and executions are traced with OpenTelemetry, which its variables `OTEL_*` "
+        "configure. Needs the extra `traces`.",
+    )
     allow_origin: list[str] = _option(
         [],
         "Origins, such as `http://host:port`, whose pages may use the server; its own always may. `['*']` allows all.",

@@ -62,6 +62,7 @@ class KernelClient:
         heartbeat: HeartbeatOptions | None = None,
         open_channels: OpenChannels = ZMQChannels,
         traceback_filter: TracebackFilter | None = None,
+        requests: RequestLog | None = None,
     ) -> None:
         self.kernel_id = kernel_id
         self.generation = 0
@@ -71,7 +72,7 @@ class KernelClient:
         self._context = context
         self._open_channels = open_channels
         self._heartbeat_options = heartbeat or HeartbeatOptions()
-        self.requests = RequestLog()
+        self.requests = RequestLog() if requests is None else requests
         self._listeners = Listeners()
         self._receiver = Receiver(kernel_id, self.session, self.state, self.requests, self._listeners, verify=verify)
         self._receiver.traceback_filter = traceback_filter

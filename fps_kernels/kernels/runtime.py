@@ -17,6 +17,7 @@ from ..kernel_driver.heartbeat import HeartbeatOptions
 from ..kernel_driver.launcher import Launcher
 from ..kernel_driver.lifecycle import LifecycleOptions
 from ..kernel_driver.reaper import Reaper
+from ..kernel_driver.request_log import RequestLog
 from ..kernel_driver.state import ExecutionState
 from ..kernel_driver.traceback_filter import TracebackFilter
 from ..kernel_driver.turns import Turns
@@ -32,6 +33,7 @@ from .life_log import LifeLog
 
 if TYPE_CHECKING:
     from .keeping.kernel_keeper import KernelKeeper
+    from .tracing.kernel_traces import KernelTraces
 
 MAX_SOCKETS = 16_384
 """The limit of sockets of the ZMQ context. libzmq's default of 1,023 would be reached at 250 kernels."""
@@ -47,6 +49,7 @@ class KernelRuntime:
     lifecycle, heartbeat: the bounds on the life of kernels that are launched.
     reaper: ends launched processes should the server be killed.
     counts: how the kernels start and end.
+    Raises BadOption if `traces` is on and OpenTelemetry cannot do it.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class KernelRuntime:
         self.heartbeat = HeartbeatOptions(options.heartbeat_interval_s, options.heartbeat_timeout_s)
         self.reaper = Reaper()
         self.counts = KernelCounts()
+        self._traces = _traces() if options.traces else None
         open_channels: OpenChannels = partial(ZMQChannels, turns=Turns())
         self._keeper = keeper
         self._open_channels = open_channels if keeper is None else keeper.open_channels(open_channels)
@@ -95,9 +99,13 @@ class KernelRuntime:
         if context is not None:
             context.destroy(linger=0)
         await self.reaper.close()
+        if self._traces is not None:
+            await self._traces.close()
 
-    def make_client(self, kernel_id: str, heartbeat: HeartbeatOptions) -> KernelClient:
-        """Make a client that is not connected yet."""
+    def make_client(
+        self, kernel_id: str, heartbeat: HeartbeatOptions, requests: RequestLog | None = None
+    ) -> KernelClient:
+        """Make a client that is not connected yet. requests: see KernelClient."""
         options = self.options
         client = KernelClient(
             kernel_id,
@@ -108,6 +116,7 @@ class KernelRuntime:
             if options.allow_tracebacks
             else TracebackFilter(options.traceback_replacement_message),
             open_channels=self._open_channels,
+            requests=requests,
         )
         client.state.untracked = frozenset(options.untracked_message_types)
         return client
@@ -127,11 +136,10 @@ class KernelRuntime:
         prepare: see KernelDriver.
         folder: where its processes start, if that can change.
         """
-        client = self.make_client(kernel_id, self.heartbeat)
+        client = self.make_client(kernel_id, self.heartbeat, self._traced_requests(kernel_id, launcher.kernel_name))
         driver = KernelDriver(client, launcher, lifecycle or self.lifecycle, prepare=prepare)
         kernel = Kernel(driver, self.make_server(driver, self._keeper), folder=folder)
-        self.counts.follow(kernel)
-        LifeLog.follow(kernel, launcher)
+        self._follow(kernel, launcher)
         return kernel
 
     def make_pooled_driver(self, kernel_id: str, launcher: Launcher, prepare: Prepare) -> KernelDriver:
@@ -146,7 +154,8 @@ class KernelRuntime:
     def make_external_kernel(self, kernel_id: str, name: str, info: ConnectionInfo) -> Kernel:
         """Make a kernel that is connected to a process that is not ours."""
         timeout_s = self.options.external_heartbeat_timeout_s  # the launcher watches over it then
-        client = self.make_client(kernel_id, HeartbeatOptions(interval_s=0) if timeout_s else self.heartbeat)
+        heartbeat = HeartbeatOptions(interval_s=0) if timeout_s else self.heartbeat
+        client = self.make_client(kernel_id, heartbeat, self._traced_requests(kernel_id, name))
         state = client.state
 
         def busy() -> bool:
@@ -155,9 +164,18 @@ class KernelRuntime:
         launcher = ExternalLauncher(name, info, self.context, timeout_s, busy)
         driver = KernelDriver(client, launcher, self.lifecycle)
         kernel = Kernel(driver, self.make_server(driver), external=True)
+        self._follow(kernel, launcher)
+        return kernel
+
+    def _follow(self, kernel: Kernel, launcher: Launcher) -> None:
+        """Have the life of a kernel counted, logged and, if that is on, traced."""
         self.counts.follow(kernel)
         LifeLog.follow(kernel, launcher)
-        return kernel
+        if self._traces is not None:
+            self._traces.follow(kernel)
+
+    def _traced_requests(self, kernel_id: str, name: str) -> RequestLog | None:
+        return None if self._traces is None else self._traces.requests(kernel_id, name)
 
     def make_server(self, driver: KernelDriver, keeper: KernelKeeper | None = None) -> KernelServer:
         """Make the web side of a kernel. keeper: what may have its processes; None if they end with the server."""
@@ -165,3 +183,10 @@ class KernelRuntime:
         if keeper is not None:
             return keeper.reading.make_server(driver.client, self._limits)
         return KernelServer(driver.client, self._limits)
+
+
+def _traces() -> KernelTraces:
+    """What traces kernels. Imported only where it is on: OpenTelemetry takes 0.1 s. Raises BadOption."""
+    from .tracing.kernel_traces import KernelTraces
+
+    return KernelTraces()

@@ -16,14 +16,19 @@ NAMES_KERNEL = re.compile(r"kernel %s(?: \(%s\))?")
 
 
 class LogContext:
-    """What is known of a request. over: whether it has ended."""
+    """What is known of a request.
 
-    __slots__ = ("kernel_id", "over", "request_id", "session_id", "user")
+    trace_parent: the trace that it is part of, as in the header `traceparent`.
+    over: whether it has ended.
+    """
+
+    __slots__ = ("kernel_id", "over", "request_id", "session_id", "trace_parent", "user")
 
     def __init__(self, request_id: str, kernel_id: str = "", session_id: str = "") -> None:
         self.request_id = request_id
         self.kernel_id = kernel_id
         self.session_id = session_id
+        self.trace_parent = ""
         self.user = ""
         self.over = False
 

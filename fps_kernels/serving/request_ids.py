@@ -14,6 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .log_context import LogContext, enter
 
 HEADER = "X-Request-ID"
+TRACE_PARENT = "traceparent"
+"""Where a request says which trace it is part of. Source: W3C, Trace Context."""
 VALID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 """An id that is taken over from a client; others are replaced."""
 KERNEL_PATH = re.compile(r"/api/kernels/([A-Za-z0-9_-]{1,100})(/channels)?(?=/|$)")
@@ -29,9 +31,11 @@ class RequestIds:
         """Not a coroutine: each message of a WebSocket would have one more to pass through."""
         if scope["type"] not in ("http", "websocket"):
             return self._app(scope, receive, send)
-        given = Headers(scope=scope).get(HEADER, "")
+        headers = Headers(scope=scope)
+        given = headers.get(HEADER, "")
         found = KERNEL_PATH.search(scope["path"])
         context = LogContext(given if VALID.fullmatch(given) else uuid.uuid4().hex, found[1] if found else "")
+        context.trace_parent = headers.get(TRACE_PARENT, "")
         if found and found[2]:
             context.session_id = parse_qs(scope["query_string"].decode("latin-1")).get("session_id", [""])[0]
         task = asyncio.current_task()  # of this request alone

@@ -72,6 +72,11 @@ def test_the_core_and_the_extension_need_no_other_extra(module: str) -> None:
             "fps-kernels: The command lab is not installed: install fps_kernels[lab] (there is no asphalt)",
         ),
         (
+            "opentelemetry",
+            "from fps_kernels.gateway.app import main; main(['--port=0', '--KernelGatewayApp.traces=True'])",
+            "fps-kernels: traces: OpenTelemetry is missing (no opentelemetry): install fps_kernels[traces]",
+        ),
+        (
             "asphalt",
             "import fps_kernels.main",
             "ModuleNotFoundError: The component kernels is not installed: install fps_kernels[jupyverse] "

@@ -213,6 +213,7 @@ class KernelGatewayApp(JupyterApp):
     keep_kernels = kernels_option("keep_kernels").tag(env="KG_KEEP_KERNELS")
     state_dir = kernels_option("state_dir").tag(env="KG_STATE_DIR")
     orphan_timeout_s = kernels_option("orphan_timeout_s").tag(env="KG_ORPHAN_TIMEOUT_S")
+    traces = kernels_option("traces").tag(env="KG_TRACES")
     default_kernel_name = Unicode(
         config=True, help="The kernelspec to start when a request names none. `python` stands for the native one."
     ).tag(env="KG_DEFAULT_KERNEL_NAME")

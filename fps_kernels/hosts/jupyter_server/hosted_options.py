@@ -34,6 +34,7 @@ OWN_OPTIONS = (
     "keep_kernels",
     "state_dir",
     "orphan_timeout_s",
+    "traces",
 )
 """The kernels' options that are traits of FpsMappingKernelManager."""
 

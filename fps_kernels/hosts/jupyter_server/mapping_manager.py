@@ -62,6 +62,7 @@ class FpsMappingKernelManager(AsyncMappingKernelManager):
     keep_kernels = kernels_option("keep_kernels")
     state_dir = kernels_option("state_dir")
     orphan_timeout_s = kernels_option("orphan_timeout_s")
+    traces = kernels_option("traces")
     ws_max_message_bytes = option_trait(MESSAGE_OPTION)
 
     def __init__(self, **options: Any) -> None:
@@ -72,13 +73,13 @@ class FpsMappingKernelManager(AsyncMappingKernelManager):
         self.context.set(zmq.MAX_SOCKETS, MAX_SOCKETS)
         self._shutdown_callbacks: list[Callable[[], Awaitable[None]]] = []
         kernels = kernels_options(self)
-        try:
-            self.keeping = HostedKeeping(kernels)
-        except BadOption as exc:
-            raise TraitError(exc.message) from exc
         # The same context, without zmq.asyncio's sockets.
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.shadow(self.context)
-        self.runtime = KernelRuntime(kernels, context, keeper=self.keeping.keepsake.keeper)
+        try:
+            self.keeping = HostedKeeping(kernels)
+            self.runtime = KernelRuntime(kernels, context, keeper=self.keeping.keepsake.keeper)
+        except BadOption as exc:
+            raise TraitError(exc.message) from exc
         self._managers: WeakSet[FpsKernelManager] = WeakSet()  # of kernels that we run
         self._capacity = Capacity(self._own_kernels, self.max_kernels)
         self._pool_factory = HostedFactory(self, self.runtime, self.keeping)
