@@ -19,7 +19,7 @@ from .metrics_endpoint import MetricsEndpoint
 from .server_endpoints import ServerEndpoints
 from .session_endpoints import SessionEndpoints
 from .starlette_router import starlette_routes
-from .table import api_table
+from .table import METRICS_PATH, Endpoint, api_table
 
 if TYPE_CHECKING:
     from ..execution.service import ExecutionService
@@ -48,6 +48,11 @@ class KernelRoutes:
             self.execution_endpoints,
             self.session_endpoints,
         )
+
+    @property
+    def metrics_endpoint(self) -> Endpoint:
+        """The entry of the table that has the numbers."""
+        return next(one for one in self.table if one.path == METRICS_PATH)
 
     def get_client(self, kernel_id: str) -> KernelClient:
         """The shared client of a kernel. Raises KernelNotFound."""

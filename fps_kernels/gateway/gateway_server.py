@@ -17,6 +17,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ..api.metrics_server import MetricsServer
 from ..api.responses import error_response
 from ..api.starlette_router import EndpointRoute
 from ..api.table import METRICS_PATH
@@ -63,15 +64,23 @@ class Gateway:
     context: what the personality has got, too.
     socks: the sockets to serve on, which listen already.
     personality: what is served.
+    metrics_socks: those on which only the numbers are served, without a token.
     """
 
-    def __init__(self, context: GatewayContext, socks: Sequence[socket.socket], personality: LoadedPersonality) -> None:
+    def __init__(
+        self,
+        context: GatewayContext,
+        socks: Sequence[socket.socket],
+        personality: LoadedPersonality,
+        metrics_socks: Sequence[socket.socket] = (),
+    ) -> None:
         self._settings = context.settings
         self._registry = context.kernels.registry
         self._sessions = context.kernels.sessions
         self._host = context.kernels.host
-        self._metrics = next(one for one in context.kernels.table if one.path == METRICS_PATH)
+        self._metrics = context.kernels.metrics_endpoint
         self._socks = list(socks)
+        self._metrics_server = MetricsServer(metrics_socks, context.settings.metrics_ip)
         self._personality = personality
         self._refusals = RefusalLog()
         self._ready = False
@@ -97,6 +106,7 @@ class Gateway:
             url = url_of(self._socks[0], listening.tls)
             if not listening.private:
                 warn_of_reach(self._settings.access.policy, listening.ip, public=listening.public)
+            self._metrics_server.start(self._metrics, self._host)
             logger.info("Serving at %s", url + self._settings.base_url[1:])
             try:
                 await asyncio.wait([serving, *ends], return_when=asyncio.FIRST_COMPLETED)
@@ -105,6 +115,7 @@ class Gateway:
                 await self._registry.stop()  # ends the requests that wait for a kernel, and closes the WebSockets
             finally:
                 await cancel_and_wait(*ends)
+                await self._metrics_server.close()
                 server.should_exit = True
                 await serving
         finally:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from traitlets.config.application import LevelFormatter
 
+from ..api.metrics_server import bound_for_metrics
 from ..api.routes import KernelRoutes
 from ..errors import BadOption, KernelspecNotFound
 from ..kernel_driver.kernelspec import Kernelspecs
@@ -68,7 +69,7 @@ def run(app: KernelGatewayApp) -> None:
         open_option="allow_open_access",
     )
 
-    async def serve(socks: Sequence[socket.socket]) -> None:
+    async def serve(socks: Sequence[socket.socket], metrics_socks: Sequence[socket.socket]) -> None:
         options = settings.kernels
         classes = SpecClasses.of(options)
         specs = Kernelspecs(options.default_kernel, settings.base_url, options.allowed_kernelspecs, classes)
@@ -82,16 +83,17 @@ def run(app: KernelGatewayApp) -> None:
         personality.set_context(context)
         app.settings, app.seed, app.kernels = settings, seed, kernels  # for personalities that know only `parent`
         stop.listen()
-        await Gateway(context, socks, personality).serve(stop.event)
+        await Gateway(context, socks, personality, metrics_socks).serve(stop.event)
 
     collect_from_now()  # kernels may be started before anything is served, and take long
     patience_s = personality.shutdown_timeout_s + settings.kernels.shutdown_wait_time_s + PATIENCE_S
     with (
         StopSignals(ask=sys.stdin.isatty() and not app.answer_yes, patience_s=patience_s) as stop,
         bound(listening) as socks,
+        bound_for_metrics(settings.metrics_ip, settings.metrics_port, "metrics_port") as metrics_socks,
         asyncio.Runner(loop_factory=new_loop) as runner,
     ):
-        runner.run(serve(socks))
+        runner.run(serve(socks, metrics_socks))
 
 
 async def check_kernelspec(specs: Kernelspecs, settings: Settings, seed: Seed | None) -> None:

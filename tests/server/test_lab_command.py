@@ -156,6 +156,9 @@ async def test_health_checks_are_answered_when_all_connections_are_busy(start: S
         (["--ws-max-message-bytes", "10"], "--ws-max-message-bytes=10: should be"),
         (["--shutdown-no-activity-timeout-s", "-1"], "--shutdown-no-activity-timeout-s=-1.0: should be"),
         (["--sock", "s", "--sock-mode", "0060"], "--sock-mode=0060: not permissions"),
+        (["--metrics-port", "9464", "--disable", "kernels"], "--metrics-port: without the plugin kernels"),
+        (["--shutdown-no-activity-timeout-s", "60", "--disable", "kernels"], "-timeout-s: without the plugin kernels"),
+        (["--metrics-port", "9464", "--metrics-ip", "192.0.2.1"], "--metrics-port: ip=192.0.2.1 port=9464: "),
         (["--port", "1", "--port-retries", "0", "--ip", "192.0.2.1"], "ip=192.0.2.1 port=1: "),
     ],
 )

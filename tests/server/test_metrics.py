@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import signal
+import socket
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
 import psutil
 import pytest
+from websockets.exceptions import InvalidStatus
+from websockets.sync.client import connect
 
 from ..support.client import Client, tidy_client
-from ..support.gateways import gateways
+from ..support.gateways import Gateway, gateways, option
 from ..support.kept_servers import is_idle
 from ..support.messages import text_of
+from ..support.ports import free_port
 from ..support.processes import ServerProcess
 from ..support.scrapes import grown, numbers, parsed
 from ..support.servers import NOT_NEEDED, Launch, Server, options
@@ -147,3 +151,56 @@ def test_who_may_use_the_api_may_scrape_it(tmp_path: Path) -> None:
             response = httpx.get(url, headers={"Authorization": f"Bearer {token}", **accept})
             assert response.headers["content-type"].startswith("application/openmetrics-text")
             assert response.text.endswith("# EOF\n")
+
+
+@pytest.fixture(scope="module", params=["gateway", "lab"])
+def closed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """The URLs of a server that asks for a token, and of its numbers on a port of their own."""
+    port = free_port()
+    if request.param == "gateway":
+        words = [option("auth_token", "a-token-of-the-tests"), option("metrics_port", port), option("base_url", "/a/b")]
+    else:
+        lean = [word for name in NOT_NEEDED for word in ("--disable", name)]
+        words = ["lab", *lean, "--port", str(free_port()), "--metrics-port", str(port)]
+    with gateways(tmp_path_factory.mktemp("closed")) as begin:
+        yield begin(*words).url, f"http://127.0.0.1:{port}"
+
+
+def test_a_port_of_its_own_needs_no_token(closed: tuple[str, str]) -> None:
+    server, metrics = closed
+    assert parsed(httpx.get(f"{metrics}/metrics"))["fps_kernels_websockets"] == 0
+    assert httpx.head(f"{metrics}/metrics").status_code == 200
+    assert httpx.get(f"{server}/metrics").status_code in (401, 403)
+
+
+def test_a_port_of_its_own_serves_nothing_else(closed: tuple[str, str]) -> None:
+    _, metrics = closed
+    for path in ("/", "/api/kernels", "/a/b/api/kernels", "/lab", "/metrics/", "/healthz", "//metrics"):
+        answer = httpx.get(metrics + path)
+        assert (answer.status_code, answer.json()["message"]) == (404, "Not found: only /metrics is served here")
+    for method in ("POST", "PUT", "DELETE", "OPTIONS"):
+        assert httpx.request(method, f"{metrics}/metrics").status_code == 405
+    with pytest.raises(InvalidStatus), connect(f"ws{metrics[4:]}/api/kernels/x/channels"):
+        pass
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Host": "attacker.example"}, {"Origin": "https://attacker.example"}, {"Sec-Fetch-Site": "cross-site"}]
+)
+def test_pages_of_other_sites_read_no_numbers(closed: tuple[str, str], headers: dict[str, str]) -> None:
+    """Nor one whose own name resolves to this machine."""
+    _, metrics = closed
+    answer = httpx.get(f"{metrics}/metrics", headers=headers)
+    assert answer.status_code in (403, 404)
+    assert "fps_kernels" not in answer.text
+
+
+def test_a_port_for_numbers_that_is_taken_is_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        lab = ["lab", f"--metrics-port={port}"]
+        for words, name in (([option("metrics_port", port)], "metrics_port"), (lab, "--metrics-port")):
+            gateway = Gateway(tmp_path, *words)
+            assert gateway.wait_end() == 1
+            said = f"fps-kernels: {name}: ip=127.0.0.1 port={port}: Address already in use"
+            assert gateway.log.splitlines()[-1] == said

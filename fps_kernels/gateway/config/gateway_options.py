@@ -130,6 +130,16 @@ class KernelGatewayApp(JupyterApp):
     port_retries = Integer(50, config=True, help="How many of the next ports to try when it is taken.").tag(
         env="KG_PORT_RETRIES", bounds=Bounds(ge=0)
     )
+    metrics_port = Integer(
+        None,
+        allow_none=True,
+        config=True,
+        help="A port on which `/metrics` is served, without a token; it stays on the other one, too. 0 lets the system "
+        "choose.",
+    ).tag(env="KG_METRICS_PORT", bounds=Bounds(ge=0, le=65535))
+    metrics_ip = Unicode(
+        "127.0.0.1", config=True, help="The address of `metrics_port`. Whoever reaches it reads the numbers."
+    ).tag(env="KG_METRICS_IP")
     sock = Unicode(
         config=True,
         help="The path of a Unix socket to listen on, instead of an address and a port. What is asked of requests "

@@ -93,6 +93,8 @@ def read(app: KernelGatewayApp) -> Settings:
             head_timeout_s=app.head_timeout_s,
         ),
         access=Access(_policy(app), _cors(app), app.allow_open_access),
+        metrics_ip=app.metrics_ip,
+        metrics_port=app.metrics_port,
         base_url=_base_url(app.base_url),
         api=app.api,
         list_kernels=personality.list_kernels,

@@ -29,6 +29,7 @@ class Access:
 class Settings:
     """All settings.
 
+    metrics_ip, metrics_port: where the numbers are served without a token; a port of None for nowhere.
     base_url: the path of the API; it begins and ends with a slash, and is escaped as in a URL.
     no_activity_timeout_s: seconds after which the server ends if nobody uses it; 0: never.
     """
@@ -36,6 +37,8 @@ class Settings:
     listening: Listening
     serving: ServingLimits
     access: Access
+    metrics_ip: str
+    metrics_port: int | None
     base_url: str
     api: str
     list_kernels: bool

@@ -22,6 +22,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from .... import __version__
+from ....api.metrics_server import MetricsServer, bound_for_metrics
 from ....errors import BadOption
 from ....kernels.keeping.opening import TOKEN_FILE
 from ....ledger import sweep
@@ -82,6 +83,10 @@ def main(argv: Sequence[str]) -> None:
     limits = serving_limits(options)
     tls = tls_context(options.certfile, options.keyfile, options.client_ca)
     components, access = prepare(options)
+    if "kernels" not in components:
+        for name in ("metrics_port", "shutdown_no_activity_timeout_s"):
+            if getattr(options, name):
+                raise BadOption(f"--{name.replace('_', '-')}: without the plugin kernels nothing can be said of them")
     limits = replace(limits, always_answered=access.open_paths)
     hide(*access.policy.secrets)
     listening = Listening(
@@ -103,6 +108,7 @@ def main(argv: Sequence[str]) -> None:
     with (
         StopSignals(ask=sys.stdin.isatty() and not options.yes, patience_s=patience_s(components)) as stop,
         bound(listening) as socks,
+        bound_for_metrics(options.metrics_ip, options.metrics_port, "--metrics-port") as metrics_socks,
         asyncio.Runner(loop_factory=new_loop) as runner,
     ):
         component = LabComponent(
@@ -114,6 +120,7 @@ def main(argv: Sequence[str]) -> None:
             base_url=unquote(access.base_url),
             no_activity_timeout_s=options.shutdown_no_activity_timeout_s,
             shut_down=stop.begin,
+            metrics=MetricsServer(metrics_socks, options.metrics_ip) if metrics_socks else None,
         )
         runner.run(_serve(component, access, listening, root, stop, open_browser=options.open_browser))
 

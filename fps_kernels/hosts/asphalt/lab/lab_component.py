@@ -15,6 +15,7 @@ from jupyverse_api.kernels import Kernels
 from jupyverse_api.main import JupyverseComponent
 from starlette.types import ASGIApp
 
+from ....api.metrics_server import MetricsServer
 from ....api.unused_server import UnusedServer
 from ....serving.head_and_options import HeadAndOptions
 from ....serving.http_server import ServingLimits, make_server, url_of
@@ -37,6 +38,7 @@ class _ServerComponent(ASGIComponent[Any]):
     base_url = "/"
     no_activity_timeout_s = 0.0
     shut_down: Callable[[], None]
+    metrics: MetricsServer | None = None
 
     @context_teardown
     async def start_server(self, ctx: Context) -> AsyncGenerator[None, Exception | None]:
@@ -45,18 +47,24 @@ class _ServerComponent(ASGIComponent[Any]):
         app = with_lab_routes(self.app, self.app.router.routes, self.base_url, self.shut_down, replaced.routes)
         app = OwnRedirects(HeadAndOptions(app))
         unused = None
+        kernels: Any = None
+        if self.no_activity_timeout_s or self.metrics is not None:
+            kernels = await ctx.request_resource(Kernels)
         if self.no_activity_timeout_s:
-            kernels: Any = await ctx.request_resource(Kernels)
             unused = UnusedServer(kernels.registry, self.no_activity_timeout_s, self.base_url, replaced.has_terminals)
             app = unused.watch_requests(app)
         server = make_server(self.layer(app), self.tls, PING_INTERVAL_S, self.limits)
         serving = asyncio.create_task(server.serve(list(self.socks)), name="HTTP server")
+        if self.metrics is not None:
+            self.metrics.start(kernels.metrics_endpoint, kernels.host)
         watching = None if unused is None else asyncio.create_task(self._end(unused), name="unused server")
 
         yield
 
         await cancel_and_wait(watching)
         await replaced.close()
+        if self.metrics is not None:
+            await self.metrics.close()
         server.should_exit = True
         await serving
 
@@ -75,6 +83,7 @@ class LabComponent(JupyverseComponent, _ServerComponent):
     base_url: the path that all paths begin with.
     no_activity_timeout_s: seconds after which the server ends if nobody uses it; 0: never.
     shut_down: called when it is to end, by a client or by that.
+    metrics: serves the numbers without a token; None: they need one.
     """
 
     def __init__(
@@ -88,6 +97,7 @@ class LabComponent(JupyverseComponent, _ServerComponent):
         base_url: str = "/",
         no_activity_timeout_s: float = 0.0,
         shut_down: Callable[[], None] = lambda: None,
+        metrics: MetricsServer | None = None,
     ) -> None:
         # jupyverse takes only names and ports
         host, port = ("localhost", 0) if is_unix(socks[0]) else socks[0].getsockname()[:2]
@@ -99,6 +109,7 @@ class LabComponent(JupyverseComponent, _ServerComponent):
         self.base_url = base_url
         self.no_activity_timeout_s = no_activity_timeout_s
         self.shut_down = shut_down
+        self.metrics = metrics
 
     @property
     def url(self) -> str:

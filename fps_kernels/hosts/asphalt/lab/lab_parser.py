@@ -102,6 +102,10 @@ def _add_listening(group: argparse._ArgumentGroup) -> None:
         metavar="NUMBER",
         help="how many of the next ports to try if it is taken (default: %(default)s)",
     )
+    group.add_argument("--metrics-port", type=int, metavar="PORT", help="port on which /metrics needs no token")
+    group.add_argument(
+        "--metrics-ip", default="127.0.0.1", metavar="ADDRESS", help="its address (default: %(default)s)"
+    )
     group.add_argument("--sock", metavar="PATH", help="Unix socket to listen on, instead of an address and a port")
     group.add_argument(
         "--sock-mode",
