@@ -45,14 +45,14 @@ PATIENCE_S = 30
 
 def run(app: KernelGatewayApp) -> None:
     """Serve until a signal ends the server. Raises BadOption before anything is started."""
-    settings = read(app)
-    check_keeping(settings.kernels)
-    hide(*settings.access.policy.secrets)
     if (problem := log_format_problem(app.log_format)) is not None:
         raise BadOption(f"log_format={app.log_format} {problem}")
     own = app.log_format == FORMAT or app.log_format.lower() in (JSON, TEXT)
     formatter = make_formatter(app.log_format) if own else LevelFormatter(fmt=app.log_format, datefmt=app.log_datefmt)
     configure(app.log_level, formatter)  # type: ignore[arg-type]  # an int or a str; traitlets says object
+    settings = read(app)  # which may warn, in the form of all lines
+    check_keeping(settings.kernels)
+    hide(*settings.access.policy.secrets)
     close_memory()
     raise_limit()
     personality = load_personality(settings.api, app)
