@@ -26,6 +26,9 @@ logger = logging.getLogger(__name__)
 
 TALKING = ("shell", "control", "stdin")
 """The channels on which something can be sent."""
+OPEN_AT_FIRST = ("shell", "stdin", "iopub")
+"""Not control, which many kernels are asked nothing on before they are shut down: two descriptors for each of them.
+A DEALER keeps what it is given until it is connected."""
 DRAIN_BUDGET_S = 0.0005
 """How long one drain may read before other sockets, and other kernels, get their turn; listeners are not included."""
 DRAIN_CHECK_EVERY = 8
@@ -77,7 +80,7 @@ OpenChannels = Callable[[zmq.Context[zmq.Socket[bytes]], ConnectionInfo, bytes, 
 
 
 class ZMQChannels:
-    """The sockets to one process of a kernel: shell, control, stdin (DEALER) and iopub (SUB).
+    """The sockets to one process of a kernel: shell, stdin, control once it is used (DEALER) and iopub (SUB).
 
     context: the context that the sockets belong to.
     info: where the kernel listens.
@@ -109,13 +112,13 @@ class ZMQChannels:
         self._pausing: set[str] = set()
         self._waiting: dict[str, deque[Sequence[Buffer]]] = {name: deque() for name in TALKING}
         try:
-            for channel in (*TALKING, "iopub"):
+            for channel in OPEN_AT_FIRST:
                 self._open(channel)
         except KernelNotConnected:
             self.close()
             raise
 
-    def _open(self, channel: str) -> None:
+    def _open(self, channel: str) -> zmq.Socket[bytes]:
         try:
             if channel == "iopub":
                 socket = open_socket(self._context, self._info, channel, zmq.SUB, self._prepare, rcvhwm=IOPUB_RCVHWM)
@@ -139,6 +142,7 @@ class ZMQChannels:
         self._readers[channel] = SocketReader(socket, topics=channel == "iopub")
         add_reader(self._loop, socket.FD, self._on_readable, channel)
         self._schedule(channel)  # edge-triggered: what came before we looked is not announced
+        return socket
 
     def connected(self, channel: str) -> bool:
         """Whether the socket can be written to. For stdin that is: whether it is connected."""
@@ -180,7 +184,9 @@ class ZMQChannels:
         """
         socket = self._sockets.get(channel)
         if socket is None:
-            raise KernelNotConnected("the connection to the kernel is closed")
+            if self.closed:
+                raise KernelNotConnected("the connection to the kernel is closed")
+            socket = self._open(channel)
         waiting = self._waiting[channel]
         if waiting or not self._try_to_send(socket, frames):
             if len(waiting) >= SEND_QUEUE_MESSAGES:
