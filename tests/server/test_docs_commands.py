@@ -21,29 +21,29 @@ from pathlib import Path
 import httpx
 import pytest
 
+from ..support.pages import blocks_of
 from ..support.programs import lack_unless_required, need
 from ..support.venvs import INSTALL_TIMEOUT_S, PACKAGE, run
 
 START_TIMEOUT_S = 120
-BLOCK = re.compile(r"^```bash\n(.+?)^```$", re.MULTILINE | re.DOTALL)
-BEGINS = re.compile(r"^(pip install|fps-kernels|jupyter|python3 -m venv) ?", re.MULTILINE)
+BEGINS = re.compile(r"^(fps-kernels|jupyter) ?", re.MULTILINE)
 ADDRESS = re.compile(r"Serving at (\S+)/\n|(http://127\.0\.0\.1:\d+)/lab\?token=")
 TOKEN = re.compile(r"[?&]token=([0-9a-f]+)")
 
-ELSEWHERE = {
-    "README.md": "its first commands are those of .ci/run",
-    "performance.md": "they take minutes, and a harness that is not part of the repository",
-}
 INSTALLED_BEFORE = {"security.md": "pip install '.[lab]'"}
 """What a page that is about options takes for granted."""
 
 
 def first_blocks() -> dict[str, list[str]]:
-    """The blocks of commands that install or begin something, by page: the first, and those that install more."""
+    """The blocks that install something and begin a server, by page: the first, and those that install more.
+
+    What else there is to run is run by test_page_commands.py, which installs nothing.
+    """
     found = {}
     for page in sorted((PACKAGE / "docs").glob("*.md")):
-        blocks = [block for block in BLOCK.findall(page.read_text()) if BEGINS.search(block)]
-        if blocks and page.name not in ELSEWHERE:
+        run = [one.text for one in blocks_of(f"docs/{page.name}") if one.is_run and one.language == "bash"]
+        blocks = [text for text in run if BEGINS.search(text)]
+        if blocks and (page.name in INSTALLED_BEFORE or blocks[0].startswith("pip install")):
             found[page.name] = blocks[:1] + [block for block in blocks[1:] if block.startswith("pip install")]
     return found
 

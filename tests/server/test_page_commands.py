@@ -1,0 +1,34 @@
+"""The commands of the documentation do what their pages say: each is run as it stands, or the page says that it is not.
+
+test_page_blocks.py holds that there is no third kind. Nothing is installed: `pip install` only looks whether the extras
+exist; test_docs_commands.py and .ci/run install for real.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ..support.page_session import PageSession, fits
+from ..support.pages import blocks_of, page_paths
+from ..support.programs import need
+
+PAGES = [page for page in page_paths() if any(block.is_run for block in blocks_of(page))]
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("page", PAGES)
+def test_the_commands_of_a_page_can_be_run_from_first_to_last(page: str, tmp_path: Path) -> None:
+    blocks = [block for block in blocks_of(page) if block.is_run]
+    for program in ("curl", "prometheus"):
+        if any(program in block.text for block in blocks):
+            need(program)
+    PageSession(tmp_path).run(blocks)
+
+
+def test_what_is_printed_is_compared() -> None:
+    assert fits("a\n", "a\n")
+    assert fits("a … c\n", "a b\nb c\n")
+    assert not fits("a\n", "a\nb\n")
+    assert not fits("a … c\n", "a b\n")
