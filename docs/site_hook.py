@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os.path
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -38,6 +38,7 @@ REFERENCES: dict[str, Callable[[], Iterator[str]]] = {
 MARKER = re.compile(r"^<!-- reference: (\w+) -->.*?^<!-- end of reference -->$", re.MULTILINE | re.DOTALL)
 FENCE = re.compile(r"^(`{3,}).*?^\1$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:)([^)#\s]+)(#[^)\s]*)?(?=\))")
+NAMED_BY_FILE = re.compile(r"\[((?:[\w-]+/)*([\w-]+\.md))\]\(((?:\.\./|[\w-]+/)*\2)(?=[#)])")
 LANGUAGES = {".json": "json", ".py": "python", ".service": "ini", ".socket": "ini", ".yml": "yaml"}
 
 
@@ -94,6 +95,30 @@ def relink(path: str, text: str) -> str:
     return outside_of_fences(text, lambda part: LINK.sub(replaced, part))
 
 
+def with_titles(path: str, text: str, titles: Mapping[str, str]) -> str:
+    """The text with titles in the place of the names of files by which pages call each other, as GitHub shows them.
+
+    path: the page's in the repository. titles: by paths on the site.
+    """
+
+    def replaced(found: re.Match[str]) -> str:
+        target = os.path.normpath(os.path.join(os.path.dirname(path), found[3]))
+        return f"[{titles.get(site_path(target), found[1])}]({found[3]}"
+
+    return outside_of_fences(text, lambda part: NAMED_BY_FILE.sub(replaced, part))
+
+
+def titles_of(nav: Iterable[Any]) -> Iterator[tuple[str, str]]:
+    """Path and title of each page in the navigation."""
+    for entry in nav:
+        if isinstance(entry, dict):
+            for title, value in entry.items():
+                if isinstance(value, str):
+                    yield value, title
+                else:
+                    yield from titles_of(value)
+
+
 def shown(path: str) -> str:
     """A page that shows a file, or has the list of a folder's files; a document is the page itself."""
     file = ROOT / path
@@ -120,6 +145,17 @@ def site_pages() -> dict[str, str]:
                 pages[site] = shown(target)
                 waiting.append((target, pages[site]))
     return pages
+
+
+def breakable(html: str) -> str:
+    """The HTML with places in the names that stand in tables where a line may be broken: between their words."""
+
+    def code(found: re.Match[str]) -> str:
+        return f"<code>{re.sub(r'(?<=[_.=/])(?=[A-Za-z])', '<wbr>', found[1])}</code>"
+
+    return re.sub(
+        r"<td[ >].*?</td>", lambda cell: re.sub(r"<code>([^<]*)</code>", code, cell[0]), html, flags=re.DOTALL
+    )
 
 
 # --- what mkdocs calls ---------------------------------------------------------------------------
@@ -151,5 +187,10 @@ def on_files(files: Any, config: Any) -> Any:
     return files
 
 
-def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    return relink(repository_path(page.file.src_uri), expand(markdown))
+def on_page_markdown(markdown: str, page: Any, config: Any, **_: Any) -> str:
+    path = repository_path(page.file.src_uri)
+    return relink(path, with_titles(path, expand(markdown), dict(titles_of(config["nav"]))))
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    return breakable(html)
