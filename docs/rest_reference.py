@@ -67,7 +67,7 @@ def lines() -> Iterator[str]:
         chosen = [one for one in operations if one[2]["tags"] == [tag]]
         for path, method, operation in sorted(chosen, key=lambda one: one[1] == "DELETE"):
             yield from _operation(path, method, operation)
-    yield from ("## Shapes", "", "Of bodies and answers.", "")
+    yield from ("## Shapes", "", "Of bodies and answers. Every error is an [Error](#error).", "")
     for name, schema in document["components"]["schemas"].items():
         yield from _shape(name, schema)
 
@@ -122,7 +122,8 @@ def _schema(schema: dict[str, Any]) -> str:
     if schema.get("type") == "array":
         return f"a list of {_schema(schema['items'])}{null}"
     if schema.get("type") == "object":
-        return f"an object, each value {_schema(schema['additionalProperties'])}{null}"
+        value = _schema(schema["additionalProperties"])
+        return ("an object" if value == "anything" else f"an object, each value {value}") + null
     words = {"boolean": "true or false", "integer": "a whole number", "number": "a number", "string": "text"}
     return words.get(schema.get("type", ""), "anything") + null
 

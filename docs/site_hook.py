@@ -55,7 +55,12 @@ def repository_path(page: str) -> str:
 
 
 def site_path(path: str) -> str:
-    """The path on the site of a file of the repository; that of a page, but for pictures."""
+    """The path on the site of a file of the repository; that of a page, but for pictures.
+
+    A folder has its README, or else a page with the list of its files.
+    """
+    if (ROOT / path / "README.md").is_file():
+        path = f"{path}/README.md"
     if path in DOCUMENTS:
         return DOCUMENTS[path]
     inner = PurePosixPath(path)
@@ -126,7 +131,9 @@ def shown(path: str) -> str:
         return file.read_text()
     title = f"# {path}\n\n"
     if file.is_dir():
-        names = sorted(one.name for one in file.iterdir() if one.is_file())
+        if (file / "README.md").is_file():
+            return (file / "README.md").read_text()
+        names = sorted(one.name for one in file.iterdir() if not one.name.startswith((".", "_")))
         return title + "\n".join(f"- [{name}]({file.name}/{name})" for name in names) + "\n"
     text = file.read_text()
     language = LANGUAGES.get(file.suffix) or ("bash" if text.startswith("#!") else "text")

@@ -61,7 +61,7 @@ def test_data_can_be_read(block: Block) -> None:
         case "toml":
             tomllib.loads(block.text)
         case "yaml":
-            yaml.safe_load(block.text)
+            list(yaml.safe_load_all(block.text))
 
 
 @pytest.mark.parametrize("page", page_paths())
