@@ -6,12 +6,13 @@ exist; test_docs_commands.py and .ci/run install for real.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from ..support.page_session import PageSession, fits
-from ..support.pages import blocks_of, page_paths
+from ..support.pages import Block, blocks_of, page_paths
 from ..support.programs import need
 
 PAGES = [page for page in page_paths() if any(block.is_run for block in blocks_of(page))]
@@ -25,6 +26,23 @@ def test_the_commands_of_a_page_can_be_run_from_first_to_last(page: str, tmp_pat
         if any(program in block.text for block in blocks):
             need(program)
     PageSession(tmp_path).run(blocks)
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "reason"),
+    [
+        ("bash", "true\nfalse\n", "page.md:7: exit code 1"),
+        ("bash", "fps-kernels --KernelGatewayApp.port=70000\n", "should be less than or equal to 65535"),
+        ("bash", "pip install '.[no-such-extra]'\n", "there is no extra no-such-extra"),
+        ("bash", "pip install no-such-package\n", "no-such-package is not in the environment"),
+        ("console", "$ echo 1\n2\n", "echo 1\n\nprints\n1"),
+        ("console", "$ exit 3\n", "exit code 3"),
+        ("python", "raise SystemExit(4)\n", "exit code 4"),
+    ],
+)
+def test_what_goes_wrong_is_told(tmp_path: Path, language: str, text: str, reason: str) -> None:
+    with pytest.raises(AssertionError, match=re.escape(reason)):
+        PageSession(tmp_path).run([Block("page.md", 7, language, text, "", "", "")])
 
 
 def test_what_is_printed_is_compared() -> None:

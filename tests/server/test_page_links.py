@@ -84,6 +84,21 @@ def test_links_of_the_site_are_between_its_pages() -> None:
     assert relink("docs/operating.md", "[a](../deploy/alerts.yml)") == "[a](files/deploy/alerts.yml.md)"
 
 
+def test_pages_of_the_site_are_called_by_their_titles() -> None:
+    def titled(text: str) -> str:
+        return str(site_hook()["with_titles"]("README.md", text, {"lab.md": "JupyterLab"}))
+
+    assert titled("[docs/lab.md](docs/lab.md#files)") == "[JupyterLab](docs/lab.md#files)"
+    assert titled("[these](docs/lab.md)") == "[these](docs/lab.md)"
+    assert titled("[tests/README.md](tests/README.md)") == "[tests/README.md](tests/README.md)"
+
+
+def test_names_in_tables_may_be_broken_between_words() -> None:
+    breakable = site_hook()["breakable"]
+    assert breakable("<td><code>a_b.c</code></td>") == "<td><code>a_<wbr>b.<wbr>c</code></td>"
+    assert breakable("<p><code>a_b</code></p>") == "<p><code>a_b</code></p>"
+
+
 def test_files_outside_of_the_documentation_are_pages_of_the_site() -> None:
     pages = site_hook()["site_pages"]()
     assert pages["changelog.md"] == (ROOT / "CHANGELOG.md").read_text()

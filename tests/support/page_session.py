@@ -124,9 +124,13 @@ class PageSession:
         }
 
     def _end(self) -> None:
+        """End what was started: servers, and a keeper with its kernels, which the page may not have come to end."""
         for path in (self._folder / "servers").iterdir():
             if path.suffix != ".log":
                 page_programs.end(path)
+        if (self._folder / "run" / "fps-kernels").exists():
+            command = [str(Path(sys.executable).parent / "fps-kernels"), "keeper", "stop"]
+            subprocess.run(command, env=self._environ(), capture_output=True, timeout=60, check=False)
 
 
 def commands_of(block: Block) -> list[Command]:
