@@ -55,18 +55,19 @@ def repository_path(page: str) -> str:
 
 
 def site_path(path: str) -> str:
-    """The path on the site of a file of the repository; that of a page, but for pictures.
-
-    A folder has its README, or else a page with the list of its files.
-    """
-    if (ROOT / path / "README.md").is_file():
-        path = f"{path}/README.md"
+    """The path on the site of a file or folder of the repository; that of a page, but for pictures."""
+    path = document(path)
     if path in DOCUMENTS:
         return DOCUMENTS[path]
     inner = PurePosixPath(path)
     if inner.parts[0] == "docs" and inner.suffix in (".md", ".png"):
         return str(inner.relative_to("docs"))
     return f"{FILES}/{path}" if inner.suffix == ".md" else f"{FILES}/{path}.md"
+
+
+def document(path: str) -> str:
+    """What stands for a path of the repository: of a folder its README, if it has one."""
+    return f"{path}/README.md" if (ROOT / path / "README.md").is_file() else path
 
 
 def outside_of_fences(text: str, change: Callable[[str], str]) -> str:
@@ -78,13 +79,16 @@ def outside_of_fences(text: str, change: Callable[[str], str]) -> str:
 
 
 def targets(path: str, text: str) -> Iterator[str]:
-    """The files and folders of the repository that a page links to. path: its own, in the repository."""
+    """The files of the repository that a page links to, and folders without a README.
+
+    path: its own, in the repository.
+    """
     found: list[str] = []
     outside_of_fences(text, lambda part: found.extend(one[1] for one in LINK.finditer(part)) or part)
     for link in found:
         target = os.path.normpath(os.path.join(os.path.dirname(path), link))
         if not target.startswith("..") and (ROOT / target).exists():
-            yield target
+            yield document(target)
 
 
 def relink(path: str, text: str) -> str:
@@ -131,8 +135,6 @@ def shown(path: str) -> str:
         return file.read_text()
     title = f"# {path}\n\n"
     if file.is_dir():
-        if (file / "README.md").is_file():
-            return (file / "README.md").read_text()
         names = sorted(one.name for one in file.iterdir() if not one.name.startswith((".", "_")))
         return title + "\n".join(f"- [{name}]({file.name}/{name})" for name in names) + "\n"
     text = file.read_text()

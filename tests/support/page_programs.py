@@ -82,13 +82,11 @@ def real(name: str) -> str:
 def pretend_to_install(arguments: list[str]) -> None:
     """Fails as pip would for an extra, or a package, that there is not."""
     assert arguments[0] == "install", arguments
-    extras = tomllib.loads(Path(os.environ["PAGE_ROOT"], "pyproject.toml").read_text())["project"][
-        "optional-dependencies"
-    ]
+    project = tomllib.loads(Path(os.environ["PAGE_ROOT"], "pyproject.toml").read_text())["project"]
     for word in arguments[1:]:
         requirement, _, more = word.partition("[")
         for extra in filter(None, more.rstrip("]").split(",")):
-            if requirement in (".", "fps_kernels") and extra not in extras:
+            if requirement in (".", "fps_kernels") and extra not in project["optional-dependencies"]:
                 sys.exit(f"pip: there is no extra {extra}")
         name = re.split("[<>=~!]", requirement)[0]
         if name.startswith((".", "-", "/")) or name in INSTALLED_ELSEWHERE:
@@ -112,7 +110,7 @@ def is_server(name: str, arguments: list[str]) -> bool:
 
 
 def serve(name: str, arguments: list[str]) -> None:
-    """Start a server, and return when it answers. If it ends by itself, so does this, as it does."""
+    """Start a server, and return when it answers. If it ends by itself, that is a failure."""
     options = dict(re.findall(r"--([\w.-]+)[= ](\S+)", " ".join(arguments)))
     default = "9090" if name == "prometheus" else "8888"
     said = options.get("port") or options.get("KernelGatewayApp.port")
@@ -132,18 +130,16 @@ def serve(name: str, arguments: list[str]) -> None:
     while not answers(port, log.read_text(errors="replace"), options.get("sock")):
         if process.poll() is not None:
             sys.stderr.write(log.read_text(errors="replace"))
-            sys.exit(process.returncode)
+            sys.exit(process.returncode or 1)
         if time.monotonic() > deadline:
             sys.exit(f"{name} does not answer:\n{log.read_text(errors='replace')}")
         time.sleep(0.05)
 
 
 def answers(port: str, log: str, sock: str | None) -> bool:
+    """Whether a server answers, on a port or, as its log says, on a Unix socket. No page has one that speaks TLS."""
     if sock is not None:
         return Path(sock).exists() and "token=" in log
-    # Of other programs no sign in the log is known; ours say where they serve, and https is not spoken here.
-    if "https://" in log:
-        return True
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     for path in ("/-/ready", "/api", "/healthz"):
         try:
@@ -163,14 +159,14 @@ def end(pid_file: Path) -> None:
         pid = int(pid_file.read_text())
         pid_file.unlink()
         deadline = time.monotonic() + END_TIMEOUT_S
-        number = signal.SIGTERM
+        number: int = signal.SIGTERM
         with contextlib.suppress(ProcessLookupError):
             while True:
                 os.killpg(pid, number)
                 time.sleep(0.05)
                 with contextlib.suppress(ChildProcessError):
                     os.waitpid(pid, os.WNOHANG)
-                number = signal.SIGKILL if time.monotonic() > deadline else 0  # type: ignore[assignment]
+                number = signal.SIGKILL if time.monotonic() > deadline else 0
 
 
 if __name__ == "__main__":
