@@ -77,7 +77,7 @@ def lines() -> Iterator[str]:
 def _kernels_option(option: Option) -> Iterator[str]:
     default = option.shown_default if option.default_text else f"`{option.shown_default}`"
     found = gateways_trait(option.name)
-    gateway = "has no option for it, and the default" if option.name in OPTIONS else "does not have it"
+    gateway = "no option: the default holds" if option.name in OPTIONS else "not available"
     if found is not None:
         cls, name, trait = found
         gateway = _ways(f"--{cls}.{name}=…", trait.metadata.get("env"))
@@ -90,7 +90,7 @@ def _kernels_option(option: Option) -> Iterator[str]:
     stock = JUPYTER_SERVERS_NAMES.get(option.name)
     if option.name in OWN_OPTIONS:
         stock = f"FpsMappingKernelManager.{option.name}"
-    server = f"`--{stock}=…`" if stock else "has no option for it"
+    server = f"`--{stock}=…`" if stock else "no option"
     if option.name == "class_options":
         server = "`--CLASS.NAME=…`"
     rows = [("gateway", gateway), ("`lab`, jupyverse", lab), ("Jupyter Server", server)]

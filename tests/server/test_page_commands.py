@@ -18,7 +18,7 @@ from ..support.programs import need
 PAGES = [page for page in page_paths() if any(block.is_run for block in blocks_of(page))]
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("page", PAGES)
 def test_the_commands_of_a_page_can_be_run_from_first_to_last(page: str, tmp_path: Path) -> None:
     blocks = [block for block in blocks_of(page) if block.is_run]

@@ -16,7 +16,7 @@ from . import page_programs
 from .pages import ROOT, Block
 from .ports import free_port
 
-TIMEOUT_S = 150
+TIMEOUT_S = 300
 PORT = re.compile(r"\b(888\d|9090)\b")
 """The ports of the pages' servers. The tests' are free ones."""
 COPIED = ("docs", "deploy", "pyproject.toml", "README.md")
