@@ -31,6 +31,11 @@ NOTES = {
     "[server-side execution](server-side-execution.md) is switched on, and that page explains the bodies. The gateway "
     "of this page answers 501.",
 }
+NOT_HERE = (
+    '{"message": "Server-side execution is not available: this server has no shared documents", '
+    '"reason": "Not Implemented"}'
+)
+"""What a gateway answers to all about the execution of cells."""
 VALUES = {
     "kernel_id": "$KERNEL",
     "session_id": "$SESSION",
@@ -99,7 +104,10 @@ def _operation(path: str, method: str, operation: dict[str, Any]) -> Iterator[st
             yield f"| answer | {status} | {_content(content)} |"
         elif status != "default":
             yield f"| error | {status} | {response['description']} |"
-    yield from ("", "```console", f"$ {example(method, path, operation)}", "```", "")
+    yield from ("", "```console", f"$ {example(method, path)}")
+    if operation["tags"] == ["execution"]:
+        yield NOT_HERE
+    yield from ("```", "")
 
 
 def _content(content: dict[str, Any]) -> str:
@@ -136,16 +144,15 @@ def _shape(name: str, schema: dict[str, Any]) -> Iterator[str]:
     yield ""
 
 
-def example(method: str, path: str, operation: dict[str, Any]) -> str:
-    """A command that does it. It fails if the answer is an error, but where every answer of a gateway is one."""
+def example(method: str, path: str) -> str:
+    """A command that does it."""
     url = path
     for name, value in VALUES.items():
         url = url.replace(f"{{{name}}}", value)
     verb = "" if method == "GET" or (method == "POST" and (method, path) in BODIES) else f"-X {method} "
     body = BODIES.get((method, path))
     data = f" -d '{json.dumps(body)}'" if body is not None else ""
-    fails = "-sS" if operation["tags"] == ["execution"] else "-fsS"
-    command = f'curl {fails} {verb}{MORE.get((method, path), "")}-H "$AUTH" "$SERVER{url}{QUERIES.get(path, "")}"{data}'
+    command = f'curl -sS {verb}{MORE.get((method, path), "")}-H "$AUTH" "$SERVER{url}{QUERIES.get(path, "")}"{data}'
     if (method, path) == ("POST", "/api/sessions"):
         take_id = """python3 -c 'import json, sys; print(json.load(sys.stdin)["id"])'"""
         return f"SESSION=$({command} | {take_id})"

@@ -55,6 +55,9 @@ class PageSession:
             program = folder / "bin" / name
             program.write_text(f"#!{sys.executable}\n{Path(page_programs.__file__).read_text()}")
             program.chmod(0o755)
+        # To curl an error of HTTP is none. Here it is one, unless a page shows what is printed.
+        (folder / ".curlrc").write_text("fail-with-body\n")
+        (folder / "config" / ".curlrc").touch()
         page_programs.make_venv(self._clone / ".venv", folder)  # which other pages have made
 
     def _with_ports(self, text: str) -> str:
@@ -71,8 +74,8 @@ class PageSession:
         for number, command in enumerate(commands):
             text = self._with_ports(command.text)
             # Where a page shows what a command prints, that decides, as it may be an error.
-            shown = f"{{ {text}\n}} 2>&1 || true" if command.expected is not None else text
-            lines += [f"printf '\\n{mark} {number}\\n'", shown]
+            shown = f"export CURL_HOME={self._folder / 'config'}\n{{ {text}\n}} 2>&1 || true\nunset CURL_HOME"
+            lines += [f"printf '\\n{mark} {number}\\n'", shown if command.expected is not None else text]
         lines.append(f"printf '\\n{mark} {len(commands)}\\n'")
         script = self._folder / "script"
         script.write_text("\n".join(lines) + "\n")
