@@ -39,7 +39,15 @@ MARKER = re.compile(r"^<!-- reference: (\w+) -->.*?^<!-- end of reference -->$",
 FENCE = re.compile(r"^(`{3,}).*?^\1$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<=\]\()(?![a-z]+:)([^)#\s]+)(#[^)\s]*)?(?=\))")
 NAMED_BY_FILE = re.compile(r"\[((?:[\w-]+/)*([\w-]+\.md))\]\(((?:\.\./|[\w-]+/)*\2)(?=[#)])")
-LANGUAGES = {".json": "json", ".py": "python", ".service": "ini", ".socket": "ini", ".yml": "yaml"}
+LANGUAGES = {
+    ".conf": "nginx",
+    ".json": "json",
+    ".py": "python",
+    ".service": "ini",
+    ".socket": "ini",
+    ".yaml": "yaml",
+    ".yml": "yaml",
+}
 
 
 def expand(text: str) -> str:
