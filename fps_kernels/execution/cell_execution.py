@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from ..errors import FPSKernelsError
 from ..kernel_driver.message import Message, utc_now
-from .notebook import SharedNotebook
+from .executed_notebook import ExecutedNotebook
 from .output_messages import OUTPUT_TYPES, display_id, encodable, error_output, take_output
-from .outputs import Outputs
+from .outputs import OutputLimits, Outputs
 
 logger = logging.getLogger(__name__)
 
@@ -50,10 +50,11 @@ class Execution:
     """An execution of a cell, which waits, runs or has ended.
 
     code: the source of the cell when the execution was requested.
+    limits: the bounds of its outputs.
     retired: whether the cell is executed again, so that further outputs of this execution are dropped.
     """
 
-    def __init__(self, notebook: SharedNotebook, cell_id: str, code: str) -> None:
+    def __init__(self, notebook: ExecutedNotebook, cell_id: str, code: str, limits: OutputLimits | None = None) -> None:
         self.notebook = notebook
         self.cell_id = cell_id
         self.code = code
@@ -62,7 +63,7 @@ class Execution:
         self.reason: str | None = None
         self.retired = False
         self._resumed = False
-        self.outputs = Outputs()
+        self.outputs = Outputs(limits)
         self._next_input: tuple[str, bool] | None = None  # a text for another cell, or for this one
         self._timing: dict[str, str] = {}
         self._flush_handle: asyncio.TimerHandle | None = None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NotRequired, TypedDict
 
 from .cell_execution import Execution
-from .notebook import SharedNotebook
+from .executed_notebook import ExecutedNotebook
 from .stdin_clients import PendingModel
 
 
@@ -39,7 +39,7 @@ class ExecutionRequest:
     def __init__(
         self,
         request_id: str,
-        notebook: SharedNotebook,
+        notebook: ExecutedNotebook,
         executions: Sequence[Execution],
         *,
         single: bool = False,

@@ -7,6 +7,7 @@ text of the last of these, and then inserts all others.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +32,10 @@ class OutputLimits:
     max_text_chars: int = 4 * 1024 * 1024
     max_outputs: int = 1_000
     max_bytes: int = 64 * 1024 * 1024
+
+
+UNLIMITED = OutputLimits(sys.maxsize, sys.maxsize, sys.maxsize)
+"""No bounds, for outputs that no page has to show while they come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +227,7 @@ class Outputs:
 
     def _append(self, item: _Stream | _Rich) -> None:
         limits = self._limits
-        if len(self._items) >= 4:
+        if len(self._items) >= 4 and limits is not UNLIMITED:  # to add up thousands of them takes long
             text = sum(len(item.text) for item in self._items if isinstance(item, _Stream))
             size = sum(item.size for item in self._items) + item.size
             if len(self._items) >= limits.max_outputs or text > limits.max_text_chars or size > limits.max_bytes:

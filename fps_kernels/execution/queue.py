@@ -30,15 +30,14 @@ from ..kernel_driver.state import ExecutionState
 from ..kernel_server.kernel_notes import KernelNotes
 from ..tasks import cancel_and_wait
 from .cell_execution import CellState, Execution, QueueStatistics
+from .executed_notebook import ExecutedNotebook, NotebookKeeper
 from .execution_request import ExecutionRequest, ExecutionRequestModel
-from .notebook import SharedNotebook
 from .ordering import RequestOrder, in_document_order
 from .output_messages import display_id, encodable
 from .output_widgets import COMM_TYPES, OutputWidgets
 from .queue_record import FoundRequest, QueueRecord
 from .sent_before import NotSentError, expect, outcome
 from .sent_executions import SentExecutions
-from .shared_documents import SharedDocuments
 from .stdin_clients import PendingInput, PendingModel, StdinClients
 
 logger = logging.getLogger(__name__)
@@ -87,7 +86,7 @@ class ExecutionQueue(LifecycleObserver):
     def __init__(
         self,
         client: KernelClient,
-        documents: SharedDocuments,
+        documents: NotebookKeeper,
         broadcast: Callable[[str, Sequence[bytes]], None],
         limits: QueueLimits | None = None,
         notes: KernelNotes | None = None,
@@ -146,7 +145,7 @@ class ExecutionQueue(LifecycleObserver):
         self._documents.hold(execution.notebook)
         self._request_of[execution] = request
 
-    def restore(self, found: FoundRequest, notebook: SharedNotebook) -> None:
+    def restore(self, found: FoundRequest, notebook: ExecutedNotebook) -> None:
         """Go on with a request of a server before this one. Its kernel is not connected to yet.
 
         Of cells that were sent, all outputs come again; those that the document was saved with stay as they are.
