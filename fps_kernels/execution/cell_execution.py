@@ -174,6 +174,11 @@ class Execution:
         except Exception:  # the plugin's document and pycrdt may raise anything
             logger.exception("writing outputs of cell %s failed", self.cell_id)
 
+    def flush_late(self) -> None:
+        """Write what has come since the end of the execution, as nothing more will."""
+        if self._flush_handle is not None:
+            self.flush()
+
     def _cancel_flush(self) -> None:
         if self._flush_handle is not None:
             self._flush_handle.cancel()

@@ -32,7 +32,7 @@ from ..tasks import cancel_and_wait
 from .cell_execution import CellState, Execution, QueueStatistics
 from .executed_notebook import ExecutedNotebook, NotebookKeeper
 from .execution_request import ExecutionRequest, ExecutionRequestModel
-from .ordering import RequestOrder, in_document_order
+from .ordering import OrderLimits, RequestOrder, in_document_order
 from .output_messages import display_id, encodable
 from .output_widgets import COMM_TYPES, OutputWidgets
 from .queue_record import FoundRequest, QueueRecord
@@ -71,6 +71,8 @@ class QueueLimits:
     """The outputs of these executions that are kept, in characters and bytes."""
     idle_timeout_s: float = 5.0
     """Wait for the kernel's idle after its reply: a kernel that forgets to send it must not block the next cell."""
+    order: OrderLimits = OrderLimits()  # noqa: RUF009 - frozen
+    """How long requests wait for each other."""
 
 
 # Large: the state of one queue; its order, widgets and requests are classes of their own.
@@ -99,7 +101,7 @@ class ExecutionQueue(LifecycleObserver):
         self._broadcast = broadcast
         self._limits = limits or QueueLimits()
         self._session = uuid.uuid4().hex
-        self._order = RequestOrder(self._enqueue)
+        self._order = RequestOrder(self._enqueue, self._limits.order)
         self._waiting: asyncio.Queue[Execution] = asyncio.Queue()
         self._running: Execution | None = None
         self._pending: PendingInput | None = None
@@ -323,6 +325,8 @@ class ExecutionQueue(LifecycleObserver):
     async def close(self) -> None:
         """End all executions, and free their cells."""
         self._abort("The kernel is gone")
+        for execution in self._sent:
+            execution.flush_late()
         self._widgets.clear()
         await cancel_and_wait(self._worker)
         self._client.remove_listener(self._listener)

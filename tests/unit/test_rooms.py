@@ -25,7 +25,7 @@ FLOORS = (
     ("execution",),
     ("metrics",),
     ("api",),
-    ("hosts.asphalt", "hosts.jupyter_server", "gateway"),
+    ("hosts.asphalt", "hosts.jupyter_server", "gateway", "notebook_run"),
     ("notebook_http",),
     ("main",),
 )

@@ -53,6 +53,7 @@ ALIASES = base_aliases | {
 SUMMARY = "Serves Jupyter kernels over REST and WebSocket, without a notebook server, as Jupyter Kernel Gateway does."
 COMMANDS = {
     "lab": ("", "JupyterLab and the other plugins of Jupyverse."),
+    "run": ("", "Execute a notebook, and save it with its outputs."),
     "kernels": ("", "List the kernels that outlive their server."),
     "stop": ("", "End kernels whose server is gone."),
     "password": ("", "Write the hash of a password to a file, for `lab`."),

@@ -44,7 +44,8 @@ examples:
   fps-kernels --port=0                                           kernels over REST and WebSocket
   fps-kernels --KernelGatewayApp.auth_token_file=token --ip=     the same for other machines, with a token
   fps-kernels --api=notebook-http --seed_uri=a.ipynb             a notebook as an HTTP API
-  fps-kernels lab                                                JupyterLab"""
+  fps-kernels lab                                                JupyterLab
+  fps-kernels run a.ipynb -p day 3                               a notebook, executed with a parameter"""
 COLUMN = 28
 
 

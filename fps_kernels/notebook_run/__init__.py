@@ -1,0 +1,1 @@
+"""The command `fps-kernels run`: a notebook is executed, and saved with its outputs."""

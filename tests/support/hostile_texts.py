@@ -1,0 +1,81 @@
+"""Texts that try to be code, in the syntax of some language each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+BACKSLASH = "\\"
+
+
+def hostile(touched: Path) -> list[str]:
+    """Texts that each try, in the syntax of some language, to have a file made or to break out of their literal."""
+    command = f"touch {touched}"
+    attacks = [
+        "",
+        "plain",
+        "'",
+        '"',
+        BACKSLASH,
+        BACKSLASH * 2,
+        BACKSLASH + "'",
+        BACKSLASH + '"',
+        BACKSLASH * 3 + "'" + BACKSLASH,
+        "'''",
+        '"""',
+        "\n",
+        "\r\n",
+        "\t",
+        "\0",
+        "\x03\x04\x08\x15\x1b[A\x7f",
+        "\x7f" * 60 + command + " #",
+        "\x85\u2028\u2029\x0b\x0c\x1c",
+        "\ufeff\u202e\u200b",
+        "\U0001f600\U0010ffff",
+        "é中\u00ff",
+        f"$({command})",
+        f"`{command}`",
+        f"${{x:=$({command})}}",
+        f"'; {command}; '",
+        f"'$({command})'",
+        f'"; {command}; "',
+        f"\n{command}\n",
+        f"{BACKSLASH}'; {command} #",
+        f"!{command}",
+        "!! !$ !-1",
+        f"$'{BACKSLASH}x27; {command}'",
+        f"@{{[`{command}`]}}",
+        f"${{{BACKSLASH} `{command}`}}",
+        f"'.`{command}`.'",
+        f"'; system('{command}'); '",
+        f'"; system("{command}"); "',
+        f"#{{`{command}`}} #$0 #@x",
+        f"'; `{command}`; '",
+        f"${{require('child_process').execSync('{command}')}}",
+        f"';require('child_process').execSync('{command}');'",
+        f'";require("child_process").execSync("{command}");"',
+        f"' + __import__('os').system('{command}') + '",
+        f'" + __import__("os").system("{command}") + "',
+        "{open('x')} %s %(x)s {}",
+        f"{BACKSLASH}u0027; {command} {BACKSLASH}u0022; {command} {BACKSLASH}x27 {BACKSLASH}47",
+        f"{BACKSLASH}u000a{command}",
+        f"{BACKSLASH}N{{QUOTATION MARK}} {BACKSLASH}c[ {BACKSLASH}E {BACKSLASH}Q",
+        f"{BACKSLASH}\n{command}",
+        "EOF\n__END__\n__DATA__\n=begin\n=pod\n\n=cut\n",
+        "<!-- --> */ /* // # -- ; ?> <?php <?= %}",
+        f"[exec {command}]",
+        f'"; exec {command}; "',
+        f"}}; exec {command}; set x {{",
+        f"{BACKSLASH}x5bexec {command}{BACKSLASH}x5d {BACKSLASH}133",
+        f"{{run '{command}'}} {{shell '{command}'}} BEGIN {{ run '{command}' }}",
+        f"' ~ run('{command}') ~ '",
+        f"'; run '{command}'; '",
+        f'" .. os.execute("{command}") .. "',
+        f"]] os.execute('{command}') --[[ ]==]",
+        f"' . shell_exec('{command}') . '",
+        f"${{shell_exec('{command}')}} {{$x(`{command}`)}}",
+        f"'; system('{command}'); % ... {{x}}' [1 'a]",
+        f'"; system("{command}"); #',
+        f"'); system('{command}') #",
+        f"${{ {command}; }} ~ * ? ^ =( =ls {{a,b}}",
+    ]
+    return [*attacks, "".join(attacks), " ".join(reversed(attacks))]
