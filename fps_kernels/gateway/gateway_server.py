@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
@@ -65,6 +65,7 @@ class Gateway:
     socks: the sockets to serve on, which listen already.
     personality: what is served.
     metrics_socks: those on which only the numbers are served, without a token.
+    on_serving: called with the URL once it serves, and the log says so.
     """
 
     def __init__(
@@ -73,7 +74,9 @@ class Gateway:
         socks: Sequence[socket.socket],
         personality: LoadedPersonality,
         metrics_socks: Sequence[socket.socket] = (),
+        on_serving: Callable[[str], None] = lambda url: None,
     ) -> None:
+        self._on_serving = on_serving
         self._settings = context.settings
         self._registry = context.kernels.registry
         self._sessions = context.kernels.sessions
@@ -107,7 +110,9 @@ class Gateway:
             if not listening.private:
                 warn_of_reach(self._settings.access.policy, listening.ip, public=listening.public)
             self._metrics_server.start(self._metrics, self._host)
-            logger.info("Serving at %s", url + self._settings.base_url[1:])
+            url += self._settings.base_url[1:]
+            logger.info("Serving at %s", url)
+            self._on_serving(url)
             try:
                 await asyncio.wait([serving, *ends], return_when=asyncio.FIRST_COMPLETED)
                 self._ready = False

@@ -30,6 +30,7 @@ from ..serving.stop_signals import StopSignals
 from .config.read_settings import read
 from .config.settings import Settings
 from .context import GatewayContext
+from .gateway_banner import GatewayBanner
 from .gateway_host import GatewayHost
 from .gateway_policy import GatewayPolicy
 from .gateway_server import Gateway
@@ -83,7 +84,8 @@ def run(app: KernelGatewayApp) -> None:
         personality.set_context(context)
         app.settings, app.seed, app.kernels = settings, seed, kernels  # for personalities that know only `parent`
         stop.listen()
-        await Gateway(context, socks, personality, metrics_socks).serve(stop.event)
+        banner = GatewayBanner(app, settings)
+        await Gateway(context, socks, personality, metrics_socks, banner.show).serve(stop.event)
 
     collect_from_now()  # kernels may be started before anything is served, and take long
     patience_s = personality.shutdown_timeout_s + settings.kernels.shutdown_wait_time_s + PATIENCE_S

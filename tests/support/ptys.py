@@ -35,6 +35,7 @@ class PtyCommand:
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
         environ = {"TERM": "xterm-256color", "LANG": "C.UTF-8"} | dict(env)
+        environ.pop("COLUMNS", None)  # it would count more than the terminal
         self.process = subprocess.Popen(
             command, stdin=theirs, stdout=theirs, stderr=theirs, env=environ, cwd=cwd, preexec_fn=own_terminal
         )

@@ -9,8 +9,9 @@ import logging
 import os
 import secrets
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from ....ledger import sweep
 from ....options import OPTIONS
 from ....serving.access.reach import warn_of_reach
 from ....serving.access.secret_file import TOKEN_BYTES, kept_token
+from ....serving.banner import BannerLine, announce
 from ....serving.event_loop import new_loop
 from ....serving.gc_tuning import collect_from_now
 from ....serving.given_sockets import given_sockets
@@ -38,7 +40,6 @@ from ....serving.own_memory import close_memory
 from ....serving.rlimits import raise_limit
 from ....serving.service_variables import service_warnings
 from ....serving.sockets import Listening, bound
-from ....serving.standard_streams import tell
 from ....serving.stop_signals import StopSignals
 from ....serving.tls import tls_context
 from ....serving.unix_socket import absolute_path, parse_mode
@@ -47,6 +48,7 @@ from ....tasks import cancel_and_wait
 from .browser_start import opened_in_browser
 from .jupyterhub import SERVICE_URL, HubServer, hub_server
 from .lab_access import LabAccess, lab_access
+from .lab_banner import lab_banner
 from .lab_component import PING_INTERVAL_S, LabComponent
 from .lab_options import read_options, serving_limits
 from .root_folder import RootFolder
@@ -122,7 +124,8 @@ def main(argv: Sequence[str]) -> None:
             shut_down=stop.begin,
             metrics=MetricsServer(metrics_socks, options.metrics_ip) if metrics_socks else None,
         )
-        runner.run(_serve(component, access, listening, root, stop, open_browser=options.open_browser))
+        banner = partial(lab_banner, options, components, access, listening, root)
+        runner.run(_serve(component, access, listening, root, stop, banner, open_browser=options.open_browser))
 
 
 def patience_s(components: Mapping[str, Any]) -> float:
@@ -224,6 +227,7 @@ async def _serve(
     listening: Listening,
     root: RootFolder,
     stop: StopSignals,
+    banner: Callable[[str], list[BannerLine]],
     *,
     open_browser: bool,
 ) -> None:
@@ -236,7 +240,7 @@ async def _serve(
             if starting.done():
                 starting.result()
                 collect_from_now()
-                with _announced(component, access, listening, root, open_browser=open_browser):
+                with _announced(component, access, listening, root, banner, open_browser=open_browser):
                     await stopping
             elif not stopping.done():
                 raise BadOption(f"The plugins did not start within {START_TIMEOUT_S} s")
@@ -246,13 +250,22 @@ async def _serve(
 
 @contextlib.contextmanager
 def _announced(
-    component: LabComponent, access: LabAccess, listening: Listening, root: RootFolder, *, open_browser: bool
+    component: LabComponent,
+    access: LabAccess,
+    listening: Listening,
+    root: RootFolder,
+    banner: Callable[[str], list[BannerLine]],
+    *,
+    open_browser: bool,
 ) -> Iterator[None]:
-    """Say where the server is: in Jupyter's list of servers, in the log and, if it is to be, in a browser."""
+    """Say where the server is: in Jupyter's list of servers, in the log and, if it is to be, in a browser.
+
+    banner(url): what is said on a terminal besides.
+    """
     page = f"{component.url[:-1]}{access.base_url}{root.page}"
     if access.policy.token:
         page += f"?{urlencode({'token': access.policy.token})}"
-    info = {
+    info: dict[str, Any] = {
         "url": f"{component.url[:-1]}{access.base_url}",
         "hostname": listening.ip or "localhost",
         "port": 0 if listening.sock else component.socks[0].getsockname()[1],
@@ -269,8 +282,11 @@ def _announced(
             warn_of_reach(access.policy, listening.ip, public=listening.public)
         logger.info("Serving at %s", component.url)
         logger.info("Files of %s; kernels and terminals run there", root.folder)
-        logger.info("Ctrl-C %s; a second one ends at once", "asks whether to end" if sys.stdin.isatty() else "ends it")
-        if access.made_token:  # not through the log, which shows no tokens
-            tell(f"\nOpen this URL in a browser, it has the token:\n    {page}\n")
+        ends = "asks whether to end" if sys.stdin.isatty() else "ends it"
+        logger.info("Ctrl-C %s; a second one ends at once", ends)
+        # Not through the log, which shows no tokens.
+        with_token = f"\nOpen this URL in a browser, it has the token:\n    {page}\n" if access.made_token else ""
+        lines = [*banner(info["url"]), ("Stop", f"Ctrl-C {ends}; twice ends at once")]
+        announce(f"fps-kernels lab {__version__}", lines, with_token)
         with opened_in_browser(page) if open_browser else contextlib.nullcontext():
             yield

@@ -1,0 +1,64 @@
+"""What `fps-kernels lab` says of itself on a terminal."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from ....api.table import METRICS_PATH
+from ....kernels.kernels_summary import kernels_summary
+from ....options import OPTIONS
+from ....serving.banner import BannerLine
+from ....serving.sockets import Listening
+from .lab_access import LabAccess
+from .root_folder import RootFolder
+
+
+def lab_banner(
+    options: argparse.Namespace,
+    components: Mapping[str, Mapping[str, Any]],
+    access: LabAccess,
+    listening: Listening,
+    root: RootFolder,
+    url: str,
+) -> list[BannerLine]:
+    """The lines of the panel.
+
+    components: the configuration of the plugins, by name.
+    url: of the server, with its base URL and a slash at its end.
+    """
+    defaults = {name: OPTIONS[name].default for name in ("keep_kernels", "prewarm", "max_kernels")}
+    plugin = components.get("kernels")
+    kernels = "none: the plugin is disabled" if plugin is None else kernels_summary({**defaults, **plugin})
+    lines = [
+        ("URL", f"{url}lab"),
+        ("Who", _who(options, access)),
+        ("Files", f"{root.folder}; kernels and terminals run there"),
+        ("Kernels", kernels),
+    ]
+    if listening.tls is not None:
+        lines.append(
+            ("TLS", "with certificates of clients" if options.client_ca else f"certificate {options.certfile}")
+        )
+    if listening.sock:
+        lines.append(("Socket", listening.sock))
+    if options.shutdown_no_activity_timeout_s:
+        lines.append(("Ends", f"after {options.shutdown_no_activity_timeout_s:g} s without kernels and requests"))
+    return [*lines, ("Metrics", f"{url}{METRICS_PATH[1:]}"), ("Log", "on this terminal")]
+
+
+def _who(options: argparse.Namespace, access: LabAccess) -> str:
+    """Who may come in, without any secret."""
+    policy = access.policy
+    ways = []
+    if access.made_token:
+        ways.append("with the token that is in the URL below")
+    elif policy.token:
+        where = "of --token" if options.token else f"in {options.token_file}" if options.token_file else ""
+        ways.append(f"with the token {where or 'of FPS_KERNELS_TOKEN or FPS_KERNELS_TOKEN_FILE'}")
+    if policy.password_hash:
+        ways.append("with the password")
+    if policy.proxy is not None:
+        ways.append(f"users whom a proxy names in {options.proxy_user_header}")
+    return ", or ".join(ways) if ways else "everybody who can reach it: there is no token"
