@@ -17,6 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from fps_kernels.hosts.asphalt.lab.jupyter_words import INSTEAD
 from fps_kernels.hosts.asphalt.lab.lab_parser import parser
 
 from ..support.client import Client
@@ -132,11 +133,59 @@ def test_its_version(tmp_path: Path) -> None:
     assert run(tmp_path, "lab", "--version").stdout == run(tmp_path, "--version").stdout
 
 
-@pytest.mark.parametrize("words", [["--tok", "x"], ["--no-tok"], ["one", "two"], ["--ServerApp.token=x"]])
+@pytest.mark.parametrize("words", [["--tok", "x"], ["--no-tok"], ["one", "two"], ["--ServerApp.nothing=x"]])
 def test_a_word_that_means_nothing_is_an_error(tmp_path: Path, words: list[str]) -> None:
     done = run(tmp_path, "lab", *words)
     assert (done.returncode, done.stdout) == (2, "")
     assert "unrecognized arguments" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("--tokn=x", "Do you mean --token?"),
+        ("--collaborative", "install fps_kernels[collaboration]"),
+        ("--browser=firefox", "set BROWSER in the environment"),
+        ("--log-level=DEBUG", "use --debug"),
+        ("--dev-mode", "use `jupyter lab`"),
+        ("--ServerApp.password=x", "use --password-file"),
+        ("--Session.key=x", "Jupyter's classes are not here"),
+    ],
+)
+def test_it_says_what_there_is_instead_of_an_option_of_jupyter(tmp_path: Path, word: str, said: str) -> None:
+    done = run(tmp_path, "lab", word)
+    assert done.returncode == 2
+    [line] = [line for line in done.stderr.splitlines() if "error: unrecognized arguments" in line]
+    assert said in line
+
+
+def test_every_option_of_jupyter_lab_is_here_or_explained() -> None:
+    shown = subprocess.run([str(BIN / "jupyter-lab"), "--help"], capture_output=True, text=True, timeout=60).stdout
+    words = set(re.findall(r"^(--?[a-z][a-z-]*)", shown, re.MULTILINE)) - {"--script", "--no-script"}  # of Notebook 5
+    assert len(words) > 25
+    known = {word for action in parser()._actions for word in action.option_strings} | {"--allow-root"}
+    assert words - known - INSTEAD.keys() == set()
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "99999999"])
+def test_a_port_that_is_none(tmp_path: Path, port: str) -> None:
+    assert refused(tmp_path, f"--port={port}").startswith(f"fps-kernels: --port={port}: should be")
+
+
+def test_options_by_jupyters_names(tmp_path: Path) -> None:
+    (folder := tmp_path / "folder").mkdir()
+    (folder / "here.txt").touch()
+    token = "t" * 20
+    words = [f"--ServerApp.root_dir={folder}", f"--IdentityProvider.token={token}", f"--ServerApp.port={free_port()}"]
+    words += ["--LabApp.open_browser=False", "--allow-root", "--MappingKernelManager.cull_busy=True"]
+    server = Gateway(tmp_path / "lab", "lab", *LEAN[1:], *words)
+    try:
+        server.wait_ready()
+        url = f"{server.url}/files/here.txt"
+        assert httpx.get(url, headers={"Authorization": f"token {token}"}).status_code == 200
+        assert httpx.get(url).status_code == 403
+    finally:
+        server.stop()
 
 
 # --- the log ---------------------------------------------------------------------------------------------------------

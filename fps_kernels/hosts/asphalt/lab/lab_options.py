@@ -29,7 +29,10 @@ def read_options(argv: Sequence[str], defaults: Mapping[str, Any] = MappingProxy
     path = first.config or (str(file) if (file := default_config_file()).is_file() else None)
     if path is not None:
         options.set_defaults(**read_config(path, options))
-    return options.parse_args(argv)
+    found = options.parse_args(argv)
+    if (problem := Bounds(ge=0, le=65_535).violation(found.port)) is not None:
+        raise BadOption(f"--port={found.port}: {problem}")
+    return found
 
 
 def serving_limits(options: argparse.Namespace) -> ServingLimits:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import textwrap
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from .... import __version__
+from ....log_text import printable
 from ....options import OPTIONS
 from ....serving.log_formats import TEXT
 from ....serving.serving_limits import ServingLimits
 from ....serving.unix_socket import DEFAULT_MODE
 from ..config import HOST_OPTIONS
+from .jupyter_words import advice, in_own_words
 from .lab_config_file import CONFIG_FILE
 
 DESCRIPTION = "JupyterLab with all installed plugins of Jupyverse. By default, this folder for whoever has the token."
@@ -55,8 +58,19 @@ class HelpOptions(argparse.Action):
         parser.exit()
 
 
+class LabParser(argparse.ArgumentParser):
+    """A parser that takes Jupyter's names of options, too, and says what there is instead of those it does not know."""
+
+    def parse_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]  # three overloads there
+        found, rest = self.parse_known_args(in_own_words(sys.argv[1:] if args is None else args), namespace)
+        if rest:
+            known = [word for action in self._actions for word in action.option_strings]
+            self.error(f"unrecognized arguments: {' '.join(map(printable, rest))}{advice(rest, known)}")
+        return found
+
+
 def parser() -> argparse.ArgumentParser:
-    options = argparse.ArgumentParser(
+    options = LabParser(
         "fps-kernels lab",
         usage="fps-kernels lab [OPTIONS] [PATH]",
         description=DESCRIPTION,
