@@ -15,10 +15,15 @@ HEADER = ("KERNEL", "KERNELSPEC", "STATE", "PID", "SINCE", "NOTEBOOK", "SERVER")
 
 def main(argv: Sequence[str]) -> None:
     """Print a table of the kernels that are kept. Raises BadOption, StoreUnreachable."""
-    parser = argparse.ArgumentParser("fps-kernels kernels", description="List the kernels that outlive their server.")
-    parser.add_argument("--state-dir", help=STATE_DIR_HELP)
-    kernels = asyncio.run(_read(parser.parse_args(argv).state_dir))
+    kernels = asyncio.run(_read(kernels_parser().parse_args(argv).state_dir))
     print("\n".join(table([HEADER, *map(line_of, kernels)])) if kernels else "No kernels are kept")
+
+
+def kernels_parser() -> argparse.ArgumentParser:
+    """The words that the command takes."""
+    parser = argparse.ArgumentParser("fps-kernels kernels", description="List the kernels that outlive their server.")
+    parser.add_argument("--state-dir", metavar="FOLDER", help=STATE_DIR_HELP)
+    return parser
 
 
 async def _read(state_dir: str | None) -> list[KeptKernel]:

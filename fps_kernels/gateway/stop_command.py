@@ -20,17 +20,23 @@ from .kept_kernels import KeptKernel, kept_kernels, opened_store
 
 def main(argv: Sequence[str]) -> None:
     """End kernels, and say so of each. The exit code is 1 if one has not ended. Raises BadOption, StoreUnreachable."""
-    parser = argparse.ArgumentParser(
-        "fps-kernels stop", description="End kernels whose server is gone. `fps-kernels kernels` lists them."
-    )
-    parser.add_argument("kernel", nargs="*", help="id of a kernel, or the beginning of one")
-    parser.add_argument("--all", action="store_true", help="end all kernels whose server is gone")
-    parser.add_argument("--state-dir", help=STATE_DIR_HELP)
+    parser = stop_parser()
     options = parser.parse_args(argv)
     if options.all == bool(options.kernel):
         parser.error("name kernels, or --all")
     if not asyncio.run(_stop(options.state_dir, options.kernel)):
         sys.exit(1)
+
+
+def stop_parser() -> argparse.ArgumentParser:
+    """The words that the command takes."""
+    parser = argparse.ArgumentParser(
+        "fps-kernels stop", description="End kernels whose server is gone. `fps-kernels kernels` lists them."
+    )
+    parser.add_argument("kernel", nargs="*", help="id of a kernel, or the beginning of one")
+    parser.add_argument("--all", action="store_true", help="end all kernels whose server is gone")
+    parser.add_argument("--state-dir", metavar="FOLDER", help=STATE_DIR_HELP)
+    return parser
 
 
 async def _stop(state_dir: str | None, names: Sequence[str]) -> bool:

@@ -42,20 +42,7 @@ class NoKeeper(FPSKernelsError):
 
 def main(argv: Sequence[str]) -> None:
     """Run a keeper, say what it holds, replace or end it. Raises FPSKernelsError."""
-    parser = argparse.ArgumentParser("fps-kernels keeper", description="The process that keeps kernels.")
-    parser.add_argument("command", choices=["run", "status", "restart", "stop"])
-    parser.add_argument("--state-dir", "--dir", dest="dir", help=STATE_DIR_HELP)
-    parser.add_argument(
-        "--serve", action="store_true", help="with run: run a server, too, whose options or command come after --"
-    )
-    parser.add_argument("--now", action="store_true", help="with restart: do not wait until all kernels are idle")
-    parser.add_argument(
-        "--wait",
-        type=int,
-        default=WAIT_S,
-        metavar="SECONDS",
-        help="with restart: how long to wait for that (%(default)s)",
-    )
+    parser = keeper_parser()
     own, dashes, words = partition(argv)
     options, more = parser.parse_known_args(own)
     if fcntl is None:
@@ -77,6 +64,25 @@ def main(argv: Sequence[str]) -> None:
             print(asyncio.run(restart(folder, now=options.now, wait_s=options.wait)))
         case _:
             print(asyncio.run(stop(folder)))
+
+
+def keeper_parser() -> argparse.ArgumentParser:
+    """The words that the command takes."""
+    parser = argparse.ArgumentParser("fps-kernels keeper", description="The process that keeps kernels.")
+    parser.add_argument("command", choices=["run", "status", "restart", "stop"])
+    parser.add_argument("--state-dir", "--dir", dest="dir", metavar="FOLDER", help=STATE_DIR_HELP)
+    parser.add_argument(
+        "--serve", action="store_true", help="with run: run a server, too, whose options or command come after --"
+    )
+    parser.add_argument("--now", action="store_true", help="with restart: do not wait until all kernels are idle")
+    parser.add_argument(
+        "--wait",
+        type=int,
+        default=WAIT_S,
+        metavar="SECONDS",
+        help="with restart: how long to wait for that (%(default)s)",
+    )
+    return parser
 
 
 def partition(argv: Sequence[str]) -> tuple[list[str], bool, list[str]]:

@@ -44,7 +44,14 @@ def test_it_ends_with_a_line(tmp_path: Path, words: list[str], said: str) -> Non
 
 def test_the_help_lists_the_commands(tmp_path: Path) -> None:
     shown = run(tmp_path, "--help").stdout
-    assert re.findall("^  ([a-z]+) ", shown, re.MULTILINE) == ["lab", "run", "kernels", "stop", "password"]
+    assert re.findall("^  ([a-z]+) ", shown, re.MULTILINE) == [
+        "lab",
+        "run",
+        "kernels",
+        "stop",
+        "password",
+        "completion",
+    ]
 
 
 def test_options_in_all_their_spellings_are_known(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ FLOORS = (
     ("api",),
     ("hosts.asphalt", "hosts.jupyter_server", "gateway", "notebook_run"),
     ("notebook_http",),
-    ("main",),
+    ("main", "completion"),
 )
 """The rooms, from the ground up. A module imports from its own room and from those on lower floors, nothing else."""
 

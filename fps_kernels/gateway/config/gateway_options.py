@@ -57,6 +57,7 @@ COMMANDS = {
     "kernels": ("", "List the kernels that outlive their server."),
     "stop": ("", "End kernels whose server is gone."),
     "password": ("", "Write the hash of a password to a file, for `lab`."),
+    "completion": ("", "Print a script by which bash, zsh or fish completes all of this."),
 }
 """For the help: they are started before this application is made."""
 NOT_ALIASES = {"help", "help-all", "version"}

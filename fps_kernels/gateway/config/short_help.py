@@ -62,7 +62,7 @@ def short_help(description: str, commands: Mapping[str, tuple[str, str]], traits
         yield ""
         yield f"{group}:"
         for name, text in options.items():
-            yield _line(f"--{name}={_value(name)}", f"{text}{_notes(traits[name])}")
+            yield _line(f"--{name}={value_name(name)}", f"{text}{_notes(traits[name])}")
     yield from (_line(f"--{name}" if len(name) > 1 else f"-{name}", text) for name, text in FLAGS.items())
     yield ""
     yield EXAMPLES
@@ -72,7 +72,7 @@ def _line(name: str, text: str) -> str:
     return f"  {name:{COLUMN - 2}}{text}"
 
 
-def _value(name: str) -> str:
+def value_name(name: str) -> str:
     """What an option takes, by a word."""
     words = {"ip": "ADDRESS", "port": "PORT", "port_retries": "NUMBER", "api": "NAME", "seed_uri": "NOTEBOOK"}
     words |= {"sock": "PATH", "sock-mode": "MODE", "token": "TOKEN", "log-level": "LEVEL"}

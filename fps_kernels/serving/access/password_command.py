@@ -15,13 +15,20 @@ from .secret_file import write_private
 MIN_CHARS = 8
 
 
-def main(argv: Sequence[str]) -> None:
-    """Ask for a password, twice, and write its hash. Raises BadOption."""
+def password_parser() -> argparse.ArgumentParser:
+    """The words that the command takes."""
     parser = argparse.ArgumentParser(
         "fps-kernels password", description="Ask for a password, and write the hash that --password-file takes."
     )
-    parser.add_argument("file", nargs="?", help="file to write, readable for you alone (default: standard output)")
-    options = parser.parse_args(argv)
+    parser.add_argument(
+        "file", nargs="?", metavar="FILE", help="file to write, readable for you alone (default: standard output)"
+    )
+    return parser
+
+
+def main(argv: Sequence[str]) -> None:
+    """Ask for a password, twice, and write its hash. Raises BadOption."""
+    options = password_parser().parse_args(argv)
     if sys.stdin.isatty():
         password = getpass.getpass("Password: ")
         if getpass.getpass("Again: ") != password:
