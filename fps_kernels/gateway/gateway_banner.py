@@ -10,6 +10,7 @@ from .. import __version__
 from ..api.table import METRICS_PATH
 from ..kernels.kernels_summary import kernels_summary
 from ..serving.banner import BannerLine, announce
+from ..serving.log_formats import JSON
 from .config.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,8 +29,9 @@ class GatewayBanner:
         self.more = list(more)
 
     def show(self, url: str) -> None:
-        """Show it. url: with the base URL, and a slash at its end."""
-        announce(f"fps-kernels {__version__}", self._lines(url))
+        """Show it, unless the log is for programs. url: with the base URL, and a slash at its end."""
+        if self._app.log_format.lower() != JSON:
+            announce(f"fps-kernels {__version__}", self._lines(url))
 
     def _lines(self, url: str) -> list[BannerLine]:
         settings = self._settings

@@ -35,6 +35,9 @@ class OutputFile:
         self._path = None if path is None else Path(os.path.realpath(path))  # a link stays one
         self._wanted = path
         self._whole = path is not None  # whether the file is replaced as a whole
+        mask = os.umask(0)  # here, where no other thread makes files
+        os.umask(mask)
+        self._new_mode = 0o666 & ~mask
 
     @property
     def shown(self) -> str:
@@ -72,7 +75,7 @@ class OutputFile:
             elif not self._whole:
                 self._path.write_bytes(data)
             else:
-                _replace(self._path, data)
+                _replace(self._path, data, self._new_mode)
         except OSError as exc:
             raise SaveFailed(f"{self.shown}: {exc.strerror or exc}") from exc
 
@@ -95,13 +98,13 @@ class OutputFile:
             await asyncio.sleep(max(SAVE_INTERVAL_S, (perf_counter() - began) / SAVE_SHARE))
 
 
-def _replace(path: Path, data: bytes) -> None:
-    """Put a file with this content in the place of another one, whose permissions it gets."""
+def _replace(path: Path, data: bytes, new_mode: int) -> None:
+    """Put a file with this content in the place of another one, whose permissions it gets; or `new_mode` for none."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
     try:
         with open(descriptor, "wb") as file:
             with contextlib.suppress(OSError):  # permissions are not everywhere
-                os.chmod(name, _mode_of(path))
+                os.chmod(name, stat.S_IMODE(path.stat().st_mode) if path.exists() else new_mode)
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -110,13 +113,3 @@ def _replace(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(name)
         raise
-
-
-def _mode_of(path: Path) -> int:
-    """The permissions of a file; of one that is not there yet, those that any new file has."""
-    try:
-        return stat.S_IMODE(path.stat().st_mode)
-    except FileNotFoundError:
-        mask = os.umask(0)
-        os.umask(mask)
-        return 0o666 & ~mask

@@ -34,6 +34,13 @@ class ServerRefused(KernelStartFailed):
         self.answer = answer
 
 
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: the token would go wherever it leads."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
 class ServerCalls:
     """Calls to one server.
 
@@ -43,6 +50,7 @@ class ServerCalls:
     """
 
     def __init__(self, url: str, token: str = "") -> None:
+        self._opener = urllib.request.build_opener(_NoRedirects)
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise BadOption(f"--server={urlunsplit(parts._replace(query=''))}: not a URL such as http://127.0.0.1:8888")
@@ -69,7 +77,7 @@ class ServerCalls:
         headers = {**self.headers, "Content-Type": "application/json"}
         request = urllib.request.Request(self.url + path, data, headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=timeout_s) as response:
+            with self._opener.open(request, timeout=timeout_s) as response:
                 answer = response.read(MAX_BYTES)
             return json.loads(answer) if answer else None
         except HTTPError as exc:
@@ -82,7 +90,7 @@ class ServerCalls:
             raise ServerRefused(f"{self.url} does not answer as a Jupyter server does") from exc
 
     def _hint(self, status: int) -> str:
-        if status not in (401, 403):
+        if status not in (302, 401, 403):
             return ""
         return ": its token is wrong" if self.token else ": it needs a token, see FPS_KERNELS_TOKEN"
 

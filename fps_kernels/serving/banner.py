@@ -34,9 +34,10 @@ def wants_banner() -> bool:
 def announce(title: str, lines: Sequence[BannerLine], after: str = "") -> None:
     """Show a panel, where there is a terminal for it, and then a text that is to stay whole.
 
+    lines: none for no panel.
     after: shown everywhere, as it is: a URL in it can be clicked, which one that a panel breaks cannot.
     """
-    if not wants_banner():
+    if not lines or not wants_banner():
         if after:
             tell(after)
         return

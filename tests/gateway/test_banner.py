@@ -130,6 +130,14 @@ def test_who_wants_only_warnings_gets_no_panel(tmp_path: Path) -> None:
         assert "╭" not in terminal.text
 
 
+def test_a_log_for_programs_has_no_panel_beside_it(tmp_path: Path) -> None:
+    words = [COMMAND, "lab", "--port=0", "--log-format=json", *LEAN]
+    with on_terminal(words, env=env(tmp_path), cwd=tmp_path) as terminal:
+        terminal.wait_for("it has the token:")
+        terminal.wait_for("token=")
+        assert "╭" not in terminal.text
+
+
 def test_nothing_of_a_name_is_obeyed(tmp_path: Path) -> None:
     folder = tmp_path / "\x1b]0;title\x07[bold]x[link=http:evil]"
     folder.mkdir()

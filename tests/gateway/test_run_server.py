@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import httpx
@@ -109,6 +111,33 @@ def test_a_server_that_is_not_there_or_is_none(runs: Runs) -> None:
     done = runs.run("a.ipynb", "--server", f"http://127.0.0.1:{free_port()}", code=3)
     assert "cannot be reached: Connection refused" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_token_goes_nowhere_else(runs: Runs) -> None:
+    """A redirect, as of a login page, is not followed."""
+    runs.write("1")
+    seen: list[str] = []
+
+    class Redirects(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.path)
+            self.send_response(302)
+            self.send_header("Location", f"http://127.0.0.1:{server.server_port}/elsewhere")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Redirects) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            done = runs.run("a.ipynb", "--server", f"http://127.0.0.1:{server.server_port}", "--token", TOKEN, code=3)
+        finally:
+            server.shutdown()
+            thread.join()
+    assert seen == ["/api/kernelspecs"]
+    assert "answers 302 Found: its token is wrong" in done.stderr
 
 
 def test_a_server_that_ends_meanwhile(runs: Runs, gateway: Gateway) -> None:

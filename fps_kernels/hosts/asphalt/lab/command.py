@@ -48,7 +48,7 @@ from ....tasks import cancel_and_wait
 from .browser_start import opened_in_browser
 from .jupyterhub import SERVICE_URL, HubServer, hub_server
 from .lab_access import LabAccess, lab_access
-from .lab_banner import lab_banner
+from .lab_banner import asks, lab_banner
 from .lab_component import PING_INTERVAL_S, LabComponent
 from .lab_options import read_options, serving_limits
 from .root_folder import RootFolder
@@ -108,7 +108,7 @@ def main(argv: Sequence[str]) -> None:
     defer_iri_parsers()
     load_plugins(components)
     with (
-        StopSignals(ask=sys.stdin.isatty() and not options.yes, patience_s=patience_s(components)) as stop,
+        StopSignals(ask=asks(options), patience_s=patience_s(components)) as stop,
         bound(listening) as socks,
         bound_for_metrics(options.metrics_ip, options.metrics_port, "--metrics-port") as metrics_socks,
         asyncio.Runner(loop_factory=new_loop) as runner,
@@ -282,11 +282,9 @@ def _announced(
             warn_of_reach(access.policy, listening.ip, public=listening.public)
         logger.info("Serving at %s", component.url)
         logger.info("Files of %s; kernels and terminals run there", root.folder)
-        ends = "asks whether to end" if sys.stdin.isatty() else "ends it"
-        logger.info("Ctrl-C %s; a second one ends at once", ends)
+        logger.info("Ctrl-C %s; a second one ends at once", "asks whether to end" if sys.stdin.isatty() else "ends it")
         # Not through the log, which shows no tokens.
         with_token = f"\nOpen this URL in a browser, it has the token:\n    {page}\n" if access.made_token else ""
-        lines = [*banner(info["url"]), ("Stop", f"Ctrl-C {ends}; twice ends at once")]
-        announce(f"fps-kernels lab {__version__}", lines, with_token)
+        announce(f"fps-kernels lab {__version__}", banner(info["url"]), with_token)
         with opened_in_browser(page) if open_browser else contextlib.nullcontext():
             yield

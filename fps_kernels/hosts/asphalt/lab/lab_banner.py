@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from ....api.table import METRICS_PATH
 from ....kernels.kernels_summary import kernels_summary
 from ....options import OPTIONS
 from ....serving.banner import BannerLine
+from ....serving.log_formats import JSON
 from ....serving.sockets import Listening
 from .lab_access import LabAccess
 from .root_folder import RootFolder
@@ -23,11 +25,13 @@ def lab_banner(
     root: RootFolder,
     url: str,
 ) -> list[BannerLine]:
-    """The lines of the panel.
+    """The lines of the panel; none where the log is for programs.
 
     components: the configuration of the plugins, by name.
     url: of the server, with its base URL and a slash at its end.
     """
+    if options.log_format.lower() == JSON:
+        return []
     defaults = {name: OPTIONS[name].default for name in ("keep_kernels", "prewarm", "max_kernels")}
     plugin = components.get("kernels")
     kernels = "none: the plugin is disabled" if plugin is None else kernels_summary({**defaults, **plugin})
@@ -45,7 +49,13 @@ def lab_banner(
         lines.append(("Socket", listening.sock))
     if options.shutdown_no_activity_timeout_s:
         lines.append(("Ends", f"after {options.shutdown_no_activity_timeout_s:g} s without kernels and requests"))
-    return [*lines, ("Metrics", f"{url}{METRICS_PATH[1:]}"), ("Log", "on this terminal")]
+    lines += [("Metrics", f"{url}{METRICS_PATH[1:]}"), ("Log", "on this terminal")]
+    return [*lines, ("Stop", f"Ctrl-C {'asks whether to end' if asks(options) else 'ends it'}; twice ends at once")]
+
+
+def asks(options: argparse.Namespace) -> bool:
+    """Whether Ctrl-C asks on the terminal first."""
+    return sys.stdin.isatty() and not options.yes
 
 
 def _who(options: argparse.Namespace, access: LabAccess) -> str:
