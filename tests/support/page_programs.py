@@ -36,7 +36,7 @@ ASKS = (
     "--show-config-json",
 )
 """Options with which a server does not serve."""
-NOT_SERVERS = ("keeper", "kernels", "password", "run", "stop")
+NOT_SERVERS = ("completion", "keeper", "kernels", "password", "run", "stop")
 """Commands of `fps-kernels` that do not serve."""
 INSTALLED_ELSEWHERE = {
     "build": ".ci/run",
