@@ -20,6 +20,9 @@ __all__ = ["Handler", "deny", "error_response", "json_response", "respond", "sec
 
 logger = logging.getLogger(__name__)
 
+OF_A_304 = ("etag", "last-modified", "cache-control", "content-security-policy", "referrer-policy")
+"""What a 304 says again: a browser takes its headers for those of the page that it has."""
+
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -52,7 +55,8 @@ async def respond(
         response = error_response(500, "Internal Server Error")
     if response.status_code == 200 and request.method in ("GET", "HEAD"):
         response = _not_modified(request, response)
-    response.headers.update(security)
+    for name, value in security.items():
+        response.headers.setdefault(name, value)  # a page has a policy of its own
     return response
 
 
@@ -67,7 +71,7 @@ def _not_modified(request: Request, response: Response) -> Response:
     known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
     if etag not in known and "*" not in known:
         return response
-    kept = {name: response.headers[name] for name in ("etag", "last-modified") if name in response.headers}
+    kept = {name: response.headers[name] for name in OF_A_304 if name in response.headers}
     return Response(status_code=304, headers=kept)
 
 
