@@ -98,13 +98,15 @@ class KernelRegistry:
         on_added: Callable[[str], None] | None = None,
         *,
         on_removed: Callable[[str], None] | None = None,
+        on_stopping: Callable[[], None] | None = None,
     ) -> None:
         """Watch kernels come and go.
 
         on_added: called with the id of each kernel that exists, and of each new one when its start begins.
         on_removed: called with the id of each kernel that has ended and been forgotten.
+        on_stopping: called once, when the server begins to stop all of them.
         """
-        self._watchers.add(on_added, on_removed, self._kernels)
+        self._watchers.add(on_added, on_removed, on_stopping, self._kernels)
 
     def unwatch(self, callback: Callable[[str], None]) -> None:
         """Stop calling a callback that was given to `watch`. Does nothing for any other."""
@@ -267,6 +269,7 @@ class KernelRegistry:
         """
         self.stopping = True
         if self._stop_task is None:
+            self._watchers.stopping()
             self._stop_task = asyncio.create_task(self._stop_all(), name="stop all kernels")
         await asyncio.shield(self._stop_task)
 
