@@ -38,6 +38,7 @@ class Kernel:
     """A kernel of a server: its driver, its web side, and the tasks that start and stop it.
 
     folder: where its processes start; None if they are not ours.
+    created: when this server made or found it.
     starting: the task that starts the kernel, from `begin` on.
     stopping: the task that ends the kernel, once there is one; started by the kernel's owner in `tasks`.
     """
@@ -49,6 +50,7 @@ class Kernel:
         self.driver = driver
         self.server = server
         self.external = external
+        self.created = datetime.now(UTC)
         self.observers = Observers(server)
         self.tasks = TaskSet()
         self.starting: asyncio.Task[None] | None = None

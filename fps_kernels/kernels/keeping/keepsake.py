@@ -32,6 +32,14 @@ class Keepsake:
     def trouble(self) -> str:
         return ""
 
+    def outlives(self, kernel_id: str) -> bool:
+        """Whether the process of a kernel can outlive this server."""
+        return False
+
+    def began(self, kernel_id: str) -> str:
+        """When a kernel was started, by this server or one before it, as `text_of` writes it; "" if it is not known."""
+        return ""
+
     async def open(self) -> None:
         """Get ready. Raises BadOption, StoreUnreachable, KeeperUnavailable."""
 

@@ -89,6 +89,14 @@ class StoredKeepsake(Keepsake):
             return "The process that keeps kernels does not answer"
         return StoreUnreachable().message if self._rows.failing else ""
 
+    def outlives(self, kernel_id: str) -> bool:
+        record = self._records.get(kernel_id)
+        return record is not None and _can_outlive(record)
+
+    def began(self, kernel_id: str) -> str:
+        record = self._records.get(kernel_id)
+        return "" if record is None else record.row.created_at
+
     async def leave(self) -> None:
         """Write down what there is, for the next server: of kernels that can outlive this one, no more is written.
 
@@ -258,8 +266,7 @@ class StoredKeepsake(Keepsake):
 
     def _goes_on(self, record: KernelRecord) -> bool:
         """Whether the process of a kernel is left to the next server now, as it can outlive this one."""
-        is_kept = bool(getattr(record.process, "kept", False))
-        return self._left and is_kept and record.row.purpose is Purpose.USER
+        return self._left and _can_outlive(record)
 
     def _runs(self, record: KernelRecord) -> None:
         """A kernel has a process. If that was one of the pool, it no longer is."""
@@ -286,3 +293,8 @@ class StoredKeepsake(Keepsake):
         await self.store.put_kernels([one.row for one in self._records.values()])
         for session in tuple(self._sessions.values()):
             await self.store.put_session(session)
+
+
+def _can_outlive(record: KernelRecord) -> bool:
+    """Whether the process of a kernel is one that a keeper runs, for a user."""
+    return bool(getattr(record.process, "kept", False)) and record.row.purpose is Purpose.USER
