@@ -228,6 +228,15 @@ class TooManyConnections(ClientError):
         super().__init__(f"Too many clients of this kernel: max_clients_per_kernel is {most}")
 
 
+class TooManyWatchers(ClientError):
+    """There is no room for one more stream to a page of kernels."""
+
+    status = 503
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"Too many pages of kernels are open: there can be {most}")
+
+
 class KernelFailure(FPSKernelsError):
     """The kernel or its process failed."""
 

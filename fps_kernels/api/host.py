@@ -21,6 +21,11 @@ class Host(Protocol):
         """The path that all paths begin with; it begins and ends with a slash."""
         ...
 
+    @property
+    def notebook_page(self) -> str:
+        """What comes between the base URL and a notebook's path in the URL of its page; "" if it has no such pages."""
+        ...
+
     def origin_allowed(self, headers: Headers, scheme: str) -> bool:
         """Whether a request may come from the page that its headers tell of, if they do.
 

@@ -10,10 +10,13 @@ from starlette.routing import BaseRoute
 from ..kernel_driver.client import KernelClient
 from ..kernels.registry import KernelRegistry
 from ..kernels.sessions import SessionStore
+from ..kernels_page.kernel_feed import KernelFeed, KernelSource
+from ..kernels_page.kernel_view import PageSession
 from .channels_endpoint import ChannelsEndpoint
 from .execution_endpoints import ExecutionEndpoints
 from .host import Host
 from .kernel_endpoints import KernelEndpoints
+from .kernels_page_endpoints import KernelsPageEndpoints
 from .kernelspec_endpoints import KernelspecEndpoints
 from .metrics_endpoint import MetricsEndpoint
 from .server_endpoints import ServerEndpoints
@@ -47,12 +50,29 @@ class KernelRoutes:
             KernelEndpoints(registry, host),
             self.execution_endpoints,
             self.session_endpoints,
+            KernelsPageEndpoints(registry, host, self._feed()),
         )
 
     @property
     def metrics_endpoint(self) -> Endpoint:
         """The entry of the table that has the numbers."""
         return next(one for one in self.table if one.path == METRICS_PATH)
+
+    def _feed(self) -> KernelFeed:
+        """What the page of kernels shows; it ends before the server waits for its open requests."""
+        registry = self.registry
+
+        async def sessions() -> dict[str, list[PageSession]]:
+            found: dict[str, list[PageSession]] = {}
+            for one in self.sessions.list():
+                found.setdefault(one.kernel_id, []).append({"path": one.path, "name": one.name, "type": one.type})
+            return found
+
+        feed = KernelFeed(
+            KernelSource(registry.list, sessions, registry.factory.keepsake, registry.started, self.host.notebook_page)
+        )
+        registry.watch(on_stopping=feed.close)
+        return feed
 
     def get_client(self, kernel_id: str) -> KernelClient:
         """The shared client of a kernel. Raises KernelNotFound."""

@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Match
 
 from .execution_endpoints import ExecutionEndpoints
 from .kernel_endpoints import KernelEndpoints
+from .kernels_page_endpoints import KernelsPageEndpoints
 from .kernelspec_endpoints import KernelspecEndpoints
 from .metrics_endpoint import MetricsEndpoint
 from .responses import error_response
@@ -23,6 +24,7 @@ Permissions = dict[str, list[str]]
 Answer = Callable[..., Awaitable[Response]]
 
 METRICS_PATH = "/metrics"
+PAGE_PATH = "/kernels"
 CHANNELS_PATH = "/api/kernels/{kernel_id}/channels"
 ALL_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 PREFIXES = (
@@ -33,9 +35,10 @@ PREFIXES = (
     "/api/kernelspecs",
     "/api/sessions",
     "/api/resolvePath",
+    "/kernels",
     "/kernelspecs",
 )
-TREES = ("/api/kernels", "/api/kernelspecs", "/api/sessions", "/kernelspecs")
+TREES = ("/api/kernels", "/api/kernelspecs", "/api/sessions", "/kernels", "/kernelspecs")
 FALLBACK = "no such route"
 """The name of the routes that answer for unknown paths; no other can have it."""
 
@@ -70,6 +73,7 @@ def api_table(
     kernels: KernelEndpoints,
     executions: ExecutionEndpoints,
     sessions: SessionEndpoints,
+    page: KernelsPageEndpoints,
 ) -> list[Endpoint]:
     """All REST routes, in the order in which they are matched."""
     kernel = "/api/kernels/{kernel_id}"
@@ -101,6 +105,9 @@ def api_table(
         Endpoint("session", "GET", session, sessions.one, {"sessions": ["read"]}),
         Endpoint("change_session", "PATCH", session, sessions.change, {"sessions": ["write"]}),
         Endpoint("delete_session", "DELETE", session, sessions.delete, {"sessions": ["write"]}),
+        Endpoint("kernels_page", "GET", PAGE_PATH, page.page, {"kernels": ["read"]}),
+        Endpoint("kernels_page_events", "GET", f"{PAGE_PATH}/events", page.events, {"kernels": ["read"]}),
+        Endpoint("kernels_page_file", "GET", f"{PAGE_PATH}/static/{{name}}", page.file, {}),
     ]
 
 

@@ -17,8 +17,8 @@ logger = logging.getLogger(__name__)
 
 LOOK_S = 10.0
 """Seconds from one look at what tells nobody of its end, such as a terminal, to the next."""
-OF_MONITORS = ("api", "api/status", "api/security/csp-report", "healthz", "readyz", "metrics")
-"""Paths below the base URL that are asked for whether anybody uses the server or not."""
+OF_MONITORS = ("api", "api/status", "api/security/csp-report", "healthz", "readyz", "metrics", "kernels/events")
+"""Paths below the base URL that are asked for whether anybody uses the server or not, as by a page that stays open."""
 
 
 class UnusedServer:

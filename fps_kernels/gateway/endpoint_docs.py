@@ -19,6 +19,14 @@ class Text:
     """An answer that is plain text."""
 
 
+class Page:
+    """An answer that is HTML."""
+
+
+class Events:
+    """Server-sent events."""
+
+
 class Version(TypedDict):
     version: str
 
@@ -91,7 +99,7 @@ class Operation:
     summary: a phrase for lists.
     tag: the group that it is shown in.
     status: the status code of success.
-    answer: the type of the response's JSON, File, or None for an empty response.
+    answer: the type of the response's JSON, one of the classes above, or None for an empty response.
     body: the type of the request's JSON, or None.
     body_required: whether a request must have a body.
     query: the description of each query parameter.
@@ -115,7 +123,7 @@ PARAMETERS = {
     "session_id": "ID of a session",
     "request_id": "ID of an execution request",
     "client_id": "ID of a client that answers input requests",
-    "name": "Name of a kernelspec",
+    "name": "Name of a kernelspec, or of a file of the page of kernels",
     "file": "Path of a file in the folder of the kernelspec",
 }
 """The descriptions of the parameters in paths."""
@@ -212,6 +220,16 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         body=SessionChange,
         body_required=True,
         errors={400: "The body is not valid, or its kernel does not exist", **STARTING, **NO_SESSION},
+    ),
+    ("GET", "/kernels"): Operation("Get the page of kernels, for people", "kernels", answer=Page, errors=NO_LIST),
+    ("GET", "/kernels/events"): Operation(
+        "Watch all kernels: an event `server`, then an event `kernels` a second with what has changed, as JSON",
+        "kernels",
+        answer=Events,
+        errors={**NO_LIST, 503: "Too many pages are open"},
+    ),
+    ("GET", "/kernels/static/{name}"): Operation(
+        "Get a file of the page of kernels", "kernels", answer=File, errors={404: "There is no such file"}
     ),
     ("DELETE", _SESSION): Operation("Delete a session and its kernel", "sessions", 204, errors=NO_SESSION),
 }

@@ -17,6 +17,8 @@ class GatewayHost:
     seeded: whether a seed is run in new kernels; they are handed out when it has ended.
     """
 
+    notebook_page = ""
+
     def __init__(self, base_url: str, *, seeded: bool = False) -> None:
         self.base_url = base_url
         self._seeded = seeded

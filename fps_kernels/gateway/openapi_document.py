@@ -11,7 +11,7 @@ from typing import Any, NotRequired, Union, get_args, get_origin, get_type_hints
 from starlette.routing import BaseRoute, Route
 
 from .. import __version__
-from .endpoint_docs import OPERATIONS, PARAMETERS, Error, File, Operation, Text
+from .endpoint_docs import OPERATIONS, PARAMETERS, Error, Events, File, Operation, Page, Text
 
 TITLE = "Jupyter Kernel Gateway"
 DESCRIPTION = "Kernels over REST and WebSocket. The WebSocket of a kernel is /api/kernels/{kernel_id}/channels."
@@ -21,6 +21,13 @@ SECURITY_SCHEMES = {
     "header": {"type": "http", "scheme": "bearer", "description": "`Authorization: token X` or `Bearer X`"},
     "query": {"type": "apiKey", "in": "query", "name": "token"},
 }
+MEDIA_TYPES: dict[Any, tuple[str, dict[str, str]]] = {
+    File: ("*/*", {"type": "string", "format": "binary"}),
+    Text: ("text/plain", {"type": "string"}),
+    Page: ("text/html", {"type": "string"}),
+    Events: ("text/event-stream", {"type": "string"}),
+}
+"""Answers that are not JSON: their media types and schemas."""
 _PARAMETER = re.compile(r"{(\w+)(?::\w+)?}")
 _SIMPLE = {str: "string", int: "integer", float: "number", bool: "boolean"}
 
@@ -79,10 +86,9 @@ def _operation(
             {"name": name, "in": "query", "required": required, "description": description, "schema": schema}
         )
     success: dict[str, Any] = {"description": HTTPStatus(operation.status).phrase}
-    if operation.answer is File:
-        success["content"] = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
-    elif operation.answer is Text:
-        success["content"] = {"text/plain": {"schema": {"type": "string"}}}
+    if operation.answer in MEDIA_TYPES:
+        media_type, schema = MEDIA_TYPES[operation.answer]
+        success["content"] = {media_type: {"schema": schema}}
     elif operation.answer is not None:
         success["content"] = {"application/json": {"schema": json_schema(operation.answer, schemas)}}
     error = {"application/json": {"schema": json_schema(Error, schemas)}}

@@ -23,7 +23,7 @@ FLOORS = (
     ("kept",),
     ("kernels",),
     ("execution",),
-    ("metrics",),
+    ("metrics", "kernels_page"),
     ("api",),
     ("hosts.asphalt", "hosts.jupyter_server", "gateway", "notebook_run"),
     ("notebook_http",),

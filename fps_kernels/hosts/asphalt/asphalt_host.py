@@ -9,6 +9,7 @@ from starlette.requests import HTTPConnection, Request
 
 from ...serving.identity import user_of
 from ...serving.origin import AllowedOrigins, foreign_page
+from .page_config import serves_jupyterlab
 from .users import Users
 
 
@@ -35,6 +36,10 @@ class AsphaltHost:
         self._origins = origins
         self._users = users
         self._on_first_request: Callable[[], None] | None = on_first_request
+
+    @property
+    def notebook_page(self) -> str:
+        return "lab/tree/" if serves_jupyterlab() else ""
 
     def origin_allowed(self, headers: Headers, scheme: str) -> bool:
         return foreign_page(headers, scheme, self._origins) is None

@@ -11,12 +11,21 @@ MARKER = '<script id="jupyter-config-data" type="application/json">{'
 """What comes before the first key of the configuration in the page."""
 
 
+def serves_jupyterlab() -> bool:
+    """Whether Jupyverse's plugin with JupyterLab's page is there."""
+    return _jupyterlab() is not None
+
+
+def _jupyterlab() -> Any:
+    return sys.modules.get("fps_jupyterlab.routes")  # imported before any plugin starts, if it is enabled
+
+
 def extend_page_config(values: dict[str, Any]) -> None:
     """Have JupyterLab's page say these values, too, if the plugin that makes it is there.
 
     fps-jupyterlab has no call for it, so that the method that makes the page is replaced.
     """
-    module = sys.modules.get("fps_jupyterlab.routes")  # imported before any plugin starts, if it is enabled
+    module = _jupyterlab()
     plugin = getattr(module, "_JupyterLab", None)
     get_index = getattr(plugin, "get_index", None)
     if plugin is None or get_index is None:

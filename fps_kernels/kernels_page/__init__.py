@@ -1,0 +1,1 @@
+"""The page of kernels, `/kernels`: what all hosts share of it."""
