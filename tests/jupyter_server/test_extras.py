@@ -46,6 +46,7 @@ def python_without(names: tuple[str, ...], code: str) -> subprocess.CompletedPro
     "module",
     [
         "hosts.jupyter_server.extension",
+        "hosts.jupyter_server.kernels_page_handlers",
         "hosts.jupyter_server.mapping_manager",
         "hosts.jupyter_server.websocket_connection",
         "kernel_driver.driver",

@@ -70,6 +70,7 @@ def _load_jupyter_server_extension(serverapp: ServerApp) -> None:
     """Say who runs the kernels, now that all extensions have had their turn."""
     if serverapp not in _linked:
         return
+    from .kernels_page_handlers import add_page_handlers
     from .mapping_manager import FpsMappingKernelManager
     from .prometheus import register_kernels
     from .websocket_connection import FpsWebSocketConnection
@@ -80,6 +81,7 @@ def _load_jupyter_server_extension(serverapp: ServerApp) -> None:
         return
     serverapp.log.info("fps_kernels %s runs the kernels", __version__)
     register_kernels(manager)
+    add_page_handlers(serverapp, manager)
     executions = _add_execution(serverapp, manager)
     if manager.keeping.keeps:
         _take_over(serverapp, manager, executions)

@@ -72,6 +72,7 @@ class FpsMappingKernelManager(AsyncMappingKernelManager):
         super().__init__(**options)  # type: ignore[no-untyped-call]
         self.context.set(zmq.MAX_SOCKETS, MAX_SOCKETS)
         self._shutdown_callbacks: list[Callable[[], Awaitable[None]]] = []
+        self._stopping_callbacks: list[Callable[[], None]] = []
         kernels = kernels_options(self)
         # The same context, without zmq.asyncio's sockets.
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.shadow(self.context)
@@ -197,6 +198,10 @@ class FpsMappingKernelManager(AsyncMappingKernelManager):
         self.external.follow()
         return found
 
+    def served_kernels(self) -> list[Kernel]:
+        """All kernels that are listed, but for external ones that are left to jupyter_server."""
+        return [manager.kernel for manager in self._kernels.values() if manager.kernel is not None]
+
     def list_kernels(self) -> list[dict[str, Any]]:
         """The models of all kernels."""
         self.list_kernel_ids()  # it does not ask a subclass
@@ -252,9 +257,15 @@ class FpsMappingKernelManager(AsyncMappingKernelManager):
         """Have `callback()` awaited when all kernels have been shut down with the server."""
         self._shutdown_callbacks.append(callback)
 
+    def on_stopping(self, callback: Callable[[], None]) -> None:
+        """Have `callback()` called when the server begins to shut down all kernels."""
+        self._stopping_callbacks.append(callback)
+
     async def _async_shutdown_all(self, now: bool = False) -> None:
         """End all kernels, or leave them to the next server, having told their clients that this one is going."""
         self._stopping = True
+        for stopping in self._stopping_callbacks:
+            stopping()
         if self.keeping.keepsake.stays:
             await self.pool.close()  # nobody ends them once all others are left to the keeper
             await self.keeping.leave()
