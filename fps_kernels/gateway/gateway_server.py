@@ -8,6 +8,7 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -20,19 +21,23 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ..api.metrics_server import MetricsServer
 from ..api.responses import error_response
 from ..api.starlette_router import EndpointRoute
-from ..api.table import METRICS_PATH
+from ..api.table import METRICS_PATH, PAGE_PATH
 from ..api.unused_server import UnusedServer
 from ..errors import FPSKernelsError, ServerStopping
 from ..kernels.keeping.opening import open_kernels
 from ..serving.access.access_layer import AccessLayer
+from ..serving.access.browser_login import PageLogin
+from ..serving.access.login_cookie import LoginCookies, signing_key
 from ..serving.access.reach import warn_of_reach
 from ..serving.access.refusal_log import RefusalLog
+from ..serving.access.secret_file import COOKIE_SECRET_FILE, cookie_secret
 from ..serving.head_and_options import HeadAndOptions
 from ..serving.http_server import Server, make_server, url_of
 from ..serving.logs import quiet_start
 from ..serving.own_redirects import OwnRedirects
 from ..serving.page_headers import PageHeaders
 from ..serving.trusted_proxy import TrustedProxy
+from ..serving.unix_socket import is_unix
 from ..tasks import cancel_and_wait
 from .api_docs import document_routes
 from .base_url import BelowBaseUrl
@@ -87,6 +92,7 @@ class Gateway:
         self._personality = personality
         self._refusals = RefusalLog()
         self._ready = False
+        self._has_page = False  # of kernels
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set; return when all kernels have ended."""
@@ -175,6 +181,7 @@ class Gateway:
         keepsake = self._registry.factory.keepsake
         health = health_routes(lambda: keepsake.trouble if self._ready else "Not ready")
         openapi_json, *pages = document_routes(document, base_url)
+        self._has_page = any(getattr(route, "path", None) == PAGE_PATH for route in routes)
         has_metrics = any(getattr(route, "path", None) == METRICS_PATH for route in routes)
         metrics = [] if has_metrics else [EndpointRoute(self._metrics, self._host)]
         # A personality's routes may match any path; /openapi.json stays the server's own.
@@ -194,10 +201,27 @@ class Gateway:
         """The layers around the application that decide who may come in, and what browsers may do with the answers."""
         access, base_url = self._settings.access, self._settings.base_url
         app = BelowBaseUrl(OwnRedirects(HeadAndOptions(app)), base_url)
-        app = AccessLayer(app, access.policy, enforce=False, log=self._refusals)
+        app = AccessLayer(app, access.policy, self._login(), enforce=False, log=self._refusals)
         app = PageHeaders(Preflights(app, base_url), base_url, referrer="no-referrer")
         app = CORSHeaders(app, access.cors, access.policy.origins)
         return TrustedProxy(app) if self._settings.listening.trust_proxy else app
+
+    def _login(self) -> PageLogin | None:
+        """The login for the page of kernels, where there is one, and a token."""
+        from jupyter_core.paths import jupyter_runtime_dir
+
+        policy, base_url = self._settings.access.policy, self._settings.base_url
+        if not (self._has_page and self._settings.list_kernels and policy.token):
+            return None
+        sock = self._socks[0]
+        key = signing_key(
+            cookie_secret(Path(jupyter_runtime_dir()) / COOKIE_SECRET_FILE),
+            policy.token,
+            policy.password_hash,
+            policy.proxy_secret,
+        )
+        cookies = LoginCookies(key, 0 if is_unix(sock) else sock.getsockname()[1], base_url)
+        return PageLogin(policy, cookies, base_url, f"{base_url}{PAGE_PATH[1:]}", "Kernels")
 
     def _make_server(self, app: ASGIApp) -> Server:
         listening = self._settings.listening

@@ -43,7 +43,7 @@ class AccessLayer:
 
     login: for browsers; None where there are only programs.
     enforce: whether a request without credentials is answered here. If not, the scope says whether it has them, and
-      the routes inside answer, which know the paths that do not exist.
+      the routes inside answer, which know the paths that do not exist; only who wants a page is led to its login.
     open_paths: paths that everyone may read who shows nothing, as monitors and JupyterHub do; by name and origin only.
     log: counts what is refused.
     """
@@ -100,7 +100,8 @@ class AccessLayer:
         """What a request gets: None if it shows nothing, and others answer that."""
         if (refusal := self._policy.refusal(ask)) is not None:
             return refusal
-        login, headers = self._login, ask.headers
+        headers = ask.headers
+        login = self._login if self._login is not None and self._login.concerns(ask) else None
         if login is not None and login.answers(ask):
             return await self._answer_login(login, ask, scope, receive)
         grant = await self._grant(ask, scope)
@@ -112,12 +113,12 @@ class AccessLayer:
             if not self._policy.closed and self._policy.local_names is not None:
                 return Refusal(self._policy.foreign_status, "Not found", "a link of another site")
         if grant is None:
-            if not self._enforce:
-                return None
             if ask.path in self._open_paths and ask.is_read and not any(self._policy.shown_tokens(ask)):
                 return Grant()
             if login is not None and ask.wants_page:
                 return login.ask_for_login(ask)
+            if not self._enforce:
+                return None
             return Refusal(401, "Log in, or send the token: Authorization: token …", "no token, or a wrong one")
         by_url = not grant.ambient and "token" in _names(ask)
         if login is not None and by_url and (ask.wants_page or login.is_page(ask)):

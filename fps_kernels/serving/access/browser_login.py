@@ -13,7 +13,7 @@ from ..json_responses import error_response
 from .access_policy import AccessPolicy, Ask, Grant
 from .credentials import same
 from .login_cookie import LoginCookies, cookies_of
-from .login_page import POLICY, local_path, logged_out, login_form, step, without_token
+from .login_page import POLICY, TOKEN_HINT, local_path, logged_out, login_form, step, without_token
 from .password_hash import password_matches
 from .xsrf import COOKIE, has_xsrf, make_xsrf, set_xsrf_header
 
@@ -32,16 +32,28 @@ class BrowserLogin:
     cookies: makes and checks the cookies.
     base_url: the path that the server's paths begin with, escaped as in a URL.
     home: the page after a login that was not on the way to another one.
+    name: what the pages of the login call the place that they lead to.
+
+    token_hint: where users find the token, in words.
     """
 
-    def __init__(self, policy: AccessPolicy, cookies: LoginCookies, base_url: str, home: str) -> None:
+    token_hint = TOKEN_HINT
+
+    def __init__(
+        self, policy: AccessPolicy, cookies: LoginCookies, base_url: str, home: str, name: str = "JupyterLab"
+    ) -> None:
         self._policy = policy
         self._cookies = cookies
         self._home = home
+        self._name = name
         self._base_url = base_url
         self._login_path = f"{base_url}login"
         self._logout_path = f"{base_url}logout"
         self._checking = asyncio.Semaphore(PASSWORDS_AT_A_TIME)
+
+    def concerns(self, ask: Ask) -> bool:
+        """Whether a request is one for which there are pages. All have to do with a cookie, if they send one."""
+        return True
 
     def answers(self, ask: Ask) -> bool:
         """Whether a request is for a page of the login itself; these need no credentials."""
@@ -69,7 +81,7 @@ class BrowserLogin:
 
     def pass_on(self, ask: Ask, grant: Grant | None) -> Response:
         """The answer to a link of another site: a page that leads on, and a cookie if the link had the right token."""
-        response = _page(step(without_token(ask.target, ask.query_string)))
+        response = _page(step(without_token(ask.target, ask.query_string), self._name))
         if grant is not None and self._policy.earns_cookie(grant):
             self._log_in(response, ask)
         return response
@@ -100,7 +112,13 @@ class BrowserLogin:
         xsrf = cookies_of(ask.headers).get(COOKIE) or make_xsrf()
         uses_password = bool(self._policy.password_hash)
         page = login_form(
-            self._login_path, local_path(next_path, self._home), xsrf, password=uses_password, error=error
+            self._login_path,
+            local_path(next_path, self._home),
+            xsrf,
+            password=uses_password,
+            error=error,
+            name=self._name,
+            hint=self.token_hint,
         )
         response = _page(page, status)
         response.headers.append("Set-Cookie", set_xsrf_header(xsrf, secure=ask.secure))
@@ -149,5 +167,29 @@ class BrowserLogin:
         return cookies_of(ask.headers).get(self._cookies.name(secure=ask.secure))
 
 
+class PageLogin(BrowserLogin):
+    """The login for one page, of a server that is for programs otherwise.
+
+    page: the path of the page, escaped as in a URL.
+    """
+
+    token_hint = "It is the one that programs show to this server."
+
+    def __init__(self, policy: AccessPolicy, cookies: LoginCookies, base_url: str, page: str, name: str) -> None:
+        super().__init__(policy, cookies, base_url, page, name)
+        self._page = unquote(page)
+
+    def concerns(self, ask: Ask) -> bool:
+        return self.answers(ask) or (ask.path == self._page and not ask.is_websocket)
+
+    def is_page(self, ask: Ask) -> bool:
+        return False  # a program may have it by its token
+
+
 def _page(text: str, status: int = 200) -> Response:
-    return HTMLResponse(text, status, {"Cache-Control": "no-store", "Content-Security-Policy": POLICY})
+    headers = {
+        "Cache-Control": "no-store",
+        "Content-Security-Policy": POLICY,
+        "Referrer-Policy": "same-origin",  # with no-referrer, the form would not tell its Origin
+    }
+    return HTMLResponse(text, status, headers)

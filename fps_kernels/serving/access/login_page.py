@@ -32,7 +32,7 @@ small {{ color: GrayText }}
 </body>
 </html>
 """
-_FORM = """<h1>JupyterLab</h1>
+_FORM = """<h1>{name}</h1>
 {error}<form method="post" action="{action}">
 <input type="hidden" name="_xsrf" value="{xsrf}">
 <input type="hidden" name="next" value="{next}">
@@ -41,21 +41,34 @@ _FORM = """<h1>JupyterLab</h1>
 <button type="submit">Log in</button>
 </form>
 <small>{hint}</small>"""
-_TOKEN_HINT = "The server printed a URL with the token when it was started."
+TOKEN_HINT = "The server printed a URL with the token when it was started."
 
 
-def login_form(action: str, next_path: str, xsrf: str, *, password: bool, error: str = "") -> str:
-    """The page that asks for the password, or the token."""
+def login_form(
+    action: str,
+    next_path: str,
+    xsrf: str,
+    *,
+    password: bool,
+    error: str = "",
+    name: str = "JupyterLab",
+    hint: str = TOKEN_HINT,
+) -> str:
+    """The page that asks for the password, or the token.
+
+    name: the heading. hint: where the token is. Neither is escaped.
+    """
     return _PAGE.format(
         title="Log in",
         head="",
         body=_FORM.format(
+            name=name,
             error=f'<p class="error" role="alert">{html.escape(error)}</p>\n' if error else "",
             action=html.escape(action),
             xsrf=html.escape(xsrf),
             next=html.escape(next_path),
             label="Password" if password else "Token",
-            hint="" if password else _TOKEN_HINT,
+            hint="" if password else hint,
         ),
     )
 
@@ -66,14 +79,14 @@ def logged_out(login: str) -> str:
     return _PAGE.format(title="Logged out", head="", body=body)
 
 
-def step(target: str) -> str:
-    """A page that leads to another one of ours, as if the user had followed a link on it.
+def step(target: str, name: str = "JupyterLab") -> str:
+    """A page that leads to another one of ours, as if the user had followed a link on it. name: as in login_form.
 
     Browsers hold cookies of SameSite=Strict back from a link of another site, and from where its redirects lead.
     """
     url = html.escape(target)
     head = f'<meta http-equiv="refresh" content="0; url={url}">\n'
-    return _PAGE.format(title="JupyterLab", head=head, body=f'<p><a href="{url}">Continue to JupyterLab</a></p>')
+    return _PAGE.format(title=name, head=head, body=f'<p><a href="{url}">Continue to {name}</a></p>')
 
 
 def without_token(target: str, query_string: bytes) -> str:

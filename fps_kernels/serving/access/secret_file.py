@@ -16,6 +16,8 @@ from ...private_files import read_regular
 logger = logging.getLogger(__name__)
 
 MAX_BYTES = 4_096
+COOKIE_SECRET_FILE = "fps_kernels_cookie_secret"
+"""The name of the file in Jupyter's runtime folder with the key of cookies."""
 COOKIE_SECRET_BYTES = 32
 TOKEN_BYTES = 24
 TOKEN = re.compile(r"[0-9a-f]{48}")

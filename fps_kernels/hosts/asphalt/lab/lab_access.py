@@ -24,7 +24,7 @@ from ....serving.access.host_names import LocalNames
 from ....serving.access.login_cookie import LoginCookies, signing_key
 from ....serving.access.password_hash import is_password_hash
 from ....serving.access.reach import check_reach
-from ....serving.access.secret_file import cookie_secret, read_secret
+from ....serving.access.secret_file import COOKIE_SECRET_FILE, cookie_secret, read_secret
 from ....serving.origin import AllowedOrigins, normalized
 from ....serving.page_headers import PageHeaders
 from ....serving.sockets import is_public
@@ -34,8 +34,6 @@ from ....serving.unix_socket import absolute_path, host_of
 TOKEN_VARIABLE = "FPS_KERNELS_TOKEN"
 TOKEN_FILE_VARIABLE = "FPS_KERNELS_TOKEN_FILE"
 PASSWORD_FILE_VARIABLE = "FPS_KERNELS_PASSWORD_FILE"
-COOKIE_SECRET = "fps_kernels_cookie_secret"
-"""The name of the file in Jupyter's runtime folder with the key of cookies."""
 
 PRIVATE_NETWORK: dict[str, Any] = (
     {"allow_private_network": True} if "allow_private_network" in signature(CORSMiddleware).parameters else {}
@@ -68,7 +66,7 @@ class LabAccess:
     def layer(self, port: int) -> Callable[[ASGIApp], ASGIApp]:
         """What is put around the application; port: the one that is listened on."""
         policy, base_url = self.policy, self.base_url
-        secret = cookie_secret(Path(jupyter_runtime_dir()) / COOKIE_SECRET)
+        secret = cookie_secret(Path(jupyter_runtime_dir()) / COOKIE_SECRET_FILE)
         key = signing_key(secret, policy.token, policy.password_hash, policy.proxy_secret)
         cookies = LoginCookies(key, port, base_url)
 
