@@ -16,6 +16,7 @@ from ..support.programs import need
 
 ROOT = Path(__file__).parents[2]
 EXTENSION = "share/jupyter/labextensions/@fps-kernels/stdin"
+PAGE = ROOT / "fps_kernels" / "kernels_page" / "static"
 TIMEOUT_S = 300
 
 
@@ -56,3 +57,10 @@ def test_an_installation_without_npm_has_the_extension(packages: dict[str, Path]
 def test_the_code_for_kernels_is_in_the_wheel(packages: dict[str, Path]) -> None:
     """It is read as a file, not imported."""
     assert "fps_kernels/kernels/in_kernel/probe.py" in zipfile.ZipFile(packages["wheel"]).namelist()
+
+
+def test_the_page_of_kernels_is_in_the_wheel(packages: dict[str, Path]) -> None:
+    """The wheel is made from the sdist, which has it, too."""
+    files = {f"fps_kernels/kernels_page/static/{path.name}" for path in PAGE.iterdir()}
+    assert files <= set(zipfile.ZipFile(packages["wheel"]).namelist())
+    assert len(files) > 5

@@ -52,8 +52,8 @@ def warnings(log: str) -> list[str]:
 class Gateway(ServerProcess):
     """A process of the command, in folders of its own.
 
-    port: a free one, unless an option says otherwise. url: without a slash at its end; once it is ready, as it
-    says itself. stdin: as of subprocess. log: the name of its log.
+    port: a free one, unless it is given or an option says otherwise. url: without a slash at its end; once it is
+    ready, as it says itself. stdin: as of subprocess. log: the name of its log.
     program: the command, where it is another environment's.
     """
 
@@ -65,12 +65,13 @@ class Gateway(ServerProcess):
         stdin: Any = None,
         log: str = "gateway.log",
         program: str = COMMAND,
+        port: int | None = None,
     ) -> None:
         base.mkdir(parents=True, exist_ok=True)
         self.base = base
         self.runtime = base / "runtime"
         self.log_file = base / log
-        self.port = free_port()
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         # The port by its variable, as an option can only be given once.
         environ = environment(base, **{"KG_PORT": str(self.port)} | (env or {}))

@@ -70,6 +70,7 @@ class Server(ServerProcess):
         full: bool = False,
         disable: Sequence[str] = NOT_NEEDED,
         env: dict[str, str] | None = None,
+        port: int | None = None,
     ) -> None:
         self.root = base / "root"
         self.runtime = base / "runtime"
@@ -78,7 +79,7 @@ class Server(ServerProcess):
         for folder in (self.root, self.runtime):
             folder.mkdir(parents=True)
         install_kernelspecs(self.share)
-        self.port = free_port()
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.keeper = own_keeper(arguments, env or {})
         if self.keeper is not None:

@@ -77,13 +77,14 @@ class StockServer(ServerProcess):
         venv: Path | None = None,
         program: str = "jupyter-server",
         log: str = "server.log",
+        port: int | None = None,
     ) -> None:
         self.root = base / "root"
         self.root.mkdir(parents=True, exist_ok=True)
         self.runtime = base / "runtime"
         self.share = base / "share"
         self.log = base / log
-        self.port = free_port()
+        self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         commands = venv / "bin" if venv is not None else Path(sys.executable).parent
         command = [
