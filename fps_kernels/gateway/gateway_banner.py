@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .. import __version__
-from ..api.table import METRICS_PATH
+from ..api.table import METRICS_PATH, PAGE_PATH
 from ..kernels.kernels_summary import kernels_summary
 from ..serving.banner import BannerLine, announce
 from ..serving.log_formats import JSON
@@ -18,15 +17,11 @@ if TYPE_CHECKING:
 
 
 class GatewayBanner:
-    """A panel that says on a terminal what is served, once the URL is known.
+    """A panel that says on a terminal what is served, once the URL is known."""
 
-    more: lines of others, which come after those about kernels.
-    """
-
-    def __init__(self, app: KernelGatewayApp, settings: Settings, more: Sequence[BannerLine] = ()) -> None:
+    def __init__(self, app: KernelGatewayApp, settings: Settings) -> None:
         self._app = app
         self._settings = settings
-        self.more = list(more)
 
     def show(self, url: str) -> None:
         """Show it, unless the log is for programs. url: with the base URL, and a slash at its end."""
@@ -40,7 +35,9 @@ class GatewayBanner:
             name: getattr(kernels, name) for name in ("keep_kernels", "prewarm", "max_kernels", "cull_idle_timeout_s")
         }
         lines = [("URL", url), ("Serves", self._what()), ("Who", self._who())]
-        lines += [("Kernels", kernels_summary(summary)), *self.more]
+        lines.append(("Kernels", kernels_summary(summary)))
+        if settings.list_kernels and self._is_websocket:
+            lines.append(("Page", f"{url}{PAGE_PATH[1:]}"))
         if listening.tls is not None:
             certificates = settings.access.policy.client_certificates
             lines.append(
@@ -50,15 +47,22 @@ class GatewayBanner:
             lines.append(("Socket", listening.sock))
         if settings.no_activity_timeout_s:
             lines.append(("Ends", f"after {settings.no_activity_timeout_s:g} s without kernels and requests"))
-        lines += [("API", f"{url}openapi.json"), ("Metrics", f"{url}{METRICS_PATH[1:]}"), ("Log", "on this terminal")]
+        metrics = f"{url}{METRICS_PATH[1:]}"
+        if settings.metrics_port is not None:
+            metrics += "; without a token on a port of its own, which the log names"
+        lines += [("API", f"{url}openapi.json"), ("Metrics", metrics), ("Log", "on this terminal")]
         asks = sys.stdin.isatty() and not self._app.answer_yes
         lines.append(("Stop", f"Ctrl-C {'asks whether to end' if asks else 'ends it'}; twice ends at once"))
         return lines
 
+    @property
+    def _is_websocket(self) -> bool:
+        return self._settings.api in ("jupyter-websocket", "kernel_gateway.jupyter_websocket")
+
     def _what(self) -> str:
         settings = self._settings
         seed = f", seeded by {settings.seed_uri}" if settings.seed_uri else ""
-        if settings.api in ("jupyter-websocket", "kernel_gateway.jupyter_websocket"):
+        if self._is_websocket:
             return f"kernels over REST and WebSocket{seed}"
         if settings.api in ("notebook-http", "kernel_gateway.notebook_http"):
             return f"the notebook {settings.seed_uri} as an HTTP API"

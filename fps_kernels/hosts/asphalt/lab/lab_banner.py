@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from ....api.table import METRICS_PATH
+from ....api.table import METRICS_PATH, PAGE_PATH
 from ....kernels.kernels_summary import kernels_summary
 from ....options import OPTIONS
 from ....serving.banner import BannerLine
@@ -41,6 +41,8 @@ def lab_banner(
         ("Files", f"{root.folder}; kernels and terminals run there"),
         ("Kernels", kernels),
     ]
+    if plugin is not None:
+        lines.append(("Page", f"{url}{PAGE_PATH[1:]}"))
     if listening.tls is not None:
         lines.append(
             ("TLS", "with certificates of clients" if options.client_ca else f"certificate {options.certfile}")
@@ -49,7 +51,10 @@ def lab_banner(
         lines.append(("Socket", listening.sock))
     if options.shutdown_no_activity_timeout_s:
         lines.append(("Ends", f"after {options.shutdown_no_activity_timeout_s:g} s without kernels and requests"))
-    lines += [("Metrics", f"{url}{METRICS_PATH[1:]}"), ("Log", "on this terminal")]
+    metrics = f"{url}{METRICS_PATH[1:]}"
+    if options.metrics_port is not None:
+        metrics += "; without a token on a port of its own, which the log names"
+    lines += [("Metrics", metrics), ("Log", "on this terminal")]
     return [*lines, ("Stop", f"Ctrl-C {'asks whether to end' if asks(options) else 'ends it'}; twice ends at once")]
 
 
