@@ -15,8 +15,8 @@ from traitlets import TraitType
 from fps_kernels.gateway.config.env_vars import env_note
 from fps_kernels.gateway.config.gateway_options import KernelGatewayApp
 from fps_kernels.gateway.config.traits import CLASSES, WITHOUT_MEANING
-from fps_kernels.hosts.asphalt.config import HOST_OPTIONS
 from fps_kernels.hosts.jupyter_server.hosted_options import HOSTED_OPTIONS
+from fps_kernels.hosts.jupyverse.configuration import HOST_OPTIONS
 from fps_kernels.options import OPTIONS, Option
 
 ROOT = Path(__file__).parents[1]

@@ -22,7 +22,8 @@ import pytest
 
 from fps_kernels.errors import Conflict, KernelStartFailed, LimitReached
 from fps_kernels.gateway.seed import Seed
-from fps_kernels.hosts.asphalt.config import InvalidConfiguration, KernelsConfig
+from fps_kernels.hosts.asphalt.config import KernelsConfig
+from fps_kernels.hosts.jupyverse.configuration import InvalidConfiguration
 from fps_kernels.kernel_driver.client import KernelClient
 from fps_kernels.kernel_driver.kernelspec import Kernelspecs
 from fps_kernels.kernels.kernel import Kernel

@@ -7,7 +7,8 @@ from typing import Any, get_type_hints
 import pytest
 from pydantic import ValidationError
 
-from fps_kernels.hosts.asphalt.config import InvalidConfiguration, KernelsConfig
+from fps_kernels.hosts.asphalt.config import KernelsConfig
+from fps_kernels.hosts.jupyverse.configuration import InvalidConfiguration
 from fps_kernels.options import OPTIONS, KernelsOptions
 
 

@@ -25,9 +25,10 @@ FLOORS = (
     ("execution",),
     ("metrics", "kernels_page"),
     ("api",),
-    ("hosts.asphalt", "hosts.jupyter_server", "gateway", "notebook_run"),
+    ("hosts.jupyverse",),
+    ("hosts.asphalt", "hosts.fps", "hosts.jupyter_server", "gateway", "notebook_run"),
     ("notebook_http",),
-    ("main", "completion"),
+    ("fps_main", "main", "completion"),
 )
 """The rooms, from the ground up. A module imports from its own room and from those on lower floors, nothing else."""
 

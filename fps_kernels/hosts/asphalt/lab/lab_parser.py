@@ -14,7 +14,7 @@ from ....options import OPTIONS
 from ....serving.log_formats import TEXT
 from ....serving.serving_limits import ServingLimits
 from ....serving.unix_socket import DEFAULT_MODE
-from ..config import HOST_OPTIONS
+from ...jupyverse.configuration import HOST_OPTIONS
 from .jupyter_words import advice, in_own_words
 from .lab_config_file import CONFIG_FILE
 

@@ -8,11 +8,11 @@ question is about.
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
-from jupyverse_api.auth import Auth
 from jupyverse_api.exceptions import RedirectException
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Scope
@@ -23,6 +23,16 @@ ANSWER = "fps_kernels.answer"
 """Where a route leaves the user, alone in a tuple, if it was let through."""
 
 Permissions = dict[str, list[str]]
+
+
+class Auth(Protocol):
+    """What either generation's plugin for users publishes, as far as it is needed here."""
+
+    def current_user(self, permissions: Permissions | None = None) -> Callable[..., Any]:
+        """A dependency of FastAPI that lets only users with these permissions through."""
+
+    def websocket_auth(self, permissions: Permissions | None = None) -> Callable[..., Any]:
+        """A dependency for WebSockets: the WebSocket and the permissions that the user has, or None if it is closed."""
 
 
 class Users:

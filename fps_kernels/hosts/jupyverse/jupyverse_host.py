@@ -1,8 +1,8 @@
-"""Jupyverse on Asphalt, as the routes see it."""
+"""Jupyverse, as the routes see it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from starlette.datastructures import Headers
 from starlette.requests import HTTPConnection, Request
@@ -13,12 +13,12 @@ from .page_config import serves_jupyterlab
 from .users import Users
 
 
-class AsphaltHost:
+class JupyverseHost:
     """A `Host`.
 
     origins: the origins whose pages may use the server, besides its own.
     users: what jupyverse's Auth knows of users.
-    on_first_request: called once, before the first request is answered; the server is up then.
+    before_request: awaited before each request is answered; the server is up then.
     answers_at_once: whether requests that start kernels are answered at once.
     """
 
@@ -27,7 +27,7 @@ class AsphaltHost:
         base_url: str,
         origins: AllowedOrigins,
         users: Users,
-        on_first_request: Callable[[], None] = lambda: None,
+        before_request: Callable[[], Awaitable[None]],
         *,
         answers_at_once: bool = True,
     ) -> None:
@@ -35,7 +35,7 @@ class AsphaltHost:
         self._answers_at_once = answers_at_once
         self._origins = origins
         self._users = users
-        self._on_first_request: Callable[[], None] | None = on_first_request
+        self._before_request = before_request
 
     @property
     def notebook_page(self) -> str:
@@ -54,6 +54,4 @@ class AsphaltHost:
         return self._answers_at_once
 
     async def on_request(self) -> None:
-        callback, self._on_first_request = self._on_first_request, None
-        if callback is not None:
-            callback()
+        await self._before_request()
