@@ -40,6 +40,7 @@ from .start_policy import StartPolicy
 
 if TYPE_CHECKING:
     from ..kept.kept_process import KeptProcess
+    from ..kernel_driver.stream_kernel import StreamMaker
 
 logger = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class KernelFactory:
     Raises BadOption.
 
     runtime: what the kernels share.
+    stream_makers: what makes kernels that are no processes, by the names of their kernelspecs.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class KernelFactory:
         self.keepsake = keepsake or Keepsake()
         self.root = contents_root(options.root_dir)
         self.runtime = KernelRuntime(options, keeper=self.keepsake.keeper)
+        self.stream_makers: dict[str, StreamMaker] = {}
         self._ledger = Ledger(self.connection_folder.path)
 
     async def close(self) -> None:
@@ -162,12 +165,15 @@ class KernelFactory:
         folder: KernelFolder,
         purpose: Purpose = Purpose.USER,
     ) -> Kernel:
-        """Make a kernel whose process is ours.
+        """Make a kernel whose process is ours, or that is none, if something else makes kernels of its kernelspec.
 
         pool: asked for a running process before one is launched.
         folder: where other processes of the kernel start.
         """
         timeout_s = max(self.options.startup_timeout_s, launch_timeout_s(options.extra_env))
+        make = self.stream_makers.get(options.kernel_name)
+        if make is not None:
+            return self._make_stream_kernel(kernel_id, make, options, timeout_s)
         launcher = self.launcher(options, pool, folder, kept=purpose is Purpose.USER)
         recorded = self.keepsake.launcher(
             launcher, kernel_id, options, folder=folder, purpose=purpose, startup_timeout_s=timeout_s
@@ -175,6 +181,16 @@ class KernelFactory:
         kernel = self.make_kernel_of(kernel_id, recorded, folder, timeout_s)
         if self.keepsake.keeper is not None:
             self.keepsake.keeper.listen(kernel, launcher)
+        return kernel
+
+    def _make_stream_kernel(
+        self, kernel_id: str, make: StreamMaker, options: LaunchOptions, startup_timeout_s: float
+    ) -> Kernel:
+        from ..kernel_driver.stream_kernel import StreamLauncher  # needs anyio, which not every host has
+
+        lifecycle = replace(self.runtime.lifecycle, startup_timeout_s=startup_timeout_s)
+        kernel = self.runtime.make_stream_kernel(kernel_id, StreamLauncher(make, options), lifecycle)
+        kernel.server.status_has_parent = self.policy.status_has_parent
         return kernel
 
     def make_kernel_of(

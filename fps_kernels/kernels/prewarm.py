@@ -122,6 +122,13 @@ class PrewarmPool:
             self._end(self._kernels.pop())
         self._refill.set()
 
+    def leave_out(self, kernel_name: str) -> None:
+        """Keep no kernels of this kernelspec ready, as they are no processes."""
+        self._not_poolable.add(kernel_name)
+        for kernel in [one for one in self._kernels if one.name == kernel_name]:
+            self._kernels.remove(kernel)
+            self._end(kernel)
+
     def _end(self, kernel: PooledKernel) -> None:
         self._ending.start(kernel.driver.shutdown(), name=f"end of prewarmed {kernel.driver.kernel_id}")
         kernel.ready.add_done_callback(lambda ready: ready.cancelled() or ready.exception())  # marks it as retrieved

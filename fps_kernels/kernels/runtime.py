@@ -32,6 +32,7 @@ from .kernel_folder import KernelFolder
 from .life_log import LifeLog
 
 if TYPE_CHECKING:
+    from ..kernel_driver.stream_kernel import StreamLauncher
     from .keeping.kernel_keeper import KernelKeeper
     from .tracing.kernel_traces import KernelTraces
 
@@ -103,19 +104,27 @@ class KernelRuntime:
             await self._traces.close()
 
     def make_client(
-        self, kernel_id: str, heartbeat: HeartbeatOptions, requests: RequestLog | None = None
+        self,
+        kernel_id: str,
+        heartbeat: HeartbeatOptions,
+        requests: RequestLog | None = None,
+        open_channels: OpenChannels | None = None,
     ) -> KernelClient:
-        """Make a client that is not connected yet. requests: see KernelClient."""
+        """Make a client that is not connected yet.
+
+        requests: see KernelClient.
+        open_channels: None for sockets. Whatever else it opens is in this process, whose messages need no signature.
+        """
         options = self.options
         client = KernelClient(
             kernel_id,
             self.context,
-            verify=options.verify_signatures,
+            verify=options.verify_signatures and open_channels is None,
             heartbeat=heartbeat,
             traceback_filter=None
             if options.allow_tracebacks
             else TracebackFilter(options.traceback_replacement_message),
-            open_channels=self._open_channels,
+            open_channels=open_channels or self._open_channels,
             requests=requests,
         )
         client.state.untracked = frozenset(options.untracked_message_types)
@@ -139,6 +148,15 @@ class KernelRuntime:
         client = self.make_client(kernel_id, self.heartbeat, self._traced_requests(kernel_id, launcher.kernel_name))
         driver = KernelDriver(client, launcher, lifecycle or self.lifecycle, prepare=prepare)
         kernel = Kernel(driver, self.make_server(driver, self._keeper), folder=folder)
+        self._follow(kernel, launcher)
+        return kernel
+
+    def make_stream_kernel(self, kernel_id: str, launcher: StreamLauncher, lifecycle: LifecycleOptions) -> Kernel:
+        """Make a kernel that is no process. It has no heartbeat, and is not kept when the server ends."""
+        requests = self._traced_requests(kernel_id, launcher.kernel_name)
+        client = self.make_client(kernel_id, HeartbeatOptions(interval_s=0), requests, launcher.open_channels)
+        driver = KernelDriver(client, launcher, lifecycle)
+        kernel = Kernel(driver, self.make_server(driver))
         self._follow(kernel, launcher)
         return kernel
 
