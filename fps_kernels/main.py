@@ -3,5 +3,5 @@
 try:
     from .hosts.asphalt.component import KernelsComponent as KernelsComponent
 except ModuleNotFoundError as exc:
-    needed = f"The component kernels is not installed: install fps_kernels[jupyverse] (there is no {exc.name})"
+    needed = f"The component kernels is not installed: install fps_kernels[jupyverse-asphalt] (there is no {exc.name})"
     raise ModuleNotFoundError(needed, name=exc.name) from exc

@@ -22,11 +22,16 @@ DELIVER_EXTENSION = "fps_kernels.websocket.deliver"
 that are waiting, instead of giving it to `receive`, which still reports the end."""
 
 
+SENT_BY_CLIENTS = (1000, 1001)
+"""Codes of a close frame. Not 1005, which stands for no code, and with uvicorn also for a connection that broke off."""
+
+
 class StarletteSocket:
     """An accepted Starlette WebSocket.
 
-    closed_cleanly: after `receive` returned None, whether the client sent a close frame. The event has a reason then,
-    if an empty one, and none when the connection broke off.
+    closed_cleanly: after `receive` returned None, whether the client is known to have sent a close frame. The event of
+    our transport and of uvicorn has a reason then, if an empty one, and none when the connection broke off; anycorn's
+    never has one, but a code of those that only a close frame brings.
     """
 
     def __init__(self, websocket: WebSocket) -> None:
@@ -44,7 +49,7 @@ class StarletteSocket:
         """The next message; None once the client is gone."""
         message = await self._websocket.receive()
         if message["type"] != "websocket.receive":
-            self.closed_cleanly = "reason" in message
+            self.closed_cleanly = "reason" in message or message.get("code") in SENT_BY_CLIENTS
             return None
         data: bytes | None = message.get("bytes")
         text: str | None = message.get("text")

@@ -80,7 +80,7 @@ def test_the_core_and_the_extension_need_no_other_extra(module: str) -> None:
         (
             "asphalt",
             "import fps_kernels.main",
-            "ModuleNotFoundError: The component kernels is not installed: install fps_kernels[jupyverse] "
+            "ModuleNotFoundError: The component kernels is not installed: install fps_kernels[jupyverse-asphalt] "
             "(there is no asphalt)",
         ),
     ],

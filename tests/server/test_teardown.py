@@ -26,8 +26,7 @@ SIGNS_OF_TROUBLE = ("Traceback", "Exception", "never retrieved", "never awaited"
 async def end(server: Server, signum: int) -> None:
     """End the server with a signal, and see that nothing is left."""
     server.process.send_signal(signum)
-    # The host says "Aborted." after SIGINT.
-    await ended(server, expected_code=0 if signum == signal.SIGTERM else 1)
+    await ended(server, expected_code=0 if signum == signal.SIGTERM else server.generation.interrupted)
 
 
 async def ended(server: Server, expected_code: int = 0) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,26 +11,14 @@ import pytest
 
 from .servers import options
 from .stock import BeginStock, StockServer, stock_servers
-from .venvs import make_venv
+from .venvs import shared_venv
 
-VENV = "FPS_KERNELS_TESTS_COLLABORATION"
-"""The environment variable with a venv that is there, with our extension and what REQUIREMENTS name."""
 REQUIREMENTS = ("ipykernel", "ipywidgets", "jupyter-collaboration>=4")
 
 
 def collaboration_venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the venv, which is made once in a run of the tests."""
-    if VENV in os.environ:
-        return Path(os.environ[VENV])
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    venv, made = shared / "collaboration", shared / "collaboration-made"
-    with (shared / "collaboration-lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not made.exists():
-            make_venv(venv, *REQUIREMENTS)
-            made.touch()
-    return venv
+    """The folder of the venv."""
+    return shared_venv(tmp_path_factory, "collaboration", *REQUIREMENTS)
 
 
 @contextlib.contextmanager

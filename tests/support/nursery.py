@@ -46,6 +46,9 @@ MODULES = (
 )
 
 
+GROUPS = ("jupyverse.components",)
+"""Groups of entry points that are imported, too."""
+
 STACKS = signal.SIGUSR2
 """Has a server that was forked write to its log where each of its threads is."""
 
@@ -97,9 +100,18 @@ def is_shared(env: Mapping[str, str]) -> bool:
 
 
 class Nursery:
-    """The process that forks, started for the first server; it ends with this one."""
+    """The process that forks, started for the first server; it ends with this one.
 
-    def __init__(self) -> None:
+    python: the interpreter. modules: what it imports before it forks. groups: groups of entry points likewise.
+    """
+
+    def __init__(
+        self,
+        python: str = sys.executable,
+        modules: Sequence[str] = (PROGRAMS["fps-kernels"], PROGRAMS["jupyverse"], *MODULES),
+        groups: Sequence[str] = GROUPS,
+    ) -> None:
+        self._command = [python, __file__, json.dumps([*modules]), json.dumps([*groups])]
         self._lock = threading.Lock()
         self._stream: Any = None
 
@@ -137,9 +149,7 @@ class Nursery:
             if self._stream is None:
                 ours, theirs = socket.socketpair()
                 with theirs:
-                    process = subprocess.Popen(
-                        [sys.executable, __file__, str(theirs.fileno())], pass_fds=[theirs.fileno()]
-                    )
+                    process = subprocess.Popen([*self._command, str(theirs.fileno())], pass_fds=[theirs.fileno()])
                 self._stream = ours.makefile("rw")
                 ours.close()
                 atexit.register(self._end, process)
@@ -159,11 +169,13 @@ nursery = Nursery()
 
 
 def main() -> None:
-    for name in (PROGRAMS["fps-kernels"], PROGRAMS["jupyverse"], *MODULES):  # few tests need the other one
+    modules, groups, descriptor = sys.argv[1:]
+    for name in json.loads(modules):
         importlib.import_module(name)
-    for entry_point in entry_points(group="jupyverse.components"):
-        entry_point.load()
-    connection = socket.socket(fileno=int(sys.argv[1]))
+    for group in json.loads(groups):
+        for entry_point in entry_points(group=group):
+            entry_point.load()
+    connection = socket.socket(fileno=int(descriptor))
     stream = connection.makefile("rw")
     children: set[int] = set()
     while line := stream.readline():

@@ -3,38 +3,35 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .client import Client, Socket
-from .servers import NOT_NEEDED, Server
+from .plugin_folders import plugin_environment
+from .servers import Server
 
-PLUGIN = Path(__file__).parent / "plugins" / "named_users.py"
 ENTRY_POINTS = """
 [asphalt.components]
 named_users = named_users:NamedUsersComponent
 [jupyverse.components]
 named_users = named_users:NamedUsersComponent
+[fps.modules]
+named_users_auth = named_users_module:NamedUsersModule
+[jupyverse.modules]
+named_users_auth = named_users_module:NamedUsersModule
 """
 
 Permissions = Mapping[str, Sequence[str]]
 
 
 def server_of(
-    base: Path, users: Mapping[str, Permissions], *arguments: str, disable: Sequence[str] = NOT_NEEDED
+    base: Path, users: Mapping[str, Permissions], *arguments: str, disable: Sequence[str] | None = None
 ) -> Server:
     """A server whose users are these."""
-    info = base / "plugins" / "named_users-1.0.dist-info"
-    info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: named_users\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(ENTRY_POINTS)
-    shutil.copy(PLUGIN, base / "plugins")
-    path = os.pathsep.join(filter(None, [str(base / "plugins"), os.environ.get("PYTHONPATH")]))
-    env = {"PYTHONPATH": path, "NAMED_USERS": json.dumps(users)}
-    server = Server(base, *arguments, disable=[*disable, "auth"], env=env)
+    env = plugin_environment(base, "named_users", ENTRY_POINTS) | {"NAMED_USERS": json.dumps(users)}
+    others = Server.generation.not_needed if disable is None else disable
+    server = Server(base, *arguments, disable=[*others, "auth", "noauth"], env=env)
     server.wait_ready()
     return server
 

@@ -1,0 +1,3 @@
+"""The tests of what is logged, on today's Jupyverse."""
+
+from ..server.test_host_logs import *  # noqa: F403

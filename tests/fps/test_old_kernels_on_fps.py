@@ -1,0 +1,3 @@
+"""The tests of old kernels, on today's Jupyverse."""
+
+from ..server.test_old_kernels import *  # noqa: F403
