@@ -25,6 +25,8 @@ class ExecutionEndpoints:
     """`/api/kernels/ID/execute`, `/requests` and `/stdin`.
 
     service: None where there are no shared documents; all requests are answered 501 then.
+
+    unavailable: why there is no service, for whoever asks for it.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class ExecutionEndpoints:
         self._host = host
         self._sessions = sessions
         self._executions = service
+        self.unavailable = "this server has no shared documents"
 
     async def execute(self, request: Request, kernel_id: str) -> Response:
         return json_response(await self.execute_model(request, kernel_id))
@@ -70,7 +73,7 @@ class ExecutionEndpoints:
 
     def _service(self) -> ExecutionService:
         if self._executions is None:
-            raise NotAvailable("Server-side execution is not available: this server has no shared documents")
+            raise NotAvailable(f"Server-side execution is not available: {self.unavailable}")
         return self._executions
 
     def _queue(self, kernel_id: str) -> ExecutionQueue:

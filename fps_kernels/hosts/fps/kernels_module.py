@@ -33,9 +33,14 @@ from .fps_plugin import ModuleKernels
 from .log_lines import log_as_structlog
 from .module_config import ModuleConfig
 from .open_sockets import OpenSockets
+from .page_config_hook import extend_page_config
 
 STOP_MARGIN_S = 5.0
 """Seconds that the end of all kernels may take beyond those that they have to end by themselves."""
+
+
+NO_ROOMS = "the shared documents of this Jupyverse are not written into yet; those of 0.6.4 and of a Jupyter Server are"
+"""Why cells of shared documents are not run here, where there is a plugin for such documents."""
 
 
 class KernelsModule(Module):
@@ -79,7 +84,12 @@ class KernelsModule(Module):
         )
         app.add_middleware(OpenSockets)
         self._kernels = ModuleKernels(app, auth, self._registry, host)
+        if self.config.require_yjs:
+            self._kernels.execution_endpoints.unavailable = NO_ROOMS
         self.put(self._kernels, Kernels)
+        # In a page no text may end the script that it stands in, which the plugin leaves to others.
+        untracked = [one for one in options.untracked_message_types if "<" not in one]
+        await extend_page_config(self, {"untracked_message_types": untracked})
 
     async def start(self) -> None:
         """Begin to open the kernels; requests wait for that."""

@@ -16,6 +16,9 @@ from ...api.routes import KernelRoutes
 from ...api.table import CHANNELS_PATH, Endpoint, Permissions, fallbacks
 from .users import Auth
 
+HEADERS = "fps_kernels.headers"
+"""Where a request has the headers that its dependencies want in the response."""
+
 
 def api_router(kernels: KernelRoutes, auth: Auth, base_url: str) -> APIRouter:
     """The same table for FastAPI, which finds permissions in an endpoint's dependencies."""
@@ -25,7 +28,7 @@ def api_router(kernels: KernelRoutes, auth: Auth, base_url: str) -> APIRouter:
         check_page(kernels.host, request)
 
     for endpoint in (*kernels.table, kernels.channels.plain):
-        dependencies = [Depends(check), Depends(kernels.host.on_request)]
+        dependencies = [Depends(_note_headers), Depends(check), Depends(kernels.host.on_request)]
         if endpoint.permissions is not None:
             dependencies.append(Depends(auth.current_user(permissions=endpoint.permissions or None)))
         _add(router, endpoint, dependencies)
@@ -67,6 +70,14 @@ def _add(router: APIRouter, endpoint: Endpoint, dependencies: list[Any]) -> None
         )
 
 
+async def _note_headers(request: Request, response: Response) -> None:
+    """Note where dependencies leave headers, such as Auth its cookie: FastAPI drops them where a route makes responses.
+
+    response: what all dependencies of a request share.
+    """
+    request.scope[HEADERS] = response.headers
+
+
 def _api_route_class(base_url: str) -> type[APIRoute]:
     """A route class whose routes always answer in our form.
 
@@ -87,7 +98,10 @@ def _api_route_class(base_url: str) -> type[APIRoute]:
                     return error_response(422, f"Invalid request: {fields}")
 
             async def handle(request: Request) -> Response:
-                return await respond(checked, request, security, through=(RedirectException,))  # its way to a login
+                response = await respond(checked, request, security, through=(RedirectException,))  # its way to a login
+                for cookie in request.scope[HEADERS].getlist("set-cookie") if HEADERS in request.scope else ():
+                    response.headers.append("set-cookie", cookie)
+                return response
 
             return handle
 
