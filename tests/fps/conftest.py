@@ -12,6 +12,8 @@ from ..support.fps_servers import generation as generation
 from ..support.fps_servers import today as today
 from ..support.servers import Launch, Server
 
+FOLDER = Path(__file__).parent
+
 
 @pytest.fixture
 def launch(tmp_path: Path) -> Iterator[Launch]:
@@ -42,3 +44,11 @@ def server(today: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
 async def client(server: Server) -> AsyncIterator[Client]:
     async with tidy_client(server) as client:
         yield client
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out paths that are no UTF-8: anycorn answers those by itself, with 400."""
+    left_out = [item for item in items if FOLDER in item.path.parents and "%ff" in item.name]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]

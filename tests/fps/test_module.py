@@ -14,6 +14,8 @@ import websockets
 
 from ..support.client import Client, Socket
 from ..support.fps_servers import NOT_NEEDED
+from ..support.kept_mode import OwnKeeper
+from ..support.messages import text_of
 from ..support.nursery import begin_alone
 from ..support.ports import free_port
 from ..support.processes import ServerProcess
@@ -139,33 +141,57 @@ async def test_fps_auth_lets_in_who_has_the_token(with_token: Server) -> None:
 # --- the end --------------------------------------------------------------------------------------
 
 
+class BareServer(ServerProcess):
+    """A process that is not forked and has the signal handlers that it inherits; its folder may have been used."""
+
+    def __init__(self, base: Path, *arguments: str) -> None:
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.runtime = base / "runtime"
+        self.log = base / "server.log"
+        command, environ = jupyverse(base, port, *arguments)
+        self.process = begin_alone(command, env=environ, cwd=base, log=self.log)
+
+    def ask(self) -> None:
+        httpx.get(f"{self.url}/api", timeout=5, trust_env=False)
+
+
 async def test_a_server_that_ignores_ctrl_c_ends_at_sigterm_all_the_same(tmp_path: Path) -> None:
     """As in the background of a script."""
-
-    class Ignoring(ServerProcess):
-        def __init__(self) -> None:
-            self.root = tmp_path
-            port = free_port()
-            self.url = f"http://127.0.0.1:{port}"
-            self.runtime = tmp_path / "runtime"
-            self.log = tmp_path / "server.log"
-            command, environ = jupyverse(tmp_path, port, *options(start_answer_s=30))
-            before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-            try:
-                self.process = begin_alone(command, env=environ, cwd=tmp_path, log=self.log)
-            finally:
-                signal.signal(signal.SIGINT, before)
-
-        def ask(self) -> None:
-            httpx.get(f"{self.url}/api", timeout=5, trust_env=False)
-
-    server = Ignoring()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        server = BareServer(tmp_path)
+    finally:
+        signal.signal(signal.SIGINT, before)
     await asyncio.to_thread(server.wait_ready)
     async with Client(server.url) as client:
         await client.start("python3")
     assert len(server.kernel_processes()) == 1
     assert await asyncio.to_thread(server.stop, signal.SIGTERM) == 0
     assert server.kernel_processes() == []
+
+
+@pytest.mark.parametrize(
+    ("kept", "signum"), [("always", signal.SIGTERM), ("crash", signal.SIGKILL)], ids=["stopped", "killed"]
+)
+async def test_kernels_that_are_kept_go_on_under_the_next_server(tmp_path: Path, kept: str, signum: int) -> None:
+    keeper = OwnKeeper()
+    arguments = options(keep_kernels=kept, state_dir=str(keeper.folder))
+    server = BareServer(tmp_path, *arguments)
+    try:
+        await asyncio.to_thread(server.wait_ready)
+        async with Client(server.url) as client:
+            kernel_id = await client.start("python3")
+            async with await client.connect(kernel_id) as socket:
+                await socket.run("answer = 42")
+        await asyncio.to_thread(server.stop, signum)
+        server = BareServer(tmp_path, *arguments)
+        await asyncio.to_thread(server.wait_ready)
+        async with Client(server.url) as client, await client.connect(kernel_id) as socket:
+            assert text_of(await socket.run("print(answer)")) == "42\n"
+    finally:
+        server.stop()
+        keeper.end()
 
 
 async def test_kernels_may_take_longer_to_end_than_fps_gives(launch: Launch) -> None:

@@ -2,7 +2,6 @@
 
 from ..server.test_rest_errors import *  # noqa: F403
 
-# anycorn answers by itself what is no UTF-8, and closes a connection whose request is answered before its end.
-del test_an_unknown_path_is_not_found  # noqa: F821
+# anycorn closes a connection whose request is answered before its end.
 del test_a_body_that_is_too_large_is_refused  # noqa: F821
 del test_a_body_without_a_length_that_is_too_large_is_refused  # noqa: F821
