@@ -37,8 +37,6 @@ from .page_config_hook import extend_page_config
 
 STOP_MARGIN_S = 5.0
 """Seconds that the end of all kernels may take beyond those that they have to end by themselves."""
-
-
 NO_ROOMS = "the shared documents of this Jupyverse are not written into yet; those of 0.6.4 and of a Jupyter Server are"
 """Why cells of shared documents are not run here, where there is a plugin for such documents."""
 
