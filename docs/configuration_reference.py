@@ -18,9 +18,9 @@ from traitlets.config import Configurable
 from fps_kernels.gateway.config.env_vars import env_note
 from fps_kernels.gateway.config.gateway_options import KernelGatewayApp
 from fps_kernels.gateway.config.traits import CLASSES, WITHOUT_MEANING
-from fps_kernels.hosts.asphalt.config import HOST_OPTIONS
 from fps_kernels.hosts.asphalt.lab.lab_parser import parser
 from fps_kernels.hosts.jupyter_server.hosted_options import HOSTED_OPTIONS, MESSAGE_OPTION, OWN_OPTIONS
+from fps_kernels.hosts.jupyverse.configuration import HOST_OPTIONS
 from fps_kernels.options import OPTIONS, Bounds, Option
 
 GATEWAYS_NAMES = {

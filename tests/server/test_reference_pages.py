@@ -17,9 +17,9 @@ from traitlets.config import Configurable
 from fps_kernels.gateway.config.gateway_options import KernelGatewayApp
 from fps_kernels.gateway.config.traits import CLASSES, WITHOUT_MEANING
 from fps_kernels.gateway.endpoint_docs import OPERATIONS
-from fps_kernels.hosts.asphalt.config import HOST_OPTIONS
 from fps_kernels.hosts.asphalt.lab.lab_parser import parser
 from fps_kernels.hosts.jupyter_server.hosted_options import HOSTED_OPTIONS
+from fps_kernels.hosts.jupyverse.configuration import HOST_OPTIONS
 from fps_kernels.options import OPTIONS
 
 from ..support.pages import page_text, site_hook

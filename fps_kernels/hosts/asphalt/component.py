@@ -29,7 +29,7 @@ from ..jupyverse.users import Users
 from .config import KernelsConfig
 from .first_request import FirstRequest
 from .interrupt import InterruptChain
-from .page_config import extend_page_config
+from .page_config import extend_page_config, serves_jupyterlab
 from .plugin import _Kernels
 
 
@@ -83,6 +83,7 @@ class KernelsComponent(Component):
             Users(auth),
             FirstRequest(on_first_request).note,
             answers_at_once=not options.start_answer_s,
+            has_jupyterlab=serves_jupyterlab(),
         )
         extend_page_config({"untracked_message_types": options.untracked_message_types})
         kernels = _Kernels(app, auth, registry, host, executions)

@@ -76,6 +76,11 @@ async def value_of(module: Module, kind: type[Value]) -> Value:
     return value
 
 
+def has_plugin(module: Module, name: str) -> bool:
+    """Whether the server has a plugin whose name contains `name`."""
+    return any(name in one for one in _root(module).modules)
+
+
 def _root(module: Module) -> Module:
     while module.parent is not None:
         module = module.parent

@@ -28,7 +28,7 @@ from ..jupyverse.kernels_setup import (
     with_slashes,
 )
 from ..jupyverse.users import Users
-from .fps_phases import PACKAGE, Ending, check_backend, check_event_loop, value_of
+from .fps_phases import PACKAGE, Ending, check_backend, check_event_loop, has_plugin, value_of
 from .fps_plugin import ModuleKernels
 from .log_lines import log_as_structlog
 from .module_config import ModuleConfig
@@ -78,7 +78,12 @@ class KernelsModule(Module):
         with one_line():
             self._registry = make_registry(options, base_url)
         host = JupyverseHost(
-            base_url, self._origins, Users(auth), self._wait_opened, answers_at_once=not options.start_answer_s
+            base_url,
+            self._origins,
+            Users(auth),
+            self._wait_opened,
+            answers_at_once=not options.start_answer_s,
+            has_jupyterlab=has_plugin(self, "jupyterlab"),
         )
         app.add_middleware(OpenSockets)
         self._kernels = ModuleKernels(app, auth, self._registry, host)

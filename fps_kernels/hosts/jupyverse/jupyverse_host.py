@@ -9,7 +9,6 @@ from starlette.requests import HTTPConnection, Request
 
 from ...serving.identity import user_of
 from ...serving.origin import AllowedOrigins, foreign_page
-from .page_config import serves_jupyterlab
 from .users import Users
 
 
@@ -20,6 +19,9 @@ class JupyverseHost:
     users: what jupyverse's Auth knows of users.
     before_request: awaited before each request is answered; the server is up then.
     answers_at_once: whether requests that start kernels are answered at once.
+    has_jupyterlab: whether JupyterLab's page is served.
+
+    notebook_page: see kernels_page.kernel_feed.KernelSource.
     """
 
     def __init__(
@@ -30,16 +32,14 @@ class JupyverseHost:
         before_request: Callable[[], Awaitable[None]],
         *,
         answers_at_once: bool = True,
+        has_jupyterlab: bool = False,
     ) -> None:
         self.base_url = base_url
+        self.notebook_page = "lab/tree/" if has_jupyterlab else ""
         self._answers_at_once = answers_at_once
         self._origins = origins
         self._users = users
         self._before_request = before_request
-
-    @property
-    def notebook_page(self) -> str:
-        return "lab/tree/" if serves_jupyterlab() else ""
 
     def origin_allowed(self, headers: Headers, scheme: str) -> bool:
         return foreign_page(headers, scheme, self._origins) is None
