@@ -236,7 +236,16 @@ def test_errors_that_are_allowed(runs: Runs) -> None:
 
 @pytest.mark.parametrize("words", [[], ["--allow-errors"]])
 def test_a_kernel_that_dies_is_told(runs: Runs, words: list[str]) -> None:
-    cell = code_cell("stream('before'); import os, sys; print('why', file=sys.stderr, flush=True); os._exit(3)")
+    # What a process sends just before it ends may stay with it: it ends when its output has been saved.
+    cell = code_cell(
+        "import os, sys, time\n"
+        "word = 'be' + 'fore'\n"  # in the outputs, and not in the source
+        "stream(word)\n"
+        "while not os.path.exists('a.executed.ipynb') or word not in open('a.executed.ipynb').read():\n"
+        "    time.sleep(0.01)\n"
+        "print('why', file=sys.stderr, flush=True)\n"
+        "os._exit(3)"
+    )
     cell["metadata"]["tags"] = ["raises-exception"]
     runs.write(cell, "stream('never')")
     done = runs.run("a.ipynb", *words, code=4)
