@@ -54,8 +54,12 @@ BODIES = {
     ("PATCH", "/api/sessions/{session_id}"): {"path": "renamed.ipynb"},
 }
 QUERIES = {"/api/resolvePath": "?path=."}
-MORE = {("GET", "/kernelspecs/{name}/{file}"): "-o logo.png "}
+MORE = {("GET", "/kernelspecs/{name}/{file}"): "-o logo.png ", ("GET", "/kernels/events"): "-N --max-time 2 "}
 """Further options of curl."""
+OTHER_PATHS = {"/kernels/static/{name}": "/kernels/static/icon.svg"}
+"""Examples of paths for which VALUES has nothing that is there."""
+ENDLESS = ("/kernels/events",)
+"""Paths whose answers do not end by themselves: curl's exit code says then that its time was over."""
 
 
 def lines() -> Iterator[str]:
@@ -146,7 +150,7 @@ def _shape(name: str, schema: dict[str, Any]) -> Iterator[str]:
 
 def example(method: str, path: str) -> str:
     """A command that does it."""
-    url = path
+    url = OTHER_PATHS.get(path, path)
     for name, value in VALUES.items():
         url = url.replace(f"{{{name}}}", value)
     verb = "" if method == "GET" or (method == "POST" and (method, path) in BODIES) else f"-X {method} "
@@ -156,4 +160,4 @@ def example(method: str, path: str) -> str:
     if (method, path) == ("POST", "/api/sessions"):
         take_id = """python3 -c 'import json, sys; print(json.load(sys.stdin)["id"])'"""
         return f"SESSION=$({command} | {take_id})"
-    return command
+    return f"{command} || true" if path in ENDLESS else command
