@@ -26,7 +26,7 @@ from ..support.programs import lack_unless_required, need
 from ..support.venvs import INSTALL_TIMEOUT_S, PACKAGE, run
 
 START_TIMEOUT_S = 120
-BEGINS = re.compile(r"^(fps-kernels|jupyter) ?", re.MULTILINE)
+BEGINS = re.compile(r"^(fps-kernels(?! run)|jupyter) ?", re.MULTILINE)
 ADDRESS = re.compile(r"Serving at (\S+)/\n|(http://127\.0\.0\.1:\d+)/lab\?token=")
 TOKEN = re.compile(r"[?&]token=([0-9a-f]+)")
 
