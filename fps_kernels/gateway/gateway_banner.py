@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .. import __version__
 from ..api.table import METRICS_PATH, PAGE_PATH
 from ..kernels.kernels_summary import kernels_summary
-from ..serving.banner import BannerLine, announce
+from ..serving.banner import BannerLine, announce, place_lines, watch_lines
 from ..serving.log_formats import JSON
 from .config.settings import Settings
 
@@ -30,7 +30,7 @@ class GatewayBanner:
 
     def _lines(self, url: str) -> list[BannerLine]:
         settings = self._settings
-        listening, kernels = settings.listening, settings.kernels
+        kernels = settings.kernels
         summary = {
             name: getattr(kernels, name) for name in ("keep_kernels", "prewarm", "max_kernels", "cull_idle_timeout_s")
         }
@@ -38,22 +38,15 @@ class GatewayBanner:
         lines.append(("Kernels", kernels_summary(summary)))
         if settings.list_kernels and self._is_websocket:
             lines.append(("Page", f"{url}{PAGE_PATH[1:]}"))
-        if listening.tls is not None:
-            certificates = settings.access.policy.client_certificates
-            lines.append(
-                ("TLS", "with certificates of clients" if certificates else f"certificate {self._app.certfile}")
-            )
-        if listening.sock:
-            lines.append(("Socket", listening.sock))
-        if settings.no_activity_timeout_s:
-            lines.append(("Ends", f"after {settings.no_activity_timeout_s:g} s without kernels and requests"))
-        metrics = f"{url}{METRICS_PATH[1:]}"
-        if settings.metrics_port is not None:
-            metrics += "; without a token on a port of its own, which the log names"
-        lines += [("API", f"{url}openapi.json"), ("Metrics", metrics), ("Log", "on this terminal")]
+        lines += place_lines(
+            settings.listening,
+            self._app.certfile,
+            client_certificates=settings.access.policy.client_certificates,
+            no_activity_timeout_s=settings.no_activity_timeout_s,
+        )
         asks = sys.stdin.isatty() and not self._app.answer_yes
-        lines.append(("Stop", f"Ctrl-C {'asks whether to end' if asks else 'ends it'}; twice ends at once"))
-        return lines
+        watch = watch_lines(f"{url}{METRICS_PATH[1:]}", metrics_port=settings.metrics_port, asks=asks)
+        return [*lines, ("API", f"{url}openapi.json"), *watch]
 
     @property
     def _is_websocket(self) -> bool:

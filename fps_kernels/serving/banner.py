@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import IO, Literal
 
 from .logs import safe_line
+from .sockets import Listening
 from .standard_streams import tell
 
 logger = logging.getLogger(__name__)
@@ -24,6 +25,27 @@ BannerLine = tuple[str, str]
 
 MAX_WIDTH = 100
 """Columns that a panel has at most: longer lines are hard to read."""
+
+
+def place_lines(
+    listening: Listening, certificate: str | None, *, client_certificates: bool, no_activity_timeout_s: float
+) -> list[BannerLine]:
+    """Where a server listens besides its URL, and when it ends by itself. certificate: the file, where there is TLS."""
+    lines = []
+    if listening.tls is not None:
+        lines.append(("TLS", "with certificates of clients" if client_certificates else f"certificate {certificate}"))
+    if listening.sock:
+        lines.append(("Socket", listening.sock))
+    if no_activity_timeout_s:
+        lines.append(("Ends", f"after {no_activity_timeout_s:g} s without kernels and requests"))
+    return lines
+
+
+def watch_lines(metrics_url: str, *, metrics_port: int | None, asks: bool) -> list[BannerLine]:
+    """Where numbers and log are, and how to end the server. asks: whether Ctrl-C asks on the terminal first."""
+    own_port = "" if metrics_port is None else "; without a token on a port of its own, which the log names"
+    stop = f"Ctrl-C {'asks whether to end' if asks else 'ends it'}; twice ends at once"
+    return [("Metrics", f"{metrics_url}{own_port}"), ("Log", "on this terminal"), ("Stop", stop)]
 
 
 def wants_banner() -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 from ....api.table import METRICS_PATH, PAGE_PATH
 from ....kernels.kernels_summary import kernels_summary
 from ....options import OPTIONS
-from ....serving.banner import BannerLine
+from ....serving.banner import BannerLine, place_lines, watch_lines
 from ....serving.log_formats import JSON
 from ....serving.sockets import Listening
 from .lab_access import LabAccess
@@ -43,19 +43,14 @@ def lab_banner(
     ]
     if plugin is not None:
         lines.append(("Page", f"{url}{PAGE_PATH[1:]}"))
-    if listening.tls is not None:
-        lines.append(
-            ("TLS", "with certificates of clients" if options.client_ca else f"certificate {options.certfile}")
-        )
-    if listening.sock:
-        lines.append(("Socket", listening.sock))
-    if options.shutdown_no_activity_timeout_s:
-        lines.append(("Ends", f"after {options.shutdown_no_activity_timeout_s:g} s without kernels and requests"))
+    lines += place_lines(
+        listening,
+        options.certfile,
+        client_certificates=bool(options.client_ca),
+        no_activity_timeout_s=options.shutdown_no_activity_timeout_s,
+    )
     metrics = f"{url}{METRICS_PATH[1:]}"
-    if options.metrics_port is not None:
-        metrics += "; without a token on a port of its own, which the log names"
-    lines += [("Metrics", metrics), ("Log", "on this terminal")]
-    return [*lines, ("Stop", f"Ctrl-C {'asks whether to end' if asks(options) else 'ends it'}; twice ends at once")]
+    return [*lines, *watch_lines(metrics, metrics_port=options.metrics_port, asks=asks(options))]
 
 
 def asks(options: argparse.Namespace) -> bool:
