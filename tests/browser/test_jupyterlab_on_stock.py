@@ -124,7 +124,7 @@ async def test_a_cell_that_runs_goes_on_while_its_page_is_loaded_again(lab: Lab,
     await lab.save_as("Long.ipynb")
     cell = await lab.start(COUNT.format(go=str(go)))
     await expect(outputs(cell)).to_contain_text("3\n")
-    await lab.menu("File", "Save Notebook")
+    await lab.save("Long.ipynb")
     await lab.page.reload()
     # A page that was loaded anew does not know which cell runs, whatever the server, but that one does.
     await lab.shows("Busy")

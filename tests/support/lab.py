@@ -237,9 +237,13 @@ class Lab:
         await self.dialog.locator("input").fill(name)
         async with self.page.expect_response(lambda r: f'"path":"{name}"' in (r.request.post_data or "")):
             await self.answer("Rename File", "Rename")
+        await self.save(name)
+        await expect(self.status_bar).to_contain_text(name)
+
+    async def save(self, name: str) -> None:
+        """Save the notebook in front, which has this name; returns once our API knows."""
         async with self.page.expect_response(lambda r: r.request.method == "PUT" and name in r.url):
             await self.menu("File", "Save Notebook")
-        await expect(self.status_bar).to_contain_text(name)
 
     # --- our API's view ----------------------------------------------------------------------------
 

@@ -68,5 +68,4 @@ class Notebook7(Lab):
         async with self.page.expect_response(lambda r: f'"path":"{name}"' in (r.request.post_data or "")):
             await self.answer("Rename File", "Rename")
         await expect(self.page).to_have_url(re.compile(re.escape(name)))
-        async with self.page.expect_response(lambda r: r.request.method == "PUT" and name in r.url):
-            await self.menu("File", "Save Notebook")
+        await self.save(name)
