@@ -64,7 +64,6 @@ class Receiver:
         *,
         verify: bool,
     ) -> None:
-        self.kernel_session = session
         self.kernel_info: dict[str, Any] = {}
         self.rejected = 0
         self.executions: dict[str, Request] = {}
@@ -79,7 +78,12 @@ class Receiver:
         self._forms.kernel_session = session
         self._complaints: Counter[tuple[str, str, str]] = Counter()
         self._active = False  # whether the batch that is being read has any activity in it
+        self._misleading = False  # whether clients may take another state from it than the kernel's
         self._cause = _Cause(ParentHeader(), own=False, tracked=True)
+
+    @property
+    def kernel_session(self) -> str:
+        return self._forms.kernel_session
 
     def on_batch(self, link: Link, channel: str, batch: list[list[bytes]]) -> None:
         """Take what one drain of a channel brought. A message that is malformed is dropped alone."""
@@ -107,6 +111,9 @@ class Receiver:
                 self._state.touch()
         if messages:
             self._listeners.deliver(channel, messages)
+        if self._misleading:
+            self._misleading = False
+            self._listeners.on_state()
 
     def _complain(self, what: str, channel: str, reason: str) -> None:
         """Log what was wrong with a message.
@@ -177,15 +184,20 @@ class Receiver:
                 self._requests.on_idle_of_replied()
         elif request is not None:
             request.begun = True
+        if state is ExecutionState.STARTING and self._state.ready:
+            # ipykernel says so in a thread of its own, which its answers may overtake.
+            self._misleading = True
         if state not in READY or not _is_of_main_shell(parent, request):
             return
         if tracked:
             link.assumed_busy = False
             self._state.on_kernel_status(state)
         elif (state, self._state.execution_state) == (ExecutionState.IDLE, ExecutionState.BUSY) and request is not None:
-            # The shell has come to it, so that no cell runs any more, whose idle was lost.
+            # The shell has come to it, so that no cell runs any more, whose idle was lost. JupyterLab takes no state
+            # from the answer to such a request.
             link.assumed_busy = False
             self._state.change(state)
+            self._misleading = True
 
     def _on_reply(self, link: Link, message: Message) -> bool:
         """A message on shell, control or stdin. Returns whether it is for listeners."""
@@ -224,8 +236,7 @@ class Receiver:
 
     def _on_first(self, link: Link, frames: list[bytes]) -> None:
         """The first message over a link: until then the session of the process before stays the kernel's."""
-        self.kernel_session = peek_session(frames[0]) or self.kernel_session
-        self._forms.kernel_session = self.kernel_session
+        self._forms.kernel_session = peek_session(frames[0]) or self.kernel_session
         link.heard = True
 
     def _on_kernel_info(self, link: Link, message: Message) -> None:

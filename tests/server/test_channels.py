@@ -334,6 +334,33 @@ async def test_who_waits_for_the_start_is_told_that_the_kernel_is_idle(client: C
     await start
 
 
+@both
+async def test_a_kernel_that_says_late_that_it_starts_is_shown_in_its_state(client: Client, v1: bool) -> None:
+    """ipykernel's own word may come after its answer, which makes it ready. JupyterLab would show it for ever."""
+    kernel_id = await client.start()
+    async with await client.connect(kernel_id, v1=v1) as socket:
+        say = "publish('status', {'execution_state': 'starting'}, parent={})"
+        await socket.run(f"import threading; threading.Timer(0.1, lambda: {say}).start()")
+        await socket.until_status("starting")
+        status = await socket.receive()
+    assert is_status(status, "idle")
+    assert status["parent_header"] == {}
+
+
+@both
+async def test_a_kernel_whose_idle_is_missing_is_shown_as_idle_once_it_answers_a_page(client: Client, v1: bool) -> None:
+    """Of the idle after a question of its own, such as this one, JupyterLab takes no notice."""
+    kernel_id = await client.start("tiny_no_idle")
+    async with await client.connect(kernel_id, v1=v1) as socket:
+        await socket.execute("pass")
+        await socket.until(lambda m: m["msg_type"] == "execute_reply")
+        msg_id = await socket.send("kernel_info_request", {})
+        await socket.until(lambda m: is_status(m, "idle") and m["parent_header"].get("msg_id") == msg_id)
+        status = await socket.receive()
+    assert is_status(status, "idle")
+    assert status["parent_header"] == {}
+
+
 async def test_a_start_that_fails_is_told_to_who_waits(client: Client) -> None:
     kernel_id = str(uuid.uuid4())
     body = {"name": "tiny_silent", "kernel_id": kernel_id}
