@@ -1,9 +1,10 @@
-"""Put a kernelbench run into docs/performance.md: its table, between two markers, and its chart.
+"""Put a kernelbench run into docs/performance.md: its two tables, between markers, and its chart.
 
 usage: python benchmarks/performance.py RUN.json [--warm FILE.json] [--document FILE] [--chart FILE]
 
-RUN.json is what `kernelbench-run --peers js,kg,old,new,mine,direct --json RUN.json` writes; of several rounds, medians.
---warm: what `kernel_start.py --json FILE.json` wrote. The goals are those of goals.py.
+RUN.json is what `kernelbench-run --peers js,kg,new,limit,direct,mine,mine-jupyter-server,mine-kept --json RUN.json`
+writes; of several rounds, medians. --warm: what `kernel_start.py --json FILE.json` wrote. The goals are those of
+goals.py.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-from goals import DIRECT, GOALS, OURS, PEERS, WARM, Bound, Goal, Medians
+from goals import GOALS, LIMIT, OURS, PEER, PEERS, WARM, Goal, Medians
 from load.document import DOCS, put_between
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 BEGIN, END = "<!-- table of performance.py -->", "<!-- end of the table -->"
-MET = {True: "yes", False: "**no**", None: "–"}
+BEGIN_ALL, END_ALL = "<!-- all servers -->", "<!-- end of all servers -->"
 
 
 def show(value: float | None) -> str:
@@ -32,35 +33,47 @@ def show(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
 
 
-def wanted(goal: Goal) -> str:
-    match goal.bound:
-        case Bound.NONE:
-            return "–"
-        case Bound.TIMES_PEER:
-            return f"≥ {goal.number:g} × jupyter_server"
-        case Bound.AT_MOST_DIRECT:
-            return "no more than without" if goal.number == 1 else f"≤ {goal.number:g} × without"
-    return f"{goal.bound.value} {show(goal.number)}"
+def _ratio(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2g}"
 
 
-def table(report: dict[str, Any]) -> str:
+def _wanted(goal: Goal, number: float | None) -> str:
+    return "–" if number is None else f"{'≥' if goal.more else '≤'} {number:g}"
+
+
+def _met(goal: Goal, medians: Medians) -> str:
+    results = goal.results(medians)
+    if not results:
+        return "–"
+    return "yes" if all(results) else "**no**" if len(results) == 1 or not any(results) else "**in part**"
+
+
+def goals_table(report: dict[str, Any]) -> str:
+    """Ours in relation to jupyter_server and to the least that is possible, with the goals for that."""
     medians: Medians = report["medians"]
-    peers = [name for name in PEERS if any(name in servers for servers in medians.values())]
-    titles = ["what", "unit", "fps_kernels", "goal", "met", "× jupyter_server"]
-    titles += [*(PEERS[name] for name in peers), "no server"]
-    rows = [_row(titles), _row(["---" if title in ("what", "unit", "goal", "met") else "---:" for title in titles])]
+    titles = ["what", "unit", "fps_kernels", "× jupyter_server", "goal", "× the least", "goal", "met"]
+    rows = [_row(titles), _row(["---:" if number in (2, 3, 5) else "---" for number in range(len(titles))])]
     for goal in GOALS:
-        better = goal.better(medians, OURS)
-        cells = [goal.what, goal.unit, show(goal.value(medians, OURS)), wanted(goal), MET[goal.met(medians)]]
-        cells.append("–" if better is None else f"{better:.2g}")
-        rows.append(_row(cells + [show(goal.value(medians, name)) for name in (*peers, DIRECT)]))
-    results = [goal.met(medians) for goal in GOALS]
-    rounds, scale = report["rounds"], report["scale"]
-    rows += [
-        "",
-        f"{results.count(True)} goals met, {results.count(False)} not. Rounds: {rounds}; messages: {scale:g} of the"
-        " full number. –: not measured, or nothing to compare with.",
-    ]
+        ours = show(goal.value(medians, OURS))
+        if goal.number is not None:
+            ours += f" ({_wanted(goal, goal.number)})"
+        cells = [goal.what, goal.unit, ours, _ratio(goal.ratio(medians, PEER)), _wanted(goal, goal.to_peer)]
+        cells += [_ratio(goal.ratio(medians, goal.least)), _wanted(goal, goal.to_least), _met(goal, medians)]
+        rows.append(_row(cells))
+    results = [result for goal in GOALS for result in goal.results(medians)]
+    met = f"{results.count(True)} goals met, {results.count(False)} not."
+    rows += ["", f"{met} –: not measured, or nothing to compare with."]
+    return "\n".join(rows)
+
+
+def servers_table(report: dict[str, Any]) -> str:
+    """What each server reached."""
+    medians: Medians = report["medians"]
+    names = [name for name in PEERS if any(name in servers for servers in medians.values())]
+    rows = [_row(["what", "unit", *(PEERS[name] for name in names)]), _row(["---", "---", *["---:"] * len(names)])]
+    for goal in GOALS:
+        rows.append(_row([goal.what, goal.unit, *(show(goal.value(medians, name)) for name in names)]))
+    rows += ["", f"Rounds: {report['rounds']}; messages: {report['scale']:g} of the full number."]
     return "\n".join(rows)
 
 
@@ -69,17 +82,20 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def draw(report: dict[str, Any], file: Path) -> None:
-    """One bar for each goal: how many times better than jupyter_server; a mark where a client without a server is."""
+    """One bar for each goal: how many times better than jupyter_server; a mark where the least is."""
     medians: Medians = report["medians"]
     goals = [goal for goal in reversed(GOALS) if goal.better(medians, OURS) is not None]
     figure, ax = plt.subplots(figsize=(11, 0.38 * len(goals) + 1.6), layout="constrained")
+    marks = {True: ("D", "the limit: a proxy in C that keeps nothing"), False: ("o", "no server at all")}
     for row, goal in enumerate(goals):
-        ours, direct = goal.better(medians, OURS) or 1.0, goal.better(medians, DIRECT)
+        ours, least = goal.better(medians, OURS) or 1.0, goal.better(medians, goal.least)
         ax.barh(row, ours - 1, left=1, color="tab:green" if ours >= 1 else "tab:red", height=0.65)
         ax.annotate(f" {ours:.2g}× ", (ours, row), va="center", ha="left" if ours >= 1 else "right", fontsize=9)
-        if direct is not None:
-            ax.plot(direct, row, "D", color="black", markersize=5)
-    ax.plot([], [], "D", color="black", label="a client on the kernel's own ports, without a server")
+        if least is not None:
+            ax.plot([ours, least], [row, row], color="black", linewidth=1, linestyle=":")
+            ax.plot(least, row, marks[goal.least == LIMIT][0], color="black", markersize=5)
+    for marker, label in marks.values():
+        ax.plot([], [], marker, color="black", label=label)
     ax.axvline(1, color="black", linewidth=1)
     ax.set_xscale("log")
     low, high = ax.get_xlim()
@@ -89,9 +105,9 @@ def draw(report: dict[str, Any], file: Path) -> None:
     ax.minorticks_off()
     ax.set_yticks(range(len(goals)), [f"{goal.what} ({goal.unit})" if goal.unit else goal.what for goal in goals])
     ax.set_xlabel("times better than jupyter_server in the same run (logarithmic; for times, CPU and memory: less)")
-    ax.set_title("fps_kernels against jupyter_server")
+    ax.set_title("fps_kernels between jupyter_server and the least that is possible")
     ax.grid(axis="x", alpha=0.3)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.09), fontsize=9)
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.09), fontsize=9, ncols=2)
     file.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(file, dpi=80)
     plt.close(figure)
@@ -107,7 +123,8 @@ def main() -> int:
     report = json.loads(options.run.read_text())
     if options.warm is not None:
         report["medians"]["start"][WARM] = json.loads(options.warm.read_text())
-    put_between(options.document, BEGIN, END, table(report))
+    put_between(options.document, BEGIN, END, goals_table(report))
+    put_between(options.document, BEGIN_ALL, END_ALL, servers_table(report))
     draw(report, options.chart)
     return 0
 
