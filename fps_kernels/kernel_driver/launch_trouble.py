@@ -27,9 +27,9 @@ def leave_removed_folder() -> None:
 def why_not_started(kernel_name: str, cwd: str, exc: Exception) -> str:
     """Why a process could not be launched, for a client: without the server's paths. May look at files."""
     what = f"Kernel {kernel_name} could not be started"
-    if isinstance(exc, OSError):
+    if isinstance(exc, OSError) and exc.strerror:
         program = f": {Path(str(exc.filename)).name}" if exc.filename and exc.filename != cwd else ""
         if isinstance(exc, FileNotFoundError) and program and shutil.which(str(exc.filename)):
             return f"{what}: the program in its first line (#!) does not exist{program}"
         return f"{what}: {exc.strerror}{program}"
-    return f"{what}: {quotable(str(exc))}"
+    return f"{what}: {quotable(str(exc)) or type(exc).__name__}"
