@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from ..support.fps_servers import DOCUMENTS
 from ..support.fps_servers import generation as generation
 from ..support.fps_servers import today as today
 from ..support.servers import Server, options
@@ -18,7 +19,7 @@ from .test_jupyterlab import replace_kernelspecs
 def server(today: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """`jupyverse` with JupyterLab and IPython kernels, which lets everybody in."""
     as_by_default = options(start_answer_s=0, prewarm=1)
-    server = Server(tmp_path_factory.mktemp("lab"), *as_by_default, disable=("auth", "kernel_subprocess"))
+    server = Server(tmp_path_factory.mktemp("lab"), *as_by_default, disable=("auth", "kernel_subprocess", *DOCUMENTS))
     replace_kernelspecs(server.share)
     server.wait_ready()
     yield server

@@ -145,7 +145,7 @@ async def test_cells_asked_for_in_parallel_are_executed_in_the_order_of_the_docu
         writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
     document_server.process.send_signal(signal.SIGCONT)
     for reader, writer in connections:
-        assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+        assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
         writer.close()
         await writer.wait_closed()
     await doc.ended(*cell_ids)

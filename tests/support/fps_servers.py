@@ -12,25 +12,22 @@ from .venvs import shared_venv
 
 REQUIREMENTS = (
     "fps-auth >=0.10.3,<0.11",
+    "fps-file-id >=0.4.4,<0.5",
     "fps-jupyterlab >=0.11.4,<0.12",
     "fps-kernel-subprocess >=0.2.6,<0.3",
     "fps-noauth >=0.10.2,<0.11",
+    "fps-yjs >=0.14.4,<0.15",
+    "fps-yrooms >=0.2.4,<0.3",
+    "fps-ystore-sqlite >=0.2.3,<0.3",
     "ipykernel",
     "trio",
 )
 
-# What the tests of the kernels API do not need.
-NOT_NEEDED = (
-    "auth",
-    "kernel_subprocess",
-    "contents",
-    "file_watcher",
-    "jupyterlab",
-    "lab",
-    "nbconvert",
-    "page_config",
-    "terminals",
-)
+DOCUMENTS = ("file_id", "yjs", "yrooms", "ystore_sqlite")
+"""What shared documents are made of, besides the contents and the watcher of files."""
+# What the tests of shared documents do not need, and those of the kernels API.
+NOT_NEEDED_BY_DOCUMENTS = ("auth", "kernel_subprocess", "jupyterlab", "lab", "nbconvert", "page_config", "terminals")
+NOT_NEEDED = (*NOT_NEEDED_BY_DOCUMENTS, *DOCUMENTS, "contents", "file_watcher")
 ARGUMENTS = ("--timeout", "60")
 """Seconds that all plugins have to start. By default that is one, which is not enough on a busy machine."""
 

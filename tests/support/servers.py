@@ -108,8 +108,9 @@ class Server(ServerProcess):
         self.share = base / "share"
         self.log = base / "server.log"
         for folder in (self.root, self.runtime):
-            folder.mkdir(parents=True)
-        install_kernelspecs(self.share)
+            folder.mkdir(parents=True, exist_ok=True)  # of one that was killed
+        if not self.share.exists():
+            install_kernelspecs(self.share)
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.keeper = own_keeper(arguments, env or {})

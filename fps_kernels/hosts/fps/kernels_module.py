@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anyio import CancelScope
 from fps import Module
@@ -35,10 +35,13 @@ from .module_config import ModuleConfig
 from .open_sockets import OpenSockets
 from .page_config_hook import extend_page_config
 
+if TYPE_CHECKING:
+    from ...execution.service import ExecutionService
+
 STOP_MARGIN_S = 5.0
 """Seconds that the end of all kernels may take beyond those that they have to end by themselves."""
-NO_ROOMS = "the shared documents of this Jupyverse are not written into yet; those of 0.6.4 and of a Jupyter Server are"
-"""Why cells of shared documents are not run here, where there is a plugin for such documents."""
+NO_ROOMS = "the documents of this Yjs plugin cannot be found; those of fps-yjs 0.14 can"
+"""Why cells of shared documents are not run here, where there is another plugin for such documents."""
 
 
 class KernelsModule(Module):
@@ -58,6 +61,7 @@ class KernelsModule(Module):
         self._tasks = TaskSet()
         self._opened = asyncio.Event()
         self._external: ExternalWatch | None = None
+        self._executions: ExecutionService | None = None
 
     async def prepare(self) -> None:
         """Publish the kernels. All modules together have a second for this, so that nothing is opened here."""
@@ -71,8 +75,7 @@ class KernelsModule(Module):
         auth = await value_of(self, Auth)  # type: ignore[type-abstract]  # values are found by base class
         frontend = await value_of(self, FrontendConfig)
         self._lifespan = await value_of(self, Lifespan)
-        if self.config.require_yjs:
-            await value_of(self, Yjs)  # type: ignore[type-abstract]  # same
+        yjs = await value_of(self, Yjs) if self.config.require_yjs else None  # type: ignore[type-abstract]  # same
 
         base_url = with_slashes(frontend.base_url)
         with one_line():
@@ -86,8 +89,10 @@ class KernelsModule(Module):
             has_jupyterlab=has_plugin(self, "jupyterlab"),
         )
         app.add_middleware(OpenSockets)
-        self._kernels = ModuleKernels(app, auth, self._registry, host)
-        if self.config.require_yjs:
+        if yjs is not None:
+            self._executions = _executions(yjs)
+        self._kernels = ModuleKernels(app, auth, self._registry, host, self._executions)
+        if yjs is not None and self._executions is None:
             self._kernels.execution_endpoints.unavailable = NO_ROOMS
         self.put(self._kernels, Kernels)
         # In a page no text may end the script that it stands in, which the plugin leaves to others.
@@ -102,7 +107,8 @@ class KernelsModule(Module):
 
     async def _open(self) -> None:
         with one_line():
-            await open_kernels(self._registry, self._kernels.sessions, do_nothing)
+            restore = do_nothing if self._executions is None else self._executions.restore
+            await open_kernels(self._registry, self._kernels.sessions, restore)
         if self.config.allow_external_kernels:
             self._external = ExternalWatch(self._registry, self._options, self.config.external_connection_dir)
         self._opened.set()
@@ -124,4 +130,14 @@ class KernelsModule(Module):
                 await self._external.close()
             if hasattr(self, "_registry"):
                 await self._registry.stop()
+                if self._executions is not None:
+                    await self._executions.close()
                 self._ending.restore_sigterm()
+
+
+def _executions(yjs: Yjs) -> ExecutionService | None:
+    """What runs the cells of a plugin's documents; None where they cannot be found."""
+    from ...execution.service import ExecutionService  # pycrdt comes with the plugin
+    from .room_documents import RoomDocuments
+
+    return ExecutionService(RoomDocuments(yjs)) if RoomDocuments.has_rooms(yjs) else None

@@ -14,9 +14,9 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
-from weakref import WeakKeyDictionary
 
-from ...execution.notebook import RUNNING, STATE_KEY, SharedNotebook
+from ...execution.document_hooks import SavesByTask, show_reloads
+from ...execution.notebook import SharedNotebook
 from ...execution.shared_documents import DocumentLease, SharedDocuments, SilentPeer
 from ...tasks import cancel_and_wait
 
@@ -27,19 +27,19 @@ OPEN_TIMEOUT_S = 60.0
 ROOM_SAVE_S = 5.0
 """How long a room's own save is waited for."""
 
-Saved = Callable[[], None]
-
 
 class CollaborationDocuments(SharedDocuments):
     """All shared notebooks of a Jupyter Server.
 
     settings: those of its web application, where the extension puts itself when it is loaded.
+
+    saves: what is to be called when its rooms have saved.
     """
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         super().__init__()
         self._settings = settings
-        self._about_to_save: WeakKeyDictionary[asyncio.Task[Any], Saved] = WeakKeyDictionary()
+        self.saves = SavesByTask()
         self.tells_saves = True
 
     @property
@@ -107,56 +107,24 @@ class CollaborationDocuments(SharedDocuments):
         if getattr(file.maybe_save_content, "func", None) is not _save:  # rooms of one file share it
             file.maybe_save_content = partial(_save, file.maybe_save_content, self)
 
-    def note_content(self, saved: Saved) -> None:
-        """A task has asked for the content of a document, perhaps to save it. saved: to be called when it was."""
-        if (task := asyncio.current_task()) is not None:
-            self._about_to_save[task] = saved
-
-    def take_saved(self) -> Saved:
-        """What is to be called when the content was saved that this task has asked for last."""
-        task = asyncio.current_task()
-        return self._about_to_save.pop(task, _nothing) if task is not None else _nothing
-
     def lease(self, notebook: SharedNotebook) -> CollaborationLease | None:
         room = self._rooms().get(notebook.name)
         return None if room is None else CollaborationLease(self.extension, room, notebook)
 
 
-def _nothing() -> None:
-    """What is called of a content that nobody has asked for."""
-
-
 async def _get(aget: Callable[..., Awaitable[Any]], documents: CollaborationDocuments, name: str, **how: Any) -> Any:
     saved = documents.saving(name)  # what changes from now on need not be in the content
     content = await aget(**how)
-    documents.note_content(saved)
+    documents.saves.note_content(saved)
     return content
 
 
 async def _save(save: Callable[[Any], Awaitable[Any]], documents: CollaborationDocuments, model: Any) -> Any:
-    saved = documents.take_saved()
+    saved = documents.saves.take_saved()
     saved_model = await save(model)
     if saved_model is not None:  # else the file may not be written, or it is not known whether it was
         saved()
     return saved_model
-
-
-def show_reloads(document: Any) -> None:
-    """Have running cells lose their state when the document is read from its file again. Idempotent.
-
-    The document keeps cells whose file has other outputs, and changes only these. Without a state, the cell that runs
-    is known to have lost its own.
-    """
-    if getattr(document.aset, "func", None) is not _set:
-        document.aset = partial(_set, document.aset, document)
-
-
-async def _set(aset: Callable[[Any], Awaitable[None]], document: Any, content: Any) -> None:
-    await aset(content)
-    with document.ydoc.transaction():
-        for cell in document.ycells:
-            if cell.get(STATE_KEY) == RUNNING:
-                del cell[STATE_KEY]
 
 
 class CollaborationLease(DocumentLease):
