@@ -90,7 +90,7 @@ def draw(report: dict[str, Any], file: Path) -> None:
     for row, goal in enumerate(goals):
         ours, least = goal.better(medians, OURS) or 1.0, goal.better(medians, goal.least)
         ax.barh(row, ours - 1, left=1, color="tab:green" if ours >= 1 else "tab:red", height=0.65)
-        ax.annotate(f" {ours:.2g}× ", (ours, row), va="center", ha="left" if ours >= 1 else "right", fontsize=9)
+        ax.annotate(f"{ours:.2g}×", (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=9)
         if least is not None:
             ax.plot([ours, least], [row, row], color="black", linewidth=1, linestyle=":")
             ax.plot(least, row, marks[goal.least == LIMIT][0], color="black", markersize=5)
