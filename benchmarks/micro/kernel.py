@@ -21,7 +21,10 @@ TIMEOUT_S = 10
 
 
 class Kernel:
-    """Sockets that listen, and nothing behind them. loop: for whoever reads, runs only in `read`."""
+    """Sockets that listen, and nothing behind them.
+
+    loop: for whoever reads, runs only in `read`. all_read: set when all that was published was counted.
+    """
 
     def __init__(self) -> None:
         self.loop = uvloop.new_event_loop()
@@ -33,7 +36,7 @@ class Kernel:
         self.info = ConnectionInfo("tcp", "127.0.0.1", ports, KEY, "hmac-sha256")
         self._frames = on_the_wire(stream())
         self._left = 0
-        self._all_read = asyncio.Event()
+        self.all_read = asyncio.Event()
 
     def run(self, function: Callable[[], object]) -> None:
         """Call it where there is a running loop, and give the sockets that it opens time to subscribe."""
@@ -44,23 +47,23 @@ class Kernel:
 
         self.loop.run_until_complete(call())
 
-    def publish(self) -> None:
+    def publish(self, messages: int = BATCH) -> None:
         """Send a batch, and wait until it is there."""
-        for _ in range(BATCH):
+        for _ in range(messages):
             self._sockets["iopub"].send_multipart(self._frames)
         time.sleep(ARRIVAL_S)
-        self._left = BATCH
-        self._all_read.clear()
+        self._left = messages
+        self.all_read.clear()
 
     def count(self, messages: int) -> None:
         """To be called by whoever reads."""
         self._left -= messages
         if self._left <= 0:
-            self._all_read.set()
+            self.all_read.set()
 
     def read(self) -> None:
         """Run the loop until all that was published is read."""
-        self.loop.run_until_complete(asyncio.wait_for(self._all_read.wait(), TIMEOUT_S))
+        self.loop.run_until_complete(asyncio.wait_for(self.all_read.wait(), TIMEOUT_S))
 
     def close(self) -> None:
         self.loop.close()
