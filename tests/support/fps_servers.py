@@ -21,6 +21,7 @@ REQUIREMENTS = (
     "fps-ystore-sqlite >=0.2.3,<0.3",
     "ipykernel",
     "trio",
+    "ypywidgets",
 )
 
 DOCUMENTS = ("file_id", "yjs", "yrooms", "ystore_sqlite")

@@ -23,6 +23,7 @@ from ..jupyverse.kernels_setup import (
     ExternalWatch,
     check_options,
     check_this_system,
+    follow_widgets,
     make_registry,
     one_line,
     with_slashes,
@@ -91,6 +92,7 @@ class KernelsModule(Module):
         app.add_middleware(OpenSockets)
         if yjs is not None:
             self._executions = _executions(yjs)
+            follow_widgets(self._registry, yjs)
         self._kernels = ModuleKernels(app, auth, self._registry, host, self._executions)
         if yjs is not None and self._executions is None:
             self._kernels.execution_endpoints.unavailable = NO_ROOMS
