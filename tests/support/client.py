@@ -16,7 +16,6 @@ from .messages import (
     V1,
     Json,
     header,
-    is_answered,
     is_status,
     pack_default,
     pack_v1,
@@ -124,12 +123,18 @@ class Socket:
     async def all_answers(self, *msg_ids: str, timeout_s: float = 60) -> dict[str, list[Json]]:
         """What answers each of several requests, whose messages may come mixed."""
         answers: dict[str, list[Json]] = {msg_id: [] for msg_id in msg_ids}
+        owed = {(msg_id, what) for msg_id in msg_ids for what in ("reply", "idle")}  # of many messages few are either
         async with asyncio.timeout(timeout_s):
-            while not all(map(is_answered, answers.values())):
+            while owed:
                 message = await self.receive()
                 parent = message["parent_header"]
-                if isinstance(parent, dict) and parent.get("msg_id") in answers:
-                    answers[parent["msg_id"]].append(message)
+                msg_id = parent.get("msg_id") if isinstance(parent, dict) else None
+                if msg_id in answers:
+                    answers[msg_id].append(message)
+                    if message["msg_type"].endswith("_reply"):
+                        owed.discard((msg_id, "reply"))
+                    elif is_status(message, "idle"):
+                        owed.discard((msg_id, "idle"))
         return answers
 
     async def answers(self, msg_id: str, timeout_s: float = 60) -> list[Json]:
